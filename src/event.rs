@@ -1,0 +1,1 @@
+//! A Segment call as far as the socket needs it.

@@ -1,0 +1,173 @@
+//! A block: the events of one read of one connection, packed in the ingest task.
+
+use std::hash::Hasher as _;
+
+use bytes::Bytes;
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+use super::entry::Millis;
+
+/// Hashes messageIds with the key of one queue. 128 bits: equality of the hash counts as
+/// equality of the id, and the key keeps a client from making two ids collide.
+#[derive(Clone, Copy)]
+pub struct IdHasher {
+    key: [u8; 16],
+}
+
+impl IdHasher {
+    /// A hasher with this key.
+    pub const fn new(key: [u8; 16]) -> Self {
+        Self { key }
+    }
+
+    /// The hash of one messageId.
+    pub fn hash(&self, message_id: &str) -> u128 {
+        let mut hasher = SipHasher13::new_with_key(&self.key);
+        hasher.write(message_id.as_bytes());
+        hasher.finish128().as_u128()
+    }
+}
+
+/// Collects checked events of one connection until they are handed to the queue together.
+pub struct BlockBuilder {
+    hasher: IdHasher,
+    accepted_at: Millis,
+    ids: Vec<u128>,
+    times: Vec<i64>,
+    lens: Vec<u32>,
+    bodies: Vec<u8>,
+    ignored: u32,
+    rejected: u32,
+}
+
+impl BlockBuilder {
+    /// An empty block whose events count as accepted at `accepted_at`.
+    pub fn new(hasher: IdHasher, accepted_at: Millis) -> Self {
+        Self {
+            hasher,
+            accepted_at,
+            ids: Vec::new(),
+            times: Vec::new(),
+            lens: Vec::new(),
+            bodies: Vec::new(),
+            ignored: 0,
+            rejected: 0,
+        }
+    }
+
+    /// Adds one event. `event_time` in Unix seconds; `body` is the line without its line end.
+    pub fn push(&mut self, message_id: &str, event_time: i64, body: &[u8]) {
+        self.ids.push(self.hasher.hash(message_id));
+        self.times.push(event_time);
+        self.lens
+            .push(u32::try_from(body.len()).unwrap_or(u32::MAX));
+        self.bodies.extend_from_slice(body);
+    }
+
+    /// Counts answers `ignored` that are saved with this block.
+    pub fn count_ignored(&mut self) {
+        self.ignored += 1;
+    }
+
+    /// Counts answers `rejected` that are saved with this block.
+    pub fn count_rejected(&mut self) {
+        self.rejected += 1;
+    }
+
+    /// Events so far.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether no event was pushed (there may still be answers to count).
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Bytes of bodies so far.
+    pub fn bytes(&self) -> usize {
+        self.bodies.len()
+    }
+
+    /// Packs and compresses. Meant for the ingest task, so that the committer need not.
+    pub fn finish(self) -> Block {
+        let mut plain = Vec::with_capacity(self.bodies.len() + self.ids.len() * 12);
+        for len in &self.lens {
+            plain.extend_from_slice(&len.to_le_bytes());
+        }
+        for time in &self.times {
+            plain.extend_from_slice(&time.to_le_bytes());
+        }
+        plain.extend_from_slice(&self.bodies);
+        Block {
+            accepted_at: self.accepted_at,
+            ids: self.ids,
+            plain_len: plain.len(),
+            packed: Bytes::from(pack(&plain)),
+            ignored: self.ignored,
+            rejected: self.rejected,
+        }
+    }
+}
+
+/// Level 1: about 9 times smaller at a hundred events for about 1 GB/s.
+const ZSTD_LEVEL: i32 = 1;
+
+fn pack(plain: &[u8]) -> Vec<u8> {
+    // Unwrap safety: compressing from memory into memory fails only when memory is refused.
+    zstd::bulk::compress(plain, ZSTD_LEVEL).expect("in-memory compression")
+}
+
+/// Packed events of one connection, ready to be committed as one unit.
+#[derive(Debug, Clone)]
+pub struct Block {
+    pub(crate) accepted_at: Millis,
+    pub(crate) ids: Vec<u128>,
+    pub(crate) plain_len: usize,
+    pub(crate) packed: Bytes,
+    pub(crate) ignored: u32,
+    pub(crate) rejected: u32,
+}
+
+/// One event inside an unpacked block.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) event_time: i64,
+    pub(crate) body: Bytes,
+}
+
+/// Why a packed block could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("a stored block cannot be unpacked: {0}")]
+pub(crate) struct Unpackable(&'static str);
+
+/// The inverse of [`BlockBuilder::finish`]: `count` events out of `packed`.
+pub(crate) fn unpack(
+    packed: &[u8],
+    count: usize,
+    plain_len: usize,
+) -> Result<Vec<Item>, Unpackable> {
+    let plain = zstd::bulk::decompress(packed, plain_len).map_err(|_| Unpackable("zstd"))?;
+    let head = count.checked_mul(12).ok_or(Unpackable("count"))?;
+    if plain.len() != plain_len || head > plain.len() {
+        return Err(Unpackable("length"));
+    }
+    let plain = Bytes::from(plain);
+    let (mut at, mut items) = (head, Vec::with_capacity(count));
+    for i in 0..count {
+        let len = u32::from_le_bytes(array(&plain, i * 4)) as usize;
+        let end = at.checked_add(len).filter(|end| *end <= plain.len());
+        let end = end.ok_or(Unpackable("body length"))?;
+        items.push(Item {
+            event_time: i64::from_le_bytes(array(&plain, count * 4 + i * 8)),
+            body: plain.slice(at..end),
+        });
+        at = end;
+    }
+    Ok(items)
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    // Unwrap safety: callers stay below `head`, which was checked against the length.
+    bytes[at..at + N].try_into().expect("slice of N bytes")
+}

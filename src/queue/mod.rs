@@ -1,0 +1,119 @@
+//! The durable queue: its contract, and the enum of engines behind it.
+//!
+//! The contract speaks of durable receipts and batches, never of files: nothing outside
+//! `queue/sled/` names sled.
+//!
+//! * [`Queue::enqueue`] resolves to receipts only after the block is on disk and synced.
+//! * [`Queue::claim`] hands out events first in, first out; a claim ends by [`Queue::settle`].
+//! * [`Queue::mark`] is durable before a request leaves, so that after a crash it is known by
+//!   name which events Pinterest may have seen.
+
+mod block;
+mod census;
+mod entry;
+
+pub use block::{Block, BlockBuilder, IdHasher};
+pub use census::Census;
+pub use entry::{DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement};
+
+/// Why the queue refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum QueueError {
+    /// The disk reserve is reached. Nothing was stored; the client sends again later.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Storage failed, or the queue is closing: no further acknowledgement will be given.
+    #[error("the queue has stopped: {0}")]
+    Stopped(String),
+}
+
+/// A queue, whichever engine carries it. Clones share one queue.
+#[derive(Clone)]
+pub struct Queue {
+    engine: Engine,
+}
+
+#[derive(Clone)]
+enum Engine {}
+
+/// Receipts on their way: they resolve after the commitment.
+pub struct Pending(tokio::sync::oneshot::Receiver<Result<Vec<Receipt>, QueueError>>);
+
+impl Pending {
+    /// One receipt per event of the block, in order, after the commitment.
+    pub async fn receipts(self) -> Result<Vec<Receipt>, QueueError> {
+        self.0
+            .await
+            .unwrap_or_else(|_| Err(QueueError::Stopped("the committer is gone".into())))
+    }
+}
+
+impl Queue {
+    /// The keyed hash under which this queue remembers messageIds.
+    pub fn hasher(&self) -> IdHasher {
+        match self.engine {}
+    }
+
+    /// Hands a block to the committer. Waits while the queue is full (back pressure); the
+    /// returned [`Pending`] resolves after the commitment. A dropped `Pending` changes nothing
+    /// of what is stored.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] below the disk reserve, [`QueueError::Stopped`] after a
+    /// storage error or [`Queue::close`].
+    pub async fn enqueue(&self, _block: Block) -> Result<Pending, QueueError> {
+        match self.engine {}
+    }
+
+    /// Claims up to `max_events` events of at most `max_bytes` together (at least one), first
+    /// in first out; waits until there is one. Not cancel-safe: run it in a task of its own.
+    ///
+    /// # Errors
+    /// [`QueueError::Stopped`].
+    pub async fn claim(
+        &self,
+        _max_events: usize,
+        _max_bytes: usize,
+    ) -> Result<Vec<Entry>, QueueError> {
+        match self.engine {}
+    }
+
+    /// Makes it durable that these events leave now under these names. An event that is marked
+    /// already (its last outcome is unknown) is counted as resent.
+    ///
+    /// # Errors
+    /// [`QueueError::Stopped`]; then the request must not leave.
+    pub async fn mark(&self, _mark: Mark) -> Result<(), QueueError> {
+        match self.engine {}
+    }
+
+    /// Says that the outcome of these marked events is unknown: they stay marked and count as
+    /// in doubt until they are settled.
+    pub fn doubt(&self, _ids: &[EntryId]) {
+        match self.engine {}
+    }
+
+    /// Says that Pinterest took none of these events: their marks go, except where an earlier
+    /// attempt is still in doubt. Rides with the next settlement; need not be awaited.
+    pub fn release(&self, _ids: &[EntryId]) {
+        match self.engine {}
+    }
+
+    /// Ends claims. Durable when it resolves.
+    ///
+    /// # Errors
+    /// [`QueueError::Stopped`]; the events then stay queued (or in doubt) for the next start.
+    pub async fn settle(&self, _settlements: Vec<Settlement>) -> Result<(), QueueError> {
+        match self.engine {}
+    }
+
+    /// The ledger and its side counts, as of the last commitment.
+    pub fn census(&self) -> Census {
+        match self.engine {}
+    }
+
+    /// Takes no more work, syncs what was taken, closes the stores.
+    pub async fn close(&self) -> Result<(), QueueError> {
+        match self.engine {}
+    }
+}
