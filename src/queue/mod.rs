@@ -11,10 +11,24 @@
 mod block;
 mod census;
 mod entry;
+mod memory;
 
 pub use block::{Block, BlockBuilder, IdHasher};
 pub use census::Census;
 pub use entry::{DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement};
+pub use memory::MemoryEngine;
+
+/// Claiming stops this far beyond the oldest unsettled event, so that the set of settled
+/// numbers above it stays small.
+pub const CLAIM_WINDOW_EVENTS: u64 = 65_536;
+/// Claiming stops while claims hold this many bytes of bodies.
+pub const CLAIM_WINDOW_BYTES: usize = 64 << 20;
+
+/// Of a claim of `max_events`, how many may come from the dead letters that are queued again:
+/// neither the line nor they starve.
+const fn apart_share(max_events: usize) -> usize {
+    max_events.div_ceil(4)
+}
 
 /// Why the queue refused.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -34,7 +48,9 @@ pub struct Queue {
 }
 
 #[derive(Clone)]
-enum Engine {}
+enum Engine {
+    Memory(MemoryEngine),
+}
 
 /// Receipts on their way: they resolve after the commitment.
 pub struct Pending(tokio::sync::oneshot::Receiver<Result<Vec<Receipt>, QueueError>>);
@@ -49,9 +65,18 @@ impl Pending {
 }
 
 impl Queue {
+    /// A queue on the reference engine.
+    pub fn memory(engine: MemoryEngine) -> Self {
+        Self {
+            engine: Engine::Memory(engine),
+        }
+    }
+
     /// The keyed hash under which this queue remembers messageIds.
     pub fn hasher(&self) -> IdHasher {
-        match self.engine {}
+        match &self.engine {
+            Engine::Memory(engine) => engine.hasher(),
+        }
     }
 
     /// Hands a block to the committer. Waits while the queue is full (back pressure); the
@@ -61,8 +86,10 @@ impl Queue {
     /// # Errors
     /// [`QueueError::Unavailable`] below the disk reserve, [`QueueError::Stopped`] after a
     /// storage error or [`Queue::close`].
-    pub async fn enqueue(&self, _block: Block) -> Result<Pending, QueueError> {
-        match self.engine {}
+    pub async fn enqueue(&self, block: Block) -> Result<Pending, QueueError> {
+        match &self.engine {
+            Engine::Memory(engine) => engine.enqueue(&block),
+        }
     }
 
     /// Claims up to `max_events` events of at most `max_bytes` together (at least one), first
@@ -72,10 +99,12 @@ impl Queue {
     /// [`QueueError::Stopped`].
     pub async fn claim(
         &self,
-        _max_events: usize,
-        _max_bytes: usize,
+        max_events: usize,
+        max_bytes: usize,
     ) -> Result<Vec<Entry>, QueueError> {
-        match self.engine {}
+        match &self.engine {
+            Engine::Memory(engine) => engine.claim(max_events, max_bytes).await,
+        }
     }
 
     /// Makes it durable that these events leave now under these names. An event that is marked
@@ -83,37 +112,52 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError::Stopped`]; then the request must not leave.
-    pub async fn mark(&self, _mark: Mark) -> Result<(), QueueError> {
-        match self.engine {}
+    pub async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
+        match &self.engine {
+            Engine::Memory(engine) => engine.mark(mark),
+        }
     }
 
     /// Says that the outcome of these marked events is unknown: they stay marked and count as
     /// in doubt until they are settled.
-    pub fn doubt(&self, _ids: &[EntryId]) {
-        match self.engine {}
+    pub fn doubt(&self, ids: &[EntryId]) {
+        match &self.engine {
+            Engine::Memory(engine) => engine.doubt(ids),
+        }
     }
 
     /// Says that Pinterest took none of these events: their marks go, except where an earlier
     /// attempt is still in doubt. Rides with the next settlement; need not be awaited.
-    pub fn release(&self, _ids: &[EntryId]) {
-        match self.engine {}
+    pub fn release(&self, ids: &[EntryId]) {
+        match &self.engine {
+            Engine::Memory(engine) => engine.release(ids),
+        }
     }
 
     /// Ends claims. Durable when it resolves.
     ///
     /// # Errors
     /// [`QueueError::Stopped`]; the events then stay queued (or in doubt) for the next start.
-    pub async fn settle(&self, _settlements: Vec<Settlement>) -> Result<(), QueueError> {
-        match self.engine {}
+    pub async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError> {
+        match &self.engine {
+            Engine::Memory(engine) => engine.settle(settlements),
+        }
     }
 
     /// The ledger and its side counts, as of the last commitment.
     pub fn census(&self) -> Census {
-        match self.engine {}
+        match &self.engine {
+            Engine::Memory(engine) => engine.census(),
+        }
     }
 
     /// Takes no more work, syncs what was taken, closes the stores.
     pub async fn close(&self) -> Result<(), QueueError> {
-        match self.engine {}
+        match &self.engine {
+            Engine::Memory(engine) => {
+                engine.close();
+                Ok(())
+            }
+        }
     }
 }

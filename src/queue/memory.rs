@@ -1,0 +1,396 @@
+//! The reference engine: the simplest correct queue, in memory.
+//!
+//! It is the model that the contract tests hold the durable engine against, and what the
+//! delivery loop is simulated on. [`MemoryEngine::reopen`] forgets what a crash forgets.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::block::{self, Block, IdHasher};
+use super::census::Census;
+use super::entry::{
+    DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement,
+};
+use super::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, Pending, QueueError, apart_share};
+use crate::clock::Clock;
+
+/// An in-memory queue. Clones share it.
+#[derive(Clone)]
+pub struct MemoryEngine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    claimable: Notify,
+    clock: Clock,
+    dedup_window: Millis,
+    hasher: IdHasher,
+}
+
+struct Stored {
+    id_hash: u128,
+    accepted_at: Millis,
+    event_time: i64,
+    body: bytes::Bytes,
+    failures: u32,
+}
+
+struct Letter {
+    stored: Stored,
+    /// `None`: queued again from here.
+    reason: Option<DeadReason>,
+    message: String,
+}
+
+struct Marked {
+    name: Arc<str>,
+    in_doubt: bool,
+}
+
+#[derive(Default)]
+struct State {
+    stopped: bool,
+    last_seq: u64,
+    line: BTreeMap<u64, Stored>,
+    claimed_up_to: u64,
+    claimed_apart: BTreeSet<u64>,
+    bytes_in_hand: usize,
+    last_dead: u64,
+    letters: BTreeMap<u64, Letter>,
+    seen: HashMap<u128, Millis>,
+    marks: HashMap<EntryId, Marked>,
+    counts: Census,
+}
+
+impl MemoryEngine {
+    /// An empty queue that remembers messageIds for `dedup_window` milliseconds.
+    pub fn new(clock: Clock, dedup_window: Millis) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::default(),
+                claimable: Notify::new(),
+                clock,
+                dedup_window,
+                hasher: IdHasher::new(*b"an in-memory key"),
+            }),
+        }
+    }
+
+    /// What a crash and a new start do: claims are forgotten, what was marked is in doubt.
+    pub fn reopen(&self) {
+        let mut state = self.lock();
+        state.stopped = false;
+        state.claimed_up_to = 0;
+        state.claimed_apart.clear();
+        state.bytes_in_hand = 0;
+        for mark in state.marks.values_mut() {
+            mark.in_doubt = true;
+        }
+        self.shared.claimable.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    pub(super) fn hasher(&self) -> IdHasher {
+        self.shared.hasher
+    }
+
+    pub(super) fn enqueue(&self, block: &Block) -> Result<Pending, QueueError> {
+        let items = block::unpack(&block.packed, block.ids.len(), block.plain_len)
+            .map_err(|e| QueueError::Stopped(e.to_string()))?;
+        let now = self.shared.clock.now();
+        let mut state = self.lock();
+        state.running()?;
+        state.counts.ignored += u64::from(block.ignored);
+        state.counts.rejected += u64::from(block.rejected);
+        let mut receipts = Vec::with_capacity(items.len());
+        for (id_hash, item) in block.ids.iter().zip(items) {
+            let horizon = now - self.shared.dedup_window;
+            let known = state.seen.get(id_hash).is_some_and(|at| *at >= horizon);
+            let receipt = if !known {
+                state.counts.accepted += 1;
+                Receipt::Queued
+            } else if let Some(number) = state.dead_with_other_bytes(*id_hash, &item.body) {
+                state.bury(number);
+                state.counts.revived += 1;
+                Receipt::Revived
+            } else {
+                state.counts.duplicate += 1;
+                Receipt::Duplicate
+            };
+            if receipt != Receipt::Duplicate {
+                state.last_seq += 1;
+                let seq = state.last_seq;
+                let stored = Stored {
+                    id_hash: *id_hash,
+                    accepted_at: block.accepted_at,
+                    event_time: item.event_time,
+                    body: item.body,
+                    failures: 0,
+                };
+                state.line.insert(seq, stored);
+                state.seen.insert(*id_hash, block.accepted_at);
+            }
+            receipts.push(receipt);
+        }
+        drop(state);
+        self.shared.claimable.notify_one();
+        let (tx, rx) = oneshot::channel();
+        let _ = tx.send(Ok(receipts));
+        Ok(Pending(rx))
+    }
+
+    pub(super) async fn claim(
+        &self,
+        events: usize,
+        bytes: usize,
+    ) -> Result<Vec<Entry>, QueueError> {
+        loop {
+            {
+                let mut state = self.lock();
+                state.running()?;
+                let claimed = state.claim(events, bytes);
+                if !claimed.is_empty() {
+                    return Ok(claimed);
+                }
+            }
+            self.shared.claimable.notified().await;
+        }
+    }
+
+    pub(super) fn mark(&self, mark: Mark) -> Result<(), QueueError> {
+        let mut state = self.lock();
+        state.running()?;
+        for (id, name) in mark.events {
+            match state.marks.get_mut(&id) {
+                Some(_) => state.counts.resent += 1,
+                None => {
+                    state.marks.insert(
+                        id,
+                        Marked {
+                            name,
+                            in_doubt: false,
+                        },
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn doubt(&self, ids: &[EntryId]) {
+        let mut state = self.lock();
+        for id in ids {
+            if let Some(mark) = state.marks.get_mut(id) {
+                mark.in_doubt = true;
+            }
+        }
+    }
+
+    pub(super) fn release(&self, ids: &[EntryId]) {
+        let mut state = self.lock();
+        for id in ids {
+            if state.marks.get(id).is_some_and(|mark| !mark.in_doubt) {
+                state.marks.remove(id);
+            }
+        }
+    }
+
+    pub(super) fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError> {
+        let mut state = self.lock();
+        state.running()?;
+        for settlement in settlements {
+            state.settle(settlement);
+        }
+        drop(state);
+        self.shared.claimable.notify_one();
+        Ok(())
+    }
+
+    /// Purges every dead letter that is not queued again.
+    pub fn purge_dead(&self) {
+        let mut state = self.lock();
+        let numbers: Vec<u64> = state
+            .letters
+            .iter()
+            .filter(|(_, l)| l.reason.is_some())
+            .map(|(n, _)| *n)
+            .collect();
+        state.counts.purged += numbers.len() as u64;
+        for number in numbers {
+            state.bury(number);
+        }
+    }
+
+    /// The bytes, reason and message of every dead letter, by messageId hash.
+    pub fn dead_letters(&self) -> Vec<(u128, DeadReason, String)> {
+        let state = self.lock();
+        let letters = state.letters.values();
+        letters
+            .filter_map(|l| l.reason.map(|r| (l.stored.id_hash, r, l.message.clone())))
+            .collect()
+    }
+
+    pub(super) fn census(&self) -> Census {
+        let state = self.lock();
+        let mut census = state.counts;
+        let apart = state.letters.values().filter(|l| l.reason.is_none());
+        let unsettled = (state.line.len() + apart.clone().count()) as u64;
+        census.in_doubt = state.marks.values().filter(|m| m.in_doubt).count() as u64;
+        census.sending = state.marks.len() as u64 - census.in_doubt;
+        census.queued = unsettled - census.sending;
+        census.oldest_accepted_at = (state.line.values().map(|s| s.accepted_at))
+            .chain(apart.map(|l| l.stored.accepted_at))
+            .min();
+        census
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().stopped = true;
+        self.shared.claimable.notify_one();
+    }
+}
+
+impl State {
+    fn running(&self) -> Result<(), QueueError> {
+        if self.stopped {
+            Err(QueueError::Stopped("it was closed".into()))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn dead_with_other_bytes(&self, id_hash: u128, body: &[u8]) -> Option<u64> {
+        let mut letters = self.letters.iter();
+        letters
+            .find(|(_, l)| {
+                l.reason.is_some() && l.stored.id_hash == id_hash && l.stored.body != body
+            })
+            .map(|(number, _)| *number)
+    }
+
+    /// Removes a letter and its count among the dead.
+    fn bury(&mut self, number: u64) {
+        if let Some(reason) = self.letters.remove(&number).and_then(|l| l.reason) {
+            self.counts.dead[reason.index()] -= 1;
+        }
+    }
+
+    fn claim(&mut self, max_events: usize, max_bytes: usize) -> Vec<Entry> {
+        let first = self
+            .line
+            .keys()
+            .next()
+            .copied()
+            .unwrap_or(self.last_seq + 1);
+        let mut found: Vec<(EntryId, usize)> = Vec::new();
+        let (mut bytes, in_hand) = (0, self.bytes_in_hand);
+        let fits = |bytes: usize, len: usize, found: &Vec<_>| {
+            found.is_empty()
+                || (bytes + len <= max_bytes && in_hand + bytes + len <= CLAIM_WINDOW_BYTES)
+        };
+        let apart: Vec<u64> = (self.letters.iter())
+            .filter(|(n, l)| l.reason.is_none() && !self.claimed_apart.contains(n))
+            .map(|(n, _)| *n)
+            .collect();
+        let line_share = max_events - apart_share(max_events).min(apart.len());
+        if in_hand < CLAIM_WINDOW_BYTES {
+            for (seq, stored) in self.line.range(self.claimed_up_to + 1..) {
+                let full = found.len() >= line_share || *seq >= first + CLAIM_WINDOW_EVENTS;
+                if full || !fits(bytes, stored.body.len(), &found) {
+                    break;
+                }
+                bytes += stored.body.len();
+                found.push((EntryId::line(*seq), stored.body.len()));
+            }
+            for number in apart {
+                let len = self.letters[&number].stored.body.len();
+                if found.len() >= max_events || !fits(bytes, len, &found) {
+                    break;
+                }
+                bytes += len;
+                found.push((EntryId::dead(number), len));
+            }
+        }
+        self.bytes_in_hand += bytes;
+        found.into_iter().map(|(id, _)| self.hand_out(id)).collect()
+    }
+
+    fn hand_out(&mut self, id: EntryId) -> Entry {
+        let stored = match id.origin() {
+            Origin::Line(seq) => {
+                self.claimed_up_to = seq;
+                &self.line[&seq]
+            }
+            Origin::Dead(number) => {
+                self.claimed_apart.insert(number);
+                &self.letters[&number].stored
+            }
+        };
+        Entry {
+            id,
+            id_hash: stored.id_hash,
+            accepted_at: stored.accepted_at,
+            event_time: stored.event_time,
+            body: stored.body.clone(),
+            sent_as: self.marks.get(&id).map(|m| m.name.clone()),
+            failures: stored.failures,
+        }
+    }
+
+    fn settle(&mut self, Settlement { entry, outcome }: Settlement) {
+        self.bytes_in_hand -= entry.body.len();
+        let mark = self.marks.remove(&entry.id);
+        match entry.id.origin() {
+            Origin::Line(seq) => {
+                self.line.remove(&seq);
+            }
+            Origin::Dead(number) => {
+                self.claimed_apart.remove(&number);
+                self.letters.remove(&number);
+            }
+        }
+        let (reason, message, failures) = match outcome {
+            Outcome::Delivered => {
+                self.counts.delivered += 1;
+                return;
+            }
+            Outcome::Dead { reason, message } => {
+                self.counts.dead[reason.index()] += 1;
+                (Some(reason), message, entry.failures)
+            }
+            Outcome::SetApart { failures } => (None, String::new(), failures),
+        };
+        self.last_dead += 1;
+        let stored = Stored {
+            id_hash: entry.id_hash,
+            accepted_at: entry.accepted_at,
+            event_time: entry.event_time,
+            body: entry.body,
+            failures,
+        };
+        self.letters.insert(
+            self.last_dead,
+            Letter {
+                stored,
+                reason,
+                message,
+            },
+        );
+        if let (None, Some(mark)) = (reason, mark) {
+            // It may have arrived: under its new number it keeps the name it went out under.
+            self.marks.insert(
+                EntryId::dead(self.last_dead),
+                Marked {
+                    in_doubt: true,
+                    ..mark
+                },
+            );
+        }
+    }
+}
