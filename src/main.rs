@@ -1,1 +1,3 @@
+//! The binary: see the library's first page.
+
 fn main() {}
