@@ -1,12 +1,19 @@
 //! An event as a tree that borrows from its line.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::check::Invalid;
 use super::number::{Number, Under, UnderToken, is_token};
+
+static NULL: Node<'static> = Node::Null;
+
+/// Objects up to this size are searched for repeated keys pair by pair; a map costs more.
+const SMALL_OBJECT: usize = 16;
 
 /// A JSON value, borrowed from its line wherever no escape stands in the way.
 ///
@@ -38,6 +45,11 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// As [`Node::get`], with `null` for what is not there.
+    pub fn at(&self, key: &str) -> &Node<'a> {
+        self.get(key).unwrap_or(&NULL)
+    }
+
     /// The string, if this is one.
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -57,6 +69,40 @@ impl<'a> Node<'a> {
     /// Whether this is an object.
     pub fn is_object(&self) -> bool {
         matches!(self, Self::Object(_))
+    }
+}
+
+/// Writes the value as JSON again: of a repeated key the last, numbers with their own digits.
+impl Serialize for Node<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(v) => serializer.serialize_bool(*v),
+            Self::Number(n) => n.serialize(serializer),
+            Self::String(s) => serializer.serialize_str(s),
+            Self::Array(elements) => serializer.collect_seq(elements),
+            Self::Object(members) => {
+                let mut map = serializer.serialize_map(None)?;
+                let last: Option<HashMap<&str, usize>> =
+                    (members.len() > SMALL_OBJECT).then(|| {
+                        members
+                            .iter()
+                            .enumerate()
+                            .map(|(i, m)| (&*m.0, i))
+                            .collect()
+                    });
+                for (i, (key, value)) in members.iter().enumerate() {
+                    let counts = match &last {
+                        Some(last) => last.get(&**key) == Some(&i),
+                        None => members[i + 1..].iter().all(|later| later.0 != *key),
+                    };
+                    if counts {
+                        map.serialize_entry(key, value)?;
+                    }
+                }
+                map.end()
+            }
+        }
     }
 }
 
