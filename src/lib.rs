@@ -13,6 +13,7 @@
 pub mod event;
 
 pub mod queue;
+pub mod transform;
 
 // Aside: these import none of the above but the queue's plain types.
 pub mod clock;
