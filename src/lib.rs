@@ -16,3 +16,6 @@ pub mod queue;
 
 // Aside: these import none of the above but the queue's plain types.
 pub mod clock;
+
+pub mod cli;
+pub mod mock_pinterest;
