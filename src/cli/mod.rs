@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 pub mod exit;
 mod mock_pinterest;
+mod send;
 
 pub use exit::{Exit, Failure, OrExit, Outcome};
 
@@ -20,6 +21,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Send events to the daemon, one JSON object per line, and wait for every answer.
+    Send(send::Args),
     /// Serve a stand-in for Pinterest's API, with a switch for every fault.
     MockPinterest(mock_pinterest::Args),
 }
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
         }
     };
     let outcome = match cli.command {
+        Command::Send(args) => send::run(args),
         Command::MockPinterest(args) => mock_pinterest::run(args),
     };
     let exit = outcome.unwrap_or_else(|failure| {

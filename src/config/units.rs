@@ -76,7 +76,7 @@ fn show(value: u64, units: &[(&str, u64)], zero: &str) -> String {
         .iter()
         // Weeks are read, but days are what one thinks in.
         .filter(|(unit, _)| *unit != "w")
-        .find(|(_, factor)| value != 0 && value % factor == 0)
+        .find(|(_, factor)| value != 0 && value.is_multiple_of(*factor))
         .map_or_else(
             || zero.to_owned(),
             |(unit, factor)| format!("{}{unit}", value / factor),
