@@ -78,7 +78,7 @@ fn open(file: Option<&Path>) -> anyhow::Result<(Box<dyn Read + Send>, Option<u64
     let context = || format!("cannot read {}", path.display());
     let file = File::open(path).with_context(context)?;
     let about = file.metadata().with_context(context)?;
-    Ok((Box::new(file), about.is_file().then(|| about.len())))
+    Ok((Box::new(file), about.is_file().then_some(about.len())))
 }
 
 /// Drawn on a terminal alone.
