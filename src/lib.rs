@@ -17,3 +17,8 @@ pub mod transform;
 
 // Aside: these import none of the above but the queue's plain types.
 pub mod clock;
+pub mod secret;
+
+pub mod cli;
+pub mod config;
+pub mod mock_pinterest;

@@ -1,3 +1,5 @@
-//! The binary: see the library's first page.
+//! The `pinrelay` binary; everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    pinrelay::cli::main()
+}
