@@ -1,6 +1,7 @@
 //! `pinrelay check`: what is wrong with a configuration, and what to do about it, before a
 //! daemon meets it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -89,9 +90,9 @@ fn examine(config: &Config) -> Vec<Finding> {
     token(config, &mut found);
     found.push(group(&config.ingest.group));
     found.push(folder(&config.queue.path));
-    for socket in [&config.ingest.socket, &config.admin.socket] {
-        found.extend(socket_folder(socket));
-    }
+    let sockets = [&config.ingest.socket, &config.admin.socket];
+    let folders: BTreeSet<&Path> = sockets.into_iter().filter_map(|s| s.parent()).collect();
+    found.extend(folders.into_iter().filter_map(socket_folder));
     if geteuid().is_root() {
         found.push(Advice(
             "looked at as root, whom file modes do not bind: run it as the daemon's user, \
@@ -191,17 +192,17 @@ fn nearest(path: &Path) -> Option<&Path> {
     named.into_iter().find(|p| p.exists())
 }
 
-/// Under systemd the folder of a socket comes with the service; without, it has to be there.
-fn socket_folder(socket: &Path) -> Option<Finding> {
-    let folder = socket.parent().filter(|p| !p.as_os_str().is_empty())?;
-    (!folder.is_dir()).then(|| {
-        Advice(format!(
-            "{} is not there: systemd makes it for the service (RuntimeDirectory); without \
-             systemd, make it for the socket {}",
-            folder.display(),
-            socket.display()
-        ))
-    })
+/// Under systemd the folder of the sockets comes with the service; without, it has to be there.
+fn socket_folder(folder: &Path) -> Option<Finding> {
+    // The folder of a bare file name is the current one.
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return None;
+    }
+    Some(Advice(format!(
+        "{} is not there for a socket: systemd makes it for the service (RuntimeDirectory); \
+         without systemd, make it",
+        folder.display()
+    )))
 }
 
 fn ca_store(config: &Config) -> Option<Finding> {

@@ -545,3 +545,59 @@ fn a_token_file_open_to_everyone_is_noticed() {
         assert_eq!(read.file.as_ref(), Some(&file));
     }
 }
+
+#[test]
+fn the_example_shows_every_key_with_its_default() {
+    let example = include_str!("../../systemd/pinrelay.toml");
+    let shipped = read(example, &[]).expect("the example as it is");
+    assert!(shipped.require_run().is_ok());
+    // Prose follows `# `, a default follows `#`.
+    let uncommented: String = example
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(value) if !value.starts_with(' ') => format!("{value}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let all = read(&uncommented, &[]).expect("the example with its defaults");
+    assert_eq!(all.texts.len(), KEYS.len());
+    assert_eq!((all.event_names.len(), all.mappings.len()), (1, 1));
+    for key in KEYS {
+        let reloadable = example
+            .split("\n\n")
+            .find(|part| part.starts_with(&format!("[{}]", key.section)))
+            .and_then(|part| {
+                let before = part.split(&format!("\n#{} =", key.name)).next()?;
+                let before = before.split(&format!("\n{} =", key.name)).next()?;
+                let comment = before.lines().rev().take_while(|l| l.starts_with("# "));
+                Some(comment.into_iter().any(|l| l.contains("(reload)")))
+            });
+        assert_eq!(
+            reloadable,
+            Some(key.reloadable),
+            "{}.{}",
+            key.section,
+            key.name
+        );
+        // Token sources have no default that could be written, nor has what has to be set.
+        if !key.default.is_empty() {
+            let text = &all.texts[&(key.section, key.name)];
+            assert_eq!(text, key.default, "{}.{}", key.section, key.name);
+        }
+    }
+}
+
+#[test]
+fn the_unit_waits_longer_than_a_drain() {
+    let unit = include_str!("../../systemd/pinrelay.service");
+    let seconds = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("TimeoutStopSec="))
+        .and_then(|text| text.parse().ok())
+        .expect("a TimeoutStopSec in seconds");
+    let drain = load(None, env(&[]))
+        .expect("defaults")
+        .delivery
+        .drain_deadline;
+    assert!(Duration::from_secs(seconds) > drain + Duration::from_secs(10));
+}
