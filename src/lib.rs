@@ -15,5 +15,7 @@ pub mod event;
 pub mod queue;
 pub mod transform;
 
+pub mod cli;
+
 // Aside: these import none of the above but the queue's plain types.
 pub mod clock;
