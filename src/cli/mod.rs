@@ -13,6 +13,7 @@ mod check;
 pub mod exit;
 mod mock_pinterest;
 mod send;
+mod transform;
 
 pub use exit::{Exit, Failure, OrExit, Outcome};
 
@@ -28,6 +29,8 @@ struct Cli {
 enum Command {
     /// Send events to the daemon, one JSON object per line, and wait for every answer.
     Send(send::Args),
+    /// Show what would be sent for each event, without sending or storing any.
+    Transform(args::TransformArgs),
     /// Say what is wrong with a configuration, and what to do about it.
     Check(check::Args),
     /// Serve a stand-in for Pinterest's API, with a switch for every fault.
@@ -83,6 +86,7 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
     };
     let outcome = match cli.command {
         Command::Send(args) => send::run(args),
+        Command::Transform(args) => transform::run(args),
         Command::Check(args) => check::run(args),
         Command::MockPinterest(args) => mock_pinterest::run(*args),
     };
@@ -121,6 +125,9 @@ mod tests {
             exit_of(&["check", "--config", "/nowhere/pinrelay.toml"]),
             Exit::Config
         );
+        let missing = ["transform", "--config", "/nowhere/pinrelay.toml"];
+        assert_eq!(exit_of(&missing), Exit::Config);
+        assert_eq!(exit_of(&["transform", "/nowhere/events"]), Exit::Io);
         let taken = ["mock-pinterest", "--listen", "192.0.2.1:1"];
         assert_eq!(exit_of(&taken), Exit::Io);
     }

@@ -1,0 +1,153 @@
+//! From the config to each part's `Options`; the one place where their names meet.
+
+use super::{Config, ConfigError, Hashing, Pair, Place, Problem};
+use crate::transform::{self, MappingRule, OptionsError, Transform};
+
+impl Config {
+    /// What the transform has to know. Without an `app_name` no partner_name is sent.
+    pub fn transform_options(&self) -> transform::Options {
+        transform::Options {
+            partner_name: self.pinterest.app_name.clone(),
+            default_action_source: self.pinterest.default_action_source.to_owned(),
+            default_currency: self.pinterest.default_currency.clone(),
+            default_user_agent: self.user_data.default_user_agent.clone(),
+            hashing: match self.user_data.hashing {
+                Hashing::Raw => transform::Hashing::Raw,
+                Hashing::Sha256 => transform::Hashing::Sha256,
+            },
+            event_names: (self.event_names.iter())
+                .map(|pair| (pair.from.clone(), pair.to.clone()))
+                .collect(),
+            mappings: (self.mappings.iter())
+                .map(|pair| MappingRule {
+                    source: pair.from.clone(),
+                    destination: pair.to.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    /// The transform under this config.
+    ///
+    /// # Errors
+    /// What `mapping.md` calls an error in the config, with the line it stands in.
+    pub fn transform(&self) -> Result<Transform, ConfigError> {
+        Transform::new(self.transform_options()).map_err(|error| {
+            ConfigError::Invalid(vec![Problem {
+                place: self.place_of(&error),
+                message: error.to_string(),
+            }])
+        })
+    }
+
+    /// Where the culprit stands in the file.
+    fn place_of(&self, error: &OptionsError) -> Place {
+        let named = |is: &dyn Fn(&Pair) -> bool| self.event_names.iter().find(|pair| is(pair));
+        let pair = match error {
+            OptionsError::Source { number, .. }
+            | OptionsError::Destination { number, .. }
+            | OptionsError::RefusedDestination { number, .. } => {
+                number.checked_sub(1).and_then(|i| self.mappings.get(i))
+            }
+            OptionsError::EmptyEventKey => named(&|pair| pair.from.trim().is_empty()),
+            OptionsError::EmptyEventName { key } => named(&|pair| pair.from == *key),
+            OptionsError::SameEvent { second, .. } => named(&|pair| pair.from == *second),
+            // Held to their values when the file was read.
+            OptionsError::ActionSource(_) | OptionsError::Currency(_) => None,
+        };
+        pair.map_or(Place::Nowhere, |pair| pair.place.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::load;
+
+    fn config(text: &str) -> (TempDir, PathBuf, Config) {
+        let folder = TempDir::new().expect("a folder");
+        let file = folder.path().join("pinrelay.toml");
+        fs::write(&file, text).expect("a file");
+        let config = load(Some(&file), std::iter::empty()).unwrap_or_else(|e| panic!("{e}"));
+        (folder, file, config)
+    }
+
+    #[test]
+    fn every_key_arrives() {
+        let (_folder, _, config) = config(
+            "[pinterest]\napp_name = \"ss-shop\"\ndefault_action_source = \"offline\"\n\
+             default_currency = \"eur\"\n[user_data]\nhashing = \"sha256\"\n\
+             default_user_agent = \"UA\"\n[event_names]\n\"B\" = \"b\"\n\"A\" = \"a\"\n\
+             [[mappings]]\nsource = \"properties.x\"\ndestination = \"properties.y\"\n",
+        );
+        let options = config.transform_options();
+        assert_eq!(options.partner_name.as_deref(), Some("ss-shop"));
+        assert_eq!(options.default_action_source, "offline");
+        assert_eq!(options.default_currency, "EUR");
+        assert_eq!(options.default_user_agent, "UA");
+        assert_eq!(options.hashing, transform::Hashing::Sha256);
+        let names: Vec<_> = options
+            .event_names
+            .iter()
+            .map(|(k, v)| (&k[..], &v[..]))
+            .collect();
+        assert_eq!(names, [("B", "b"), ("A", "a")]);
+        assert_eq!(options.mappings[0].source, "properties.x");
+        assert_eq!(options.mappings[0].destination, "properties.y");
+        assert!(config.transform().is_ok());
+    }
+
+    #[test]
+    fn without_keys_both_parts_agree_on_the_defaults() {
+        let (_folder, _, config) = config("");
+        let (ours, theirs) = (config.transform_options(), transform::Options::default());
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+    }
+
+    #[test]
+    fn what_the_transform_refuses_is_named_with_its_line() {
+        let good = "[[mappings]]\nsource = \"properties.x\"\ndestination = \"properties.y\"\n";
+        let cases = [
+            (
+                format!(
+                    "{good}[[mappings]]\nsource = \"properties.x\"\ndestination = \"properties.price\"\n"
+                ),
+                "properties.value",
+            ),
+            (
+                format!(
+                    "{good}[[mappings]]\nsource = \"properties..x\"\ndestination = \"properties.y\"\n"
+                ),
+                "dot path",
+            ),
+            (
+                format!(
+                    "{good}[[mappings]]\nsource = \"properties.x\"\ndestination = \"context.y\"\n"
+                ),
+                "properties.<key>",
+            ),
+            ("\n\n\n[event_names]\n\"A\" = \"\"\n".into(), "empty value"),
+            (
+                "\n\n\n[event_names]\n\" \" = \"a\"\n".into(),
+                "a key is empty",
+            ),
+        ];
+        for (text, says) in cases {
+            let (_folder, file, config) = config(&text);
+            let Err(error) = config.transform() else {
+                panic!("taken: {text}")
+            };
+            let error = error.to_string();
+            let lines = 4..=6;
+            let placed = lines
+                .into_iter()
+                .any(|n| error.starts_with(&format!("{}:{n}: ", file.display())));
+            assert!(placed && error.contains(says), "{text}: {error}");
+        }
+    }
+}
