@@ -14,5 +14,8 @@ pub mod event;
 
 pub mod queue;
 
+pub mod deliver;
+
 // Aside: these import none of the above but the queue's plain types.
 pub mod clock;
+pub mod secret;
