@@ -196,7 +196,9 @@ impl Courier {
             if let Kind::Alone { without } = &done.kind {
                 let mut batch = self.batch(vec![item], keys.into());
                 batch.trial.without = Some(without.clone());
-                self.waiting.push(now, batch);
+                // Before the other pieces: if it is taken, they need not be split.
+                batch.trial.piece = true;
+                self.isolation.again(batch);
             } else if failures > 0 {
                 let mut batch = self.batch(vec![item], keys.into());
                 batch.trial.stubborn = true;
@@ -308,7 +310,7 @@ impl Courier {
     /// in doubt stays together; the rest gathers anew, under the config of the moment.
     pub(super) fn keep(&mut self, now: Instant, batch: Batch) {
         let trial = &batch.trial;
-        if trial.in_doubt || trial.stubborn || trial.without.is_some() {
+        if trial.in_doubt || trial.stubborn {
             self.waiting.push(now, batch);
         } else if trial.generation != self.generation {
             let entries = batch.items.into_iter().map(|item| item.entry);
