@@ -94,7 +94,8 @@ impl Courier {
             Class::Unexpected(refusal) => {
                 requests.unexpected += 1;
                 let words = self.words(status, &refusal);
-                if !batch.trial.stubborn {
+                // The gate waits for the answer to its probe, whoever was sent as one.
+                if !batch.trial.stubborn || ticket.probe {
                     self.gate
                         .park(now, ticket, Reason::Unexpected, &words, &mut self.rng);
                 }
@@ -358,7 +359,7 @@ impl Courier {
         self.trouble(words.to_owned());
         batch.doubt();
         self.out.doubt.extend(batch.ids());
-        if !batch.trial.stubborn {
+        if !batch.trial.stubborn || ticket.probe {
             self.gate
                 .trouble(now, ticket, Some(batch.id), words, &mut self.rng);
         }
