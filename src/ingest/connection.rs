@@ -86,7 +86,7 @@ impl Reader {
             buffer.reserve(READ_BYTES);
             let read = tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                () = super::stopped(&mut stop) => return Ok(()),
                 () = self.owe.closed() => return Ok(()),
                 read = read.read_buf(&mut buffer) => read?,
             };

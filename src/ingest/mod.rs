@@ -67,7 +67,7 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) -> JoinSet<()> {
     loop {
         tokio::select! {
             // A sender that is gone means the same as one that says so.
-            _ = stop.wait_for(|stop| *stop) => return connections,
+            () = stopped(&mut stop) => return connections,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
@@ -90,6 +90,11 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) -> JoinSet<()> {
             },
         }
     }
+}
+
+/// Resolves when the ingest side is told to stop; a handle that is gone says the same.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 impl Handle {
