@@ -13,6 +13,7 @@ mod check;
 pub mod exit;
 mod mock_pinterest;
 mod send;
+pub mod transform;
 
 pub use exit::{Exit, Failure, OrExit, Outcome};
 
