@@ -15,10 +15,16 @@ pub mod event;
 pub mod queue;
 pub mod transform;
 
-// Aside: these import none of the above but the queue's plain types.
+pub mod deliver;
+pub mod ingest;
+
+pub mod config;
+
+pub mod cli;
+
+// Beside the line: these import none of the above but the queue's plain types.
 pub mod clock;
 pub mod secret;
 
-pub mod cli;
-pub mod config;
+// A stand-in for Pinterest's API, for the demo, tests and benches.
 pub mod mock_pinterest;

@@ -1,0 +1,279 @@
+//! What an answer means: one verdict per event, or one word about the whole request. Pure.
+//!
+//! The classes are Pinterest's: its OpenAPI description and recorded live answers.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::send::Signals;
+use super::words::normalise;
+
+/// What Pinterest says against an event or a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub code: Option<i64>,
+    /// Pinterest's words; they may quote values, so they go into the dead letter alone.
+    pub message: String,
+}
+
+/// One event's fate, by its position in the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Processed,
+    Failed(Refusal),
+    /// A status that is neither: proves nothing about this event.
+    Unclear,
+}
+
+/// What the answer says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// One verdict per event of the request, in order.
+    Judged(Vec<Verdict>),
+    /// The request as a whole was refused for what is in it: none was taken.
+    Refused {
+        /// For its size.
+        too_large: bool,
+        refusal: Refusal,
+    },
+    /// The credential or the account is in trouble: none was taken.
+    Auth(Refusal),
+    /// Too many calls: none was taken.
+    Limited {
+        /// As long as Pinterest asks for, if it says.
+        wait: Option<Duration>,
+    },
+    /// Neither a judgement nor a known trouble, such as a redirect: none was taken, and
+    /// somebody has to look at the config.
+    Unexpected(Refusal),
+    /// Whether any was taken is not known.
+    Unknown(&'static str),
+}
+
+/// The class and, beside it, how often each kind of warning came.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Judgement {
+    pub class: Class,
+    /// Normalised text and count.
+    pub warnings: Vec<(String, u64)>,
+}
+
+/// Judges the answer to a request of `events` events.
+pub(super) fn classify(status: u16, signals: &Signals, body: &[u8], events: usize) -> Judgement {
+    let class = match status {
+        200..=299 => return by_position(body, events, Class::Unknown("unreadable answer")),
+        422 => {
+            let refused = Class::Refused {
+                too_large: false,
+                refusal: refusal(status, body),
+            };
+            return by_position(body, events, refused);
+        }
+        400 | 413 => Class::Refused {
+            too_large: status == 413,
+            refusal: refusal(status, body),
+        },
+        401 | 403 | 404 => Class::Auth(refusal(status, body)),
+        408 => Class::Unknown("request time-out (408)"),
+        429 => Class::Limited {
+            wait: signals.retry_after.or(signals.reset),
+        },
+        503 => Class::Unknown("service unavailable (503)"),
+        300..=499 => Class::Unexpected(refusal(status, body)),
+        _ => Class::Unknown("server error"),
+    };
+    Judgement {
+        class,
+        warnings: Vec::new(),
+    }
+}
+
+/// Reads the list of verdicts, which stands at the top (200) or under `details` (422).
+fn by_position(body: &[u8], events: usize, otherwise: Class) -> Judgement {
+    let list = serde_json::from_slice::<Body>(body).ok().and_then(|body| {
+        let list = body.events.or(body.details.and_then(|d| d.events))?;
+        (!list.is_empty()).then_some((list, body.code.0))
+    });
+    let Some((list, code)) = list else {
+        return Judgement {
+            class: otherwise,
+            warnings: Vec::new(),
+        };
+    };
+    // A list of another length cannot be laid beside the request.
+    if list.len() != events {
+        return Judgement {
+            class: Class::Unknown("an answer about another number of events"),
+            warnings: Vec::new(),
+        };
+    }
+    let mut warnings = Warnings::default();
+    let mut verdict = |event: &EventAnswer<'_>| {
+        if event.status.0.eq_ignore_ascii_case("processed") {
+            warnings.count(&event.warning_message.0);
+            Verdict::Processed
+        } else if event.status.0.eq_ignore_ascii_case("failed") {
+            let message = event.error_message.0.trim();
+            Verdict::Failed(Refusal {
+                code,
+                message: or_else(message, "failed, without a message"),
+            })
+        } else {
+            Verdict::Unclear
+        }
+    };
+    let verdicts = list.iter().map(&mut verdict).collect();
+    Judgement {
+        class: Class::Judged(verdicts),
+        warnings: warnings.kinds,
+    }
+}
+
+fn refusal(status: u16, body: &[u8]) -> Refusal {
+    let said = serde_json::from_slice::<Said>(body).unwrap_or_default();
+    let message = said.message.0.trim();
+    Refusal {
+        code: said.code.0,
+        message: or_else(message, &format!("HTTP status {status}, without a message")),
+    }
+}
+
+fn or_else(message: &str, otherwise: &str) -> String {
+    let message = if message.is_empty() {
+        otherwise
+    } else {
+        message
+    };
+    message.to_owned()
+}
+
+/// Counts warnings by kind. Most answers repeat one text, so only a text that differs from
+/// the last one is normalised.
+#[derive(Default)]
+struct Warnings {
+    last: String,
+    at: usize,
+    kinds: Vec<(String, u64)>,
+}
+
+impl Warnings {
+    fn count(&mut self, message: &str) {
+        if message.is_empty() {
+            return;
+        }
+        if self.kinds.is_empty() || self.last != message {
+            message.clone_into(&mut self.last);
+            let kind = normalise(message, "", b"");
+            let at = self.kinds.iter().position(|(known, _)| *known == kind);
+            self.at = at.unwrap_or_else(|| {
+                self.kinds.push((kind, 0));
+                self.kinds.len() - 1
+            });
+        }
+        self.kinds[self.at].1 += 1;
+    }
+}
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow)]
+    events: Option<Vec<EventAnswer<'a>>>,
+    #[serde(borrow, default)]
+    details: Option<Details<'a>>,
+    #[serde(default)]
+    code: Code,
+}
+
+#[derive(Deserialize)]
+struct EventAnswer<'a> {
+    #[serde(borrow, default)]
+    status: Text<'a>,
+    #[serde(borrow, default)]
+    error_message: Text<'a>,
+    #[serde(borrow, default)]
+    warning_message: Text<'a>,
+}
+
+#[derive(Deserialize, Default)]
+struct Said<'a> {
+    #[serde(default)]
+    code: Code,
+    #[serde(borrow, default)]
+    message: Text<'a>,
+}
+
+/// The 200 body inside a 422. Of any other shape it is unusable, and so is the whole.
+#[derive(Deserialize)]
+struct Details<'a> {
+    #[serde(borrow)]
+    events: Option<Vec<EventAnswer<'a>>>,
+}
+
+/// A text; anything else in its place (null, a number, a list) counts as an empty one, for a
+/// verdict must not be lost over the shape of a message.
+#[derive(Default)]
+struct Text<'a>(Cow<'a, str>);
+
+/// An integer, or nothing of use.
+#[derive(Default)]
+struct Code(Option<i64>);
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Borrowed(text)))
+    }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(text.to_owned())))
+    }
+    fn visit_unit<E: de::Error>(self) -> Result<Text<'de>, E> {
+        Ok(Text::default())
+    }
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Text<'de>, E> {
+        Ok(Text::default())
+    }
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Text<'de>, E> {
+        Ok(Text::default())
+    }
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Text<'de>, E> {
+        Ok(Text::default())
+    }
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Text<'de>, E> {
+        Ok(Text::default())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Text<'de>, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Text::default())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text<'de>, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Text::default())
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        Ok(Self(value.as_i64()))
+    }
+}
+
+#[cfg(test)]
+#[path = "classify_tests.rs"]
+mod tests;

@@ -1,0 +1,192 @@
+//! The connection to Pinterest: the only file that names reqwest.
+
+use std::error::Error as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Client, Response, Url, redirect, retry, tls};
+
+use super::Options;
+use super::send::{NoReply, Reply, Signals, Transport};
+use crate::secret::SharedToken;
+
+/// A sound answer to 1000 events has some hundred KiB.
+const LONGEST_ANSWER: usize = 8 << 20;
+/// Longest time for name look-up, connection and TLS together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle connections are given up before usual servers close them, so that a request seldom
+/// meets a closing one.
+const IDLE: Duration = Duration::from_secs(50);
+
+/// Why there can be no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The base URL cannot be used.
+    #[error("pinterest.base_url {url:?} {problem}")]
+    BaseUrl {
+        /// As configured.
+        url: String,
+        /// What is wrong and what to do.
+        problem: &'static str,
+    },
+    /// Not an ad account id.
+    #[error(
+        "pinterest.ad_account_id {0:?} is not 1 to 18 digits; copy the id from Pinterest Ads Manager"
+    )]
+    AdAccountId(String),
+    /// The TLS set-up failed.
+    #[error(
+        "no HTTPS client can be built: {0}; install the system's CA certificates \
+         (package ca-certificates)"
+    )]
+    Tls(String),
+}
+
+/// Sends requests to one ad account.
+pub(super) struct Http {
+    client: Client,
+    url: Url,
+    token: SharedToken,
+}
+
+impl Http {
+    /// Prepares a client; connects to nothing yet.
+    pub fn new(options: &Options, token: SharedToken) -> Result<Self, ClientError> {
+        let url = endpoint(options)?;
+        // Another provider that was installed before serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = Client::builder()
+            .user_agent(concat!("pinrelay/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .timeout(options.request_timeout)
+            .connect_timeout(CONNECT_TIMEOUT.min(options.request_timeout))
+            .pool_max_idle_per_host(options.limits.max_in_flight)
+            .pool_idle_timeout(IDLE)
+            .tcp_nodelay(true)
+            .tls_version_min(tls::Version::TLS_1_2);
+        if loopback(&url) {
+            builder = builder.no_proxy();
+        }
+        if url.scheme() == "http" {
+            // Plain HTTP needs no CA store, so a missing one is no error.
+            builder = builder.tls_certs_only([]);
+        } else {
+            builder = builder.https_only(true);
+        }
+        let client = builder
+            .build()
+            .map_err(|error| ClientError::Tls(root_cause(&error)))?;
+        Ok(Self { client, url, token })
+    }
+}
+
+impl Transport for Http {
+    async fn send(&self, body: Bytes) -> Result<Reply, NoReply> {
+        let bearer = format!("Bearer {}", self.token.get().expose());
+        let mut bearer = HeaderValue::from_str(&bearer)
+            .map_err(|_| NoReply::NotSent("the token does not fit a header".into()))?;
+        bearer.set_sensitive(true);
+        let request = self
+            .client
+            .post(self.url.clone())
+            .header(AUTHORIZATION, bearer)
+            .header(CONTENT_TYPE, "application/json")
+            .body(body);
+        let response = request.send().await.map_err(no_reply)?;
+        let header = |name: &str| response.headers().get(name)?.to_str().ok();
+        let (status, signals) = (response.status().as_u16(), Signals::read(header));
+        let body = match read(response).await {
+            Ok(body) => body,
+            // What is refused is refused, whatever became of the reasons. What may be judged
+            // by position cannot do without the list.
+            Err(_) if !matches!(status, 200..=299 | 422) => Bytes::new(),
+            Err(lost) => return Err(lost),
+        };
+        Ok(Reply {
+            status,
+            signals,
+            body,
+        })
+    }
+}
+
+async fn read(mut response: Response) -> Result<Bytes, NoReply> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(no_reply)? {
+        if body.len() + chunk.len() > LONGEST_ANSWER {
+            return Err(NoReply::Unknown("an endless answer".into()));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+fn no_reply(error: reqwest::Error) -> NoReply {
+    let cause = root_cause(&error);
+    if error.is_connect() || error.is_builder() {
+        NoReply::NotSent(format!("no connection: {cause}"))
+    } else if error.is_timeout() {
+        NoReply::Unknown("time-out".into())
+    } else {
+        NoReply::Unknown(format!("broken connection: {cause}"))
+    }
+}
+
+/// The innermost error, which says what happened; the outer ones repeat the URL.
+fn root_cause(error: &reqwest::Error) -> String {
+    let Some(mut cause) = error.source() else {
+        return "invalid set-up".to_owned();
+    };
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+fn endpoint(options: &Options) -> Result<Url, ClientError> {
+    let id = &options.ad_account_id;
+    if id.is_empty() || id.len() > 18 || !id.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(ClientError::AdAccountId(id.clone()));
+    }
+    let wrong = |problem| ClientError::BaseUrl {
+        url: options.base_url.clone(),
+        problem,
+    };
+    let base = options.base_url.trim_end_matches('/');
+    let mut url = Url::parse(&format!("{base}/ad_accounts/{id}/events"))
+        .map_err(|_| wrong("is not a URL; the usual one is https://api.pinterest.com/v5"))?;
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+        return Err(wrong(
+            "holds more than host and path; leave out query, fragment and user",
+        ));
+    }
+    match url.scheme() {
+        "https" => {}
+        "http" if loopback(&url) => {}
+        "http" => {
+            return Err(wrong(
+                "would send the token in the clear; use https (plain http is for loopback alone)",
+            ));
+        }
+        _ => return Err(wrong("is not an https URL")),
+    }
+    if options.test {
+        url.set_query(Some("test=true"));
+    }
+    Ok(url)
+}
+
+fn loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

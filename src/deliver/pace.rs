@@ -1,0 +1,178 @@
+//! No more calls than the account may make.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::send::Signals;
+
+/// Calls per second in test mode.
+const TEST_RATE: f64 = 10.0;
+
+/// A token bucket, tightened by what Pinterest's headers say is left.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Tokens per second; `None`: no limit.
+    rate: Option<f64>,
+    burst: f64,
+    tokens: f64,
+    filled_at: Instant,
+    last_sent: Option<Instant>,
+    told: Option<Told>,
+}
+
+/// What the last answer's headers allow.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    until: Instant,
+    /// Between two calls; `None`: none may leave before `until`.
+    gap: Option<Duration>,
+}
+
+impl Pace {
+    /// At most `per_minute` calls in any minute (0: no limit), and 10 a second in test mode.
+    pub fn new(per_minute: u32, test: bool, now: Instant) -> Self {
+        let (rate, burst) = rate(per_minute, test);
+        Self {
+            rate,
+            burst,
+            tokens: burst,
+            filled_at: now,
+            last_sent: None,
+            told: None,
+        }
+    }
+
+    /// Goes on with another limit.
+    pub fn change(&mut self, per_minute: u32, test: bool) {
+        (self.rate, self.burst) = rate(per_minute, test);
+        self.tokens = self.tokens.min(self.burst);
+    }
+
+    /// When the next call may leave: now or later.
+    pub fn next(&mut self, now: Instant) -> Instant {
+        let mut next = now;
+        if let Some(rate) = self.rate {
+            let elapsed = now.saturating_duration_since(self.filled_at).as_secs_f64();
+            self.tokens = (self.tokens + elapsed * rate).min(self.burst);
+            self.filled_at = now;
+            if self.tokens < 1.0 {
+                // A timer wakes at whole milliseconds; a little more avoids a vain wake-up.
+                let wait = (1.0 - self.tokens) / rate + 1e-4;
+                next = now + Duration::from_secs_f64(wait);
+            }
+        }
+        if let Some(told) = self.told {
+            let open = match (told.gap, self.last_sent) {
+                (Some(gap), Some(last)) => last + gap,
+                (Some(_), None) => now,
+                (None, _) => told.until,
+            };
+            next = next.max(open.min(told.until));
+            if now >= told.until {
+                self.told = None;
+            }
+        }
+        next
+    }
+
+    /// A call leaves.
+    pub fn take(&mut self, now: Instant) {
+        if self.rate.is_some() {
+            self.tokens -= 1.0;
+        }
+        self.last_sent = Some(now);
+    }
+
+    /// Takes the headers of an answer; `in_flight` calls may not be counted in them yet.
+    pub fn hear(&mut self, now: Instant, signals: &Signals, in_flight: usize) {
+        let (Some(remaining), Some(reset)) = (signals.remaining, signals.reset) else {
+            return;
+        };
+        let left = remaining.saturating_sub(in_flight as u64);
+        let gap = (left > 0).then(|| reset.div_f64(left as f64));
+        self.told = Some(Told {
+            until: now + reset.min(Duration::from_secs(3600)),
+            gap,
+        });
+    }
+}
+
+/// Rate and burst such that no window of a minute holds more than `per_minute` calls.
+fn rate(per_minute: u32, test: bool) -> (Option<f64>, f64) {
+    let calls = f64::from(per_minute);
+    let burst = (calls / 1200.0).floor().clamp(1.0, 20.0);
+    let configured = (per_minute > 0).then(|| (calls - burst).max(1.0) / 60.0);
+    match (configured, test) {
+        (Some(rate), true) => (Some(rate.min(TEST_RATE)), 1.0),
+        (None, true) => (Some(TEST_RATE), 1.0),
+        (rate, false) => (rate, burst),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Times at which a sender that never pauses sends, in milliseconds.
+    fn run(pace: &mut Pace, start: Instant, calls: usize) -> Vec<u64> {
+        let mut now = start;
+        let mut sent = Vec::new();
+        while sent.len() < calls {
+            let next = pace.next(now);
+            if next > now {
+                now = next;
+                continue;
+            }
+            pace.take(now);
+            sent.push((now - start).as_millis() as u64);
+        }
+        sent
+    }
+
+    #[test]
+    fn no_minute_holds_more_calls_than_allowed_and_few_less() {
+        let start = Instant::now();
+        for per_minute in [1, 7, 60, 5000] {
+            let mut pace = Pace::new(per_minute, false, start);
+            let sent = run(&mut pace, start, 2 * per_minute as usize + 2);
+            for (i, at) in sent.iter().enumerate() {
+                let within = sent[i..].iter().filter(|t| **t < at + 60_000).count();
+                assert!(within <= per_minute as usize, "{per_minute}: {within}");
+            }
+            if per_minute == 5000 {
+                let first = sent.iter().filter(|t| **t < 60_000).count();
+                assert!(first > 4950, "{first}");
+            }
+        }
+    }
+
+    #[test]
+    fn nought_is_no_limit_and_test_mode_ten_a_second() {
+        let start = Instant::now();
+        assert_eq!(run(&mut Pace::new(0, false, start), start, 1000)[999], 0);
+        let sent = run(&mut Pace::new(0, true, start), start, 101);
+        assert!((9_900..10_200).contains(&sent[100]), "{}", sent[100]);
+        let sent = run(&mut Pace::new(60, true, start), start, 11);
+        assert!(sent[10] >= 9_900, "the tighter of both: {}", sent[10]);
+    }
+
+    #[test]
+    fn headers_tighten_until_the_reset() {
+        let start = Instant::now();
+        let mut pace = Pace::new(0, false, start);
+        let hear = |pace: &mut Pace, remaining, in_flight| {
+            let signals = Signals {
+                remaining: Some(remaining),
+                reset: Some(Duration::from_secs(10)),
+                ..Signals::default()
+            };
+            pace.hear(start, &signals, in_flight);
+        };
+        hear(&mut pace, 2, 2);
+        assert_eq!(run(&mut pace, start, 1), [10_000]);
+        hear(&mut pace, 6, 1);
+        pace.last_sent = Some(start);
+        assert_eq!(run(&mut pace, start, 3), [2_000, 4_000, 6_000]);
+    }
+}

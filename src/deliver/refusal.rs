@@ -1,0 +1,187 @@
+//! Tells 100 bad events from a wrong config or a changed API that makes Pinterest refuse
+//! everything.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// So many refusals alike with nothing processed between are no accident.
+const LIMIT: u32 = 100;
+/// Different messages counted at a time.
+const MESSAGES: usize = 64;
+/// Blamed names remembered; names come from clients and need a bound.
+const NAMES: usize = 4096;
+
+/// Names of Pinterest's own. A refusal of one of these is never the name's fault.
+const STANDARD_NAMES: [&str; 22] = [
+    "add_payment_info",
+    "add_to_cart",
+    "add_to_wishlist",
+    "app_install",
+    "app_open",
+    "checkout",
+    "contact",
+    "custom",
+    "customize_product",
+    "find_location",
+    "initiate_checkout",
+    "lead",
+    "page_visit",
+    "schedule",
+    "search",
+    "signup",
+    "start_trial",
+    "submit_application",
+    "subscribe",
+    "view_category",
+    "view_content",
+    "watch_video",
+];
+
+/// What becomes of a refused event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is a dead letter.
+    Dies {
+        /// Its name is the fault, and this is the first time it is refused.
+        new_name: bool,
+    },
+    /// It is the hundredth of its kind: it and everything after it stays queued.
+    Stays,
+}
+
+/// The refusals since the last processed event, in settle order.
+#[derive(Default)]
+pub(super) struct Streak {
+    counts: Vec<(Option<i64>, String, u32)>,
+    names: HashSet<Arc<str>>,
+    /// The operator wants each event judged alone, whatever comes of it.
+    isolating: bool,
+}
+
+impl Streak {
+    /// Counts one refused event. `message` is normalised; `about_name`: it blames the event's
+    /// name. A name of the shop's own that was blamed before counts no more: it may be the
+    /// name of most events, and the others must still go.
+    pub fn refused(
+        &mut self,
+        name: &Arc<str>,
+        code: Option<i64>,
+        message: &str,
+        about_name: bool,
+    ) -> Fate {
+        let by_name = about_name && !STANDARD_NAMES.contains(&&**name);
+        if self.names.len() == NAMES {
+            self.names.clear();
+        }
+        let new_name = by_name && self.names.insert(name.clone());
+        if self.isolating || (by_name && !new_name) {
+            return Fate::Dies { new_name };
+        }
+        let counts = &mut self.counts;
+        let known = counts
+            .iter()
+            .position(|(c, m, _)| *c == code && m == message);
+        let at = known.unwrap_or_else(|| {
+            if counts.len() == MESSAGES {
+                counts.remove(0);
+            }
+            counts.push((code, message.to_owned(), 0));
+            counts.len() - 1
+        });
+        counts[at].2 += 1;
+        if counts[at].2 < LIMIT {
+            Fate::Dies { new_name }
+        } else {
+            Fate::Stays
+        }
+    }
+
+    /// An event was processed: Pinterest does take events.
+    pub fn processed(&mut self) {
+        self.counts.clear();
+        self.isolating = false;
+    }
+
+    /// Counts anew: the config has changed.
+    pub fn restart(&mut self) {
+        self.counts.clear();
+        self.names.clear();
+    }
+
+    /// Until an event is processed nothing is held back any more.
+    pub fn isolate(&mut self) {
+        self.counts.clear();
+        self.isolating = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dies(streak: &mut Streak, name: &str, message: &str, about_name: bool) -> bool {
+        streak.refused(&name.into(), Some(1), message, about_name) != Fate::Stays
+    }
+
+    #[test]
+    fn the_hundredth_alike_stays_and_so_does_every_one_after_it() {
+        let mut streak = Streak::default();
+        for n in 1..=300 {
+            assert_eq!(dies(&mut streak, "page_visit", "no", false), n < 100, "{n}");
+        }
+    }
+
+    #[test]
+    fn a_processed_event_between_starts_the_count_anew() {
+        let mut streak = Streak::default();
+        for n in 1..=500 {
+            if n % 99 == 0 {
+                streak.processed();
+            }
+            assert!(dies(&mut streak, "page_visit", "no", false), "{n}");
+        }
+    }
+
+    #[test]
+    fn messages_count_apart_though_they_alternate() {
+        let mut streak = Streak::default();
+        for n in 1..=100 {
+            assert_eq!(dies(&mut streak, "search", "a", false), n < 100);
+            assert!(dies(&mut streak, "search", &format!("b{}", n % 2), false));
+        }
+    }
+
+    #[test]
+    fn a_blamed_name_counts_once_but_a_standard_one_each_time() {
+        let mut streak = Streak::default();
+        let first = streak.refused(&"Foo".into(), Some(1), "bad event_name", true);
+        assert_eq!(first, Fate::Dies { new_name: true });
+        for _ in 0..1000 {
+            let again = streak.refused(&"Foo".into(), Some(1), "bad event_name", true);
+            assert_eq!(again, Fate::Dies { new_name: false });
+        }
+        for _ in 2..=99 {
+            assert!(dies(&mut streak, "checkout", "bad event_name", true));
+        }
+        assert!(!dies(&mut streak, "checkout", "bad event_name", true));
+    }
+
+    #[test]
+    fn a_hundred_names_blamed_are_no_accident_either() {
+        let mut streak = Streak::default();
+        for n in 1..=100 {
+            let name = format!("Name {n}");
+            assert_eq!(dies(&mut streak, &name, "bad event_name", true), n < 100);
+        }
+    }
+
+    #[test]
+    fn forced_isolation_holds_nothing_back_until_something_is_processed() {
+        let mut streak = Streak::default();
+        streak.isolate();
+        assert!((0..500).all(|_| dies(&mut streak, "lead", "no", false)));
+        streak.processed();
+        assert!((1..=99).all(|_| dies(&mut streak, "lead", "no", false)));
+        assert!(!dies(&mut streak, "lead", "no", false));
+    }
+}

@@ -1,0 +1,143 @@
+//! What the delivery side shows of itself. No personal data and no token in it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::gate::Reason;
+use crate::queue::Millis;
+
+/// A snapshot of the delivery side; counts run since the start of the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// The gate before Pinterest.
+    pub gate: GateStatus,
+    /// Requests whose answer is awaited.
+    pub in_flight: usize,
+    /// Events that gather for a batch.
+    pub ready: usize,
+    /// Events in batches that wait for another attempt.
+    pub waiting: usize,
+    /// Events in refused batches that are being split.
+    pub isolating: usize,
+    /// Events claimed and not settled, the above included.
+    pub in_hand: usize,
+    /// The last trouble.
+    pub last_error: Option<LastError>,
+    /// Events answered `processed`.
+    pub delivered: u64,
+    /// Events that became dead letters.
+    pub dead: u64,
+    /// Events that were set apart because they keep failing alone.
+    pub set_apart: u64,
+    /// Answers by class.
+    pub requests: Requests,
+    /// Warnings on processed events, by kind.
+    pub warnings: BTreeMap<String, u64>,
+    /// Custom properties left out because Pinterest refuses them, by key.
+    pub stripped: BTreeMap<String, u64>,
+    /// Why the delivery side has stopped by itself, if it has.
+    pub stopped: Option<String>,
+}
+
+/// The gate's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GateStatus {
+    /// Open, shut for a while, or parked.
+    pub state: GateState,
+    /// Why it is not open.
+    pub reason: Option<Reason>,
+    /// Pinterest's words, without values.
+    pub detail: Option<String>,
+    /// Since when it is not open, wall-clock milliseconds.
+    pub since: Option<Millis>,
+    /// When the next probe leaves, wall-clock milliseconds.
+    pub next_probe: Option<Millis>,
+}
+
+/// How the gate stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateState {
+    /// Everything may leave.
+    #[default]
+    Open,
+    /// It opens by itself, when the destination is well or the wait is over.
+    Shut,
+    /// Somebody has to mend something; probes find out when that is done.
+    Parked,
+}
+
+/// The last trouble in words, without values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LastError {
+    /// Wall-clock milliseconds.
+    pub at: Millis,
+    /// What happened.
+    pub words: String,
+}
+
+/// Requests by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Requests {
+    /// Answered with one verdict per event (200, 422).
+    pub judged: u64,
+    /// Refused as a whole (400, 413, 422 without details).
+    pub refused: u64,
+    /// 401, 403, 404.
+    pub auth: u64,
+    /// 429.
+    pub limited: u64,
+    /// Redirects and undocumented answers.
+    pub unexpected: u64,
+    /// 5xx, 408, time-outs, broken connections, unreadable answers.
+    pub unknown: u64,
+    /// No connection: nothing left this machine.
+    pub not_sent: u64,
+}
+
+impl Requests {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        self.judged
+            + self.refused
+            + self.auth
+            + self.limited
+            + self.unexpected
+            + self.unknown
+            + self.not_sent
+    }
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrainEnd {
+    /// Everything is delivered or dead.
+    Empty,
+    /// The deadline came first, or nothing more could be sent before it.
+    Deadline,
+    /// The gate is not open: waiting would deliver nothing.
+    GateClosed,
+    /// A second signal.
+    Abandoned,
+    /// The queue takes nothing more.
+    QueueStopped,
+}
+
+/// What a drain did and left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct DrainReport {
+    /// How it ended.
+    pub end: DrainEnd,
+    /// Events delivered while draining.
+    pub delivered: u64,
+    /// Events that became dead letters while draining.
+    pub dead: u64,
+    /// Events still queued, safe on disk; those in doubt included.
+    pub queued: u64,
+    /// Of these, events that Pinterest may have seen: they are sent again under the same name.
+    pub in_doubt: u64,
+    /// Requests in flight that were abandoned; their events are in doubt.
+    pub abandoned: usize,
+}

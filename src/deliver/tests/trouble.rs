@@ -1,0 +1,277 @@
+//! Trouble of the destination costs no event; an event that keeps failing costs no other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::super::gate::Reason;
+use super::super::send::Signals;
+use super::super::status::GateState;
+use super::world::{Answer, Call, SECOND, World, options, prepare};
+use crate::queue::DeadReason;
+
+#[tokio::test(start_paused = true)]
+async fn a_401_for_a_minute_parks_and_costs_nothing() {
+    for status in [401, 403, 404, 301, 405] {
+        let world = World::new();
+        world.enqueue_plain(5000).await;
+        let handle = world.run(&options(), move |call| {
+            if call.at < 60 * SECOND {
+                Answer::refuse(status, "Authentication failed.")
+            } else {
+                call.ok()
+            }
+        });
+        tokio::time::sleep(50 * SECOND).await;
+        let gate = handle.status().await.gate;
+        assert_eq!(gate.state, GateState::Parked);
+        let reason = if matches!(status, 301 | 405) {
+            Reason::Unexpected
+        } else {
+            Reason::Auth
+        };
+        assert_eq!(gate.reason, Some(reason));
+        assert!(gate.next_probe.is_some() && gate.since.is_some());
+        world.settled(80 * SECOND).await;
+        assert_eq!(world.census().delivered, 5000);
+        assert_eq!(world.census().resent, 0, "none was in doubt");
+        let seen = world.seen.lock().unwrap();
+        assert!(seen.calls < 60, "{}", seen.calls);
+        assert!(seen.sizes[5..7].iter().all(|size| *size == 1), "probes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_token_is_tried_at_once() {
+    let world = World::new();
+    world.enqueue_plain(10).await;
+    let good = Arc::new(AtomicBool::new(false));
+    let now_good = good.clone();
+    let handle = world.run(&options(), move |call| {
+        if now_good.load(Ordering::SeqCst) {
+            call.ok()
+        } else {
+            Answer::refuse(401, "no")
+        }
+    });
+    tokio::time::sleep(3600 * SECOND).await;
+    assert!(world.calls() > 60, "it is probed about every minute");
+    good.store(true, Ordering::SeqCst);
+    handle.token_changed();
+    world.settled(SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_waits_as_long_as_it_says_and_costs_no_attempt() {
+    let world = World::new();
+    world.enqueue_plain(3000).await;
+    let _handle = world.run(&options(), |call| {
+        if call.at < 5 * SECOND {
+            let mut answer = Answer::refuse(429, "slow down");
+            answer.signals.reset = Some(30 * SECOND);
+            answer
+        } else {
+            call.ok()
+        }
+    });
+    world.settled(40 * SECOND).await;
+    let seen = world.seen.lock().unwrap();
+    assert!(seen.at[3..].iter().all(|at| *at >= 30 * SECOND));
+    drop(seen);
+    assert_eq!(world.census().resent, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_headers_leave_is_not_exceeded() {
+    let world = World::new();
+    world.enqueue_plain(30_000).await;
+    let _handle = world.run(&options(), |call| {
+        let mut answer = call.ok();
+        answer.signals = Signals {
+            remaining: Some(0),
+            reset: Some(100 * SECOND),
+            ..Signals::default()
+        };
+        answer
+    });
+    tokio::time::sleep(90 * SECOND).await;
+    assert!(
+        world.calls() <= 6,
+        "{} calls: the first burst alone",
+        world.calls()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_backed_off_and_everything_resent_as_it_was() {
+    let world = World::new();
+    world.enqueue_plain(40_000).await;
+    let handle = world.run(&options(), |call| {
+        if call.at < 600 * SECOND {
+            Answer::refuse(503, "later").after(SECOND)
+        } else {
+            call.ok()
+        }
+    });
+    tokio::time::sleep(500 * SECOND).await;
+    let status = handle.status().await;
+    assert_eq!(status.gate.state, GateState::Shut);
+    assert!(world.calls() < 60, "{} calls", world.calls());
+    world.settled(320 * SECOND).await;
+    assert_eq!(world.census().delivered, 40_000);
+    let seen = world.seen.lock().unwrap();
+    let first: Vec<_> = seen.bodies[..20].to_vec();
+    for body in first {
+        let times = seen.bodies.iter().filter(|b| **b == body).count();
+        assert!(times >= 2, "each was resent as the same request");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_connection_nothing_is_in_doubt() {
+    let world = World::new();
+    world.enqueue_plain(5000).await;
+    let _handle = world.run(&options(), |call| {
+        if call.at < 30 * SECOND {
+            Answer::no_connection()
+        } else {
+            call.ok()
+        }
+    });
+    tokio::time::sleep(20 * SECOND).await;
+    assert_eq!(world.census().in_doubt + world.census().sending, 0);
+    assert!(world.calls() < 60, "{} calls", world.calls());
+    world.settled(60 * SECOND).await;
+    assert_eq!(world.census().resent, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_always_fails_is_set_apart_and_blocks_nobody() {
+    let world = World::new();
+    world.enqueue_plain(5000).await;
+    let healed = Arc::new(AtomicBool::new(false));
+    let well = healed.clone();
+    let handle = world.run(&options(), move |call| {
+        if call.has("m777") && !well.load(Ordering::SeqCst) {
+            Answer::lost(false).after(SECOND)
+        } else {
+            call.ok()
+        }
+    });
+    // A trickle beside it shows that others succeed.
+    for n in 5001..=5600 {
+        tokio::time::sleep(SECOND / 2).await;
+        let event = json!({"event": "search"});
+        world.enqueue([(format!("m{n}"), event)]).await;
+    }
+    world
+        .until(300 * SECOND, |census| census.delivered == 5599)
+        .await;
+    let status = handle.status().await;
+    assert_eq!(status.set_apart, 1);
+    assert_eq!(status.gate.state, GateState::Open);
+    assert_eq!(world.census().dead_total(), 0);
+    healed.store(true, Ordering::SeqCst);
+    world.settled(301 * SECOND).await;
+    assert_eq!(world.census().delivered, 5600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_hang_leave_slots_to_the_others() {
+    let world = World::new();
+    let events = (0..40).map(|n| (format!("p{n}"), json!({"event": "poison"})));
+    world.enqueue(events).await;
+    let mut options = options();
+    options.limits.max_in_flight = 4;
+    options.limits.max_batch_events = 10;
+    let poison = |call: &Call| call.events.iter().any(|e| e["event_name"] == "poison");
+    let _handle = world.run(&options, move |call| {
+        if poison(call) {
+            Answer::lost(false).after(30 * SECOND)
+        } else {
+            call.ok()
+        }
+    });
+    for n in 0..3000 {
+        tokio::time::sleep(SECOND).await;
+        let event = json!({"event": "search"});
+        world.enqueue([(format!("m{n}"), event)]).await;
+    }
+    world
+        .until(60 * SECOND, |census| census.delivered == 3000)
+        .await;
+    assert_eq!(world.census().dead_total(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_expire_while_parked_unless_the_wall_is_not_believed() {
+    let world = World::new();
+    world.enqueue_plain(100).await;
+    let mut options = options();
+    options.limits.max_age = Duration::from_secs(3600);
+    let _handle = world.run(&options, |_| Answer::refuse(401, "no"));
+    tokio::time::sleep(3200 * SECOND).await;
+    assert_eq!(world.census().dead_total(), 0);
+    world.clock.set_wall(world.clock.now() + 86_400_000);
+    tokio::time::sleep(600 * SECOND).await;
+    assert_eq!(world.census().dead_total(), 0, "the wall leapt");
+    world.trust.observe_date(world.clock.now());
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(world.dead(DeadReason::Expired), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_event_is_never_sent() {
+    let world = World::new();
+    let old = world.clock.now() / 1000 - 7 * 86_400 + 299;
+    let event = json!({"event": "search", "time": old});
+    world.enqueue([("old".into(), event)]).await;
+    world.enqueue_plain(1).await;
+    let _handle = world.run(&options(), Call::ok);
+    world.settled(5 * SECOND).await;
+    assert_eq!(world.dead(DeadReason::Expired), 1);
+    assert_eq!(world.seen.lock().unwrap().sizes, [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_date_of_pinterests_is_heard() {
+    let world = World::new();
+    world.enqueue_plain(1).await;
+    world.clock.set_wall(world.clock.now() + 86_400_000);
+    assert!(!world.trust.believed());
+    let wall = world.clock.now();
+    let _handle = world.run(&options(), move |call| {
+        let mut answer = call.ok();
+        answer.signals.date = Some(wall);
+        answer
+    });
+    world.settled(5 * SECOND).await;
+    assert!(world.trust.believed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_crash_what_is_in_doubt_goes_out_under_its_first_name() {
+    let world = World::new();
+    world.enqueue_plain(3).await;
+    let first = world.run(&options(), |_| Answer::lost(true));
+    tokio::time::sleep(SECOND).await;
+    drop(first);
+    tokio::time::sleep(SECOND).await;
+    world.engine.reopen();
+    world
+        .enqueue([("new".into(), json!({"event": "lead"}))])
+        .await;
+    let renamed = prepare("_renamed");
+    let _second = world.run_as(&options(), renamed, 2, Call::ok);
+    world.settled(10 * SECOND).await;
+    let seen = world.seen.lock().unwrap();
+    for id in ["m1", "m2", "m3"] {
+        assert!(seen.taken[&(id.to_owned(), "page_visit".to_owned())] >= 2);
+    }
+    assert_eq!(
+        seen.taken[&("new".to_owned(), "lead_renamed".to_owned())],
+        1
+    );
+}

@@ -1,0 +1,392 @@
+//! A scripted Pinterest, a queue in memory, and a wall clock that follows tokio's paused time.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::super::send::{NoReply, Reply, Signals, Transport};
+use super::super::{
+    Dead, Handle, Limits, OnRefused, Options, Prepare, Prepared, StrippedKeys, start,
+};
+use crate::clock::{Clock, WallTrust};
+use crate::queue::{BlockBuilder, Census, DeadReason, Entry, MemoryEngine, Queue};
+
+pub const SECOND: Duration = Duration::from_secs(1);
+const WALL: i64 = 1_790_000_000_000;
+
+/// One request as Pinterest sees it.
+pub struct Call {
+    /// Since the start.
+    pub at: Duration,
+    /// From 1.
+    pub number: usize,
+    pub events: Vec<Value>,
+}
+
+impl Call {
+    pub fn has(&self, id: &str) -> bool {
+        self.events.iter().any(|event| event["event_id"] == id)
+    }
+
+    pub fn has_key(&self, key: &str) -> bool {
+        self.events
+            .iter()
+            .any(|event| event["custom_data"].get(key).is_some())
+    }
+
+    /// 200: `failed` says why an event is not processed.
+    pub fn judge(&self, failed: impl Fn(&Value) -> Option<String>) -> Answer {
+        let answer = |event| match failed(event) {
+            Some(message) => json!({"status": "failed", "error_message": message}),
+            None => json!({"status": "processed", "warning_message": ""}),
+        };
+        let events: Vec<Value> = self.events.iter().map(answer).collect();
+        Answer::reply(200, &json!({"events": events}))
+    }
+
+    pub fn ok(&self) -> Answer {
+        self.judge(|_| None)
+    }
+}
+
+/// What comes back.
+pub struct Answer {
+    pub delay: Duration,
+    pub what: Result<(u16, String), NoReply>,
+    pub signals: Signals,
+    /// Pinterest takes the events, and the answer is lost.
+    pub taken_anyway: bool,
+}
+
+impl Answer {
+    pub fn reply(status: u16, body: &Value) -> Self {
+        Self {
+            delay: Duration::from_millis(20),
+            what: Ok((status, body.to_string())),
+            signals: Signals::default(),
+            taken_anyway: false,
+        }
+    }
+
+    pub fn refuse(status: u16, message: &str) -> Self {
+        Self::reply(status, &json!({"code": 4196, "message": message}))
+    }
+
+    pub fn lost(taken_anyway: bool) -> Self {
+        Self {
+            what: Err(NoReply::Unknown("time-out".into())),
+            taken_anyway,
+            ..Self::reply(0, &Value::Null)
+        }
+    }
+
+    pub fn no_connection() -> Self {
+        Self {
+            what: Err(NoReply::NotSent("refused".into())),
+            ..Self::reply(0, &Value::Null)
+        }
+    }
+
+    pub fn after(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+}
+
+type Script = Box<dyn Fn(&Call) -> Answer + Send + Sync>;
+
+/// What Pinterest saw.
+#[derive(Default)]
+pub struct Seen {
+    pub calls: usize,
+    pub sizes: Vec<usize>,
+    pub at: Vec<Duration>,
+    pub bodies: Vec<Bytes>,
+    /// Taken, whether or not that was heard here: id and name, with how often.
+    pub taken: HashMap<(String, String), usize>,
+    confirmed: HashSet<String>,
+    doubtful: HashMap<String, Value>,
+    pub most_in_flight: usize,
+    in_flight: usize,
+    /// Broken promises.
+    pub wrongs: String,
+}
+
+pub struct Fake {
+    script: Script,
+    started: Instant,
+    queue: Queue,
+    pub seen: Arc<Mutex<Seen>>,
+}
+
+impl Fake {
+    fn arrives(&self, body: &Bytes) -> Call {
+        let mut seen = self.seen.lock().unwrap();
+        let parsed: Value = serde_json::from_slice(body).expect("a JSON body");
+        let events = parsed["data"].as_array().expect("a list").clone();
+        seen.calls += 1;
+        seen.sizes.push(events.len());
+        seen.at.push(self.started.elapsed());
+        seen.bodies.push(body.clone());
+        seen.in_flight += 1;
+        seen.most_in_flight = seen.most_in_flight.max(seen.in_flight);
+        let mut wrong = String::new();
+        for event in &events {
+            let id = event["event_id"].as_str().unwrap();
+            if seen.confirmed.contains(id) {
+                let _ = writeln!(wrong, "{id} was sent after it was confirmed");
+            }
+            let mut same = event.clone();
+            same["custom_data"] = Value::Null;
+            if seen.doubtful.get(id).is_some_and(|before| *before != same) {
+                let _ = writeln!(wrong, "{id} was in doubt and sent as another: {event}");
+            }
+        }
+        let census = self.queue.census();
+        if census.sending + census.in_doubt < events.len() as u64 {
+            let _ = writeln!(wrong, "a request left before its mark");
+        }
+        seen.wrongs += &wrong;
+        Call {
+            at: self.started.elapsed(),
+            number: seen.calls,
+            events,
+        }
+    }
+
+    fn answers(&self, call: &Call, answer: &Answer) {
+        let mut seen = self.seen.lock().unwrap();
+        seen.in_flight -= 1;
+        let verdicts: Option<Value> = match &answer.what {
+            Ok((200 | 422, body)) => serde_json::from_str::<Value>(body)
+                .ok()
+                .map(|body| body["events"].clone()),
+            _ => None,
+        };
+        let readable = verdicts
+            .as_ref()
+            .and_then(Value::as_array)
+            .is_some_and(|list| list.len() == call.events.len());
+        for (i, event) in call.events.iter().enumerate() {
+            let id = event["event_id"].as_str().unwrap().to_owned();
+            let name = event["event_name"].as_str().unwrap().to_owned();
+            let processed = verdicts
+                .as_ref()
+                .is_some_and(|list| list[i]["status"] == "processed");
+            if processed || answer.taken_anyway {
+                *seen.taken.entry((id.clone(), name)).or_default() += 1;
+            }
+            if processed && readable {
+                seen.confirmed.insert(id.clone());
+            }
+            // 5xx as well as silence leave open whether it was taken. A custom key may go or
+            // come; what Pinterest deduplicates by stays.
+            let mut event = event.clone();
+            event["custom_data"] = Value::Null;
+            if matches!(&answer.what, Err(NoReply::Unknown(_)) | Ok((500.., _))) {
+                seen.doubtful.insert(id, event);
+            }
+        }
+    }
+}
+
+impl Transport for Fake {
+    async fn send(&self, body: Bytes) -> Result<Reply, NoReply> {
+        let call = self.arrives(&body);
+        let answer = (self.script)(&call);
+        sleep(answer.delay).await;
+        self.answers(&call, &answer);
+        answer.what.map(|(status, body)| Reply {
+            status,
+            signals: answer.signals,
+            body: body.into(),
+        })
+    }
+}
+
+pub struct World {
+    pub engine: MemoryEngine,
+    pub queue: Queue,
+    pub clock: Clock,
+    pub trust: WallTrust,
+    pub seen: Arc<Mutex<Seen>>,
+    pub started: Instant,
+}
+
+pub fn options() -> Options {
+    Options {
+        base_url: "http://127.0.0.1:1".into(),
+        ad_account_id: "1".into(),
+        test: false,
+        request_timeout: 30 * SECOND,
+        limits: Limits {
+            max_batch_events: 1000,
+            max_batch_bytes: 2 << 20,
+            linger: Duration::from_millis(200),
+            max_in_flight: 20,
+            max_age: Duration::from_secs(7 * 86_400),
+            max_calls_per_minute: 5000,
+            backoff_initial: SECOND,
+            backoff_max: 300 * SECOND,
+            on_refused: OnRefused::Strip,
+        },
+    }
+}
+
+impl World {
+    pub fn new() -> Self {
+        let clock = Clock::manual(WALL);
+        let engine = MemoryEngine::new(clock.clone(), 7 * 86_400_000);
+        let day = Duration::from_secs(86_400);
+        let ticking = clock.clone();
+        tokio::spawn(async move {
+            loop {
+                sleep(SECOND).await;
+                ticking.advance(SECOND);
+            }
+        });
+        Self {
+            queue: Queue::memory(engine.clone()),
+            engine,
+            trust: WallTrust::new(clock.clone(), None, day),
+            clock,
+            seen: Arc::default(),
+            started: Instant::now(),
+        }
+    }
+
+    pub fn run(
+        &self,
+        options: &Options,
+        script: impl Fn(&Call) -> Answer + Send + Sync + 'static,
+    ) -> Handle {
+        self.run_as(options, prepare(""), 1, script)
+    }
+
+    pub fn run_as(
+        &self,
+        options: &Options,
+        prepare: Prepare,
+        seed: u64,
+        script: impl Fn(&Call) -> Answer + Send + Sync + 'static,
+    ) -> Handle {
+        let fake = Fake {
+            script: Box::new(script),
+            started: self.started,
+            queue: self.queue.clone(),
+            seen: self.seen.clone(),
+        };
+        let (clock, trust) = (self.clock.clone(), self.trust.clone());
+        start(
+            options,
+            self.queue.clone(),
+            prepare,
+            fake,
+            clock,
+            trust,
+            seed,
+        )
+    }
+
+    /// Queues `events`: (messageId, extra fields of the body).
+    pub async fn enqueue(&self, events: impl IntoIterator<Item = (String, Value)>) {
+        let mut block = BlockBuilder::new(self.queue.hasher(), self.clock.now());
+        for (id, mut body) in events {
+            body["messageId"] = json!(id);
+            let time = body["time"].as_i64().unwrap_or(self.clock.now() / 1000);
+            block.push(&id, time, body.to_string().as_bytes());
+        }
+        let pending = self.queue.enqueue(block.finish()).await.unwrap();
+        pending.receipts().await.unwrap();
+    }
+
+    /// Queues m1 … m`n` as page visits.
+    pub async fn enqueue_plain(&self, n: usize) {
+        let events = (1..=n).map(|seq| (format!("m{seq}"), json!({"event": "page_visit"})));
+        self.enqueue(events).await;
+    }
+
+    pub fn census(&self) -> Census {
+        self.queue.census()
+    }
+
+    pub fn calls(&self) -> usize {
+        self.seen.lock().unwrap().calls
+    }
+
+    pub fn dead(&self, reason: DeadReason) -> u64 {
+        self.census().dead[reason.index()]
+    }
+
+    /// Waits until nothing is queued; fails after `longest`.
+    pub async fn settled(&self, longest: Duration) {
+        self.until(longest, |census| census.queued + census.sending == 0)
+            .await;
+    }
+
+    pub async fn until(&self, longest: Duration, done: impl Fn(&Census) -> bool) {
+        let deadline = Instant::now() + longest;
+        while !done(&self.census()) {
+            assert!(
+                Instant::now() < deadline,
+                "not done after {longest:?}: {:?}, {} calls",
+                self.census(),
+                self.calls()
+            );
+            sleep(Duration::from_millis(50)).await;
+        }
+        self.check();
+    }
+
+    /// The promises that hold in every run.
+    pub fn check(&self) {
+        let census = self.census();
+        assert_eq!(census.imbalance(), 0, "{census:?}");
+        let seen = self.seen.lock().unwrap();
+        assert!(seen.wrongs.is_empty(), "{}", seen.wrongs);
+        let sizes = &seen.sizes;
+        assert!(sizes.iter().all(|size| (1..=1000).contains(size)));
+    }
+}
+
+/// A small transform: `event` becomes the name with `suffix` behind it, each key of `custom`
+/// a custom property, and `no_match_key` has no match key.
+pub fn prepare(suffix: &'static str) -> Prepare {
+    Arc::new(move |entry: &Entry, stripped: &StrippedKeys| {
+        let body: Value = serde_json::from_slice(&entry.body).unwrap();
+        if body.get("no_match_key").is_some() {
+            return Err(Dead {
+                reason: DeadReason::NoMatchKey,
+                message: "no em".into(),
+            });
+        }
+        let own = format!("{}{suffix}", body["event"].as_str().unwrap());
+        let name = entry.sent_as.as_deref().unwrap_or(&own);
+        let mut custom = json!({});
+        let mut custom_keys = Vec::new();
+        for key in body["custom"].as_array().into_iter().flatten() {
+            let key = key.as_str().unwrap();
+            if !stripped.strips(key) {
+                custom[key] = json!(1);
+                custom_keys.push(key.to_owned());
+            }
+        }
+        let event = json!({
+            "event_id": body["messageId"],
+            "event_name": name,
+            "event_time": entry.event_time,
+            "custom_data": custom,
+            "padding": body["padding"],
+        });
+        Ok(Prepared {
+            name: name.into(),
+            message_id: body["messageId"].as_str().unwrap().to_owned(),
+            json: event.to_string().into_bytes(),
+            custom_keys,
+        })
+    })
+}
