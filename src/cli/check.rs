@@ -370,7 +370,7 @@ mod tests {
         let refused = mapping("properties.tier", "properties.sku");
         let remarks = refused.remarks();
         assert!(
-            remarks[0].contains("pinrelay.toml:10: mappings[1].destination"),
+            remarks[0].contains("pinrelay.toml:11: mappings[1].destination"),
             "{remarks:?}"
         );
     }

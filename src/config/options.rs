@@ -139,7 +139,10 @@ mod tests {
             };
             let error = error.to_string();
             let place = format!("{}:4: ", file.display());
-            assert!(error.starts_with(&place) && error.contains(says), "{text}: {error}");
+            assert!(
+                error.starts_with(&place) && error.contains(says),
+                "{text}: {error}"
+            );
         }
     }
 }
