@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 mod keys;
+mod options;
 mod raw;
 #[cfg(test)]
 mod tests;

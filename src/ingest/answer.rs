@@ -94,9 +94,10 @@ impl Answers {
             let (status, end): (&[u8], &[u8]) = match receipts.next()? {
                 Receipt::Queued => (br#"{"status":"queued","messageId":"#, b"}\n"),
                 Receipt::Duplicate => (br#"{"status":"duplicate","messageId":"#, b"}\n"),
-                Receipt::Revived => {
-                    (br#"{"status":"queued","messageId":"#, b",\"revived\":true}\n")
-                }
+                Receipt::Revived => (
+                    br#"{"status":"queued","messageId":"#,
+                    b",\"revived\":true}\n",
+                ),
             };
             out.extend_from_slice(status);
             out.extend_from_slice(text);
@@ -126,10 +127,16 @@ mod tests {
         let text = String::from_utf8(sample().write(Ok(receipts)).unwrap()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], r#"{"status":"queued","messageId":"a\"1"}"#);
-        assert_eq!(lines[1], r#"{"status":"ignored","messageId":"b","reason":"identify"}"#);
+        assert_eq!(
+            lines[1],
+            r#"{"status":"ignored","messageId":"b","reason":"identify"}"#
+        );
         assert!(lines[2].starts_with(r#"{"status":"rejected","line":3,"error":"not an object"#));
         assert_eq!(lines[3], r#"{"status":"duplicate","messageId":"c"}"#);
-        assert_eq!(lines[4], r#"{"status":"queued","messageId":"d","revived":true}"#);
+        assert_eq!(
+            lines[4],
+            r#"{"status":"queued","messageId":"d","revived":true}"#
+        );
         assert_eq!(lines.len(), 5);
     }
 
@@ -137,8 +144,16 @@ mod tests {
     fn without_receipts_nothing_claims_to_be_stored() {
         let full = Err(QueueError::Unavailable("disk".into()));
         let text = String::from_utf8(sample().write(full).unwrap()).unwrap();
-        assert_eq!(text.matches(r#"{"status":"unavailable","error":"disk"}"#).count(), 3);
+        assert_eq!(
+            text.matches(r#"{"status":"unavailable","error":"disk"}"#)
+                .count(),
+            3
+        );
         assert!(!text.contains("queued"));
-        assert!(sample().write(Err(QueueError::Stopped("x".into()))).is_none());
+        assert!(
+            sample()
+                .write(Err(QueueError::Stopped("x".into())))
+                .is_none()
+        );
     }
 }

@@ -109,12 +109,10 @@ mod tests {
             split(&[b"a\r\n\n", b"b", b"b\n\rc\nd"], 10),
             [line("a"), line(""), line("bb"), line("\rc"), line("d")]
         );
-        assert_eq!(split(&[b"123456\n123456\r\n1234567\n1\n"], 6), [
-            line("123456"),
-            line("123456"),
-            None,
-            line("1")
-        ]);
+        assert_eq!(
+            split(&[b"123456\n123456\r\n1234567\n1\n"], 6),
+            [line("123456"), line("123456"), None, line("1")]
+        );
         assert_eq!(split(&[b"1234567", b"89\n", b"1"], 6), [None, line("1")]);
         assert_eq!(split(&[b"12345678901234567890"], 6), [None]);
     }

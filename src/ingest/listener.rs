@@ -56,13 +56,13 @@ pub fn bind(path: &Path, mode: u32, group: &str) -> Result<UnixListener, BindErr
         Err(error) => return Err(at(error)),
     }
     let listener = UnixListener::bind(path).map_err(at)?;
-    if let Some(group) = group_named(group) {
-        if let Err(errno) = chown(path, None, Some(group)) {
-            tracing::warn!(
-                "socket {}: its group could not be set ({errno}); clients need another way in",
-                path.display()
-            );
-        }
+    if let Some(group) = group_named(group)
+        && let Err(errno) = chown(path, None, Some(group))
+    {
+        tracing::warn!(
+            "socket {}: its group could not be set ({errno}); clients need another way in",
+            path.display()
+        );
     }
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(at)?;
     listener.set_nonblocking(true).map_err(at)?;
@@ -85,15 +85,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ingest.sock");
         let living = bind(&path, 0o660, "no-such-group").unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o660
+        );
         assert!(matches!(bind(&path, 0o660, ""), Err(BindError::InUse(_))));
         drop(living);
         bind(&path, 0o600, "").unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "precious").unwrap();
-        assert!(matches!(bind(&path, 0o660, ""), Err(BindError::NotASocket(_))));
+        assert!(matches!(
+            bind(&path, 0o660, ""),
+            Err(BindError::NotASocket(_))
+        ));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
         let nowhere = dir.path().join("none/ingest.sock");
-        assert!(matches!(bind(&nowhere, 0o660, ""), Err(BindError::Io { .. })));
+        assert!(matches!(
+            bind(&nowhere, 0o660, ""),
+            Err(BindError::Io { .. })
+        ));
     }
 }
