@@ -15,15 +15,19 @@ pub mod event;
 pub mod queue;
 pub mod transform;
 
+pub mod admin;
 pub mod deliver;
 pub mod ingest;
 
 pub mod config;
 
+pub mod daemon;
+
 pub mod cli;
 
 // Beside the line: these import none of the above but the queue's plain types.
 pub mod clock;
+pub mod lifecycle;
 pub mod secret;
 
 // A stand-in for Pinterest's API, for the demo, tests and benches.

@@ -1,10 +1,14 @@
-//! From the config to each part's `Options`; the one place where their names meet.
+//! Each part's options, out of the config: the one place where the two meet.
 
-use super::{Config, ConfigError, Hashing, Place, Problem};
-use crate::transform::{self, MappingRule, OptionsError, Transform};
+use std::sync::Arc;
+
+use super::values;
+use super::{Config, ConfigError, Place, Problem};
+use crate::queue::sled;
+use crate::{deliver, ingest, transform};
 
 impl Config {
-    /// What the transform has to know. Without an `app_name` no partner_name is sent.
+    /// For the transform.
     pub fn transform_options(&self) -> transform::Options {
         transform::Options {
             partner_name: self.pinterest.app_name.clone(),
@@ -12,14 +16,14 @@ impl Config {
             default_currency: self.pinterest.default_currency.clone(),
             default_user_agent: self.user_data.default_user_agent.clone(),
             hashing: match self.user_data.hashing {
-                Hashing::Raw => transform::Hashing::Raw,
-                Hashing::Sha256 => transform::Hashing::Sha256,
+                values::Hashing::Raw => transform::Hashing::Raw,
+                values::Hashing::Sha256 => transform::Hashing::Sha256,
             },
             event_names: (self.event_names.iter())
                 .map(|pair| (pair.from.clone(), pair.to.clone()))
                 .collect(),
             mappings: (self.mappings.iter())
-                .map(|pair| MappingRule {
+                .map(|pair| transform::MappingRule {
                     source: pair.from.clone(),
                     destination: pair.to.clone(),
                 })
@@ -31,8 +35,8 @@ impl Config {
     ///
     /// # Errors
     /// What `mapping.md` calls an error in the config, with the line it stands in.
-    pub fn transform(&self) -> Result<Transform, ConfigError> {
-        Transform::new(self.transform_options()).map_err(|error| {
+    pub fn transform(&self) -> Result<transform::Transform, ConfigError> {
+        transform::Transform::new(self.transform_options()).map_err(|error| {
             ConfigError::Invalid(vec![Problem {
                 place: self.place_of(&error),
                 message: error.to_string(),
@@ -41,7 +45,8 @@ impl Config {
     }
 
     /// Where the culprit stands in the file.
-    fn place_of(&self, error: &OptionsError) -> Place {
+    fn place_of(&self, error: &transform::OptionsError) -> Place {
+        use transform::OptionsError;
         let pair = match error {
             OptionsError::Source { number, .. }
             | OptionsError::Destination { number, .. }
@@ -56,6 +61,56 @@ impl Config {
             | OptionsError::SameEvent { .. } => None,
         };
         pair.map_or(Place::Nowhere, |pair| pair.place.clone())
+    }
+
+    /// For the ingest side.
+    pub fn ingest_options(&self) -> ingest::Options {
+        ingest::Options {
+            max_event_bytes: self.ingest.max_event_bytes as usize,
+        }
+    }
+
+    /// For the durable queue; `on_failure` is told once when storage has failed.
+    pub fn queue_options(&self, on_failure: Arc<dyn Fn(&str) + Send + Sync>) -> sled::Options {
+        sled::Options {
+            dedup_window: self.queue.dedup_window,
+            max_bytes: self.queue.max_bytes,
+            min_free: self.queue.min_free,
+            dead_retention: self.dead_letters.retention,
+            dead_max_bytes: self.dead_letters.max_bytes,
+            on_failure,
+            ..sled::Options::new(&self.queue.path)
+        }
+    }
+
+    /// For the delivery side of this ad account.
+    pub fn delivery_options(&self, ad_account_id: &str) -> deliver::Options {
+        deliver::Options {
+            base_url: self.pinterest.base_url.as_str().to_owned(),
+            ad_account_id: ad_account_id.to_owned(),
+            test: self.pinterest.test,
+            request_timeout: self.delivery.request_timeout,
+            limits: self.delivery_limits(),
+        }
+    }
+
+    /// The part of the delivery side's options that a reload may change.
+    pub fn delivery_limits(&self) -> deliver::Limits {
+        let delivery = &self.delivery;
+        deliver::Limits {
+            max_batch_events: self.max_batch_events() as usize,
+            max_batch_bytes: delivery.max_batch_bytes as usize,
+            linger: delivery.linger,
+            max_in_flight: delivery.max_in_flight as usize,
+            max_age: delivery.max_age,
+            max_calls_per_minute: delivery.max_calls_per_minute,
+            backoff_initial: delivery.backoff_initial,
+            backoff_max: delivery.backoff_max,
+            on_refused: match self.custom_properties.on_refused {
+                values::OnRefused::Strip => deliver::OnRefused::Strip,
+                values::OnRefused::DeadLetter => deliver::OnRefused::DeadLetter,
+            },
+        }
     }
 }
 

@@ -56,13 +56,13 @@ pub fn bind(path: &Path, mode: u32, group: &str) -> Result<UnixListener, BindErr
         Err(error) => return Err(at(error)),
     }
     let listener = UnixListener::bind(path).map_err(at)?;
-    if let Some(group) = group_named(group) {
-        if let Err(errno) = chown(path, None, Some(group)) {
-            tracing::warn!(
-                "socket {}: its group could not be set ({errno}); clients need another way in",
-                path.display()
-            );
-        }
+    if let Some(group) = group_named(group)
+        && let Err(errno) = chown(path, None, Some(group))
+    {
+        tracing::warn!(
+            "socket {}: its group could not be set ({errno}); clients need another way in",
+            path.display()
+        );
     }
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(at)?;
     listener.set_nonblocking(true).map_err(at)?;

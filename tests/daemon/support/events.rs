@@ -32,7 +32,12 @@ pub fn sample(series: &str, n: usize) -> Sample {
         }
         1 => ("track", "Product Viewed", "view_content", product),
         2 => ("track", "Product Added", "add_to_cart", product),
-        3 => ("page", "Home", "page_visit", json!({"title": "Home", "path": "/"})),
+        3 => (
+            "page",
+            "Home",
+            "page_visit",
+            json!({"title": "Home", "path": "/"}),
+        ),
         _ => ("screen", "Start", "page_visit", json!({"title": "Start"})),
     };
     let mut event = json!({
@@ -75,7 +80,10 @@ pub fn samples(series: &str, numbers: Range<usize>) -> Vec<Sample> {
 /// Fixed within a run: Pinterest refuses what is over a week old.
 fn rfc3339_now() -> &'static str {
     static NOW: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-        let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+        let now = std::time::UNIX_EPOCH
+            .elapsed()
+            .expect("after 1970")
+            .as_secs();
         let at = jiff::Timestamp::from_second(i64::try_from(now).expect("this century"));
         at.expect("this century").to_string()
     });

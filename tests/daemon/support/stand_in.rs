@@ -58,7 +58,12 @@ impl StandIn {
 
     /// Sets all switches: those named, and the defaults of the others.
     pub fn mode(&self, switches: Value) {
-        call(&self.address, "PUT", "/_control/mode", &switches.to_string());
+        call(
+            &self.address,
+            "PUT",
+            "/_control/mode",
+            &switches.to_string(),
+        );
     }
 
     /// No faults from now on.
