@@ -1,3 +1,7 @@
 //! The real binary, over its real socket, against the stand-in as a process of its own.
 
 mod support;
+
+mod answers;
+mod path;
+
