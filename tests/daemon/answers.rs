@@ -55,8 +55,10 @@ fn one_bad_event_among_a_thousand_under_400_costs_at_most_25_requests() {
     let stand_in = StandIn::start();
     let site = Site::new(&stand_in).set("delivery", "linger", "1s");
     let daemon = site.start();
-    stand_in.mode(json!({"refuse_as": "request", "refuse_event_ids": ["bad-000617"],
-        "refuse_message": "'oops' is too odd"}));
+    stand_in.mode(
+        json!({"refuse_as": "request", "refuse_event_ids": ["bad-000617"],
+        "refuse_message": "'oops' is too odd"}),
+    );
     let mut samples = samples("bad", 0..1000);
     Client::queue(&daemon.socket(), &samples);
     let status = delivered(&daemon, 999, 1);
@@ -94,7 +96,9 @@ fn auth_trouble_parks_and_loses_nothing() {
         stand_in.mode(json!({"fault": status}));
         let samples = samples("auth", 0..1500);
         Client::queue(&daemon.socket(), &samples);
-        let shown = daemon.shows(s(10), "parked", |status| status["gate"]["state"] == "parked");
+        let shown = daemon.shows(s(10), "parked", |status| {
+            status["gate"]["state"] == "parked"
+        });
         assert_eq!(shown["gate"]["reason"], "auth");
         assert_eq!(shown["state"], "parked");
         // Small probes, and few.
@@ -136,7 +140,9 @@ fn a_503_for_a_while_is_backed_off_then_all_is_delivered() {
     stand_in.mode(json!({"fault": "503"}));
     let samples = samples("away", 0..2000);
     Client::queue(&daemon.socket(), &samples);
-    daemon.shows(s(10), "backing off", |status| status["gate"]["reason"] == "unavailable");
+    daemon.shows(s(10), "backing off", |status| {
+        status["gate"]["reason"] == "unavailable"
+    });
     std::thread::sleep(s(5));
     let asked = stand_in.totals().requests;
     assert!(asked <= 60, "{asked} requests in 5 s are no backing off");
@@ -148,7 +154,15 @@ fn a_503_for_a_while_is_backed_off_then_all_is_delivered() {
 /// Outcomes that nobody knows: sent again under the same id and name, and counted.
 #[test]
 fn unknown_outcomes_are_sent_again_as_they_were() {
-    for fault in ["500", "408", "reset", "close", "unreadable", "short-list", "long-list"] {
+    for fault in [
+        "500",
+        "408",
+        "reset",
+        "close",
+        "unreadable",
+        "short-list",
+        "long-list",
+    ] {
         let stand_in = StandIn::start();
         let site = Site::new(&stand_in);
         let daemon = site.start();
@@ -195,7 +209,9 @@ fn a_redirect_is_not_followed_and_loses_nothing() {
     let daemon = site.start();
     stand_in.mode(json!({"fault": "302"}));
     Client::queue(&daemon.socket(), &samples("moved", 0..100));
-    let shown = daemon.shows(s(10), "parked", |status| status["gate"]["state"] == "parked");
+    let shown = daemon.shows(s(10), "parked", |status| {
+        status["gate"]["state"] == "parked"
+    });
     assert_eq!(shown["gate"]["reason"], "unexpected");
     assert_eq!(stand_in.totals().stray_requests, 0);
     stand_in.well();
@@ -210,7 +226,9 @@ fn nobody_there_costs_nothing() {
     stand_in.kill();
     let samples = samples("gone", 0..300);
     Client::queue(&daemon.socket(), &samples);
-    let shown = daemon.shows(s(10), "backing off", |s| s["gate"]["reason"] == "unavailable");
+    let shown = daemon.shows(s(10), "backing off", |s| {
+        s["gate"]["reason"] == "unavailable"
+    });
     assert_eq!(shown["dead_total"], 0);
     stand_in.restart();
     delivered(&daemon, 300, 0);

@@ -3,5 +3,7 @@
 mod support;
 
 mod answers;
+mod bad_input;
+mod crash;
 mod path;
-
+mod stop;

@@ -13,7 +13,10 @@ fn what_is_queued_is_delivered_once_and_the_ledger_holds() {
     Client::queue(&daemon.socket(), &samples);
     let totals = stand_in.takes(3000, s(20));
     stand_in.holds(&samples);
-    assert_eq!((totals.duplicates, totals.failed, totals.renamed), (0, 0, 0));
+    assert_eq!(
+        (totals.duplicates, totals.failed, totals.renamed),
+        (0, 0, 0)
+    );
     let status = daemon.shows(s(5), "all settled", |status| status["delivered"] == 3000);
     let ledger = &status["ledger"];
     assert_eq!(ledger["accepted"], 3000);

@@ -172,6 +172,11 @@ impl Daemon<'_> {
         self.process.ended(limit)
     }
 
+    /// Waits for its end.
+    pub fn end(self, limit: Duration) -> Ended {
+        self.process.ended(limit)
+    }
+
     /// SIGHUP, and the word that it was heard.
     pub fn reload(&self) {
         self.signal(Signal::SIGHUP);
@@ -183,6 +188,12 @@ impl Daemon<'_> {
         let text = String::from_utf8_lossy(&out.stdout);
         assert!(out.status.success(), "{out:?}");
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
+    }
+
+    /// The same of a daemon that may be gone.
+    pub fn try_status(&self) -> Option<Value> {
+        let out = self.site.command(&["status", "--json"]).output().ok()?;
+        serde_json::from_slice(&out.stdout).ok()
     }
 
     /// Waits until status is so.

@@ -106,6 +106,13 @@ impl StandIn {
         last
     }
 
+    /// Waits until any event has been taken.
+    pub fn takes_some(&self, limit: Duration) {
+        within(limit, "events at the stand-in", || {
+            (self.totals().events_processed > 0).then_some(())
+        });
+    }
+
     /// Waits until so many requests have come.
     pub fn asked(&self, requests: u64, limit: Duration) {
         within(limit, "requests at the stand-in", || {
