@@ -6,4 +6,7 @@ mod answers;
 mod bad_input;
 mod crash;
 mod path;
+mod refused_all;
+mod reload;
+mod start;
 mod stop;

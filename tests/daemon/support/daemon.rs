@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -71,7 +72,9 @@ impl Site {
 
     /// Writes the token file.
     pub fn token(&self, token: &str) {
-        fs::write(self.path("token"), format!("{token}\n")).expect("a token file");
+        let file = self.path("token");
+        fs::write(&file, format!("{token}\n")).expect("a token file");
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("a mode");
     }
 
     /// Writes the config, with this behind it.
@@ -175,11 +178,6 @@ impl Daemon<'_> {
     /// Waits for its end.
     pub fn end(self, limit: Duration) -> Ended {
         self.process.ended(limit)
-    }
-
-    /// SIGHUP, and the word that it was heard.
-    pub fn reload(&self) {
-        self.signal(Signal::SIGHUP);
     }
 
     /// What `pinrelay status --json` says.
