@@ -4,6 +4,7 @@ mod support;
 
 mod answers;
 mod bad_input;
+mod commit;
 mod crash;
 mod path;
 mod refused_all;
