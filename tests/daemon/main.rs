@@ -4,8 +4,10 @@ mod support;
 
 mod answers;
 mod bad_input;
+mod commands;
 mod commit;
 mod crash;
+mod demo;
 mod path;
 mod refused_all;
 mod reload;

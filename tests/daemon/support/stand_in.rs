@@ -71,6 +71,12 @@ impl StandIn {
         self.mode(serde_json::json!({}));
     }
 
+    /// Sends a batch by hand, as the daemon would.
+    pub fn post(&self, batch: &Value) {
+        let path = "/v5/ad_accounts/549755885175/events";
+        call(&self.address, "POST", path, &batch.to_string());
+    }
+
     pub fn totals(&self) -> Totals {
         let body = call(&self.address, "GET", "/_control/account", "");
         serde_json::from_str(&body).expect("totals")
