@@ -13,9 +13,14 @@
 pub mod event;
 
 pub mod queue;
+pub mod transform;
 
 pub mod deliver;
 
 // Aside: these import none of the above but the queue's plain types.
 pub mod clock;
 pub mod secret;
+
+pub mod cli;
+pub mod config;
+pub mod mock_pinterest;

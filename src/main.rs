@@ -1,1 +1,5 @@
-fn main() {}
+//! The `pinrelay` binary; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    pinrelay::cli::main()
+}

@@ -12,6 +12,8 @@ mod block;
 mod census;
 mod entry;
 mod memory;
+mod ranges;
+pub mod sled;
 
 pub use block::{Block, BlockBuilder, IdHasher};
 pub use census::Census;
@@ -41,6 +43,20 @@ pub enum QueueError {
     Stopped(String),
 }
 
+/// Why a queue could not be opened; each names its object and the next step.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it (exit code 69).
+    #[error("{0}")]
+    InUse(String),
+    /// It was written by a newer release, and is untouched (exit code 78).
+    #[error("{0}")]
+    Newer(String),
+    /// Storage refused or failed (exit code 74).
+    #[error("{0}")]
+    Io(String),
+}
+
 /// A queue, whichever engine carries it. Clones share one queue.
 #[derive(Clone)]
 pub struct Queue {
@@ -50,6 +66,7 @@ pub struct Queue {
 #[derive(Clone)]
 enum Engine {
     Memory(MemoryEngine),
+    Sled(sled::SledEngine),
 }
 
 /// Receipts on their way: they resolve after the commitment.
@@ -72,10 +89,18 @@ impl Queue {
         }
     }
 
+    /// A queue on the durable engine.
+    pub fn sled(engine: sled::SledEngine) -> Self {
+        Self {
+            engine: Engine::Sled(engine),
+        }
+    }
+
     /// The keyed hash under which this queue remembers messageIds.
     pub fn hasher(&self) -> IdHasher {
         match &self.engine {
             Engine::Memory(engine) => engine.hasher(),
+            Engine::Sled(engine) => engine.hasher(),
         }
     }
 
@@ -89,6 +114,7 @@ impl Queue {
     pub async fn enqueue(&self, block: Block) -> Result<Pending, QueueError> {
         match &self.engine {
             Engine::Memory(engine) => engine.enqueue(&block),
+            Engine::Sled(engine) => engine.enqueue(block).await,
         }
     }
 
@@ -104,6 +130,7 @@ impl Queue {
     ) -> Result<Vec<Entry>, QueueError> {
         match &self.engine {
             Engine::Memory(engine) => engine.claim(max_events, max_bytes).await,
+            Engine::Sled(engine) => engine.claim(max_events, max_bytes).await,
         }
     }
 
@@ -115,6 +142,7 @@ impl Queue {
     pub async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
         match &self.engine {
             Engine::Memory(engine) => engine.mark(mark),
+            Engine::Sled(engine) => engine.mark(mark).await,
         }
     }
 
@@ -123,6 +151,7 @@ impl Queue {
     pub fn doubt(&self, ids: &[EntryId]) {
         match &self.engine {
             Engine::Memory(engine) => engine.doubt(ids),
+            Engine::Sled(engine) => engine.doubt(ids),
         }
     }
 
@@ -131,6 +160,7 @@ impl Queue {
     pub fn release(&self, ids: &[EntryId]) {
         match &self.engine {
             Engine::Memory(engine) => engine.release(ids),
+            Engine::Sled(engine) => engine.release(ids),
         }
     }
 
@@ -141,6 +171,7 @@ impl Queue {
     pub async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError> {
         match &self.engine {
             Engine::Memory(engine) => engine.settle(settlements),
+            Engine::Sled(engine) => engine.settle(settlements).await,
         }
     }
 
@@ -148,6 +179,7 @@ impl Queue {
     pub fn census(&self) -> Census {
         match &self.engine {
             Engine::Memory(engine) => engine.census(),
+            Engine::Sled(engine) => engine.census(),
         }
     }
 
@@ -158,6 +190,10 @@ impl Queue {
                 engine.close();
                 Ok(())
             }
+            Engine::Sled(engine) => engine.close().await,
         }
     }
 }
+
+#[cfg(test)]
+mod contract_tests;

@@ -1,0 +1,413 @@
+//! `pinrelay check`: what is wrong with a configuration, and what to do about it, before a
+//! daemon meets it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::unistd::{AccessFlags, Group, access, geteuid};
+
+use super::ConfigArg;
+use super::exit::{Exit, OrExit, Outcome};
+use crate::config::{Config, ConfigError, Hashing, process_env, show_duration};
+
+/// `TimeoutStopSec` of the shipped unit, less the time to close after a drain.
+const LONGEST_DRAIN: Duration = Duration::from_secs(35);
+
+/// Flags of `pinrelay check`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+/// Prints what it finds; exit 78 if anything would keep the daemon from running.
+pub fn run(args: Args) -> Outcome {
+    let findings = match args.config.load(process_env()) {
+        Ok(config) => examine(&config),
+        Err(error) => problems(&error),
+    };
+    let wrong = findings.iter().filter(|f| f.is_wrong()).count();
+    print(&findings, wrong).or_exit(Exit::Io)?;
+    Ok(if wrong == 0 { Exit::Ok } else { Exit::Config })
+}
+
+fn print(findings: &[Finding], wrong: usize) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for finding in findings {
+        let (word, text) = match finding {
+            Finding::Fine(text) => ("ok", text),
+            Finding::Advice(text) => ("advice", text),
+            Finding::Wrong(text) => ("wrong", text),
+        };
+        writeln!(out, "{word:<7} {text}")?;
+    }
+    match wrong {
+        0 => writeln!(out, "The daemon can run with this."),
+        1 => writeln!(out, "One thing is wrong."),
+        n => writeln!(out, "{n} things are wrong."),
+    }
+}
+
+/// One thing looked at.
+#[derive(Debug, PartialEq, Eq)]
+enum Finding {
+    /// As it should be.
+    Fine(String),
+    /// It runs so, but the operator should know.
+    Advice(String),
+    /// It does not run so.
+    Wrong(String),
+}
+
+impl Finding {
+    fn is_wrong(&self) -> bool {
+        matches!(self, Self::Wrong(_))
+    }
+}
+
+use Finding::{Advice, Fine, Wrong};
+
+/// Every problem of a config that cannot be read.
+fn problems(error: &ConfigError) -> Vec<Finding> {
+    match error {
+        ConfigError::Invalid(problems) => problems.iter().map(|p| Wrong(p.to_string())).collect(),
+        ConfigError::Unreadable { .. } => vec![Wrong(error.to_string())],
+    }
+}
+
+/// Looks at everything a start would stumble over.
+fn examine(config: &Config) -> Vec<Finding> {
+    let mut found = vec![match &config.file {
+        Some(file) => Fine(format!("configuration {}", file.display())),
+        None => Advice("no configuration file: defaults and environment variables alone".into()),
+    }];
+    if let Err(error) = config.require_run() {
+        found.append(&mut problems(&error));
+    }
+    token(config, &mut found);
+    found.push(group(&config.ingest.group));
+    found.push(folder(&config.queue.path));
+    let sockets = [&config.ingest.socket, &config.admin.socket];
+    let folders: BTreeSet<&Path> = sockets.into_iter().filter_map(|s| s.parent()).collect();
+    found.extend(folders.into_iter().filter_map(socket_folder));
+    if geteuid().is_root() {
+        found.push(Advice(
+            "looked at as root, whom file modes do not bind: run it as the daemon's user, \
+             `sudo -u pinrelay pinrelay check`, to be sure of token and queue"
+                .into(),
+        ));
+    }
+    found.extend(ca_store(config));
+    told_once(config, &mut found);
+    found
+}
+
+fn token(config: &Config, found: &mut Vec<Finding>) {
+    let read = match config.token.read() {
+        Ok(read) => read,
+        Err(error) => return found.push(Wrong(error.to_string())),
+    };
+    match &read.file {
+        Some(file) => {
+            found.push(Fine(format!("access token in {}", file.display())));
+            if read.exposed {
+                found.push(Advice(format!(
+                    "{0} can be read by every user: chmod 0640 {0}",
+                    file.display()
+                )));
+            }
+        }
+        None => found.push(Advice(
+            "the access token comes from the environment, which other programs of the same user \
+             can read: a file, /etc/pinrelay/token, is safer and can be changed without a restart"
+                .into(),
+        )),
+    }
+}
+
+fn group(name: &str) -> Finding {
+    if name.is_empty() {
+        return Fine("the ingest socket keeps the group of the daemon".into());
+    }
+    match Group::from_name(name) {
+        Ok(Some(_)) => Fine(format!("group {name} of the ingest socket")),
+        Ok(None) => Advice(format!(
+            "there is no group {name}: the ingest socket will keep the daemon's own; make the \
+             group (`groupadd --system {name}`) or set [ingest] group"
+        )),
+        Err(e) => Advice(format!("the group {name} cannot be looked up: {e}")),
+    }
+}
+
+/// The queue's folder: there and ours, or possible to make.
+fn folder(path: &Path) -> Finding {
+    let show = path.display();
+    let next = "give it to the daemon's user, or set [queue] path";
+    match fs::metadata(path) {
+        Ok(about) if !about.is_dir() => Wrong(format!(
+            "the queue {show} is not a folder: set [queue] path to one"
+        )),
+        Ok(_) => match access(
+            path,
+            AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK,
+        ) {
+            Ok(()) => Fine(format!("queue in {show}")),
+            Err(e) => Wrong(format!(
+                "the queue folder {show} cannot be used: {e}; {next}"
+            )),
+        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => match nearest(path) {
+            Some(parent) if !parent.is_dir() => Wrong(format!(
+                "the queue {show} cannot be made, for {} is not a folder: set [queue] path",
+                parent.display()
+            )),
+            Some(parent) => match access(parent, AccessFlags::W_OK | AccessFlags::X_OK) {
+                Ok(()) => Fine(format!("queue in {show}, which will be made")),
+                Err(e) => Wrong(format!(
+                    "the queue folder {show} cannot be made in {}: {e}; {next}",
+                    parent.display()
+                )),
+            },
+            None => Wrong(format!("the queue folder {show} cannot be made: {next}")),
+        },
+        Err(e) => Wrong(format!(
+            "the queue folder {show} cannot be reached: {e}; {next}"
+        )),
+    }
+}
+
+/// The nearest folder above a path that is there.
+fn nearest(path: &Path) -> Option<&Path> {
+    let above = path.ancestors().skip(1);
+    let named = above.map(|p| {
+        if p.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            p
+        }
+    });
+    named.into_iter().find(|p| p.exists())
+}
+
+/// Under systemd the folder of the sockets comes with the service; without, it has to be there.
+fn socket_folder(folder: &Path) -> Option<Finding> {
+    // The folder of a bare file name is the current one.
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return None;
+    }
+    Some(Advice(format!(
+        "{} is not there for a socket: systemd makes it for the service (RuntimeDirectory); \
+         without systemd, make it",
+        folder.display()
+    )))
+}
+
+fn ca_store(config: &Config) -> Option<Finding> {
+    if !config.pinterest.base_url.is_https() {
+        return None;
+    }
+    let store = rustls_native_certs::load_native_certs();
+    Some(match store.certs.len() {
+        0 => Wrong(
+            "no certificate authorities were found, without which Pinterest cannot be told from \
+             anyone else: install ca-certificates, or set SSL_CERT_FILE"
+                .into(),
+        ),
+        n => Fine(format!("{n} certificate authorities")),
+    })
+}
+
+/// What is allowed, and surprises some.
+fn told_once(config: &Config, found: &mut Vec<Finding>) {
+    let pinterest = &config.pinterest;
+    if let Some(name) = &pinterest.app_name {
+        let by_convention = name
+            .strip_prefix("ss-")
+            .is_some_and(|rest| !rest.is_empty() && !name.chars().any(char::is_uppercase));
+        if !by_convention && name != "direct" {
+            found.push(Advice(
+                "app_name is sent as partner_name; Pinterest's convention is \"ss-<name>\" in \
+                 lower case, or \"direct\""
+                    .into(),
+            ));
+        }
+    }
+    if config.user_data.hashing == Hashing::Raw {
+        found.push(Advice(
+            "user_data is sent as it comes, not hashed; [user_data] hashing = \"sha256\" changes \
+             that"
+                .into(),
+        ));
+    }
+    found.push(Fine(format!(
+        "events without a currency are taken to be in {} ([pinterest] default_currency)",
+        pinterest.default_currency
+    )));
+    if pinterest.test {
+        found.push(Advice(
+            "test mode: Pinterest checks the events and records none of them; remove [pinterest] \
+             test = true to go live"
+                .into(),
+        ));
+    }
+    let drain = config.delivery.drain_deadline;
+    if drain > LONGEST_DRAIN {
+        found.push(Advice(format!(
+            "drain_deadline is {}: systemd ends the shipped service 40s after the stop; raise \
+             TimeoutStopSec above it (`systemctl edit pinrelay`)",
+            show_duration(drain)
+        )));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::load;
+
+    struct Setting {
+        folder: TempDir,
+        text: String,
+    }
+
+    impl Setting {
+        /// A config with which a daemon can run.
+        fn good() -> Self {
+            let folder = TempDir::new().expect("a folder");
+            let at = folder.path().display().to_string();
+            let token = folder.path().join("token");
+            fs::write(&token, "pina_SECRET\n").expect("a token");
+            fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("a mode");
+            let text = format!(
+                "[pinterest]\nad_account_id = \"1\"\napp_name = \"ss-shop\"\n\
+                 token_file = \"{at}/token\"\nbase_url = \"http://127.0.0.1:1\"\n\
+                 [ingest]\nsocket = \"{at}/in\"\ngroup = \"\"\n[admin]\nsocket = \"{at}/admin\"\n\
+                 [queue]\npath = \"{at}/a/b/queue\"\n[user_data]\nhashing = \"sha256\"\n"
+            );
+            Self { folder, text }
+        }
+
+        fn with(mut self, from: &str, to: &str) -> Self {
+            assert!(self.text.contains(from), "{from}");
+            self.text = self.text.replace(from, to);
+            self
+        }
+
+        fn look(&self) -> Vec<Finding> {
+            let file = self.folder.path().join("pinrelay.toml");
+            fs::write(&file, &self.text).expect("a file");
+            match load(Some(&file), std::iter::empty()) {
+                Ok(config) => examine(&config),
+                Err(error) => problems(&error),
+            }
+        }
+
+        /// Everything that is not fine, but for what depends on who runs the test.
+        fn remarks(&self) -> Vec<String> {
+            let said = self.look().into_iter().filter_map(|f| match f {
+                Fine(_) => None,
+                Advice(text) if text.starts_with("looked at as root") => None,
+                Advice(text) => Some(format!("advice: {text}")),
+                Wrong(text) => Some(format!("wrong: {text}")),
+            });
+            said.collect()
+        }
+
+        fn only(&self, start: &str) {
+            let remarks = self.remarks();
+            assert!(
+                remarks.len() == 1 && remarks[0].starts_with(start),
+                "{start}: {remarks:#?}"
+            );
+            assert!(!format!("{remarks:?}").contains("SECRET"));
+        }
+    }
+
+    #[test]
+    fn a_good_setting_has_no_remarks() {
+        let good = Setting::good();
+        assert_eq!(good.remarks(), [""; 0]);
+        // Looking changes nothing.
+        assert!(!good.folder.path().join("a").exists());
+    }
+
+    #[test]
+    fn what_keeps_a_daemon_from_running_is_wrong() {
+        Setting::good()
+            .with("app_name = \"ss-shop\"", "")
+            .only("wrong: configuration: `app_name` is not set");
+        let missing = Setting::good().with("/token\"", "/tokn\"");
+        missing.only("wrong: the token file");
+        let broken = Setting::good().with("hashing =", "hasing =");
+        assert!(broken.remarks()[0].contains("did you mean `hashing`?"));
+    }
+
+    #[test]
+    fn the_queue_has_to_be_a_folder_that_can_be_used() {
+        let setting = Setting::good();
+        fs::write(setting.folder.path().join("a"), "").expect("a file in the way");
+        setting.only("wrong: the queue");
+        let setting = Setting::good();
+        fs::create_dir_all(setting.folder.path().join("a/b")).expect("folders");
+        fs::write(setting.folder.path().join("a/b/queue"), "").expect("a file in its place");
+        setting.only("wrong: the queue");
+        if !geteuid().is_root() {
+            let setting = Setting::good();
+            let closed = fs::Permissions::from_mode(0o500);
+            fs::create_dir(setting.folder.path().join("a")).expect("a folder");
+            fs::set_permissions(setting.folder.path().join("a"), closed).expect("a mode");
+            setting.only("wrong: the queue folder");
+        }
+        assert_eq!(nearest(Path::new("surely/not/there")), Some(Path::new(".")));
+    }
+
+    #[test]
+    fn what_surprises_is_advised() {
+        Setting::good()
+            .with("\"ss-shop\"", "\"Shop\"")
+            .only("advice: app_name is sent as");
+        Setting::good()
+            .with("\"ss-shop\"", "\"ss-\"")
+            .only("advice: app_name is sent as");
+        assert_eq!(
+            Setting::good().with("\"ss-shop\"", "\"direct\"").remarks(),
+            [""; 0]
+        );
+        Setting::good()
+            .with("sha256", "raw")
+            .only("advice: user_data is sent as it comes");
+        Setting::good()
+            .with("[ingest]", "test = true\n[ingest]")
+            .only("advice: test mode");
+        Setting::good()
+            .with("[queue]", "[delivery]\ndrain_deadline = \"36s\"\n[queue]")
+            .only("advice: drain_deadline is 36s");
+        Setting::good()
+            .with("group = \"\"", "group = \"surely-no-such-group\"")
+            .only("advice: there is no group");
+        Setting::good()
+            .with("/in\"", "/nowhere/in\"")
+            .only("advice: ");
+        let open = Setting::good();
+        let token = open.folder.path().join("token");
+        fs::set_permissions(token, fs::Permissions::from_mode(0o644)).expect("a mode");
+        open.only("advice: ");
+    }
+
+    #[test]
+    fn the_assumed_currency_and_the_ca_store_are_named() {
+        let texts = |setting: Setting| format!("{:?}", setting.look());
+        let euro = Setting::good().with("[ingest]", "default_currency = \"eur\"\n[ingest]");
+        assert!(texts(euro).contains("taken to be in EUR"));
+        assert!(!texts(Setting::good()).contains("certificate authorities"));
+        let https = Setting::good().with("http://127.0.0.1:1", "https://127.0.0.1:1");
+        assert!(texts(https).contains("certificate authorities"));
+    }
+}

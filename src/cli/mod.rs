@@ -1,0 +1,127 @@
+//! The command line: one file per command, and here what they share.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config, ConfigError};
+
+pub mod args;
+mod check;
+pub mod exit;
+mod mock_pinterest;
+mod send;
+
+pub use exit::{Exit, Failure, OrExit, Outcome};
+
+/// Durable delivery of Chord CDP events to Pinterest's Conversions API.
+#[derive(Parser)]
+#[command(name = "pinrelay", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Send events to the daemon, one JSON object per line, and wait for every answer.
+    Send(send::Args),
+    /// Say what is wrong with a configuration, and what to do about it.
+    Check(check::Args),
+    /// Serve a stand-in for Pinterest's API, with a switch for every fault.
+    MockPinterest(Box<mock_pinterest::Args>),
+}
+
+/// Read where neither `--config` nor `$PINRELAY_CONFIG` names a file, if it is there.
+const DEFAULT_CONFIG: &str = "/etc/pinrelay/pinrelay.toml";
+
+/// Which config file.
+#[derive(clap::Args, Debug, Clone)]
+pub struct ConfigArg {
+    /// The configuration file [default: /etc/pinrelay/pinrelay.toml, if it is there].
+    #[arg(long = "config", value_name = "FILE", env = "PINRELAY_CONFIG")]
+    path: Option<PathBuf>,
+}
+
+impl ConfigArg {
+    /// Reads the file that is named, or the default one if there is one, under `env`.
+    ///
+    /// # Errors
+    /// Those of [`config::load`]; a file that is named has to be there.
+    pub fn load(&self, env: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+        let default = Path::new(DEFAULT_CONFIG);
+        let path = match &self.path {
+            Some(path) => Some(path.as_path()),
+            // One that is there and hidden from us is an error later, not none.
+            None => match default.try_exists() {
+                Ok(false) => None,
+                _ => Some(default),
+            },
+        };
+        config::load(path, env)
+    }
+}
+
+/// Runs the command line of this process and prints what went wrong, if anything did.
+pub fn main() -> ExitCode {
+    ExitCode::from(run(std::env::args_os()) as u8)
+}
+
+fn run(args: impl Iterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(said) => {
+            // A closed stdout is no reason to end otherwise.
+            let _ = said.print();
+            return match said.use_stderr() {
+                true => Exit::Usage,
+                false => Exit::Ok,
+            };
+        }
+    };
+    let outcome = match cli.command {
+        Command::Send(args) => send::run(args),
+        Command::Check(args) => check::run(args),
+        Command::MockPinterest(args) => mock_pinterest::run(*args),
+    };
+    outcome.unwrap_or_else(|failure| {
+        eprintln!("pinrelay: {failure}");
+        failure.exit
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn exit_of(args: &[&str]) -> Exit {
+        run(std::iter::once("pinrelay")
+            .chain(args.iter().copied())
+            .map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn exit_codes() {
+        assert_eq!(exit_of(&[]), Exit::Usage);
+        assert_eq!(exit_of(&["sned"]), Exit::Usage);
+        assert_eq!(exit_of(&["send", "--timeout", "soon"]), Exit::Usage);
+        assert_eq!(exit_of(&["--version"]), Exit::Ok);
+        assert_eq!(exit_of(&["send", "--help"]), Exit::Ok);
+        assert_eq!(exit_of(&["send", "/nowhere/events"]), Exit::Io);
+        assert_eq!(
+            exit_of(&["check", "--config", "/nowhere/pinrelay.toml"]),
+            Exit::Config
+        );
+        let taken = ["mock-pinterest", "--listen", "192.0.2.1:1"];
+        assert_eq!(exit_of(&taken), Exit::Io);
+    }
+}

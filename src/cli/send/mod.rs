@@ -1,0 +1,180 @@
+//! `pinrelay send`: NDJSON into the daemon's socket, until every line is answered.
+//!
+//! Three threads share a `window`: one reads the `input`, one writes to the socket, one reads
+//! the answers (`session`). `answer` knows the protocol, `message_id` gives ids to lines
+//! without.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::exit::{Exit, Failure, OrExit, Outcome};
+
+mod answer;
+mod input;
+mod message_id;
+mod session;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use input::Input;
+use session::SessionError;
+use window::{Tally, Window};
+
+/// Flags of `pinrelay send`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The events, one JSON object per line; `-` or nothing is stdin.
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The daemon's socket.
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "PINRELAY_INGEST__SOCKET",
+        default_value = "/run/pinrelay/ingest.sock"
+    )]
+    socket: PathBuf,
+    /// Give a new messageId to every event without one. A second run gives other ids: what it
+    /// sends again is then not recognised as sent.
+    #[arg(long)]
+    assign_message_ids: bool,
+    /// Seconds to go on trying without an answer when the daemon is away or has no room.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    timeout: u64,
+}
+
+/// Sends, and prints an account of the answers.
+pub fn run(args: Args) -> Outcome {
+    let (source, size) = open(args.file.as_deref()).or_exit(Exit::Io)?;
+    let bar = progress(size);
+    let sending = Sending {
+        source,
+        socket: &args.socket,
+        assign_ids: args.assign_message_ids,
+        patience: Duration::from_secs(args.timeout),
+    };
+    let (tally, end) = sending.run(&bar);
+    bar.finish_and_clear();
+    eprint!("{}", summary(&tally));
+    end?;
+    match tally.rejected {
+        0 => Ok(Exit::Ok),
+        _ => Ok(Exit::Data),
+    }
+}
+
+/// The input and, of a file, its size.
+fn open(file: Option<&Path>) -> anyhow::Result<(Box<dyn Read + Send>, Option<u64>)> {
+    let Some(path) = file.filter(|path| *path != Path::new("-")) else {
+        return Ok((Box::new(io::stdin()), None));
+    };
+    let context = || format!("cannot read {}", path.display());
+    let file = File::open(path).with_context(context)?;
+    let about = file.metadata().with_context(context)?;
+    Ok((Box::new(file), about.is_file().then_some(about.len())))
+}
+
+/// Drawn on a terminal alone.
+fn progress(size: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let template = match size {
+        Some(_) => "{bar:30} {bytes} of {total_bytes}, {msg}, {eta} left",
+        None => "{spinner} {bytes}, {msg}",
+    };
+    let bar = size.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// One call of `send`.
+struct Sending<'a, R> {
+    source: R,
+    socket: &'a Path,
+    assign_ids: bool,
+    patience: Duration,
+}
+
+impl<R: Read + Send> Sending<'_, R> {
+    /// Sends everything. The counts are given also when it ends early.
+    fn run(self, bar: &ProgressBar) -> (Tally, Result<(), Failure>)
+    where
+        R: 'static,
+    {
+        let window = std::sync::Arc::new(Window::default());
+        let filling = window.clone();
+        let mut input = Input::new(self.source, self.assign_ids);
+        // Not joined: a reader that waits for a terminal must not keep a failed `send` alive.
+        thread::spawn(move || {
+            filling.end(loop {
+                match input.next() {
+                    Ok(Some(piece)) => filling.push(piece),
+                    Ok(None) => break None,
+                    Err(e) => break Some(e),
+                }
+            });
+        });
+        let told = |after: &window::After| {
+            bar.set_position(after.read);
+            bar.set_message(format!("{} answered", after.total));
+        };
+        let trouble = |said: &str| bar.suspend(|| eprintln!("pinrelay: {said}"));
+        let end = session::deliver(&window, self.socket, self.patience, &told, &trouble);
+        let failure = match end {
+            Err(error) => Err(unanswered(&window, error)),
+            Ok(()) => match window.input_error() {
+                Some(e) => Err(e).context("reading the input failed").or_exit(Exit::Io),
+                None => Ok(()),
+            },
+        };
+        (window.tally(), failure)
+    }
+}
+
+/// The failure of a session, with what is left to do.
+fn unanswered(window: &Window, error: SessionError) -> Failure {
+    let error = anyhow::Error::new(error);
+    let error = match window.unanswered() {
+        (_, None) => error,
+        (count, Some(first)) => error.context(format!(
+            "{count} of the lines read have no answer, line {first} first: send again from there"
+        )),
+    };
+    Failure {
+        exit: Exit::Unavailable,
+        error,
+    }
+}
+
+fn summary(tally: &Tally) -> String {
+    let Tally {
+        queued,
+        duplicate,
+        ignored,
+        rejected,
+        told,
+    } = tally;
+    let mut text = format!(
+        "{} answered: {queued} queued, {duplicate} duplicate, {ignored} ignored, \
+         {rejected} rejected\n",
+        tally.total()
+    );
+    for (number, why) in told {
+        text.push_str(&format!("  line {number}: {why}\n"));
+    }
+    let more = rejected - told.len() as u64;
+    if more > 0 {
+        text.push_str(&format!("  and {more} more\n"));
+    }
+    text
+}

@@ -1,0 +1,203 @@
+//! Connections to the daemon, one after the other, until every line has its answer.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use backoff::ExponentialBackoff;
+use backoff::backoff::Backoff;
+
+use super::window::{After, Window};
+
+/// Room for answers; at most one of them is cut in two.
+const ANSWERS: usize = 256 << 10;
+
+/// Why not every line has its answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// No connection, or none that held, for as long as was allowed.
+    #[error(
+        "no daemon answers on {socket}: {why}; start it (`systemctl start pinrelay`), or name its socket with --socket"
+    )]
+    Unreachable {
+        /// The socket.
+        socket: String,
+        /// The last error.
+        why: String,
+    },
+    /// The daemon answers, and has no room.
+    #[error(
+        "the daemon on {socket} takes no more events for want of disk: make room on its file system"
+    )]
+    NoRoom {
+        /// The socket.
+        socket: String,
+    },
+    /// Something else listens there.
+    #[error("on {socket} {what}")]
+    NotTheDaemon {
+        /// The socket.
+        socket: String,
+        /// What it did.
+        what: String,
+    },
+}
+
+/// Sends what is in the window until all of it is answered and the input is at its end.
+/// Connects anew when a connection breaks, and gives up after `patience` without a single
+/// answer while there is something to send. `told` hears of every buffer of answers and
+/// `trouble` of the first failure in a row.
+///
+/// # Errors
+/// [`SessionError`]; the window then still holds what is unanswered.
+pub fn deliver(
+    window: &Window,
+    socket: &Path,
+    patience: Duration,
+    told: &dyn Fn(&After),
+    trouble: &dyn Fn(&str),
+) -> Result<(), SessionError> {
+    let name = || socket.display().to_string();
+    let mut intervals = ExponentialBackoff {
+        initial_interval: Duration::from_millis(50),
+        max_interval: Duration::from_secs(2),
+        multiplier: 2.0,
+        max_elapsed_time: Some(patience),
+        ..ExponentialBackoff::default()
+    };
+    let mut calm = true;
+    while let Some(waited) = window.wait_for_work() {
+        if waited {
+            intervals.reset();
+        }
+        let why = match UnixStream::connect(socket) {
+            Ok(stream) => match converse(window, &stream, patience, told) {
+                End::Finished => return Ok(()),
+                End::Broken { answered, error } => {
+                    if answered {
+                        intervals.reset();
+                        calm = true;
+                    }
+                    error.to_string()
+                }
+                End::NoRoom => return Err(SessionError::NoRoom { socket: name() }),
+                End::Odd(what) => {
+                    return Err(SessionError::NotTheDaemon {
+                        socket: name(),
+                        what,
+                    });
+                }
+            },
+            // Waiting does not mend a mode.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(SessionError::Unreachable {
+                    socket: name(),
+                    why: format!("{e} (be a member of the socket's group)"),
+                });
+            }
+            Err(e) => e.to_string(),
+        };
+        let Some(pause) = intervals.next_backoff() else {
+            return Err(SessionError::Unreachable {
+                socket: name(),
+                why,
+            });
+        };
+        if std::mem::take(&mut calm) {
+            trouble(&format!(
+                "{}: {why}; trying again for {} s",
+                socket.display(),
+                patience.as_secs()
+            ));
+        }
+        thread::sleep(pause);
+    }
+    Ok(())
+}
+
+enum End {
+    Finished,
+    Broken { answered: bool, error: io::Error },
+    NoRoom,
+    Odd(String),
+}
+
+/// One connection: a thread writes, this one reads.
+fn converse(
+    window: &Window,
+    stream: &UnixStream,
+    patience: Duration,
+    told: &dyn Fn(&After),
+) -> End {
+    window.connected();
+    thread::scope(|scope| {
+        scope.spawn(|| write(window, stream));
+        let end = read(window, stream, patience, told);
+        // Both wake the writer, wherever it waits.
+        window.broken();
+        let _ = stream.shutdown(Shutdown::Both);
+        end
+    })
+}
+
+fn write(window: &Window, mut stream: &UnixStream) {
+    while let Some((chunk, from)) = window.next_to_write() {
+        if stream.write_all(&chunk.bytes[from..]).is_err() {
+            // The daemon reads no further, but the answers that are due still come.
+            return;
+        }
+    }
+    // Wakes the reader if the input ended after the last answer.
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+fn read(
+    window: &Window,
+    mut stream: &UnixStream,
+    patience: Duration,
+    told: &dyn Fn(&After),
+) -> End {
+    let mut buffer = vec![0; ANSWERS];
+    let mut held = 0;
+    let start = window.tally().total();
+    let mut answered = false;
+    loop {
+        if window.finished() {
+            return End::Finished;
+        }
+        let n = match stream.read(&mut buffer[held..]) {
+            Ok(0) if window.finished() => return End::Finished,
+            Ok(0) => {
+                let error = io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the daemon closed the connection",
+                );
+                return End::Broken { answered, error };
+            }
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return End::Broken { answered, error },
+        };
+        held += n;
+        let (settled, after) = match window.settle(&buffer[..held]) {
+            Ok(settled) => settled,
+            Err(what) => return End::Odd(what),
+        };
+        buffer.copy_within(settled..held, 0);
+        held -= settled;
+        if held == buffer.len() {
+            return End::Odd("an answer has no end".into());
+        }
+        answered |= after.total > start;
+        told(&after);
+        if after.finished {
+            return End::Finished;
+        }
+        if after.short_for.is_some_and(|short| short > patience) {
+            return End::NoRoom;
+        }
+    }
+}

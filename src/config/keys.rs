@@ -1,0 +1,230 @@
+//! Every scalar key, once: this table makes the sections' types, reads them, names the
+//! environment variables and is the reference.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::raw::Raw;
+use super::values::{
+    BaseUrl, Hashing, Kind, LogFormat, OnRefused, ad_account_id, app_name, base_url, currency,
+    duration, flag, number, one_of, optional, path, size, text,
+};
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Key {
+    /// `[section]`.
+    pub section: &'static str,
+    /// `name = …` in it.
+    pub name: &'static str,
+    /// How the file writes it.
+    pub kind: Kind,
+    /// As text; empty where nothing is set.
+    pub default: &'static str,
+    /// Whether SIGHUP changes it in a running daemon; otherwise it takes a restart.
+    pub reloadable: bool,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+impl Key {
+    /// `PINRELAY_<SECTION>__<NAME>`.
+    pub fn variable(&self) -> String {
+        let (section, name) = (self.section, self.name);
+        format!(
+            "PINRELAY_{}__{}",
+            section.to_ascii_uppercase(),
+            name.to_ascii_uppercase()
+        )
+    }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+
+const ACTION_SOURCES: &[(&str, &str)] = &[
+    ("web", "web"),
+    ("app_android", "app_android"),
+    ("app_ios", "app_ios"),
+    ("offline", "offline"),
+];
+const HASHINGS: &[(&str, Hashing)] = &[("raw", Hashing::Raw), ("sha256", Hashing::Sha256)];
+const ON_REFUSED: &[(&str, OnRefused)] = &[
+    ("strip", OnRefused::Strip),
+    ("dead_letter", OnRefused::DeadLetter),
+];
+const LEVELS: &[(&str, &str)] = &[
+    ("error", "error"),
+    ("warn", "warn"),
+    ("info", "info"),
+    ("debug", "debug"),
+    ("trace", "trace"),
+];
+const FORMATS: &[(&str, LogFormat)] = &[
+    ("auto", LogFormat::Auto),
+    ("human", LogFormat::Human),
+    ("journald", LogFormat::Journald),
+    ("json", LogFormat::Json),
+];
+
+macro_rules! reloadable {
+    (reload) => {
+        true
+    };
+    (restart) => {
+        false
+    };
+}
+
+macro_rules! settings {
+    ($(
+        $(#[doc = $about:literal])+
+        $section:ident: $Section:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $name:ident: $Type:ty = $kind:ident, $default:literal, $parse:expr, $when:ident;
+            )+
+        }
+    )+) => {
+        $(
+            $(#[doc = $about])+
+            #[derive(Debug, Clone, PartialEq, Eq)]
+            pub struct $Section {
+                $( $(#[doc = $doc])+ pub $name: $Type, )+
+            }
+        )+
+
+        /// Every scalar key, in the order of the reference.
+        pub static KEYS: &[Key] = &[$($(
+            Key {
+                section: stringify!($section),
+                name: stringify!($name),
+                kind: Kind::$kind,
+                default: $default,
+                reloadable: reloadable!($when),
+                doc: concat!($($doc),+),
+            },
+        )+)+];
+
+        pub(super) struct Sections {
+            $( pub $section: $Section, )+
+        }
+
+        impl Sections {
+            /// Takes every key out of `raw`, which keeps the problems; `None` if there was one.
+            pub fn read(raw: &mut Raw) -> Option<Self> {
+                $(
+                    let $section = {
+                        $( let $name = raw.take(
+                            stringify!($section), stringify!($name), $default, $parse); )+
+                        // All keys have been read before the first missing one ends this.
+                        (|| Some($Section { $( $name: $name?, )+ }))()
+                    };
+                )+
+                Some(Self { $( $section: $section?, )+ })
+            }
+        }
+    };
+}
+
+settings! {
+    /// `[pinterest]`: whose events these are, and where they go.
+    pinterest: Pinterest {
+        /// The Pinterest ad account; `run` needs it.
+        ad_account_id: Option<String> = Text, "", optional(ad_account_id), restart;
+        /// Sent as partner_name, by convention "ss-<name>" or "direct"; `run` needs it.
+        app_name: Option<String> = Text, "", optional(app_name), reload;
+        /// The file with the conversion access token. If set, it is the only source; otherwise
+        /// the first that exists of /etc/pinrelay/token, $CREDENTIALS_DIRECTORY/pinterest-token
+        /// and $PINRELAY_TOKEN.
+        token_file: Option<PathBuf> = Text, "", optional(path), reload;
+        /// Where the API is; https, except on loopback.
+        base_url: BaseUrl = Text, "https://api.pinterest.com/v5", base_url, restart;
+        /// Send with ?test=true: checked, not recorded; batches of at most 20, 10 requests/s.
+        test: bool = Flag, "false", flag, restart;
+        /// The action_source of events that do not tell: web, app_android, app_ios or offline.
+        default_action_source: &'static str = Text, "web", one_of(ACTION_SOURCES), reload;
+        /// The currency of events that do not tell: three letters.
+        default_currency: String = Text, "USD", currency, reload;
+    }
+    /// `[ingest]`: where events come in.
+    ingest: Ingest {
+        /// The Unix socket.
+        socket: PathBuf = Text, "/run/pinrelay/ingest.sock", path, restart;
+        /// The group of the socket file, if that group exists; empty leaves it alone.
+        group: String = Text, "pinrelay", text, restart;
+        /// Longer lines are rejected. From 1KiB to 4MiB.
+        max_event_bytes: u64 = Size, "262144", size(KIB..=4 * MIB), restart;
+    }
+    /// `[queue]`: where events wait.
+    queue: Queue {
+        /// The folder of the queue.
+        path: PathBuf = Text, "/var/lib/pinrelay/queue", path, restart;
+        /// How long an accepted messageId is remembered. From 1s to 30d.
+        dedup_window: Duration = Duration, "7d", duration("1s", "30d"), restart;
+        /// The most the waiting events may take on disk; at it, reading stops. From 1MiB.
+        max_bytes: u64 = Size, "8GiB", size(MIB..=1024 * TIB), restart;
+        /// Kept free on the file system, though never more than a quarter of it; below it
+        /// events are answered `unavailable`. Up to 1TiB.
+        min_free: u64 = Size, "256MiB", size(0..=TIB), restart;
+    }
+    /// `[delivery]`: how events go out.
+    delivery: Delivery {
+        /// Events in one request. From 1 to 1000.
+        max_batch_events: u32 = Number, "1000", number(1..=1000), restart;
+        /// Bytes of one request's body. From 16KiB to 64MiB.
+        max_batch_bytes: u64 = Size, "2MiB", size(16 * KIB..=64 * MIB), restart;
+        /// How long a batch that is not full waits for more. Up to 10s.
+        linger: Duration = Duration, "200ms", duration("0s", "10s"), restart;
+        /// Requests under way at once. From 1 to 256.
+        max_in_flight: u32 = Number, "20", number(1..=256), restart;
+        /// After it a request's outcome is unknown, and it is sent again. From 100ms to 10m.
+        request_timeout: Duration = Duration, "30s", duration("100ms", "10m"), restart;
+        /// Older events become dead letters; Pinterest refuses them after 7d. From 6m to 7d.
+        max_age: Duration = Duration, "7d", duration("6m", "7d"), restart;
+        /// Requests a minute; Pinterest grants 5000 per ad account. 0: no limit, for benches.
+        max_calls_per_minute: u32 = Number, "5000", number(0..=1_000_000), restart;
+        /// The first interval between attempts. From 10ms to 1h.
+        backoff_initial: Duration = Duration, "1s", duration("10ms", "1h"), restart;
+        /// The longest interval between attempts. From 10ms to 1d.
+        backoff_max: Duration = Duration, "5m", duration("10ms", "1d"), restart;
+        /// How long a stop waits for what is queued to be delivered. Up to 1h; systemd's
+        /// TimeoutStopSec has to be longer.
+        drain_deadline: Duration = Duration, "20s", duration("0s", "1h"), restart;
+    }
+    /// `[dead_letters]`: what could not be delivered.
+    dead_letters: DeadLetters {
+        /// How long they are kept. From 1m to 3650d.
+        retention: Duration = Duration, "30d", duration("1m", "3650d"), restart;
+        /// The most they may take on disk; beyond it the oldest period is purged, counted and
+        /// told. From 1MiB.
+        max_bytes: u64 = Size, "1GiB", size(MIB..=1024 * TIB), restart;
+    }
+    /// `[user_data]`: what is said of people.
+    user_data: UserData {
+        /// "raw" sends values as they come, "sha256" sends hashes of their normalised form.
+        hashing: Hashing = Text, "raw", one_of(HASHINGS), reload;
+        /// The client_user_agent of events without one; empty omits it.
+        default_user_agent: String = Text, "Mozilla/5.0", text, reload;
+    }
+    /// `[custom_properties]`: keys outside Pinterest's schema.
+    custom_properties: CustomProperties {
+        /// When Pinterest refuses one: "strip" sends the event without it, "dead_letter" keeps
+        /// the event back.
+        on_refused: OnRefused = Text, "strip", one_of(ON_REFUSED), reload;
+    }
+    /// `[admin]`: the operator's door.
+    admin: Admin {
+        /// The Unix socket of `pinrelay status`.
+        socket: PathBuf = Text, "/run/pinrelay/admin.sock", path, restart;
+    }
+    /// `[log]`: what is told, and how.
+    log: Log {
+        /// error, warn, info, debug or trace.
+        level: &'static str = Text, "info", one_of(LEVELS), restart;
+        /// auto (human on a terminal, journald under systemd, else json), human, journald or
+        /// json.
+        format: LogFormat = Text, "auto", one_of(FORMATS), restart;
+    }
+}

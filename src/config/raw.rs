@@ -1,0 +1,321 @@
+//! The file and the environment as text with places, before any of it has a meaning.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::keys::{KEYS, Key};
+use super::values::{Kind, Parsed};
+
+/// Something wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The place.
+    pub place: Place,
+    /// What is wrong there and what to do. Never the value itself.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// Where a value stands. Ordered as an operator reads: the file from the top, then the rest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In the file, lines from 1.
+    Line(PathBuf, usize),
+    /// In this environment variable.
+    Variable(String),
+    /// Nowhere: it is the default, or it is missing.
+    Nowhere,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Variable(name) => f.write_str(name),
+            Self::Nowhere => f.write_str("configuration"),
+        }
+    }
+}
+
+/// A `source`/`destination` pair of `[[mappings]]`, or a key and value of `[event_names]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// `source`, or the Chord event.
+    pub from: String,
+    /// `destination`, or the event_name.
+    pub to: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// Texts with places, and the problems found so far.
+#[derive(Default)]
+pub(super) struct Raw {
+    file: PathBuf,
+    /// Offset of each line's start.
+    lines: Vec<usize>,
+    values: BTreeMap<(&'static str, &'static str), (String, Place)>,
+    pub event_names: Vec<Pair>,
+    pub mappings: Vec<Pair>,
+    pub problems: Vec<Problem>,
+}
+
+/// The parts of a config that are for the file alone.
+const EVENT_NAMES: &str = "event_names";
+const MAPPINGS: &str = "mappings";
+
+impl Raw {
+    /// Reads a file's text; unknown keys and wrong types are problems.
+    pub fn file(&mut self, path: &Path, text: &str) {
+        self.file = path.to_owned();
+        let breaks = text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
+        self.lines = std::iter::once(0)
+            .chain(breaks.map(|(i, _)| i + 1))
+            .collect();
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            let place = self.place(&error.span().unwrap_or_default());
+            self.problem(place, error.message().to_owned());
+        }
+        for (name, value) in table.get_ref() {
+            let place = self.place(&name.span());
+            match (name.get_ref().as_ref(), value.get_ref()) {
+                (EVENT_NAMES, DeValue::Table(names)) => self.event_names(names),
+                (EVENT_NAMES, _) => {
+                    self.problem(place, "[event_names] has to be a table".into());
+                }
+                (MAPPINGS, DeValue::Array(mappings)) => self.mappings(mappings),
+                (MAPPINGS, _) => {
+                    self.problem(
+                        place,
+                        "write each mapping under its own [[mappings]]".into(),
+                    );
+                }
+                (section, value) => self.section(section, place, value),
+            }
+        }
+    }
+
+    fn section(&mut self, section: &str, place: Place, value: &DeValue<'_>) {
+        if !KEYS.iter().any(|k| k.section == section) {
+            let sections = KEYS
+                .iter()
+                .map(|k| k.section)
+                .chain([EVENT_NAMES, MAPPINGS]);
+            let hint = suggestion(section, sections);
+            // A key above the first section, perhaps.
+            let owner = KEYS.iter().find(|k| k.name == section);
+            return self.problem(
+                place,
+                match owner {
+                    Some(key) => format!("`{section}` belongs under [{}]", key.section),
+                    None => format!("unknown section [{section}]{hint}"),
+                },
+            );
+        }
+        let DeValue::Table(table) = value else {
+            return self.problem(place, format!("[{section}] has to be a table"));
+        };
+        for (name, value) in table {
+            let place = self.place(&name.span());
+            let name = name.get_ref().as_ref();
+            match find(section, name) {
+                Some(key) => match as_text(value.get_ref(), key.kind) {
+                    Ok(text) => {
+                        self.values.insert((key.section, key.name), (text, place));
+                    }
+                    Err(found) => self.problem(
+                        place,
+                        format!("`{name}` has to be {}, not {found}", key.kind.name()),
+                    ),
+                },
+                None => {
+                    let here = KEYS.iter().filter(|k| k.section == section).map(|k| k.name);
+                    let hint = match KEYS.iter().find(|k| k.name == name) {
+                        Some(key) => format!(": it belongs under [{}]", key.section),
+                        None => suggestion(name, here),
+                    };
+                    self.problem(place, format!("unknown key `{name}` in [{section}]{hint}"));
+                }
+            }
+        }
+    }
+
+    fn event_names(&mut self, names: &DeTable<'_>) {
+        // The parser's table is sorted by key; the order of the file is what one sees.
+        let mut names: Vec<_> = names.iter().collect();
+        names.sort_by_key(|(from, _)| from.span().start);
+        for (from, to) in names {
+            let place = self.place(&from.span());
+            let from = from.get_ref().as_ref();
+            match to.get_ref() {
+                _ if from.trim().is_empty() => {
+                    self.problem(place, "an event of [event_names] has no name".into());
+                }
+                DeValue::String(to) if !to.trim().is_empty() => self.event_names.push(Pair {
+                    from: from.to_owned(),
+                    to: to.as_ref().to_owned(),
+                    place,
+                }),
+                _ => self.problem(
+                    place,
+                    format!("`{from}` has to be given an event_name, like \"signup\""),
+                ),
+            }
+        }
+    }
+
+    fn mappings(&mut self, mappings: &DeArray<'_>) {
+        const PARTS: [&str; 2] = ["source", "destination"];
+        for mapping in mappings {
+            let place = self.place(&mapping.span());
+            let DeValue::Table(table) = mapping.get_ref() else {
+                self.problem(
+                    place,
+                    "write each mapping under its own [[mappings]]".into(),
+                );
+                continue;
+            };
+            let mut parts = [None, None];
+            let before = self.problems.len();
+            for (name, value) in table {
+                let place = self.place(&name.span());
+                let name = name.get_ref().as_ref();
+                match (PARTS.iter().position(|p| *p == name), value.get_ref()) {
+                    (Some(i), DeValue::String(text)) => parts[i] = Some(text.as_ref().to_owned()),
+                    (Some(_), _) => self.problem(place, format!("`{name}` has to be a string")),
+                    (None, _) => {
+                        let hint = suggestion(name, PARTS.into_iter());
+                        self.problem(place, format!("unknown key `{name}` in [[mappings]]{hint}"));
+                    }
+                }
+            }
+            match parts {
+                [Some(from), Some(to)] => self.mappings.push(Pair { from, to, place }),
+                _ if self.problems.len() > before => {}
+                _ => self.problem(
+                    place,
+                    "a mapping needs a `source` and a `destination`".into(),
+                ),
+            }
+        }
+    }
+
+    /// Lays `PINRELAY_<SECTION>__<KEY>` over what the file says.
+    pub fn variable(&mut self, name: &str, value: String) {
+        let Some((section, key)) = name
+            .strip_prefix("PINRELAY_")
+            .and_then(|n| n.split_once("__"))
+        else {
+            return;
+        };
+        let place = Place::Variable(name.to_owned());
+        let lower = section.to_ascii_lowercase();
+        if [EVENT_NAMES, MAPPINGS].contains(&lower.as_str()) {
+            return self.problem(
+                place,
+                format!("tables and lists are for the file alone: write it under `{lower}` there"),
+            );
+        }
+        match KEYS.iter().find(|k| k.variable() == name) {
+            Some(key) => {
+                self.values.insert((key.section, key.name), (value, place));
+            }
+            None => {
+                let variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
+                let hint = suggestion(name, variables.iter().map(String::as_str));
+                let key = key.to_ascii_lowercase();
+                self.problem(place, format!("there is no key `{key}` in [{lower}]{hint}"));
+            }
+        }
+    }
+
+    /// The value of a key, or of its default; a value that does not parse is a problem.
+    pub fn take<T>(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        default: &'static str,
+        parse: impl Fn(&str) -> Parsed<T>,
+    ) -> Option<T> {
+        let (text, place) = match self.values.get(&(section, name)) {
+            Some((text, place)) => (text.as_str(), place.clone()),
+            None => (default, Place::Nowhere),
+        };
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(expected) => {
+                self.problem(place, format!("`{name}` has to be {expected}"));
+                None
+            }
+        }
+    }
+
+    /// Where a key was set.
+    pub fn place_of(&self, section: &'static str, name: &'static str) -> Place {
+        let found = self.values.get(&(section, name));
+        found.map_or(Place::Nowhere, |(_, place)| place.clone())
+    }
+
+    /// The texts that were set, for telling a reload what changed.
+    pub fn into_texts(self) -> BTreeMap<(&'static str, &'static str), String> {
+        let texts = self.values.into_iter();
+        texts.map(|(key, (text, _))| (key, text)).collect()
+    }
+
+    pub fn problem(&mut self, place: Place, message: String) {
+        self.problems.push(Problem { place, message });
+    }
+
+    fn place(&self, span: &Range<usize>) -> Place {
+        let line = self.lines.partition_point(|start| *start <= span.start);
+        Place::Line(self.file.clone(), line.max(1))
+    }
+}
+
+fn find(section: &str, name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|k| k.section == section && k.name == name)
+}
+
+/// A scalar as text, if it has the type that the kind asks for; otherwise the type it has.
+fn as_text(value: &DeValue<'_>, kind: Kind) -> Result<String, &'static str> {
+    match (kind, value) {
+        (Kind::Text | Kind::Duration | Kind::Size, DeValue::String(text)) => {
+            Ok(text.as_ref().to_owned())
+        }
+        (Kind::Flag, DeValue::Boolean(flag)) => Ok(flag.to_string()),
+        (Kind::Number | Kind::Size, DeValue::Integer(n)) => {
+            i64::from_str_radix(n.as_str(), n.radix())
+                .map(|n| n.to_string())
+                .map_err(|_| "so large a number")
+        }
+        (_, DeValue::String(_)) => Err("a string"),
+        (_, DeValue::Integer(_)) => Err("an integer"),
+        (_, DeValue::Float(_)) => Err("a fraction"),
+        (_, DeValue::Boolean(_)) => Err("true or false"),
+        (_, DeValue::Datetime(_)) => Err("a date"),
+        (_, DeValue::Array(_)) => Err("a list"),
+        (_, DeValue::Table(_)) => Err("a table"),
+    }
+}
+
+/// `"; did you mean …?"` if something known is close enough to be a slip of the hand.
+fn suggestion<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let distance = |word: &str| {
+        strsim::damerau_levenshtein(&written.to_ascii_lowercase(), &word.to_ascii_lowercase())
+    };
+    known
+        .map(|word| (distance(word), word))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
+        .map_or_else(String::new, |(_, word)| format!("; did you mean `{word}`?"))
+}

@@ -1,0 +1,160 @@
+//! Where the access token comes from.
+//!
+//! Invariant: a source that was named, or that exists, is never passed over. A daemon that
+//! fell back to another token would send events to the wrong account without a word.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::secret::Token;
+
+/// Read if nothing else is named.
+pub const DEFAULT_TOKEN_FILE: &str = "/etc/pinrelay/token";
+
+/// The name of the token among systemd's credentials.
+pub const CREDENTIAL: &str = "pinterest-token";
+
+/// The variable that holds the token itself.
+pub const TOKEN_VARIABLE: &str = "PINRELAY_TOKEN";
+
+/// Where the token may be. Kept with the config, so that a reload asks the same places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenSources {
+    /// `token_file`, if it is set: then nothing else counts.
+    pub(super) explicit: Option<PathBuf>,
+    pub(super) default_file: PathBuf,
+    /// `$CREDENTIALS_DIRECTORY/pinterest-token`.
+    pub(super) credential: Option<PathBuf>,
+    /// `$PINRELAY_TOKEN`.
+    pub(super) variable: Option<Token>,
+}
+
+/// A token and where it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundToken {
+    /// The token, without the blanks around it.
+    pub token: Token,
+    /// The file to watch; `None`: the environment variable.
+    pub file: Option<PathBuf>,
+    /// The file can be read by every user of the machine.
+    pub exposed: bool,
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// No source exists.
+    #[error(
+        "there is no Pinterest access token: put it into {default} (mode 0640, group pinrelay), \
+         or name its file as [pinterest] token_file"
+    )]
+    Missing {
+        /// The first place that was looked at.
+        default: PathBuf,
+    },
+    /// A source exists, or was named, and cannot be read.
+    #[error("the token file {file} cannot be read: {error}; give the daemon's user access to it")]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A source holds nothing that can be a token.
+    #[error(
+        "{source_name} does not hold an access token: it {what}; write the token there, alone on \
+         one line"
+    )]
+    Malformed {
+        /// The file or variable.
+        source_name: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+impl TokenSources {
+    /// Reads the token from the one source that counts.
+    ///
+    /// # Errors
+    /// [`TokenError`]; its text names the source and never holds the token.
+    pub fn read(&self) -> Result<FoundToken, TokenError> {
+        if let Some(file) = &self.explicit {
+            return from_file(file);
+        }
+        for file in [Some(&self.default_file), self.credential.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            if exists(file)? {
+                return from_file(file);
+            }
+        }
+        match &self.variable {
+            Some(token) => Ok(FoundToken {
+                token: tidy(token.expose(), TOKEN_VARIABLE)?,
+                file: None,
+                exposed: false,
+            }),
+            None => Err(TokenError::Missing {
+                default: self.default_file.clone(),
+            }),
+        }
+    }
+}
+
+fn exists(file: &Path) -> Result<bool, TokenError> {
+    match fs::symlink_metadata(file) {
+        Ok(_) => Ok(true),
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(false)
+        }
+        // A folder that may not be searched hides whether the file is there.
+        Err(error) => Err(TokenError::Unreadable {
+            file: file.to_owned(),
+            error,
+        }),
+    }
+}
+
+fn from_file(file: &Path) -> Result<FoundToken, TokenError> {
+    let unreadable = |error| TokenError::Unreadable {
+        file: file.to_owned(),
+        error,
+    };
+    let mode = fs::metadata(file).map_err(unreadable)?.permissions().mode();
+    let bytes = fs::read(file).map_err(unreadable)?;
+    let name = file.display().to_string();
+    let text = std::str::from_utf8(&bytes).map_err(|_| TokenError::Malformed {
+        source_name: name.clone(),
+        what: "is not text",
+    })?;
+    Ok(FoundToken {
+        token: tidy(text, &name)?,
+        file: Some(file.to_owned()),
+        exposed: mode & 0o004 != 0,
+    })
+}
+
+fn tidy(text: &str, source_name: &str) -> Result<Token, TokenError> {
+    let malformed = |what| TokenError::Malformed {
+        source_name: source_name.to_owned(),
+        what,
+    };
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(malformed("is empty"));
+    }
+    // What cannot stand in a header cannot be a token.
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(malformed("holds more than one word, or odd characters"));
+    }
+    Ok(Token::new(text))
+}

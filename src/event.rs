@@ -1,1 +1,0 @@
-//! A Segment call as far as the socket needs it.

@@ -1,0 +1,29 @@
+//! A Segment call: what the socket must know of a line before it is stored ([`check`]), and
+//! the same line as a borrowed tree for the transform ([`parse`]).
+//!
+//! Both read JSON through serde_json by visitors of our own. Invariant: they accept the same
+//! lines, for they drive the same parser over the same text and neither skips a value without
+//! visiting it (serde_json's `IgnoredAny` lets lone surrogates and any depth of nesting pass).
+//! So what was accepted can be transformed.
+//!
+//! Rules: `mapping.md`, "Which events" and the row `event_time`.
+
+mod check;
+mod decimal;
+mod node;
+mod number;
+pub mod time;
+
+pub use check::{Call, Invalid, Kind, check};
+pub use decimal::Decimal;
+pub use node::{Node, parse};
+pub use number::Number;
+
+/// The longest `messageId`, in bytes of UTF-8 after unescaping.
+pub const MAX_MESSAGE_ID_BYTES: usize = 512;
+
+/// Whether a line counts as blank: nothing but ASCII white space. Blank lines get no answer,
+/// but are counted.
+pub fn is_blank(line: &[u8]) -> bool {
+    line.trim_ascii().is_empty()
+}

@@ -1,0 +1,434 @@
+//! One suite for every engine: random operations, reopening included, in lockstep with the
+//! reference engine; and what only the durable one can show.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::sled::{Options, SledEngine};
+use super::*;
+use crate::clock::Clock;
+
+const START: Millis = 1_800_000_000_000;
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// Ids from a small pool, so that duplicates are common, with one of a few bodies.
+    Enqueue(Vec<(u8, u8)>),
+    Claim {
+        events: usize,
+        bytes: usize,
+    },
+    Mark(Vec<usize>, u8),
+    Doubt(Vec<usize>),
+    Release(Vec<usize>),
+    Settle(Vec<(usize, u8)>),
+    /// A stop in order.
+    Reopen,
+    /// Kill -9: the files as they are.
+    Crash,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let some = || prop::collection::vec(0usize..40, 1..6);
+    let op = prop_oneof![
+        4 => prop::collection::vec((0u8..60, 0u8..3), 1..9).prop_map(Op::Enqueue),
+        3 => (1usize..8, prop_oneof![Just(40usize), Just(1 << 20)])
+            .prop_map(|(events, bytes)| Op::Claim { events, bytes }),
+        2 => (some(), 0u8..3).prop_map(|(at, name)| Op::Mark(at, name)),
+        1 => some().prop_map(Op::Doubt),
+        1 => some().prop_map(Op::Release),
+        4 => prop::collection::vec((0usize..40, 0u8..6), 1..6).prop_map(Op::Settle),
+        1 => Just(Op::Reopen),
+        1 => Just(Op::Crash),
+    ];
+    prop::collection::vec(op, 1..40)
+}
+
+/// A queue under test and the claims held from it.
+struct Subject {
+    queue: Queue,
+    held: Vec<Entry>,
+}
+
+impl Subject {
+    fn block(&self, events: &[(u8, u8)], at: Millis) -> Block {
+        let mut builder = BlockBuilder::new(self.queue.hasher(), at);
+        builder.count_ignored();
+        for (id, body) in events {
+            let body = format!("{{\"id\":{id},\"body\":{body}}}");
+            builder.push(
+                &format!("message-{id}"),
+                at / 1000 - i64::from(*id),
+                body.as_bytes(),
+            );
+        }
+        builder.finish()
+    }
+
+    async fn enqueue(&self, events: &[(u8, u8)], at: Millis) -> Vec<Receipt> {
+        let pending = self.queue.enqueue(self.block(events, at)).await.unwrap();
+        pending.receipts().await.unwrap()
+    }
+
+    fn ids(&self, at: &[usize]) -> Vec<EntryId> {
+        let mut ids: Vec<_> = at
+            .iter()
+            .filter_map(|at| self.held.get(*at))
+            .map(|e| e.id)
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    async fn settle(&mut self, at: &[(usize, u8)]) {
+        let mut settlements = Vec::new();
+        for (at, how) in at {
+            if *at >= self.held.len() {
+                continue;
+            }
+            let entry = self.held.remove(*at);
+            let outcome = match how {
+                0 | 1 => Outcome::Dead {
+                    reason: DeadReason::ALL[usize::from(*how)],
+                    message: "words".into(),
+                },
+                2 => Outcome::SetApart {
+                    failures: entry.failures + 1,
+                },
+                _ => Outcome::Delivered,
+            };
+            settlements.push(Settlement { entry, outcome });
+        }
+        self.queue.settle(settlements).await.unwrap();
+    }
+}
+
+type Seen = (EntryId, u128, Millis, i64, Vec<u8>, Option<String>, u32);
+
+fn seen(entry: &Entry) -> Seen {
+    (
+        entry.id,
+        // The engines' keys differ; the low byte of the body tells the id as well.
+        0,
+        entry.accepted_at,
+        entry.event_time,
+        entry.body.to_vec(),
+        entry.sent_as.as_ref().map(ToString::to_string),
+        entry.failures,
+    )
+}
+
+fn claimable(census: &Census, held: usize) -> bool {
+    census.queued + census.sending > held as u64
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// The files as a kill would leave them. Every operation was awaited, so only the housekeeper
+/// may be at work; what it moves under the copier's hands makes the copier begin again.
+fn crash_image(from: &Path, to: &Path) {
+    while let Err(error) = copy(from, to) {
+        assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+        std::fs::remove_dir_all(to).unwrap();
+    }
+}
+
+fn options(path: PathBuf) -> Options {
+    Options {
+        min_free: 0,
+        roll_events: 12,
+        ..Options::new(path)
+    }
+}
+
+fn open(path: &Path, clock: &Clock) -> SledEngine {
+    SledEngine::open(options(path.into()), clock.clone()).unwrap()
+}
+
+async fn lockstep(ops: Vec<Op>) {
+    let home = TempDir::new().unwrap();
+    let mut life = 0;
+    let folder = |life: u32| home.path().join(format!("queue-{life}"));
+    let clock = Clock::manual(START);
+    let model_engine = MemoryEngine::new(clock.clone(), 7 * 86_400_000);
+    let mut model = Subject {
+        queue: Queue::memory(model_engine.clone()),
+        held: Vec::new(),
+    };
+    let mut real = Subject {
+        queue: Queue::sled(open(&folder(0), &clock)),
+        held: Vec::new(),
+    };
+    for op in ops {
+        clock.advance(Duration::from_millis(7));
+        let now = clock.now();
+        match &op {
+            Op::Enqueue(events) => {
+                let expected = model.enqueue(events, now).await;
+                assert_eq!(real.enqueue(events, now).await, expected, "{op:?}");
+            }
+            Op::Claim { events, bytes } => {
+                if !claimable(&model.queue.census(), model.held.len()) {
+                    continue;
+                }
+                let expected = model.queue.claim(*events, *bytes).await.unwrap();
+                let claimed = real.queue.claim(*events, *bytes).await.unwrap();
+                assert_eq!(
+                    claimed.iter().map(seen).collect::<Vec<_>>(),
+                    expected.iter().map(seen).collect::<Vec<_>>(),
+                    "{op:?}"
+                );
+                model.held.extend(expected);
+                real.held.extend(claimed);
+            }
+            Op::Mark(at, name) => {
+                let name: Arc<str> = format!("name-{name}").into();
+                for subject in [&model, &real] {
+                    let named = |id: &EntryId| {
+                        let held = subject.held.iter().find(|entry| entry.id == *id).unwrap();
+                        (*id, held.sent_as.clone().unwrap_or_else(|| name.clone()))
+                    };
+                    let events = subject.ids(at).iter().map(named).collect();
+                    subject.queue.mark(Mark { events }).await.unwrap();
+                }
+            }
+            Op::Doubt(at) => {
+                model.queue.doubt(&model.ids(at));
+                real.queue.doubt(&real.ids(at));
+            }
+            Op::Release(at) => {
+                model.queue.release(&model.ids(at));
+                real.queue.release(&real.ids(at));
+            }
+            Op::Settle(at) => {
+                model.settle(at).await;
+                real.settle(at).await;
+            }
+            Op::Reopen | Op::Crash => {
+                model.held.clear();
+                real.held.clear();
+                model_engine.reopen();
+                if matches!(op, Op::Reopen) {
+                    real.queue.close().await.unwrap();
+                } else {
+                    // What is in the files now is what a kill would leave: every operation
+                    // above was awaited.
+                    real.queue.settle(Vec::new()).await.unwrap();
+                    crash_image(&folder(life), &folder(life + 1));
+                    real.queue.close().await.unwrap();
+                    life += 1;
+                }
+                real.queue = Queue::sled(open(&folder(life), &clock));
+            }
+        }
+        // Doubt and release are not awaited; this is behind them.
+        real.queue.settle(Vec::new()).await.unwrap();
+        let (mut expected, mut census) = (model.queue.census(), real.queue.census());
+        // The model knows the oldest event; the engine the oldest that is handed out.
+        (expected.oldest_accepted_at, census.oldest_accepted_at) = (None, None);
+        if matches!(op, Op::Crash) {
+            // Counts of answers are saved with the next chunk; a crash may lose the last.
+            expected.duplicate = census.duplicate;
+            expected.ignored = census.ignored;
+        }
+        assert_eq!(census, expected, "after {op:?}");
+        assert_eq!(census.imbalance(), 0);
+    }
+    real.queue.close().await.unwrap();
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+proptest! {
+    // A fifth of the usual number (or of PROPTEST_CASES): each case opens stores.
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 5))]
+    #[test]
+    fn the_durable_engine_does_what_the_reference_does(ops in ops()) {
+        block_on(lockstep(ops));
+    }
+}
+
+/// Enqueues `n` fresh events, `per_block` in each.
+async fn fill(queue: &Queue, from: u64, n: u64, per_block: u64) {
+    let mut pending = Vec::new();
+    for first in (from..from + n).step_by(per_block as usize) {
+        let mut builder = BlockBuilder::new(queue.hasher(), START);
+        for i in first..(first + per_block).min(from + n) {
+            builder.push(
+                &format!("m{i}"),
+                START / 1000,
+                format!("{{\"n\":{i}}}").as_bytes(),
+            );
+        }
+        pending.push(queue.enqueue(builder.finish()).await.unwrap());
+    }
+    for pending in pending {
+        let receipts = pending.receipts().await.unwrap();
+        assert!(receipts.iter().all(|r| *r == Receipt::Queued));
+    }
+}
+
+#[test]
+fn generations_roll_and_go_and_their_ids_are_remembered() {
+    block_on(async {
+        let home = TempDir::new().unwrap();
+        let clock = Clock::manual(START);
+        let path = home.path().join("queue");
+        let open = || {
+            let options = Options {
+                roll_events: 1000,
+                ..options(path.clone())
+            };
+            Queue::sled(SledEngine::open(options, clock.clone()).unwrap())
+        };
+        let queue = open();
+        let folders = || std::fs::read_dir(path.join("gen")).unwrap().count();
+        // Small steps, so that each next store is there when it is needed.
+        for step in 0..20 {
+            fill(&queue, step * 500, 500, 100).await;
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        assert!(folders() >= 4, "{} generations", folders());
+        // A backlog is read back from disk, in order, across generations.
+        let mut expected = 1;
+        while expected <= 10_000 {
+            let claimed = queue.claim(700, 1 << 20).await.unwrap();
+            let mut settlements = Vec::new();
+            for entry in claimed {
+                assert_eq!(entry.id, EntryId::line(expected));
+                assert_eq!(entry.body, format!("{{\"n\":{}}}", expected - 1));
+                settlements.push(Settlement {
+                    entry,
+                    outcome: Outcome::Delivered,
+                });
+                expected += 1;
+            }
+            queue.settle(settlements).await.unwrap();
+        }
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while folders() > 3 {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{} folders stay",
+                folders()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            queue.settle(Vec::new()).await.unwrap();
+        }
+        queue.close().await.unwrap();
+        let queue = open();
+        assert_eq!(queue.census().delivered, 10_000);
+        let mut builder = BlockBuilder::new(queue.hasher(), START);
+        for i in 0..10_000 {
+            builder.push(&format!("m{i}"), 0, b"{}");
+        }
+        let receipts = queue
+            .enqueue(builder.finish())
+            .await
+            .unwrap()
+            .receipts()
+            .await
+            .unwrap();
+        assert!(receipts.iter().all(|r| *r == Receipt::Duplicate));
+        queue.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_truncated_store_is_told_and_counted() {
+    block_on(async {
+        let home = TempDir::new().unwrap();
+        let clock = Clock::manual(START);
+        let path = home.path().join("queue");
+        let queue = Queue::sled(open(&path, &clock));
+        for i in 0..8 {
+            fill(&queue, i, 1, 1).await;
+        }
+        queue.settle(Vec::new()).await.unwrap();
+        let crashed = home.path().join("crashed");
+        crash_image(&path, &crashed);
+        queue.close().await.unwrap();
+        // Zero the tail of the generation's log: sled reopens it shorter without a word.
+        let db = crashed.join("gen/0000000001/db");
+        let bytes = std::fs::read(&db).unwrap();
+        let cut = bytes.len() - bytes.iter().rev().take_while(|b| **b == 0).count();
+        let file = std::fs::OpenOptions::new().write(true).open(&db).unwrap();
+        file.set_len((cut / 2) as u64).unwrap();
+        drop(file);
+        let queue = Queue::sled(open(&crashed, &clock));
+        let census = queue.census();
+        assert_eq!(census.accepted, 8);
+        assert_eq!(census.imbalance(), 0);
+        assert!(census.set_aside > 0, "{census:?}");
+        assert!(
+            std::fs::read_dir(crashed.join("quarantine"))
+                .unwrap()
+                .count()
+                > 0
+        );
+        queue.close().await.unwrap();
+    });
+}
+
+#[test]
+fn dead_letters_past_retention_are_purged_and_counted() {
+    block_on(async {
+        let home = TempDir::new().unwrap();
+        let clock = Clock::manual(START);
+        let path = home.path().join("queue");
+        let queue = Queue::sled(open(&path, &clock));
+        fill(&queue, 0, 5, 5).await;
+        let claimed = queue.claim(5, 1 << 20).await.unwrap();
+        let outcome = || Outcome::Dead {
+            reason: DeadReason::Refused,
+            message: "no".into(),
+        };
+        let dead = claimed.into_iter().map(|entry| Settlement {
+            entry,
+            outcome: outcome(),
+        });
+        queue.settle(dead.collect()).await.unwrap();
+        assert_eq!(queue.census().dead_total(), 5);
+        queue.close().await.unwrap();
+        // Step by step: a leap of the clock would not be believed.
+        for day in (0..).step_by(4) {
+            let engine = open(&path, &clock);
+            engine.tick();
+            let queue = Queue::sled(engine);
+            queue.settle(Vec::new()).await.unwrap();
+            let census = queue.census();
+            queue.close().await.unwrap();
+            assert_eq!(census.imbalance(), 0);
+            assert_eq!(census.purged, if day > 30 { 5 } else { 0 }, "day {day}");
+            if day > 30 {
+                assert_eq!(census.dead_total(), 0);
+                assert_eq!(std::fs::read_dir(path.join("dead")).unwrap().count(), 0);
+                return;
+            }
+            clock.advance(Duration::from_secs(4 * 86_400));
+        }
+    });
+}

@@ -1,0 +1,96 @@
+//! Which messageIds were accepted within the window.
+//!
+//! Ids of unsealed generations are held exactly; those of sealed ones stand in `seen/`, behind
+//! one filter a file. Only the committer asks, in arrival order.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use super::seen::SeenFile;
+use super::store::StoreError;
+use crate::queue::entry::Millis;
+
+/// The ids are keyed hashes already: their own bits are the best hash there is.
+#[derive(Default)]
+pub(super) struct Taken(u64);
+
+impl Hasher for Taken {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 ^= u64::from_le_bytes(word);
+        }
+    }
+
+    fn write_u128(&mut self, id: u128) {
+        self.0 = (id >> 64) as u64 ^ id as u64;
+    }
+}
+
+/// A set of id hashes.
+pub(super) type IdSet = HashSet<u128, BuildHasherDefault<Taken>>;
+
+/// The index.
+#[derive(Default)]
+pub(super) struct Dedup {
+    /// Generation → its ids.
+    unsealed: BTreeMap<u64, IdSet>,
+    sealed: Vec<Arc<SeenFile>>,
+}
+
+impl Dedup {
+    /// Whether `id` was accepted in a period whose newest id is not older than `horizon`.
+    pub(super) fn contains(&self, id: u128, horizon: Millis) -> Result<bool, StoreError> {
+        if self.unsealed.values().any(|ids| ids.contains(&id)) {
+            return Ok(true);
+        }
+        for file in &self.sealed {
+            if file.coverage.newest >= horizon && file.contains(id)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn insert(&mut self, generation: u64, id: u128) {
+        self.unsealed.entry(generation).or_default().insert(id);
+    }
+
+    /// A generation's ids now stand in `file`.
+    pub(super) fn seal(&mut self, generation: u64, file: Arc<SeenFile>) {
+        self.sealed.push(file);
+        self.unsealed.remove(&generation);
+    }
+
+    /// One file stands for several.
+    pub(super) fn merged(&mut self, file: Arc<SeenFile>) {
+        let (first, last) = file.coverage.generations;
+        self.sealed.retain(|old| {
+            let (f, l) = old.coverage.generations;
+            f < first || l > last
+        });
+        self.sealed.push(file);
+    }
+
+    /// Drops and returns the files whose newest id is older than `horizon` and whose events
+    /// are all settled.
+    pub(super) fn forget(&mut self, horizon: Millis, low_water: u64) -> Vec<Arc<SeenFile>> {
+        let old = |file: &mut Arc<SeenFile>| {
+            file.coverage.newest < horizon && file.coverage.last_seq < low_water
+        };
+        self.sealed.extract_if(.., old).collect()
+    }
+
+    /// The files, oldest first.
+    pub(super) fn files(&self) -> Vec<Arc<SeenFile>> {
+        let mut files = self.sealed.clone();
+        files.sort_by_key(|file| file.coverage.generations);
+        files
+    }
+}

@@ -1,0 +1,224 @@
+//! What must not hold up the committer: making stores, sealing and deleting generations,
+//! merging remembered ids, watching the disk.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use nix::sys::statvfs::statvfs;
+
+use super::ledger::Sealed;
+use super::open::generation_folder;
+use super::seen::{self, Coverage, SeenFile};
+use super::store::{At, Store, StoreError, delete_folder, disk_usage};
+use super::{Op, Pressure, Shared, lock};
+use crate::queue::entry::Millis;
+
+/// How often the disk is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How many looks between two ticks of the committer.
+const LOOKS_PER_TICK: u32 = 10;
+
+/// Asked of the housekeeper.
+pub(super) enum Job {
+    /// Make the store of this generation.
+    Prepare(u64),
+    /// Close a full generation: its ids into `seen/`, the store reopened once so that its
+    /// snapshot stands (with one, damage to the log is found out instead of truncated).
+    Seal {
+        generation: u64,
+        store: Arc<Store>,
+        first_seq: u64,
+        last_seq: u64,
+        newest: Millis,
+        ids: Vec<u128>,
+    },
+    /// Delete a generation that is settled and sealed.
+    Delete(u64),
+    /// One file for these.
+    Merge(Vec<Arc<SeenFile>>),
+    /// Delete a file of ids past the window.
+    Forget(Arc<SeenFile>),
+    /// Make `high` durable.
+    SyncHigh,
+    Stop,
+}
+
+/// What came of it.
+pub(super) enum Done {
+    Prepared(Arc<Store>),
+    Sealed {
+        generation: u64,
+        sealed: Sealed,
+        file: Arc<SeenFile>,
+    },
+    Deleted(u64),
+    Merged(Option<Arc<SeenFile>>),
+}
+
+/// Runs until [`Job::Stop`] or a failure, which it tells.
+pub(super) fn run(shared: &Shared, jobs: &Receiver<Job>) {
+    let mut looks = 0;
+    look(shared);
+    loop {
+        let outcome = match jobs.recv_timeout(LOOK) {
+            Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(job) => work(shared, job),
+            Err(RecvTimeoutError::Timeout) => {
+                look(shared);
+                looks += 1;
+                if looks % LOOKS_PER_TICK == 0 {
+                    // A closed committer is about to say Stop.
+                    let _ = shared.ops.send(Op::Tick);
+                }
+                Ok(None)
+            }
+        };
+        match outcome {
+            Ok(Some(done)) => drop(shared.ops.send(Op::Kept(done))),
+            Ok(None) => {}
+            Err(error) => return shared.fail(&error.to_string()),
+        }
+    }
+}
+
+fn work(shared: &Shared, job: Job) -> Result<Option<Done>, StoreError> {
+    let root = &shared.options.path;
+    Ok(match job {
+        Job::Prepare(generation) => {
+            let store = Store::create(&generation_folder(root, generation))?;
+            Some(Done::Prepared(Arc::new(store)))
+        }
+        Job::Seal {
+            generation,
+            store,
+            first_seq,
+            last_seq,
+            newest,
+            ids,
+        } => {
+            let coverage = Coverage {
+                generations: (generation, generation),
+                last_seq,
+                newest,
+                count: 0,
+            };
+            let file = Arc::new(SeenFile::write(&root.join("seen"), coverage, ids)?);
+            reopen(shared, generation, store)?;
+            Some(Done::Sealed {
+                generation,
+                sealed: Sealed {
+                    first_seq,
+                    last_seq,
+                },
+                file,
+            })
+        }
+        Job::Delete(generation) => {
+            let gone = lock(&shared.claims).generations.remove(&generation);
+            drop(gone);
+            let folder = generation_folder(root, generation);
+            if folder.exists() {
+                delete_folder(&folder)?;
+            }
+            Some(Done::Deleted(generation))
+        }
+        Job::Merge(files) => {
+            let merged = match seen::merge(&root.join("seen"), &files) {
+                Ok(merged) => merged.map(Arc::new),
+                Err(error @ StoreError::Damaged { .. }) => {
+                    tracing::error!("{error}; these remembered ids are not merged");
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            };
+            if merged.is_some() {
+                for file in files {
+                    std::fs::remove_file(file.path()).at(file.path())?;
+                }
+            }
+            Some(Done::Merged(merged))
+        }
+        Job::Forget(file) => {
+            std::fs::remove_file(file.path()).at(file.path())?;
+            None
+        }
+        Job::SyncHigh => {
+            let path = root.join("high");
+            std::fs::File::open(&path)
+                .and_then(|file| file.sync_data())
+                .at(&path)?;
+            None
+        }
+        Job::Stop => None,
+    })
+}
+
+/// Closes and reopens a full generation while nobody reads it, and leaves it closed.
+fn reopen(shared: &Shared, generation: u64, store: Arc<Store>) -> Result<(), StoreError> {
+    let mut claims = lock(&shared.claims);
+    if let Some(readable) = claims.generations.get_mut(&generation) {
+        readable.store = None;
+        readable.is_held = false;
+    }
+    let path = store.path().to_owned();
+    // Readers hold the store only under the lock that is held here, so this is the last handle.
+    drop(store);
+    match Store::open(&path) {
+        Ok(store) => drop(store),
+        Err(error @ StoreError::Damaged { .. }) => {
+            // Claiming meets it again and sets its events aside.
+            tracing::error!("{error}, found when it was closed");
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Looks at the disk and says whether events may come in.
+fn look(shared: &Shared) {
+    let pressure = pressure(shared);
+    shared.pressure.send_if_modified(|current| {
+        let kind = std::mem::discriminant(current) != std::mem::discriminant(&pressure);
+        if kind {
+            match &pressure {
+                Pressure::None => tracing::info!("the disk has room again: accepting"),
+                Pressure::Quota => tracing::warn!(
+                    "the queue reached queue.max_bytes: reading stops until deliveries free \
+                     it; raise the quota or see why delivery is slow"
+                ),
+                Pressure::Reserve(why) => tracing::warn!("not accepting: {why}"),
+            }
+            *current = pressure;
+        }
+        kind
+    });
+}
+
+fn pressure(shared: &Shared) -> Pressure {
+    let options = &shared.options;
+    if let Some(short) = below_reserve(&options.path, options.min_free) {
+        return Pressure::Reserve(short);
+    }
+    if disk_usage(&options.path.join("gen")) >= options.max_bytes {
+        return Pressure::Quota;
+    }
+    Pressure::None
+}
+
+/// Says so if the file system of `path` is below the reserve.
+fn below_reserve(path: &Path, min_free: u64) -> Option<String> {
+    let stat = statvfs(path).ok()?;
+    let block = stat.fragment_size();
+    let free = stat.blocks_available() * block;
+    let reserve = min_free.min(stat.blocks() * block / 4);
+    (free < reserve).then(|| {
+        format!(
+            "the disk is nearly full: {} MiB free where queue.min_free keeps {} MiB; send \
+             again later, after space was freed",
+            free >> 20,
+            reserve >> 20
+        )
+    })
+}

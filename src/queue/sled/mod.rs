@@ -1,0 +1,291 @@
+//! The durable engine: batches on sled.
+//!
+//! Constraints, and who keeps them:
+//!
+//! 1. *Commitment*: an event is acknowledged after [`store::Store::commit`] of its group
+//!    returned, at one line of [`committer`]. [`sync`] makes that a real fdatasync.
+//! 2. *One writer*: the committer thread alone changes generations, `meta` and the dead letters.
+//!    It never runs on an async worker.
+//! 3. *Latch*: after a storage error nothing is acknowledged any more, no store is dropped (a
+//!    drop can hang), and the owner is told once, to end the process.
+//! 4. *Never reused*: the next sequence number is above everything that any file remembers.
+//! 5. *Small values*: at most 6 KB, 500 operations a batch; a store per 200,000 events, deleted
+//!    as a folder, for nothing else gives disk back.
+//! 6. *Memory*: what is queued stays on disk; held are the ids of unsealed generations, the
+//!    filters of sealed ones, the claimed events and at most [`claims::TAIL_BYTES`] of the newest
+//!    chunks.
+//!
+//! Reading order: [`codec`], [`store`], [`chunk`], [`high`], [`ledger`] (the account), [`dead`],
+//! [`seen`] and [`dedup`], then the threads: [`open`], [`committer`], [`claims`], [`housekeeper`].
+
+mod chunk;
+mod claims;
+mod codec;
+mod committer;
+mod dead;
+mod dedup;
+mod high;
+mod housekeeper;
+mod identity;
+mod ledger;
+mod mark;
+mod open;
+mod seen;
+mod store;
+mod sync;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+use super::block::{Block, IdHasher};
+use super::census::Census;
+use super::entry::{Entry, EntryId, Mark, Millis, Receipt, Settlement};
+use super::{OpenError, Pending, QueueError};
+use crate::clock::{Clock, WallTrust};
+
+/// Bytes of packed blocks that may wait for the committer; beyond it ingest waits.
+const ROOM_BYTES: usize = 8 << 20;
+
+/// Settings of the durable engine.
+#[derive(Clone)]
+pub struct Options {
+    /// The queue's folder.
+    pub path: PathBuf,
+    /// How long a messageId is remembered.
+    pub dedup_window: Duration,
+    /// Quota of the generations in bytes; at it, acceptance waits.
+    pub max_bytes: u64,
+    /// Reserve of the file system in bytes (at most a quarter of it counts); below it,
+    /// acceptance is `unavailable`.
+    pub min_free: u64,
+    /// How long dead letters are kept.
+    pub dead_retention: Duration,
+    /// Quota of the dead letters in bytes; beyond it the oldest period is purged.
+    pub dead_max_bytes: u64,
+    /// Events after which a generation is full.
+    pub roll_events: u64,
+    /// Told once when storage has failed: the process must end.
+    pub on_failure: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Options {
+    /// The engine's defaults for a folder; `on_failure` does nothing beyond the latch.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            dedup_window: Duration::from_secs(7 * 86_400),
+            max_bytes: 8 << 30,
+            min_free: 256 << 20,
+            dead_retention: Duration::from_secs(30 * 86_400),
+            dead_max_bytes: 1 << 30,
+            roll_events: 200_000,
+            on_failure: Arc::new(|_| {}),
+        }
+    }
+}
+
+/// The open engine. Clones share it.
+#[derive(Clone)]
+pub struct SledEngine {
+    shared: Arc<Shared>,
+}
+
+/// What the threads share.
+struct Shared {
+    options: Options,
+    clock: Clock,
+    trust: WallTrust,
+    hasher: IdHasher,
+    ops: mpsc::UnboundedSender<Op>,
+    room: Arc<Semaphore>,
+    tail: Mutex<claims::Tail>,
+    claims: Mutex<claims::Claims>,
+    apart: Mutex<claims::Apart>,
+    dead: Mutex<dead::DeadLetters>,
+    claimable: Notify,
+    /// The first sequence number that is not settled.
+    low_water: AtomicU64,
+    bytes_in_hand: AtomicUsize,
+    census: Mutex<Census>,
+    pressure: watch::Sender<Pressure>,
+    stopped: OnceLock<String>,
+}
+
+/// Whether the disk lets events in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Pressure {
+    None,
+    /// The generations reached their quota: acceptance waits.
+    Quota,
+    /// The file system is below the reserve: acceptance answers `unavailable`.
+    Reserve(String),
+}
+
+/// Work for the committer.
+enum Op {
+    Enqueue {
+        block: Block,
+        reply: oneshot::Sender<Result<Vec<Receipt>, QueueError>>,
+        #[allow(dead_code, reason = "frees the room when the block is committed")]
+        room: OwnedSemaphorePermit,
+    },
+    Mark(Mark, oneshot::Sender<()>),
+    Doubt(Vec<EntryId>),
+    Release(Vec<EntryId>),
+    Settle(Vec<Settlement>, oneshot::Sender<()>),
+    /// Claiming met events whose stored bytes cannot be used.
+    SetAside {
+        first: u64,
+        last: u64,
+    },
+    Kept(housekeeper::Done),
+    Tick,
+    Close(oneshot::Sender<()>),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while holding one of these is a bug that ends the thread that met it; the values
+    // are whole between statements.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SledEngine {
+    /// Opens the queue, making it if the folder holds none. Blocks: recovery reads the ids of
+    /// the unsealed generations.
+    ///
+    /// # Errors
+    /// [`OpenError`] says which exit code it calls for.
+    pub fn open(options: Options, clock: Clock) -> Result<Self, OpenError> {
+        open::open(options, clock).map(|shared| Self { shared })
+    }
+
+    /// Whether the wall clock is believed, judged from the last start's on.
+    pub fn trust(&self) -> WallTrust {
+        self.shared.trust.clone()
+    }
+
+    pub(super) fn hasher(&self) -> IdHasher {
+        self.shared.hasher
+    }
+
+    fn stopped(&self) -> QueueError {
+        let why = self.shared.stopped.get();
+        QueueError::Stopped(why.cloned().unwrap_or_else(|| "it is closed".into()))
+    }
+
+    fn send(&self, op: Op) -> Result<(), QueueError> {
+        self.shared.ops.send(op).map_err(|_| self.stopped())
+    }
+
+    pub(super) async fn enqueue(&self, block: Block) -> Result<Pending, QueueError> {
+        let mut pressure = self.shared.pressure.subscribe();
+        loop {
+            match &*pressure.borrow_and_update() {
+                Pressure::None => break,
+                Pressure::Reserve(why) => return Err(QueueError::Unavailable(why.clone())),
+                Pressure::Quota => {}
+            }
+            tokio::select! {
+                changed = pressure.changed() => changed.map_err(|_| self.stopped())?,
+                () = self.shared.ops.closed() => return Err(self.stopped()),
+            }
+        }
+        let bytes = block.packed.len().clamp(1, ROOM_BYTES) as u32;
+        let room = self.shared.room.clone().acquire_many_owned(bytes).await;
+        let room = room.map_err(|_| self.stopped())?;
+        let (reply, receipts) = oneshot::channel();
+        self.send(Op::Enqueue { block, reply, room })?;
+        Ok(Pending(receipts))
+    }
+
+    pub(super) async fn claim(
+        &self,
+        events: usize,
+        bytes: usize,
+    ) -> Result<Vec<Entry>, QueueError> {
+        loop {
+            let waiting = self.shared.claimable.notified();
+            if self.shared.stopped.get().is_some() || self.shared.ops.is_closed() {
+                return Err(self.stopped());
+            }
+            let shared = self.shared.clone();
+            let taken = tokio::task::spawn_blocking(move || claims::take(&shared, events, bytes));
+            match taken.await {
+                Ok(Ok(entries)) if entries.is_empty() => {}
+                Ok(Ok(entries)) => return Ok(entries),
+                Ok(Err(error)) => {
+                    self.shared.fail(&error.to_string());
+                    return Err(self.stopped());
+                }
+                Err(_) => return Err(self.stopped()),
+            }
+            tokio::select! {
+                () = waiting => {}
+                () = self.shared.ops.closed() => {}
+            }
+        }
+    }
+
+    pub(super) async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
+        let (reply, done) = oneshot::channel();
+        self.send(Op::Mark(mark, reply))?;
+        done.await.map_err(|_| self.stopped())
+    }
+
+    pub(super) fn doubt(&self, ids: &[EntryId]) {
+        // A stopped queue keeps the marks, which is what doubt asks for.
+        let _ = self.send(Op::Doubt(ids.to_vec()));
+    }
+
+    pub(super) fn release(&self, ids: &[EntryId]) {
+        // A stopped queue keeps the marks: the events are resent under the same names.
+        let _ = self.send(Op::Release(ids.to_vec()));
+    }
+
+    pub(super) async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError> {
+        let (reply, done) = oneshot::channel();
+        self.send(Op::Settle(settlements, reply))?;
+        done.await.map_err(|_| self.stopped())
+    }
+
+    pub(super) fn census(&self) -> Census {
+        let mut census = *lock(&self.shared.census);
+        let oldest = lock(&self.shared.tail).oldest_in_hand(&self.shared);
+        census.oldest_accepted_at = oldest;
+        census
+    }
+
+    /// Has the committer do what is due by the clock, without waiting for the next look.
+    #[cfg(test)]
+    pub(super) fn tick(&self) {
+        self.send(Op::Tick).unwrap();
+    }
+
+    pub(super) async fn close(&self) -> Result<(), QueueError> {
+        let (reply, done) = oneshot::channel();
+        self.send(Op::Close(reply))?;
+        done.await.map_err(|_| self.stopped())
+    }
+}
+
+impl Shared {
+    /// Latches: nothing is acknowledged from here on, and the owner is told.
+    fn fail(&self, why: &str) {
+        if self.stopped.set(why.to_owned()).is_ok() {
+            tracing::error!(
+                "storage failed, nothing more is acknowledged: {why}; free the disk or replace \
+                 it, then start again: what was acknowledged is on it"
+            );
+            (self.options.on_failure)(why);
+        }
+    }
+}
+
+/// The wall time below which ids are forgotten.
+fn horizon(options: &Options, now: Millis) -> Millis {
+    now.saturating_sub(i64::try_from(options.dedup_window.as_millis()).unwrap_or(i64::MAX))
+}
