@@ -15,12 +15,20 @@ pub mod event;
 pub mod queue;
 pub mod transform;
 
+pub mod admin;
 pub mod deliver;
+pub mod ingest;
 
-// Aside: these import none of the above but the queue's plain types.
-pub mod clock;
-pub mod secret;
+pub mod config;
+
+pub mod daemon;
 
 pub mod cli;
-pub mod config;
+
+// Beside the line: these import none of the above but the queue's plain types.
+pub mod clock;
+pub mod lifecycle;
+pub mod secret;
+
+// A stand-in for Pinterest's API, for the demo, tests and benches.
 pub mod mock_pinterest;

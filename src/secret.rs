@@ -1,20 +1,45 @@
-//! The access token, which never shows itself.
+//! The access token: readable by the client that sends it, by nothing else.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Pinterest's conversion access token. Its `Debug` and `Display` are a placeholder; only
-/// [`Token::expose`] gives the text.
+/// A conversion access token. Its `Debug` shows nothing of it, and it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub struct Token(Arc<str>);
+
+/// Why a text is no token. Says nothing of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoToken {
+    /// Only whitespace, or nothing.
+    #[error("is empty")]
+    Empty,
+    /// Something that cannot stand in an HTTP header.
+    #[error("holds more than one word, or odd characters")]
+    Characters,
+}
 
 impl Token {
-    /// Takes a token as it stands.
-    pub fn new(text: impl Into<String>) -> Self {
+    /// Holds a text as it stands, yet to be checked by [`Token::parse`].
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The text, for the `Authorization` header alone.
+    /// Takes a token as it stands in a file or a variable: whitespace around it is dropped.
+    ///
+    /// # Errors
+    /// [`NoToken`] if nothing is left, or anything but visible ASCII.
+    pub fn parse(text: &str) -> Result<Self, NoToken> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(NoToken::Empty);
+        }
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(NoToken::Characters);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The token itself, for the `Authorization` header alone.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -22,13 +47,7 @@ impl Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(redacted)")
-    }
-}
-
-impl fmt::Display for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(redacted)")
+        f.write_str("Token(…)")
     }
 }
 
@@ -44,8 +63,10 @@ impl SharedToken {
 
     /// The token of this moment.
     pub fn get(&self) -> Token {
-        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        current.clone()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Puts `token` in its place; says whether that is another one.
@@ -59,22 +80,27 @@ impl SharedToken {
 
 #[cfg(test)]
 mod tests {
-    use super::{SharedToken, Token};
+    use super::*;
 
     #[test]
-    fn a_token_does_not_print() {
-        let token = Token::new("pina_ABC");
-        assert!(!format!("{token} {token:?} {token:#?}").contains("ABC"));
-        assert_eq!(token.expose(), "pina_ABC");
+    fn a_token_is_trimmed_checked_and_never_shown() {
+        let token = Token::parse(" pina_SECRET \n").unwrap();
+        assert_eq!(token.expose(), "pina_SECRET");
+        let shared = SharedToken::new(token.clone());
+        for shown in [format!("{token:?}"), format!("{shared:?}")] {
+            assert!(!shown.contains("SECRET"), "{shown}");
+        }
+        assert_eq!(Token::parse(" \n"), Err(NoToken::Empty));
+        assert_eq!(Token::parse("two words"), Err(NoToken::Characters));
+        assert_eq!(Token::parse("tökén"), Err(NoToken::Characters));
     }
 
     #[test]
     fn a_swap_reaches_every_clone_and_says_whether_it_changed() {
-        let shared = SharedToken::new(Token::new("pina_ABC"));
-        assert!(!format!("{shared:?}").contains("ABC"));
+        let shared = SharedToken::new(Token::parse("a").unwrap());
         let clone = shared.clone();
-        assert!(!shared.swap(Token::new("pina_ABC")));
-        assert!(shared.swap(Token::new("b")));
+        assert!(!shared.swap(Token::parse("a").unwrap()));
+        assert!(shared.swap(Token::parse("b").unwrap()));
         assert_eq!(clone.get().expose(), "b");
     }
 }

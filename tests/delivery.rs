@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pinrelay::clock::{Clock, WallTrust};
-use pinrelay::deliver::{self, DrainEnd, Handle, Limits, OnRefused, Options};
+use pinrelay::deliver::{
+    self, Dead, DrainEnd, Handle, Limits, OnRefused, Options, Prepare, Prepared,
+};
 use pinrelay::mock_pinterest::{self as mock, Fault, Mock, RefuseAs, Switches};
 use pinrelay::queue::{BlockBuilder, DeadReason, MemoryEngine, Queue};
 use pinrelay::secret::{SharedToken, Token};
@@ -14,6 +16,23 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+fn prepare(transform: Transform) -> Prepare {
+    Arc::new(move |entry, stripped| {
+        let (name, without) = (entry.sent_as.as_deref(), |key: &str| stripped.strips(key));
+        let payload = transform.payload(&entry.body, entry.event_time, name, &without);
+        let payload = payload.map_err(|dead| Dead {
+            reason: DeadReason::NoMatchKey,
+            message: dead.to_string(),
+        })?;
+        Ok(Prepared {
+            name: payload.event_name,
+            message_id: payload.message_id,
+            json: payload.json,
+            custom_keys: payload.custom_keys.iter().map(|k| k.to_string()).collect(),
+        })
+    })
+}
 
 struct World {
     mock: Mock,
@@ -78,7 +97,7 @@ impl World {
         deliver::spawn(
             &self.options,
             self.queue.clone(),
-            deliver::prepare_with(Arc::new(transform.unwrap())),
+            prepare(transform.unwrap()),
             self.token.clone(),
             self.clock.clone(),
             WallTrust::new(self.clock.clone(), None, DAY),

@@ -87,6 +87,10 @@ fn examine(config: &Config) -> Vec<Finding> {
     if let Err(error) = config.require_run() {
         found.append(&mut problems(&error));
     }
+    match config.transform() {
+        Ok(transform) => found.extend(transform.warnings().into_iter().map(Advice)),
+        Err(error) => found.append(&mut problems(&error)),
+    }
     token(config, &mut found);
     found.push(group(&config.ingest.group));
     found.push(folder(&config.queue.path));
@@ -320,6 +324,10 @@ mod tests {
             said.collect()
         }
 
+        fn only_fine(&self) {
+            assert_eq!(self.remarks(), [""; 0]);
+        }
+
         fn only(&self, start: &str) {
             let remarks = self.remarks();
             assert!(
@@ -347,6 +355,24 @@ mod tests {
         missing.only("wrong: the token file");
         let broken = Setting::good().with("hashing =", "hasing =");
         assert!(broken.remarks()[0].contains("did you mean `hashing`?"));
+    }
+
+    #[test]
+    fn mappings_are_tried_and_named_by_their_line() {
+        let mapping = |source: &str, destination: &str| {
+            let text = format!(
+                "[[mappings]]\nsource = \"{source}\"\ndestination = \"{destination}\"\n[queue]"
+            );
+            Setting::good().with("[queue]", &text)
+        };
+        mapping("properties.tier", "properties.tier").only_fine();
+        mapping("properties.email", "properties.contact").only("advice: mappings[1]: source");
+        let refused = mapping("properties.tier", "properties.sku");
+        let remarks = refused.remarks();
+        assert!(
+            remarks[0].contains("pinrelay.toml:11: mappings[1].destination"),
+            "{remarks:?}"
+        );
     }
 
     #[test]

@@ -12,7 +12,10 @@ pub mod args;
 mod check;
 pub mod exit;
 mod mock_pinterest;
+mod run;
 mod send;
+mod status;
+mod transform;
 
 pub use exit::{Exit, Failure, OrExit, Outcome};
 
@@ -26,8 +29,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the daemon.
+    Run(args::RunArgs),
     /// Send events to the daemon, one JSON object per line, and wait for every answer.
     Send(send::Args),
+    /// Show what would be sent for each event, without sending or storing any.
+    Transform(args::TransformArgs),
+    /// Show what the running daemon holds and does.
+    Status(args::StatusArgs),
     /// Say what is wrong with a configuration, and what to do about it.
     Check(check::Args),
     /// Serve a stand-in for Pinterest's API, with a switch for every fault.
@@ -82,7 +91,10 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         }
     };
     let outcome = match cli.command {
+        Command::Run(args) => run::run(&args),
         Command::Send(args) => send::run(args),
+        Command::Transform(args) => transform::run(args),
+        Command::Status(args) => status::run(args),
         Command::Check(args) => check::run(args),
         Command::MockPinterest(args) => mock_pinterest::run(*args),
     };
@@ -121,6 +133,9 @@ mod tests {
             exit_of(&["check", "--config", "/nowhere/pinrelay.toml"]),
             Exit::Config
         );
+        let missing = ["transform", "--config", "/nowhere/pinrelay.toml"];
+        assert_eq!(exit_of(&missing), Exit::Config);
+        assert_eq!(exit_of(&["transform", "/nowhere/events"]), Exit::Io);
         let taken = ["mock-pinterest", "--listen", "192.0.2.1:1"];
         assert_eq!(exit_of(&taken), Exit::Io);
     }

@@ -1,7 +1,8 @@
 //! The configuration: one TOML file, with environment variables over it.
 //!
 //! `keys` is the table of every scalar key; `raw` reads file and environment into texts with
-//! places; `values` and `units` give the texts their types; `token` finds the secret.
+//! places; `values` and `units` give the texts their types; `token` finds the secret; `options`
+//! hands each part what it has to know.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 mod keys;
+mod options;
 mod raw;
 #[cfg(test)]
 mod tests;

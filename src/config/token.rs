@@ -71,7 +71,7 @@ pub enum TokenError {
         /// The file or variable.
         source_name: String,
         /// What is wrong with it.
-        what: &'static str,
+        what: String,
     },
 }
 
@@ -134,7 +134,7 @@ fn from_file(file: &Path) -> Result<FoundToken, TokenError> {
     let name = file.display().to_string();
     let text = std::str::from_utf8(&bytes).map_err(|_| TokenError::Malformed {
         source_name: name.clone(),
-        what: "is not text",
+        what: "is not text".into(),
     })?;
     Ok(FoundToken {
         token: tidy(text, &name)?,
@@ -144,17 +144,8 @@ fn from_file(file: &Path) -> Result<FoundToken, TokenError> {
 }
 
 fn tidy(text: &str, source_name: &str) -> Result<Token, TokenError> {
-    let malformed = |what| TokenError::Malformed {
+    Token::parse(text).map_err(|what| TokenError::Malformed {
         source_name: source_name.to_owned(),
-        what,
-    };
-    let text = text.trim();
-    if text.is_empty() {
-        return Err(malformed("is empty"));
-    }
-    // What cannot stand in a header cannot be a token.
-    if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(malformed("holds more than one word, or odd characters"));
-    }
-    Ok(Token::new(text))
+        what: what.to_string(),
+    })
 }

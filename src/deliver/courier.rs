@@ -184,7 +184,6 @@ impl Courier {
                 self.die(entry, DeadReason::TooLarge, message);
                 continue;
             }
-            self.status.unusable += u64::from(prepared.unusable);
             let failures = entry.failures;
             let mut keys = prepared.custom_keys;
             keys.sort_unstable();

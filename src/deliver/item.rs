@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use crate::queue::{DeadReason, Entry};
-use crate::transform::{self, Transform};
 
 /// Makes a stored event into what is sent. Pure; replaced as a whole by a reload.
 ///
@@ -24,31 +23,6 @@ pub struct Prepared {
     pub json: Vec<u8>,
     /// The configured custom properties in it, each once.
     pub custom_keys: Vec<String>,
-    /// How many mapped values could not be brought to their type.
-    pub unusable: u32,
-}
-
-/// The mapping of one config, as the delivery side uses it.
-pub fn prepare_with(transform: Arc<Transform>) -> Prepare {
-    Arc::new(move |entry: &Entry, stripped: &StrippedKeys| {
-        let (name, without) = (entry.sent_as.as_deref(), |key: &str| stripped.strips(key));
-        match transform.payload(&entry.body, entry.event_time, name, &without) {
-            Ok(payload) => Ok(Prepared {
-                name: payload.event_name,
-                message_id: payload.message_id,
-                json: payload.json,
-                custom_keys: payload.custom_keys.iter().map(|k| k.to_string()).collect(),
-                unusable: payload.unusable,
-            }),
-            Err(dead) => Err(Dead {
-                reason: match &dead {
-                    transform::Dead::NoMatchKey { .. } => DeadReason::NoMatchKey,
-                    transform::Dead::Invalid(_) => DeadReason::Refused,
-                },
-                message: dead.to_string(),
-            }),
-        }
-    })
 }
 
 /// The event cannot be sent.

@@ -57,7 +57,7 @@ mod tests;
 
 pub use client::ClientError;
 pub use gate::Reason;
-pub use item::{Dead, Prepare, Prepared, StrippedKeys, prepare_with};
+pub use item::{Dead, Prepare, Prepared, StrippedKeys};
 pub use status::{DrainEnd, DrainReport, GateState, GateStatus, LastError, Requests, Status};
 
 use crate::clock::{Clock, WallTrust};

@@ -36,8 +36,6 @@ pub struct Status {
     pub warnings: BTreeMap<String, u64>,
     /// Custom properties left out because Pinterest refuses them, by key.
     pub stripped: BTreeMap<String, u64>,
-    /// Mapped values that could not be brought to their type and were left out.
-    pub unusable: u64,
     /// Why the delivery side has stopped by itself, if it has.
     pub stopped: Option<String>,
 }

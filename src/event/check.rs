@@ -91,6 +91,12 @@ pub enum Invalid {
         /// Byte position in the line, from 1.
         column: usize,
     },
+    /// Longer than `ingest.max_event_bytes`. Whoever reads lines judges this, before [`check`].
+    #[error("line is over {limit} bytes")]
+    TooLong {
+        /// The limit.
+        limit: usize,
+    },
     /// JSON, but not an object.
     #[error("not an object: one JSON object per line is expected")]
     NotObject,

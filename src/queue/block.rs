@@ -74,6 +74,11 @@ impl BlockBuilder {
         self.rejected += 1;
     }
 
+    /// The moment at which its events count as accepted.
+    pub fn accepted_at(&self) -> Millis {
+        self.accepted_at
+    }
+
     /// Events so far.
     pub fn len(&self) -> usize {
         self.ids.len()

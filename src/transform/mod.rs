@@ -1,10 +1,10 @@
 //! From a stored line to the object that Pinterest gets. Pure: no clock, no I/O.
 //!
-//! `mapping.md` field by field, one file for each of its parts: [`envelope`] (event_name,
-//! action_source, …), [`user_data`] and its [`hashing`], [`custom_data`], and [`mappings`],
-//! what the config adds. [`scalar`] and [`money`] are its words (*scalar text*, *text list*,
+//! `mapping.md` field by field, one file for each of its parts: `envelope` (event_name,
+//! action_source, …), `user_data` and its `hashing`, `custom_data`, and `mappings`,
+//! what the config adds. `scalar` and `money` are its words (*scalar text*, *text list*,
 //! *amount*, *integer*), where `None` always means *absent* and gives the turn to the next
-//! source. [`payload`] is the wire.
+//! source. `payload` is the wire.
 //!
 //! The line is read once into a borrowed tree; texts are borrowed from it up to the output.
 
@@ -275,9 +275,11 @@ impl Transform {
             user_data,
             custom_data,
         };
+        // What goes out is seldom longer than what came in.
+        let mut json = Vec::with_capacity(body.len());
         // Unwrap safety: a Vec takes every write, every key is a string, and a number's digits
         // came from a parser, so there is nothing left to fail.
-        let json = serde_json::to_vec(&event).expect("an event can be written as JSON");
+        serde_json::to_writer(&mut json, &event).expect("an event can be written as JSON");
         Ok(Payload {
             message_id: message_id.to_owned(),
             json,

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use super::message_id;
+use crate::event::is_blank;
 
 /// Asked of the input at once.
 const READ: usize = 256 << 10;
@@ -147,8 +148,8 @@ impl<R: Read> Input<R> {
             self.rest.extend_from_slice(tail);
             &self.rest
         };
-        // The whitespace of JSON, and no other: the rest is the daemon's to judge.
-        if !whole.iter().all(|b| matches!(b, b' ' | b'\t' | b'\r')) {
+        // What the socket does not answer must not be waited for.
+        if !is_blank(whole) {
             let chunk = &mut piece.chunk;
             if self.assign_ids {
                 message_id::assign(whole, &mut chunk.bytes, || uuid::Uuid::new_v4().to_string());

@@ -1,0 +1,236 @@
+//! `pinrelay transform`: what would become of each line, without sending or storing any.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::args::TransformArgs;
+use super::exit::{Exit, OrExit, Outcome};
+use crate::clock::Clock;
+use crate::config::process_env;
+use crate::event::{Invalid, check, is_blank};
+use crate::transform::{Dead, Transform};
+
+/// Writes what would become of each line to stdout. Needs no token, socket or store, and neither
+/// ad_account_id nor app_name.
+pub fn run(args: TransformArgs) -> Outcome {
+    let config = args.config.load(process_env()).or_exit(Exit::Config)?;
+    let transform = config.transform().or_exit(Exit::Config)?;
+    let limit = usize::try_from(config.ingest.max_event_bytes).unwrap_or(usize::MAX);
+    let now_seconds = Clock::system().now().div_euclid(1000);
+    let output = BufWriter::new(io::stdout().lock());
+    let done = match args.file.as_deref().filter(|path| *path != Path::new("-")) {
+        None => lines(io::stdin().lock(), output, &transform, now_seconds, limit),
+        Some(path) => File::open(path).and_then(|file| {
+            let input = BufReader::with_capacity(1 << 16, file);
+            lines(input, output, &transform, now_seconds, limit)
+        }),
+    };
+    match done {
+        // Whoever reads has seen enough (`| head`).
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
+        done => {
+            let name = args.file.as_deref().unwrap_or(Path::new("-"));
+            done.with_context(|| format!("transforming {} failed", name.display()))
+                .or_exit(Exit::Io)?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// Reads lines and writes one JSON line for each, in order; none for a blank one. Without
+/// deduplication and without a look at an event's age.
+///
+/// - `{"messageId":"…","event":{…}}`: exactly what would be sent
+/// - `{"messageId":"…","dead":{"reason":"no_match_key","detail":"…"}}`
+/// - `{"messageId":"…","ignored":"identify"}` (or group, alias)
+/// - `{"rejected":"…"}`: what the socket would answer; also for a line of more than
+///   `max_event_bytes` (its line end not counted), which is skipped without being held
+///
+/// `now_seconds` (Unix) stands for the moment of acceptance.
+///
+/// # Errors
+/// Whatever `input` or `output` fails with.
+fn lines(
+    mut input: impl BufRead,
+    mut output: impl Write,
+    transform: &Transform,
+    now_seconds: i64,
+    max_event_bytes: usize,
+) -> io::Result<()> {
+    let mut line = Vec::new();
+    loop {
+        match read_line(&mut input, &mut line, max_event_bytes)? {
+            Line::End => return output.flush(),
+            Line::Whole if is_blank(&line) => {}
+            Line::Whole => answer(&mut output, &line, transform, now_seconds)?,
+            Line::TooLong => {
+                let limit = max_event_bytes;
+                rejected(&mut output, &Invalid::TooLong { limit })?;
+            }
+        }
+    }
+}
+
+fn answer(
+    output: &mut impl Write,
+    line: &[u8],
+    transform: &Transform,
+    now_seconds: i64,
+) -> io::Result<()> {
+    let call = match check(line) {
+        Ok(call) => call,
+        Err(invalid) => return rejected(output, &invalid),
+    };
+    let id = json(&call.message_id)?;
+    if let Some(kind) = call.kind.ignored() {
+        return writeln!(output, r#"{{"messageId":{id},"ignored":"{kind}"}}"#);
+    }
+    let event_time = call.event_time.unwrap_or(now_seconds);
+    match transform.payload(line, event_time, None, &|_| false) {
+        Ok(payload) => {
+            write!(output, r#"{{"messageId":{id},"event":"#)?;
+            output.write_all(&payload.json)?;
+            output.write_all(b"}\n")
+        }
+        Err(dead @ Dead::NoMatchKey { .. }) => {
+            let detail = json(&dead.to_string())?;
+            writeln!(
+                output,
+                r#"{{"messageId":{id},"dead":{{"reason":"no_match_key","detail":{detail}}}}}"#
+            )
+        }
+        Err(Dead::Invalid(invalid)) => rejected(output, &invalid),
+    }
+}
+
+fn rejected(output: &mut impl Write, invalid: &Invalid) -> io::Result<()> {
+    writeln!(output, r#"{{"rejected":{}}}"#, json(&invalid.to_string())?)
+}
+
+fn json(text: &str) -> io::Result<String> {
+    Ok(serde_json::to_string(text)?)
+}
+
+enum Line {
+    Whole,
+    TooLong,
+    End,
+}
+
+/// Reads up to the next line feed or the end into `line`, without the line end (LF or CRLF).
+/// Of a line over `limit` bytes the rest is read and let go.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, limit: usize) -> io::Result<Line> {
+    line.clear();
+    let (mut any, mut too_long) = (false, false);
+    loop {
+        let buffer = match input.fill_buf() {
+            Ok(buffer) => buffer,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        };
+        if buffer.is_empty() && !any {
+            return Ok(Line::End);
+        }
+        any = true;
+        let end = buffer.iter().position(|b| *b == b'\n');
+        let part = &buffer[..end.unwrap_or(buffer.len())];
+        // One byte more than the limit, for the CR of a line end.
+        too_long |= line.len() + part.len() > limit + 1;
+        if !too_long {
+            line.extend_from_slice(part);
+        }
+        let done = end.is_some() || buffer.is_empty();
+        let used = part.len() + usize::from(end.is_some());
+        input.consume(used);
+        if done {
+            break;
+        }
+    }
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    Ok(if too_long || line.len() > limit {
+        Line::TooLong
+    } else {
+        Line::Whole
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transform::Options;
+    use std::io::BufReader;
+
+    fn written(input: &[u8], capacity: usize, limit: usize) -> Vec<String> {
+        let Ok(transform) = Transform::new(Options::default()) else {
+            panic!()
+        };
+        let mut output = Vec::new();
+        let input = BufReader::with_capacity(capacity, input);
+        lines(input, &mut output, &transform, 1_700_000_000, limit).unwrap();
+        let text = String::from_utf8(output).unwrap();
+        assert!(text.is_empty() || text.ends_with('\n'));
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn one_line_out_for_each_line_in() {
+        let input = concat!(
+            r#"{"messageId":"a\"1","type":"page","properties":{"email":"e@x.org"}}"#,
+            "\n",
+            "\n  \t\r\n",
+            r#"{"messageId":"b","type":"track","event":"X"}"#,
+            "\r\n",
+            r#"{"messageId":"c","type":"identify"}"#,
+            "\n",
+            r#"{"messageId":"d","type":"group"}"#,
+            "\n",
+            r#"{"messageId":"e","type":"alias"}"#,
+            "\n",
+            "nonsense \"\n",
+            r#"{"messageId":"f","type":"screen","timestamp":1600000000.9,"context":{"ip":"::1"}}"#,
+        );
+        let expected = [
+            r#"{"messageId":"a\"1","event":{"event_name":"page_visit","action_source":"web","event_time":1700000000,"event_id":"a\"1","user_data":{"em":["e@x.org"],"client_user_agent":"Mozilla/5.0"}}}"#,
+            r#"{"messageId":"b","dead":{"reason":"no_match_key","detail":"no match key: Pinterest needs an email (em), or client_ip_address together with client_user_agent; there is no em, and no client_ip_address"}}"#,
+            r#"{"messageId":"c","ignored":"identify"}"#,
+            r#"{"messageId":"d","ignored":"group"}"#,
+            r#"{"messageId":"e","ignored":"alias"}"#,
+            r#"{"rejected":"not valid JSON: expected ident at column 2"}"#,
+            r#"{"messageId":"f","event":{"event_name":"page_visit","action_source":"web","event_time":1600000000,"event_id":"f","user_data":{"client_ip_address":"::1","client_user_agent":"Mozilla/5.0"}}}"#,
+        ];
+        for capacity in [1, 7, 8192] {
+            assert_eq!(written(input.as_bytes(), capacity, 4096), expected);
+        }
+        assert!(written(b"", 16, 10).is_empty());
+        assert!(written(b"\n\n", 16, 10).is_empty());
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_rejected_and_the_next_is_read() {
+        let fits = r#"{"messageId":"m","type":"alias"}"#;
+        let limit = fits.len();
+        let told = format!(r#"{{"rejected":"line is over {limit} bytes"}}"#);
+        let ok = r#"{"messageId":"m","ignored":"alias"}"#.to_owned();
+        let input = format!("{fits}\r\n {fits}\r\n {fits}\n{fits}\n{fits} \n{fits}");
+        for capacity in [1, 5, 8192] {
+            let expected = [&ok, &told, &told, &ok, &told, &ok].map(Clone::clone);
+            assert_eq!(written(input.as_bytes(), capacity, limit), expected);
+        }
+        let endless = vec![b'x'; 1 << 20];
+        assert_eq!(written(&endless, 8192, limit), [told]);
+    }
+
+    #[test]
+    fn an_oversized_line_is_not_held() {
+        let mut line = Vec::new();
+        let mut input = BufReader::with_capacity(64, io::Read::take(io::repeat(b'x'), 1 << 22));
+        let read = read_line(&mut input, &mut line, 1000).unwrap();
+        assert!(matches!(read, Line::TooLong));
+        assert!(line.capacity() <= 4096, "{}", line.capacity());
+    }
+}

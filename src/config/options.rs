@@ -1,0 +1,203 @@
+//! Each part's options, out of the config: the one place where the two meet.
+
+use std::sync::Arc;
+
+use super::values;
+use super::{Config, ConfigError, Place, Problem};
+use crate::queue::sled;
+use crate::{deliver, ingest, transform};
+
+impl Config {
+    /// For the transform.
+    pub fn transform_options(&self) -> transform::Options {
+        transform::Options {
+            partner_name: self.pinterest.app_name.clone(),
+            default_action_source: self.pinterest.default_action_source.to_owned(),
+            default_currency: self.pinterest.default_currency.clone(),
+            default_user_agent: self.user_data.default_user_agent.clone(),
+            hashing: match self.user_data.hashing {
+                values::Hashing::Raw => transform::Hashing::Raw,
+                values::Hashing::Sha256 => transform::Hashing::Sha256,
+            },
+            event_names: (self.event_names.iter())
+                .map(|pair| (pair.from.clone(), pair.to.clone()))
+                .collect(),
+            mappings: (self.mappings.iter())
+                .map(|pair| transform::MappingRule {
+                    source: pair.from.clone(),
+                    destination: pair.to.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    /// The transform under this config.
+    ///
+    /// # Errors
+    /// What `mapping.md` calls an error in the config, with the line it stands in.
+    pub fn transform(&self) -> Result<transform::Transform, ConfigError> {
+        transform::Transform::new(self.transform_options()).map_err(|error| {
+            ConfigError::Invalid(vec![Problem {
+                place: self.place_of(&error),
+                message: error.to_string(),
+            }])
+        })
+    }
+
+    /// Where the culprit stands in the file.
+    fn place_of(&self, error: &transform::OptionsError) -> Place {
+        use transform::OptionsError;
+        let pair = match error {
+            OptionsError::Source { number, .. }
+            | OptionsError::Destination { number, .. }
+            | OptionsError::RefusedDestination { number, .. } => {
+                number.checked_sub(1).and_then(|i| self.mappings.get(i))
+            }
+            // Held to their values when the file was read.
+            OptionsError::ActionSource(_)
+            | OptionsError::Currency(_)
+            | OptionsError::EmptyEventKey
+            | OptionsError::EmptyEventName { .. }
+            | OptionsError::SameEvent { .. } => None,
+        };
+        pair.map_or(Place::Nowhere, |pair| pair.place.clone())
+    }
+
+    /// For the ingest side.
+    pub fn ingest_options(&self) -> ingest::Options {
+        ingest::Options {
+            max_event_bytes: self.ingest.max_event_bytes as usize,
+        }
+    }
+
+    /// For the durable queue; `on_failure` is told once when storage has failed.
+    pub fn queue_options(&self, on_failure: Arc<dyn Fn(&str) + Send + Sync>) -> sled::Options {
+        sled::Options {
+            dedup_window: self.queue.dedup_window,
+            max_bytes: self.queue.max_bytes,
+            min_free: self.queue.min_free,
+            dead_retention: self.dead_letters.retention,
+            dead_max_bytes: self.dead_letters.max_bytes,
+            on_failure,
+            ..sled::Options::new(&self.queue.path)
+        }
+    }
+
+    /// For the delivery side of this ad account.
+    pub fn delivery_options(&self, ad_account_id: &str) -> deliver::Options {
+        deliver::Options {
+            base_url: self.pinterest.base_url.as_str().to_owned(),
+            ad_account_id: ad_account_id.to_owned(),
+            test: self.pinterest.test,
+            request_timeout: self.delivery.request_timeout,
+            limits: self.delivery_limits(),
+        }
+    }
+
+    /// The part of the delivery side's options that a reload may change.
+    pub fn delivery_limits(&self) -> deliver::Limits {
+        let delivery = &self.delivery;
+        deliver::Limits {
+            max_batch_events: self.max_batch_events() as usize,
+            max_batch_bytes: delivery.max_batch_bytes as usize,
+            linger: delivery.linger,
+            max_in_flight: delivery.max_in_flight as usize,
+            max_age: delivery.max_age,
+            max_calls_per_minute: delivery.max_calls_per_minute,
+            backoff_initial: delivery.backoff_initial,
+            backoff_max: delivery.backoff_max,
+            on_refused: match self.custom_properties.on_refused {
+                values::OnRefused::Strip => deliver::OnRefused::Strip,
+                values::OnRefused::DeadLetter => deliver::OnRefused::DeadLetter,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::load;
+
+    fn config(text: &str) -> (TempDir, PathBuf, Config) {
+        let folder = TempDir::new().expect("a folder");
+        let file = folder.path().join("pinrelay.toml");
+        fs::write(&file, text).expect("a file");
+        let config = load(Some(&file), std::iter::empty()).unwrap_or_else(|e| panic!("{e}"));
+        (folder, file, config)
+    }
+
+    #[test]
+    fn every_key_arrives() {
+        let (_folder, _, config) = config(
+            "[pinterest]\napp_name = \"ss-shop\"\ndefault_action_source = \"offline\"\n\
+             default_currency = \"eur\"\n[user_data]\nhashing = \"sha256\"\n\
+             default_user_agent = \"UA\"\n[event_names]\n\"B\" = \"b\"\n\"A\" = \"a\"\n\
+             [[mappings]]\nsource = \"properties.x\"\ndestination = \"properties.y\"\n",
+        );
+        let options = config.transform_options();
+        assert_eq!(options.partner_name.as_deref(), Some("ss-shop"));
+        assert_eq!(options.default_action_source, "offline");
+        assert_eq!(options.default_currency, "EUR");
+        assert_eq!(options.default_user_agent, "UA");
+        assert_eq!(options.hashing, transform::Hashing::Sha256);
+        let names: Vec<_> = options
+            .event_names
+            .iter()
+            .map(|(k, v)| (&k[..], &v[..]))
+            .collect();
+        assert_eq!(names, [("B", "b"), ("A", "a")]);
+        assert_eq!(options.mappings[0].source, "properties.x");
+        assert_eq!(options.mappings[0].destination, "properties.y");
+        assert!(config.transform().is_ok());
+    }
+
+    #[test]
+    fn without_keys_both_parts_agree_on_the_defaults() {
+        let (_folder, _, config) = config("");
+        let (ours, theirs) = (config.transform_options(), transform::Options::default());
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+    }
+
+    #[test]
+    fn what_the_transform_refuses_is_named_with_its_line() {
+        let good = "[[mappings]]\nsource = \"properties.x\"\ndestination = \"properties.y\"\n";
+        let cases = [
+            (
+                format!(
+                    "{good}[[mappings]]\nsource = \"properties.x\"\ndestination = \"properties.price\"\n"
+                ),
+                "properties.value",
+            ),
+            (
+                format!(
+                    "{good}[[mappings]]\nsource = \"properties..x\"\ndestination = \"properties.y\"\n"
+                ),
+                "dot path",
+            ),
+            (
+                format!(
+                    "{good}[[mappings]]\nsource = \"properties.x\"\ndestination = \"context.y\"\n"
+                ),
+                "properties.<key>",
+            ),
+        ];
+        for (text, says) in cases {
+            let (_folder, file, config) = config(&text);
+            let Err(error) = config.transform() else {
+                panic!("taken: {text}")
+            };
+            let error = error.to_string();
+            let place = format!("{}:4: ", file.display());
+            assert!(
+                error.starts_with(&place) && error.contains(says),
+                "{text}: {error}"
+            );
+        }
+    }
+}

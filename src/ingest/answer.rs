@@ -1,0 +1,159 @@
+//! Answers: one JSON line per line, in order. `queued`, `duplicate` and `revived` can only be
+//! written from a receipt.
+
+use crate::event::Invalid;
+use crate::queue::{QueueError, Receipt};
+
+/// What will be answered, in the order of the lines.
+#[derive(Default)]
+pub(super) struct Answers {
+    /// Texts of the answers, one after the other; of stored events only the messageId.
+    text: Vec<u8>,
+    due: Vec<Due>,
+}
+
+struct Due {
+    /// Where the text of this answer ends.
+    end: usize,
+    /// The answer depends on the receipt of the next event of the block.
+    stored: bool,
+}
+
+impl Answers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.due.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.due.len()
+    }
+
+    /// An event that waits for its receipt.
+    pub(super) fn stored(&mut self, message_id: &str) {
+        self.json(message_id);
+        self.end(true);
+    }
+
+    /// A call that is accepted and not stored.
+    pub(super) fn ignored(&mut self, message_id: &str, reason: &str) {
+        self.text
+            .extend_from_slice(br#"{"status":"ignored","messageId":"#);
+        self.json(message_id);
+        self.text.extend_from_slice(br#","reason":"#);
+        self.json(reason);
+        self.text.extend_from_slice(b"}\n");
+        self.end(false);
+    }
+
+    /// Line number `line` (from 1) is not taken.
+    pub(super) fn rejected(&mut self, line: u64, why: &Invalid) {
+        let head = format!(r#"{{"status":"rejected","line":{line},"error":"#);
+        self.text.extend_from_slice(head.as_bytes());
+        self.json(&why.to_string());
+        self.text.extend_from_slice(b"}\n");
+        self.end(false);
+    }
+
+    fn json(&mut self, text: &str) {
+        // Unwrap safety: writing a string into memory does not fail.
+        serde_json::to_writer(&mut self.text, text).expect("a string into memory");
+    }
+
+    fn end(&mut self, stored: bool) {
+        self.due.push(Due {
+            end: self.text.len(),
+            stored,
+        });
+    }
+
+    /// Writes the lines. Without receipts the events of the block are `unavailable`; a queue
+    /// that has stopped answers nothing any more (`None`).
+    pub(super) fn write(self, receipts: Result<Vec<Receipt>, QueueError>) -> Option<Vec<u8>> {
+        let (receipts, unavailable) = match receipts {
+            Ok(receipts) => (receipts, None),
+            Err(QueueError::Unavailable(why)) => (Vec::new(), Some(why)),
+            Err(QueueError::Stopped(_)) => return None,
+        };
+        let mut out = Vec::with_capacity(self.text.len() + self.due.len() * 40);
+        let mut receipts = receipts.into_iter();
+        let mut from = 0;
+        for due in &self.due {
+            let text = &self.text[from..due.end];
+            from = due.end;
+            if !due.stored {
+                out.extend_from_slice(text);
+                continue;
+            }
+            if let Some(why) = &unavailable {
+                out.extend_from_slice(br#"{"status":"unavailable","error":"#);
+                // Unwrap safety: writing a string into memory does not fail.
+                serde_json::to_writer(&mut out, why).expect("a string into memory");
+                out.extend_from_slice(b"}\n");
+                continue;
+            }
+            let (status, end): (&[u8], &[u8]) = match receipts.next()? {
+                Receipt::Queued => (br#"{"status":"queued","messageId":"#, b"}\n"),
+                Receipt::Duplicate => (br#"{"status":"duplicate","messageId":"#, b"}\n"),
+                Receipt::Revived => (
+                    br#"{"status":"queued","messageId":"#,
+                    b",\"revived\":true}\n",
+                ),
+            };
+            out.extend_from_slice(status);
+            out.extend_from_slice(text);
+            out.extend_from_slice(end);
+        }
+        Some(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Answers {
+        let mut answers = Answers::default();
+        answers.stored("a\"1");
+        answers.ignored("b", "identify");
+        answers.rejected(3, &Invalid::NotObject);
+        answers.stored("c");
+        answers.stored("d");
+        answers
+    }
+
+    #[test]
+    fn answers_come_in_order_and_receipts_decide_the_stored_ones() {
+        let receipts = vec![Receipt::Queued, Receipt::Duplicate, Receipt::Revived];
+        let text = String::from_utf8(sample().write(Ok(receipts)).unwrap()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], r#"{"status":"queued","messageId":"a\"1"}"#);
+        assert_eq!(
+            lines[1],
+            r#"{"status":"ignored","messageId":"b","reason":"identify"}"#
+        );
+        assert!(lines[2].starts_with(r#"{"status":"rejected","line":3,"error":"not an object"#));
+        assert_eq!(lines[3], r#"{"status":"duplicate","messageId":"c"}"#);
+        assert_eq!(
+            lines[4],
+            r#"{"status":"queued","messageId":"d","revived":true}"#
+        );
+        assert_eq!(lines.len(), 5);
+    }
+
+    #[test]
+    fn without_receipts_nothing_claims_to_be_stored() {
+        let full = Err(QueueError::Unavailable("disk".into()));
+        let text = String::from_utf8(sample().write(full).unwrap()).unwrap();
+        assert_eq!(
+            text.matches(r#"{"status":"unavailable","error":"disk"}"#)
+                .count(),
+            3
+        );
+        assert!(!text.contains("queued"));
+        assert!(
+            sample()
+                .write(Err(QueueError::Stopped("x".into())))
+                .is_none()
+        );
+    }
+}

@@ -1,0 +1,329 @@
+//! Whatever the event: the transform never panics, and what it makes passes Pinterest's
+//! published schema.
+
+use std::collections::BTreeSet;
+
+use pinrelay::event::{check, parse};
+use pinrelay::transform::{Hashing, MappingRule, Options, Transform};
+use proptest::prelude::*;
+use serde_json::{Map, Value};
+
+/// The schema of one event, custom keys taken out.
+mod schema {
+    use super::*;
+
+    type Check = Result<(), String>;
+
+    fn object<'v>(v: &'v Value, at: &str) -> Result<&'v Map<String, Value>, String> {
+        v.as_object()
+            .ok_or_else(|| format!("{at} is not an object"))
+    }
+
+    fn text(v: &Value) -> bool {
+        v.is_string()
+    }
+
+    fn texts(v: &Value) -> bool {
+        v.as_array()
+            .is_some_and(|a| !a.is_empty() && a.iter().all(text))
+    }
+
+    /// As written on the wire: digits alone, no `2.0` and no `2e0`.
+    fn integer(v: &Value) -> bool {
+        v.is_number() && v.to_string().bytes().all(|b| b.is_ascii_digit())
+    }
+
+    fn decimal(v: &Value) -> bool {
+        let plain = |s: &str| {
+            let (whole, fraction) = s.split_once('.').unwrap_or((s, "1"));
+            let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+            digits(whole) && digits(fraction) && fraction.len() <= 6 && !fraction.ends_with('0')
+        };
+        v.as_str().is_some_and(plain)
+    }
+
+    fn each(v: &Value, at: &str, rule: impl Fn(&str, &Value) -> Option<bool>) -> Check {
+        for (key, value) in object(v, at)? {
+            match rule(key, value) {
+                Some(true) => {}
+                Some(false) => return Err(format!("{at}.{key} is of the wrong type: {value}")),
+                None => return Err(format!("{at}.{key} is not in the schema")),
+            }
+        }
+        Ok(())
+    }
+
+    pub fn check(event: &Value) -> Check {
+        each(event, "event", |key, v| {
+            Some(match key {
+                "event_name" | "event_id" | "event_source_url" | "partner_name" => text(v),
+                "action_source" => ["web", "app_android", "app_ios", "offline"]
+                    .iter()
+                    .any(|s| v == s),
+                "event_time" => integer(v),
+                "opt_out" => v.is_boolean(),
+                "user_data" | "custom_data" => v.as_object().is_some_and(|o| !o.is_empty()),
+                _ => return None,
+            })
+        })?;
+        for required in [
+            "event_name",
+            "action_source",
+            "event_time",
+            "event_id",
+            "user_data",
+        ] {
+            if event.get(required).is_none() {
+                return Err(format!("{required} is missing"));
+            }
+        }
+        let user = &event["user_data"];
+        each(user, "user_data", |key, v| {
+            Some(match key {
+                "em" | "ph" | "fn" | "ln" | "ct" | "st" | "zp" | "country" | "external_id" => {
+                    texts(v)
+                }
+                "client_ip_address" | "client_user_agent" | "click_id" | "partner_id" => text(v),
+                _ => return None,
+            })
+        })?;
+        let both =
+            user.get("client_ip_address").is_some() && user.get("client_user_agent").is_some();
+        if user.get("em").is_none() && !both {
+            return Err("no match key".to_owned());
+        }
+        let Some(custom) = event.get("custom_data") else {
+            return Ok(());
+        };
+        each(custom, "custom_data", |key, v| {
+            Some(match key {
+                "value" => decimal(v),
+                "currency" => v
+                    .as_str()
+                    .is_some_and(|s| s.len() == 3 && s.bytes().all(|b| b.is_ascii_uppercase())),
+                "order_id" | "search_string" | "content_name" | "content_brand"
+                | "content_category" | "opt_out_type" | "predicted_ltv" => text(v),
+                "num_items" => integer(v),
+                "content_ids" => texts(v),
+                "contents" => v.as_array().is_some_and(|a| !a.is_empty()),
+                _ => return None,
+            })
+        })?;
+        for content in custom
+            .get("contents")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            if object(content, "contents[]")?.is_empty() {
+                return Err("an empty entry of contents".to_owned());
+            }
+            each(content, "contents[]", |key, v| {
+                Some(match key {
+                    "id" | "item_name" | "item_category" | "item_brand" => text(v),
+                    "item_price" => decimal(v),
+                    "quantity" => integer(v),
+                    _ => return None,
+                })
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Keys that some rule reads, so that arbitrary values land where they hurt.
+const KEYS: &[&str] = &[
+    "email",
+    "phone",
+    "first_name",
+    "firstName",
+    "address",
+    "city",
+    "state",
+    "postalCode",
+    "country",
+    "price",
+    "value",
+    "revenue",
+    "quantity",
+    "products",
+    "product_id",
+    "sku",
+    "name",
+    "category",
+    "brand",
+    "currency",
+    "meta",
+    "i18n",
+    "order_id",
+    "cart_id",
+    "query",
+    "search_term",
+    "title",
+    "action_source",
+    "partner_id",
+    "url",
+    "search",
+    "type",
+    "adTrackingEnabled",
+    "a",
+    "b",
+    "id",
+    "item_price",
+    "$serde_json::private::Number",
+];
+
+fn json() -> impl Strategy<Value = String> {
+    let quoted = |s: String| serde_json::to_string(&s).unwrap();
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("false".to_owned()),
+        "-?(0|[1-9][0-9]{0,14})(\\.[0-9]{1,9})?([eE][+-]?[0-9]{1,3})?",
+        "\" ?[+-]?[0-9]{0,3}(\\.[0-9]{0,8})?(e[0-9])?\"",
+        prop::sample::select(vec![
+            "eur",
+            "web",
+            "android",
+            "1.2.3.4",
+            "::",
+            "?epik=a&epik=%20"
+        ])
+        .prop_map(|s| format!("\"{s}\"")),
+        any::<String>().prop_map(quoted),
+    ];
+    leaf.prop_recursive(4, 48, 8, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(|v| format!("[{}]", v.join(","))),
+            object(inner),
+        ]
+    })
+}
+
+fn object(inner: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    prop::collection::vec((prop::sample::select(KEYS), inner), 0..12).prop_map(|members| {
+        let members: Vec<_> = members
+            .iter()
+            .map(|(k, v)| format!("\"{k}\":{v}"))
+            .collect();
+        format!("{{{}}}", members.join(","))
+    })
+}
+
+/// A line that the socket takes, with a match key most of the time.
+fn line() -> impl Strategy<Value = String> {
+    let product_list =
+        prop::collection::vec(object(json()), 0..4).prop_map(|v| format!("[{}]", v.join(",")));
+    let parts = (
+        prop::sample::select(vec!["page", "screen", "track"]),
+        prop::sample::select(vec!["Order Completed", "Other", " products SEARCHED "]),
+        object(json()),
+        product_list,
+        (json(), json(), json(), json(), json()),
+        any::<bool>(),
+    );
+    parts.prop_map(|(kind, event, properties, products, (user, page, traits, device, agent), ip)| {
+        let ip = if ip { r#""1.2.3.4""# } else { "null" };
+        let properties = match properties.strip_suffix('}') {
+            Some("{") => format!(r#"{{"products":{products}}}"#),
+            Some(rest) => format!(r#"{rest},"products":{products}}}"#),
+            None => properties,
+        };
+        format!(
+            r#"{{"type":"{kind}","event":"{event}","messageId":"m","userId":{user},"properties":{properties},
+               "context":{{"ip":{ip},"page":{page},"traits":{traits},"device":{device},"userAgent":{agent}}}}}"#
+        )
+    })
+}
+
+/// Every destination that has a type, each fed by values of any kind, and one custom key.
+fn transform(hashing: Hashing) -> Transform {
+    let destinations = [
+        "value",
+        "currency",
+        "order_id",
+        "content_ids",
+        "contents",
+        "num_items",
+        "search_string",
+        "content_name",
+        "content_category",
+        "content_brand",
+        "opt_out_type",
+        "predicted_ltv",
+        "email",
+        "phone",
+        "first_name",
+        "last_name",
+        "custom",
+    ];
+    let sources = ["a", "b", "products", "products.0", "value", "address.city"];
+    let rule = |(i, destination): (usize, &&str)| MappingRule {
+        source: format!("properties.{}", sources[i % sources.len()]),
+        destination: format!("properties.{destination}"),
+    };
+    Transform::new(Options {
+        hashing,
+        mappings: destinations.iter().enumerate().map(rule).collect(),
+        ..Options::default()
+    })
+    .unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn what_goes_out_passes_the_schema(line in line(), hashed in any::<bool>(), time in 978_307_200i64..=4_133_980_799) {
+        prop_assert!(check(line.as_bytes()).is_ok(), "{}", line);
+        let t = transform(if hashed { Hashing::Sha256 } else { Hashing::Raw });
+        let plain = t.payload(line.as_bytes(), time, None, &|_| true);
+        let full = t.payload(line.as_bytes(), time, None, &|_| false);
+        prop_assert_eq!(plain.is_ok(), full.is_ok());
+        let (Ok(plain), Ok(full)) = (plain, full) else { return Ok(()) };
+
+        let mut event: Value = serde_json::from_slice(&full.json).unwrap();
+        if let Some(data) = event.get_mut("custom_data").and_then(Value::as_object_mut) {
+            for key in &full.custom_keys {
+                prop_assert!(data.remove(&**key).is_some(), "told and not there");
+            }
+            if data.is_empty() {
+                event.as_object_mut().unwrap().remove("custom_data");
+            }
+        }
+        prop_assert_eq!(schema::check(&event), Ok(()));
+        // Leaving the custom keys out changes nothing else.
+        prop_assert!(plain.custom_keys.is_empty());
+        prop_assert_eq!(serde_json::from_slice::<Value>(&plain.json).unwrap(), event.clone());
+        prop_assert_eq!(event["event_time"].to_string(), time.to_string());
+        // The same line gives the same bytes: a resend is what was sent.
+        prop_assert_eq!(t.payload(line.as_bytes(), time, None, &|_| false).ok(), Some(full));
+    }
+
+    #[test]
+    fn anything_at_all_is_answered_without_a_panic(json in json(), bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        let t = transform(Hashing::Sha256);
+        for body in [json.as_bytes(), &bytes] {
+            let _ = t.payload(body, 0, None, &|_| false);
+        }
+        // A tree written out is read back the same, repeated keys aside.
+        let tree = parse(json.as_bytes()).unwrap();
+        let written = serde_json::to_vec(&tree).unwrap();
+        let again = serde_json::to_vec(&parse(&written).unwrap()).unwrap();
+        prop_assert_eq!(written, again);
+    }
+
+    #[test]
+    fn keys_are_told_in_order_and_once(keys in prop::collection::vec("[a-e]{1,2}", 1..8)) {
+        let mappings = keys.iter().map(|k| MappingRule {
+            source: "messageId".to_owned(),
+            destination: format!("properties.{k}"),
+        });
+        let t = Transform::new(Options { mappings: mappings.collect(), ..Options::default() }).unwrap();
+        let line = br#"{"messageId":"m","type":"page","properties":{"email":"e"}}"#;
+        let told: Vec<String> = t.payload(line, 1, None, &|_| false).unwrap()
+            .custom_keys.iter().map(|k| k.to_string()).collect();
+        let set: BTreeSet<String> = keys.into_iter().collect();
+        prop_assert_eq!(told, set.into_iter().collect::<Vec<_>>());
+    }
+}
