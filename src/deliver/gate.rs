@@ -14,6 +14,8 @@ const REFUSED_ALL_PROBE: Duration = Duration::from_secs(60);
 const PARKED_MAX: Duration = Duration::from_secs(60);
 /// Longest wait that a 429 may ask for; a larger one is a garbled header.
 const LIMITED_MAX: Duration = Duration::from_secs(3600);
+/// A 429 that asks for less is not specific enough to keep from hammering.
+const LIMITED_MIN: Duration = Duration::from_secs(1);
 /// Requests in flight right after the gate opened; each sound answer adds one.
 const RAMP_START: usize = 2;
 
@@ -232,11 +234,11 @@ impl Gate {
         }
         self.probe_over(ticket);
         let wait = match asked {
-            Some(asked) => {
+            Some(asked) if asked >= LIMITED_MIN => {
                 let asked = asked.min(LIMITED_MAX);
-                asked + jitter((asked / 10).max(Duration::from_millis(100)), rng)
+                asked + jitter(asked / 10, rng)
             }
-            None => self.shut_for.wait(Duration::MAX, rng),
+            _ => self.shut_for.wait(Duration::MAX, rng),
         };
         self.close(Reason::RateLimited, now, wait, "rate limited (429)");
     }
@@ -369,146 +371,5 @@ impl Gate {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::fixture;
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn gate() -> Gate {
-        Gate::new(SECOND, 300 * SECOND)
-    }
-
-    #[test]
-    fn one_failing_batch_shuts_nothing_two_do_and_the_rest_add_nothing() {
-        let (mut gate, now, mut rng) = (gate(), Instant::now(), fixture::rng(1));
-        let tickets: Vec<Ticket> = (0..20).map(|_| gate.leaves()).collect();
-        gate.trouble(now, tickets[0], Some(1), "503", &mut rng);
-        gate.trouble(now, tickets[1], Some(1), "503", &mut rng);
-        assert_eq!(gate.pass(now), Pass::UpTo(usize::MAX));
-        gate.trouble(now, tickets[2], Some(2), "503", &mut rng);
-        let first = gate.view().unwrap().next_probe;
-        assert!(first <= now + SECOND);
-        for (id, ticket) in tickets.iter().enumerate().skip(3) {
-            gate.trouble(now, *ticket, Some(id as u64), "503", &mut rng);
-        }
-        assert_eq!(gate.view().unwrap().next_probe, first);
-        assert_eq!(gate.pass(first), Pass::ProbeBatch);
-    }
-
-    #[test]
-    fn a_sound_answer_between_clears_the_suspicion() {
-        let (mut gate, now, mut rng) = (gate(), Instant::now(), fixture::rng(1));
-        for batch in 0..50 {
-            let ticket = gate.leaves();
-            gate.trouble(now, ticket, Some(batch), "503", &mut rng);
-            let ticket = gate.leaves();
-            gate.sound(now, ticket);
-        }
-        assert!(gate.view().is_none());
-    }
-
-    #[test]
-    fn probes_go_one_at_a_time_at_growing_intervals_and_the_opening_is_gentle() {
-        let (mut gate, mut now, mut rng) = (gate(), Instant::now(), fixture::rng(3));
-        for batch in 1..=2 {
-            let ticket = gate.leaves();
-            gate.trouble(now, ticket, Some(batch), "time-out", &mut rng);
-        }
-        let mut longest = Duration::ZERO;
-        for level in 1..=12u32 {
-            now = gate.wake().unwrap();
-            assert_eq!(gate.pass(now), Pass::ProbeBatch);
-            let ticket = gate.leaves();
-            assert_eq!(
-                gate.pass(now + 1000 * SECOND),
-                Pass::None,
-                "one is on its way"
-            );
-            gate.trouble(now, ticket, Some(1), "time-out", &mut rng);
-            let wait = gate.wake().unwrap() - now;
-            assert!(wait <= SECOND * 2u32.pow(level).min(300));
-            longest = longest.max(wait);
-        }
-        assert!(
-            longest > 60 * SECOND,
-            "it grows beyond a minute: {longest:?}"
-        );
-        now = gate.wake().unwrap();
-        let ticket = gate.leaves();
-        assert!(gate.sound(now, ticket));
-        assert_eq!(gate.pass(now), Pass::UpTo(RAMP_START));
-        let ticket = gate.leaves();
-        gate.sound(now, ticket);
-        assert_eq!(gate.pass(now), Pass::UpTo(RAMP_START + 1));
-    }
-
-    #[test]
-    fn an_answer_from_before_the_trouble_opens_nothing() {
-        let (mut gate, now, mut rng) = (gate(), Instant::now(), fixture::rng(3));
-        let (early, late) = (gate.leaves(), gate.leaves());
-        gate.park(now, early, Reason::Auth, "401", &mut rng);
-        assert!(!gate.sound(now, late));
-        assert_eq!(gate.view().unwrap().reason, Reason::Auth);
-    }
-
-    #[test]
-    fn a_parked_credential_is_probed_within_a_minute_and_at_once_when_it_changes() {
-        let (mut gate, mut now, mut rng) = (gate(), Instant::now(), fixture::rng(3));
-        let ticket = gate.leaves();
-        gate.park(now, ticket, Reason::Auth, "401", &mut rng);
-        for _ in 0..20 {
-            let next = gate.wake().unwrap();
-            assert!(next <= now + PARKED_MAX);
-            now = next;
-            assert_eq!(gate.pass(now), Pass::ProbeEvent);
-            let ticket = gate.leaves();
-            gate.park(now, ticket, Reason::Auth, "401", &mut rng);
-        }
-        gate.retry_now(now);
-        assert_eq!(gate.pass(now), Pass::ProbeEvent);
-    }
-
-    #[test]
-    fn a_429_waits_at_least_as_long_as_it_asks() {
-        for seed in 0..50 {
-            let (mut gate, now, mut rng) = (gate(), Instant::now(), fixture::rng(seed));
-            let ticket = gate.leaves();
-            gate.limited(now, ticket, Some(10 * SECOND), &mut rng);
-            let wake = gate.wake().unwrap();
-            assert!(wake >= now + 10 * SECOND && wake <= now + 11 * SECOND);
-        }
-    }
-
-    #[test]
-    fn refused_all_ends_with_a_processed_event_and_not_with_an_answer() {
-        let (mut gate, now) = (gate(), Instant::now());
-        gate.refuse_all(now, "no");
-        assert_eq!(gate.pass(now + 59 * SECOND), Pass::None);
-        let now = now + 60 * SECOND;
-        assert_eq!(gate.pass(now), Pass::ProbeEvent);
-        let ticket = gate.leaves();
-        assert!(!gate.sound(now, ticket));
-        assert_eq!(gate.wake(), Some(now + 60 * SECOND));
-        gate.retry_now(now);
-        assert_eq!(gate.pass(now), Pass::ProbeEvent);
-        let ticket = gate.leaves();
-        gate.sound(now, ticket);
-        assert!(gate.processed(now));
-        assert_eq!(gate.pass(now), Pass::UpTo(RAMP_START));
-    }
-
-    #[test]
-    fn a_dead_destination_under_refused_all_is_probed_with_one_event_too() {
-        let (mut gate, now, mut rng) = (gate(), Instant::now(), fixture::rng(5));
-        gate.refuse_all(now, "no");
-        let ticket = gate.leaves();
-        gate.trouble(now, ticket, Some(1), "503", &mut rng);
-        assert_eq!(gate.view().unwrap().reason, Reason::Unavailable);
-        let now = gate.wake().unwrap();
-        assert_eq!(gate.pass(now), Pass::ProbeEvent);
-        let ticket = gate.leaves();
-        gate.sound(now, ticket);
-        assert!(gate.refuses_all());
-    }
-}
+#[path = "gate_tests.rs"]
+mod tests;

@@ -7,3 +7,5 @@ mod random;
 mod refused_all;
 mod trouble;
 mod world;
+
+pub use world::options;

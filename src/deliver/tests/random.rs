@@ -13,6 +13,12 @@ use super::super::fixture;
 use super::world::{Answer, Call, SECOND, World, options, prepare};
 use crate::queue::DeadReason;
 
+/// How many schedules; `PINRELAY_TEST_SEEDS` asks for more than usual.
+fn seeds() -> u64 {
+    let asked = std::env::var("PINRELAY_TEST_SEEDS").ok();
+    asked.and_then(|n| n.parse().ok()).unwrap_or(16)
+}
+
 /// Trouble ends here, so that a run can end.
 const HEALED: Duration = Duration::from_secs(900);
 
@@ -125,7 +131,7 @@ async fn run(seed: u64) {
 
 #[test]
 fn every_event_ends_as_it_should_whatever_happens() {
-    for seed in 0..60 {
+    for seed in 0..seeds() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)

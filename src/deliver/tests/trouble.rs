@@ -275,3 +275,23 @@ async fn after_a_crash_what_is_in_doubt_goes_out_under_its_first_name() {
         1
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_renames_what_has_not_left_but_nothing_that_is_in_doubt() {
+    let world = World::new();
+    world.enqueue_plain(2000).await;
+    let mut options = options();
+    options.limits.max_in_flight = 1;
+    let handle = world.run(&options, |call| match call.number {
+        1 => Answer::lost(false).after(SECOND),
+        _ => call.ok(),
+    });
+    tokio::time::sleep(SECOND / 2).await;
+    assert_eq!(world.calls(), 1, "the other thousand wait for the slot");
+    handle.reload(prepare("_new"), options.limits.clone());
+    world.settled(60 * SECOND).await;
+    let seen = world.seen.lock().unwrap();
+    let named = |name: &str| seen.taken.keys().filter(|(_, n)| n == name).count();
+    assert_eq!(named("page_visit"), 1000);
+    assert_eq!(named("page_visit_new"), 1000);
+}

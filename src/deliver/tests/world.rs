@@ -330,6 +330,7 @@ impl World {
 
     pub async fn until(&self, longest: Duration, done: impl Fn(&Census) -> bool) {
         let deadline = Instant::now() + longest;
+        let step = longest / 200;
         while !done(&self.census()) {
             assert!(
                 Instant::now() < deadline,
@@ -337,7 +338,7 @@ impl World {
                 self.census(),
                 self.calls()
             );
-            sleep(Duration::from_millis(50)).await;
+            sleep(step).await;
         }
         self.check();
     }

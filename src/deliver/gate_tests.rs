@@ -1,0 +1,155 @@
+//! The gate's moves, one by one.
+
+use super::super::fixture;
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn gate() -> Gate {
+    Gate::new(SECOND, 300 * SECOND)
+}
+
+#[test]
+fn one_failing_batch_shuts_nothing_two_do_and_the_rest_add_nothing() {
+    let (mut gate, now, mut rng) = (gate(), Instant::now(), fixture::rng(1));
+    let tickets: Vec<Ticket> = (0..20).map(|_| gate.leaves()).collect();
+    gate.trouble(now, tickets[0], Some(1), "503", &mut rng);
+    gate.trouble(now, tickets[1], Some(1), "503", &mut rng);
+    assert_eq!(gate.pass(now), Pass::UpTo(usize::MAX));
+    gate.trouble(now, tickets[2], Some(2), "503", &mut rng);
+    let first = gate.view().unwrap().next_probe;
+    assert!(first <= now + SECOND);
+    for (id, ticket) in tickets.iter().enumerate().skip(3) {
+        gate.trouble(now, *ticket, Some(id as u64), "503", &mut rng);
+    }
+    assert_eq!(gate.view().unwrap().next_probe, first);
+    assert_eq!(gate.pass(first), Pass::ProbeBatch);
+}
+
+#[test]
+fn a_sound_answer_between_clears_the_suspicion() {
+    let (mut gate, now, mut rng) = (gate(), Instant::now(), fixture::rng(1));
+    for batch in 0..50 {
+        let ticket = gate.leaves();
+        gate.trouble(now, ticket, Some(batch), "503", &mut rng);
+        let ticket = gate.leaves();
+        gate.sound(now, ticket);
+    }
+    assert!(gate.view().is_none());
+}
+
+#[test]
+fn probes_go_one_at_a_time_at_growing_intervals_and_the_opening_is_gentle() {
+    let (mut gate, mut now, mut rng) = (gate(), Instant::now(), fixture::rng(3));
+    for batch in 1..=2 {
+        let ticket = gate.leaves();
+        gate.trouble(now, ticket, Some(batch), "time-out", &mut rng);
+    }
+    let mut longest = Duration::ZERO;
+    for level in 1..=12u32 {
+        now = gate.wake().unwrap();
+        assert_eq!(gate.pass(now), Pass::ProbeBatch);
+        let ticket = gate.leaves();
+        assert_eq!(
+            gate.pass(now + 1000 * SECOND),
+            Pass::None,
+            "one is on its way"
+        );
+        gate.trouble(now, ticket, Some(1), "time-out", &mut rng);
+        let wait = gate.wake().unwrap() - now;
+        assert!(wait <= SECOND * 2u32.pow(level).min(300));
+        longest = longest.max(wait);
+    }
+    assert!(
+        longest > 60 * SECOND,
+        "it grows beyond a minute: {longest:?}"
+    );
+    now = gate.wake().unwrap();
+    let ticket = gate.leaves();
+    assert!(gate.sound(now, ticket));
+    assert_eq!(gate.pass(now), Pass::UpTo(RAMP_START));
+    let ticket = gate.leaves();
+    gate.sound(now, ticket);
+    assert_eq!(gate.pass(now), Pass::UpTo(RAMP_START + 1));
+}
+
+#[test]
+fn an_answer_from_before_the_trouble_opens_nothing() {
+    let (mut gate, now, mut rng) = (gate(), Instant::now(), fixture::rng(3));
+    let (early, late) = (gate.leaves(), gate.leaves());
+    gate.park(now, early, Reason::Auth, "401", &mut rng);
+    assert!(!gate.sound(now, late));
+    assert_eq!(gate.view().unwrap().reason, Reason::Auth);
+}
+
+#[test]
+fn a_parked_credential_is_probed_within_a_minute_and_at_once_when_it_changes() {
+    let (mut gate, mut now, mut rng) = (gate(), Instant::now(), fixture::rng(3));
+    let ticket = gate.leaves();
+    gate.park(now, ticket, Reason::Auth, "401", &mut rng);
+    for _ in 0..20 {
+        let next = gate.wake().unwrap();
+        assert!(next <= now + PARKED_MAX);
+        now = next;
+        assert_eq!(gate.pass(now), Pass::ProbeEvent);
+        let ticket = gate.leaves();
+        gate.park(now, ticket, Reason::Auth, "401", &mut rng);
+    }
+    gate.retry_now(now);
+    assert_eq!(gate.pass(now), Pass::ProbeEvent);
+}
+
+#[test]
+fn a_429_waits_at_least_as_long_as_it_asks() {
+    for seed in 0..50 {
+        let (mut gate, now, mut rng) = (gate(), Instant::now(), fixture::rng(seed));
+        let ticket = gate.leaves();
+        gate.limited(now, ticket, Some(10 * SECOND), &mut rng);
+        let wake = gate.wake().unwrap();
+        assert!(wake >= now + 10 * SECOND && wake <= now + 11 * SECOND);
+    }
+}
+
+#[test]
+fn refused_all_ends_with_a_processed_event_and_not_with_an_answer() {
+    let (mut gate, now) = (gate(), Instant::now());
+    gate.refuse_all(now, "no");
+    assert_eq!(gate.pass(now + 59 * SECOND), Pass::None);
+    let now = now + 60 * SECOND;
+    assert_eq!(gate.pass(now), Pass::ProbeEvent);
+    let ticket = gate.leaves();
+    assert!(!gate.sound(now, ticket));
+    assert_eq!(gate.wake(), Some(now + 60 * SECOND));
+    gate.retry_now(now);
+    assert_eq!(gate.pass(now), Pass::ProbeEvent);
+    let ticket = gate.leaves();
+    gate.sound(now, ticket);
+    assert!(gate.processed(now));
+    assert_eq!(gate.pass(now), Pass::UpTo(RAMP_START));
+}
+
+#[test]
+fn a_dead_destination_under_refused_all_is_probed_with_one_event_too() {
+    let (mut gate, now, mut rng) = (gate(), Instant::now(), fixture::rng(5));
+    gate.refuse_all(now, "no");
+    let ticket = gate.leaves();
+    gate.trouble(now, ticket, Some(1), "503", &mut rng);
+    assert_eq!(gate.view().unwrap().reason, Reason::Unavailable);
+    let now = gate.wake().unwrap();
+    assert_eq!(gate.pass(now), Pass::ProbeEvent);
+    let ticket = gate.leaves();
+    gate.sound(now, ticket);
+    assert!(gate.refuses_all());
+}
+
+#[test]
+fn a_429_that_asks_for_no_time_at_all_is_not_hammered() {
+    let (mut gate, mut now, mut rng) = (gate(), Instant::now(), fixture::rng(9));
+    let start = now;
+    for _ in 0..20 {
+        let ticket = gate.leaves();
+        gate.limited(now, ticket, Some(Duration::ZERO), &mut rng);
+        now = gate.wake().unwrap();
+    }
+    assert!(now - start > 300 * SECOND, "{:?}", now - start);
+}
