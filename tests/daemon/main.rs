@@ -8,6 +8,7 @@ mod commands;
 mod commit;
 mod crash;
 mod demo;
+mod full_scale;
 mod path;
 mod refused_all;
 mod reload;
