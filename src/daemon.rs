@@ -249,7 +249,9 @@ impl Daemon {
                 if token_changed {
                     self.delivery.token_changed();
                 }
-                self.config = config;
+                // The rest stays as it was started with: what needs a restart is told at each
+                // reload until there is one.
+                self.config.delivery.drain_deadline = config.delivery.drain_deadline;
                 tracing::info!(token_changed, "reload: config and token were read again");
             }
             Err(error) => tracing::error!("reload: {error}; nothing was changed"),

@@ -172,26 +172,26 @@ settings! {
     /// `[delivery]`: how events go out.
     delivery: Delivery {
         /// Events in one request. From 1 to 1000.
-        max_batch_events: u32 = Number, "1000", number(1..=1000), restart;
+        max_batch_events: u32 = Number, "1000", number(1..=1000), reload;
         /// Bytes of one request's body. From 16KiB to 64MiB.
-        max_batch_bytes: u64 = Size, "2MiB", size(16 * KIB..=64 * MIB), restart;
+        max_batch_bytes: u64 = Size, "2MiB", size(16 * KIB..=64 * MIB), reload;
         /// How long a batch that is not full waits for more. Up to 10s.
-        linger: Duration = Duration, "200ms", duration("0s", "10s"), restart;
+        linger: Duration = Duration, "200ms", duration("0s", "10s"), reload;
         /// Requests under way at once. From 1 to 256.
-        max_in_flight: u32 = Number, "20", number(1..=256), restart;
+        max_in_flight: u32 = Number, "20", number(1..=256), reload;
         /// After it a request's outcome is unknown, and it is sent again. From 100ms to 10m.
         request_timeout: Duration = Duration, "30s", duration("100ms", "10m"), restart;
         /// Older events become dead letters; Pinterest refuses them after 7d. From 6m to 7d.
-        max_age: Duration = Duration, "7d", duration("6m", "7d"), restart;
+        max_age: Duration = Duration, "7d", duration("6m", "7d"), reload;
         /// Requests a minute; Pinterest grants 5000 per ad account. 0: no limit, for benches.
-        max_calls_per_minute: u32 = Number, "5000", number(0..=1_000_000), restart;
+        max_calls_per_minute: u32 = Number, "5000", number(0..=1_000_000), reload;
         /// The first interval between attempts. From 10ms to 1h.
-        backoff_initial: Duration = Duration, "1s", duration("10ms", "1h"), restart;
+        backoff_initial: Duration = Duration, "1s", duration("10ms", "1h"), reload;
         /// The longest interval between attempts. From 10ms to 1d.
-        backoff_max: Duration = Duration, "5m", duration("10ms", "1d"), restart;
+        backoff_max: Duration = Duration, "5m", duration("10ms", "1d"), reload;
         /// How long a stop waits for what is queued to be delivered. Up to 1h; systemd's
         /// TimeoutStopSec has to be longer.
-        drain_deadline: Duration = Duration, "20s", duration("0s", "1h"), restart;
+        drain_deadline: Duration = Duration, "20s", duration("0s", "1h"), reload;
     }
     /// `[dead_letters]`: what could not be delivered.
     dead_letters: DeadLetters {

@@ -111,3 +111,27 @@ fn a_broken_config_or_token_changes_nothing() {
     Client::queue(&daemon.socket(), &samples("after", 0..10));
     stand_in.takes(10, s(5));
 }
+
+#[test]
+fn what_takes_effect_and_what_waits_for_a_restart_is_told_apart() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let daemon = site.start();
+    site.config("[delivery]\ndrain_deadline = \"1s\"\n[dead_letters]\nretention = \"40d\"\n");
+    // A second reload says it again: the restart is still to come.
+    for times in 1..=2 {
+        daemon.signal(Signal::SIGHUP);
+        within(s(5), "the word of the reload", || {
+            (daemon.log().matches("were read again").count() == times).then_some(())
+        });
+        let log = daemon.log();
+        let told = "reload: dead_letters.retention changed and needs a restart";
+        assert_eq!(log.matches(told).count(), times, "{log}");
+    }
+    stand_in.mode(json!({"fault": "silent"}));
+    Client::queue(&daemon.socket(), &samples("late", 0..10));
+    stand_in.asked(1, s(5));
+    let begun = std::time::Instant::now();
+    assert_eq!(daemon.stop(s(10)).code, Some(0));
+    assert!(begun.elapsed() < s(4), "{:?}", begun.elapsed());
+}
