@@ -14,3 +14,4 @@ mod refused_all;
 mod reload;
 mod start;
 mod stop;
+mod systemd;
