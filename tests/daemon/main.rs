@@ -8,6 +8,7 @@ mod commands;
 mod commit;
 mod crash;
 mod demo;
+mod events_of_their_own;
 mod full_scale;
 mod path;
 mod refused_all;
