@@ -10,6 +10,7 @@ use crate::config::{self, Config, ConfigError};
 
 pub mod args;
 mod check;
+mod demo;
 pub mod exit;
 mod mock_pinterest;
 mod run;
@@ -39,6 +40,8 @@ enum Command {
     Status(args::StatusArgs),
     /// Say what is wrong with a configuration, and what to do about it.
     Check(check::Args),
+    /// Show the whole path on this machine, with a crash in the middle and an account at the end.
+    Demo(args::DemoArgs),
     /// Serve a stand-in for Pinterest's API, with a switch for every fault.
     MockPinterest(Box<mock_pinterest::Args>),
 }
@@ -96,6 +99,7 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Transform(args) => transform::run(args),
         Command::Status(args) => status::run(args),
         Command::Check(args) => check::run(args),
+        Command::Demo(args) => demo::run(args),
         Command::MockPinterest(args) => mock_pinterest::run(*args),
     };
     outcome.unwrap_or_else(|failure| {

@@ -1,7 +1,7 @@
 //! `pinrelay status`: what the daemon says of itself.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -25,14 +25,22 @@ pub fn run(args: StatusArgs) -> Outcome {
                 .socket
         }
     };
+    let text = ask(&socket, args.json)?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", text.trim_end()).or_exit(Exit::Io)?;
+    Ok(Exit::Ok)
+}
+
+/// The report of the daemon behind this admin socket, as JSON or for people.
+///
+/// # Errors
+/// With exit 69 when no daemon is there.
+pub(super) fn ask(socket: &Path, json: bool) -> Result<String, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .or_exit(Exit::Io)?;
-    let text = runtime.block_on(fetch(socket, args.json))?;
-    let mut out = io::stdout().lock();
-    writeln!(out, "{}", text.trim_end()).or_exit(Exit::Io)?;
-    Ok(Exit::Ok)
+    runtime.block_on(fetch(socket.to_owned(), json))
 }
 
 async fn fetch(socket: PathBuf, json: bool) -> Result<String, Failure> {

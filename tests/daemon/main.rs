@@ -1,3 +1,15 @@
 //! The real binary, over its real socket, against the stand-in as a process of its own.
 
 mod support;
+
+mod answers;
+mod bad_input;
+mod commands;
+mod commit;
+mod crash;
+mod demo;
+mod path;
+mod refused_all;
+mod reload;
+mod start;
+mod stop;

@@ -25,7 +25,8 @@ mod window;
 
 use input::Input;
 use session::SessionError;
-use window::{Tally, Window};
+pub(super) use window::Tally;
+use window::Window;
 
 /// Flags of `pinrelay send`.
 #[derive(clap::Args)]
@@ -68,6 +69,22 @@ pub fn run(args: Args) -> Outcome {
         0 => Ok(Exit::Ok),
         _ => Ok(Exit::Data),
     }
+}
+
+/// Sends these lines and waits for every answer, `patience` long without one. The counts are
+/// given also when it ends early.
+pub(super) fn lines(
+    lines: String,
+    socket: &Path,
+    patience: Duration,
+) -> (Tally, Result<(), Failure>) {
+    let sending = Sending {
+        source: io::Cursor::new(lines),
+        socket,
+        assign_ids: false,
+        patience,
+    };
+    sending.run(&ProgressBar::hidden())
 }
 
 /// The input and, of a file, its size.

@@ -47,6 +47,11 @@ impl Client {
         Ok(Self { write, read })
     }
 
+    /// For a thread of its own.
+    pub fn writer(&self) -> UnixStream {
+        self.write.try_clone().expect("a second handle")
+    }
+
     /// Writes bytes as they are.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write.write_all(bytes)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -71,7 +72,9 @@ impl Site {
 
     /// Writes the token file.
     pub fn token(&self, token: &str) {
-        fs::write(self.path("token"), format!("{token}\n")).expect("a token file");
+        let file = self.path("token");
+        fs::write(&file, format!("{token}\n")).expect("a token file");
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("a mode");
     }
 
     /// Writes the config, with this behind it.
@@ -144,10 +147,6 @@ impl Daemon<'_> {
         self.site.socket()
     }
 
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
     /// What it logged so far.
     pub fn log(&self) -> String {
         self.process.output()
@@ -172,9 +171,9 @@ impl Daemon<'_> {
         self.process.ended(limit)
     }
 
-    /// SIGHUP, and the word that it was heard.
-    pub fn reload(&self) {
-        self.signal(Signal::SIGHUP);
+    /// Waits for its end.
+    pub fn end(self, limit: Duration) -> Ended {
+        self.process.ended(limit)
     }
 
     /// What `pinrelay status --json` says.
@@ -183,6 +182,12 @@ impl Daemon<'_> {
         let text = String::from_utf8_lossy(&out.stdout);
         assert!(out.status.success(), "{out:?}");
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
+    }
+
+    /// The same of a daemon that may be gone.
+    pub fn try_status(&self) -> Option<Value> {
+        let out = self.site.command(&["status", "--json"]).output().ok()?;
+        serde_json::from_slice(&out.stdout).ok()
     }
 
     /// Waits until status is so.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub use client::{Answer, Client, deliver_all};
 pub use daemon::{Daemon, Site};
 pub use events::{Sample, sample, samples};
-pub use process::{Ended, Process};
+pub use process::{Ended, PINRELAY, Process, bare};
 pub use stand_in::StandIn;
 
 /// Between two looks at another process.

@@ -71,6 +71,12 @@ impl StandIn {
         self.mode(serde_json::json!({}));
     }
 
+    /// Sends a batch by hand, as the daemon would.
+    pub fn post(&self, batch: &Value) {
+        let path = "/v5/ad_accounts/549755885175/events";
+        call(&self.address, "POST", path, &batch.to_string());
+    }
+
     pub fn totals(&self) -> Totals {
         let body = call(&self.address, "GET", "/_control/account", "");
         serde_json::from_str(&body).expect("totals")
@@ -104,6 +110,13 @@ impl StandIn {
         }
         assert_eq!(last.distinct_event_ids, distinct, "{what}: {last:?}");
         last
+    }
+
+    /// Waits until any event has been taken.
+    pub fn takes_some(&self, limit: Duration) {
+        within(limit, "events at the stand-in", || {
+            (self.totals().events_processed > 0).then_some(())
+        });
     }
 
     /// Waits until so many requests have come.

@@ -1,0 +1,91 @@
+//! A config or an API change that makes Pinterest refuse everything must not kill the stream.
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{Client, Daemon, Site, StandIn, s, samples};
+
+const EVENTS: u64 = 5000;
+
+/// Refuses everything for 20 s; the parts of the promise that hold meanwhile.
+fn refused<'a>(stand_in: &StandIn, site: &'a Site, mode: Value) -> (Daemon<'a>, u64) {
+    let daemon = site.start();
+    stand_in.mode(mode);
+    let samples = samples("all", 0..EVENTS as usize);
+    for some in samples.chunks(1000) {
+        Client::queue(&daemon.socket(), some);
+    }
+    let status = daemon.shows(s(10), "parked", |s| s["gate"]["reason"] == "refused_all");
+    assert_eq!(status["gate"]["state"], "parked");
+    let detail = status["gate"]["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("changed its mind"), "{detail}");
+    std::thread::sleep(s(20));
+    let status = daemon.status();
+    assert_eq!(status["gate"]["reason"], "refused_all");
+    let dead = status["dead_total"].as_u64().expect("a count");
+    assert!(dead <= 100, "{dead}");
+    assert_eq!(status["queued"].as_u64(), Some(EVENTS - dead));
+    assert_eq!(stand_in.totals().events_processed, 0);
+    (daemon, dead)
+}
+
+fn over(stand_in: &StandIn, daemon: &Daemon<'_>, limit: std::time::Duration) {
+    let status = daemon.shows(limit, "all the rest delivered", |s| {
+        let count = |key: &str| s[key].as_u64().unwrap_or_default();
+        count("delivered") + count("dead_total") == EVENTS
+    });
+    let dead = status["dead_total"].as_u64().expect("a count");
+    assert!(dead <= 100, "{dead}");
+    let totals = stand_in.totals();
+    assert_eq!(totals.distinct_event_ids, EVENTS - dead);
+    assert_eq!(totals.duplicates, 0);
+    assert_eq!(status["ledger"]["ledger_imbalance"], 0);
+    println!("{} requests, {dead} dead", totals.requests);
+    assert!(totals.requests < 400, "{totals:?}");
+}
+
+#[test]
+fn refused_as_requests_parks_and_goes_on_by_itself() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let mode = json!({"refuse_all": true, "refuse_as": "request",
+        "refuse_message": "the API changed its mind"});
+    let (daemon, _) = refused(&stand_in, &site, mode);
+    stand_in.well();
+    // The next probe finds out, a minute after the last one.
+    over(&stand_in, &daemon, s(75));
+}
+
+#[test]
+fn refused_one_by_one_parks_and_goes_on_after_a_reload() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let mode = json!({"refuse_all": true, "refuse_message": "the API changed its mind"});
+    let (daemon, _) = refused(&stand_in, &site, mode);
+    stand_in.well();
+    daemon.signal(Signal::SIGHUP);
+    over(&stand_in, &daemon, s(10));
+}
+
+#[test]
+fn refused_all_is_remembered_well_enough_over_a_crash() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let mode = json!({"refuse_all": true, "refuse_as": "request",
+        "refuse_message": "the API changed its mind"});
+    let daemon = site.start();
+    stand_in.mode(mode);
+    Client::queue(&daemon.socket(), &samples("all", 0..EVENTS as usize));
+    daemon.shows(s(10), "parked", |s| s["gate"]["reason"] == "refused_all");
+    daemon.kill();
+    // A new process has to find out again; the stream lives all the same.
+    let daemon = site.start();
+    daemon.shows(s(10), "parked", |s| s["gate"]["reason"] == "refused_all");
+    stand_in.well();
+    daemon.signal(Signal::SIGHUP);
+    let status = daemon.shows(s(10), "all the rest delivered", |s| {
+        let count = |key: &str| s[key].as_u64().unwrap_or_default();
+        count("delivered") + count("dead_total") == EVENTS
+    });
+    assert!(status["dead_total"].as_u64() <= Some(200), "{status:#}");
+}
