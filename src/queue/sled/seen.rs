@@ -5,9 +5,11 @@
 //! time; 16 bytes an id and about 2.3 for the filter, and deleting one gives its disk back.
 //!
 //! Layout: header (one block) · blocks of [`PER_BLOCK`] ids, ascending, each with its checksum ·
-//! the index: the upper half of each block's first id, the filter's descriptor and fingerprints,
-//! and a checksum over all of it. A file is written as `.tmp`, synced, and renamed into place.
+//! the index: the upper half of each block's first id, a filter (descriptor and fingerprints) per
+//! [`SHARD_BLOCKS`] blocks, and a checksum over all of it. A file is written as `.tmp`, synced, and renamed into place.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::ops::Range;
@@ -23,6 +25,8 @@ use crate::queue::entry::Millis;
 
 const BLOCK: usize = 4096;
 const PER_BLOCK: usize = (BLOCK - 8) / 16;
+/// Blocks behind one filter (about 65,000 ids): building one takes a few megabytes.
+const SHARD_BLOCKS: usize = 256;
 const MAGIC: u64 = 0x7072_7365_656e_0001;
 
 /// What a file covers.
@@ -43,9 +47,63 @@ pub(super) struct SeenFile {
     file: File,
     path: PathBuf,
     pub(super) coverage: Coverage,
+    /// The upper half of each block's first id.
     fences: Vec<u64>,
+    /// One for each [`SHARD_BLOCKS`] blocks.
+    filters: Vec<IdFilter>,
+}
+
+/// Says "no" for nearly every id that is not in its blocks.
+struct IdFilter {
     descriptor: Vec<u8>,
+    /// Empty: it always says "maybe".
     fingerprints: Vec<u16>,
+}
+
+impl IdFilter {
+    fn new(keys: &[u64]) -> Self {
+        // Building may fail for a handful of ids; then every look-up reads its block.
+        let Ok(filter) = BinaryFuse16::try_from(keys) else {
+            return Self {
+                descriptor: Vec::new(),
+                fingerprints: Vec::new(),
+            };
+        };
+        let mut descriptor = vec![0; BinaryFuse16::DESCRIPTOR_LEN];
+        filter.dma_copy_descriptor_to(&mut descriptor);
+        Self {
+            descriptor,
+            fingerprints: filter.fingerprints.into_vec(),
+        }
+    }
+
+    fn may_hold(&self, id: u128) -> bool {
+        let bytes = bytemuck::cast_slice(&self.fingerprints);
+        self.fingerprints.is_empty()
+            || BinaryFuse16Ref::from_dma(&self.descriptor, bytes).contains(&(id as u64))
+    }
+
+    fn write(&self, w: &mut Writer) {
+        w.bytes(&self.descriptor);
+        w.u32(self.fingerprints.len() as u32);
+        for fingerprint in &self.fingerprints {
+            w.0.extend_from_slice(&fingerprint.to_le_bytes());
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, Bad> {
+        let descriptor = r.bytes()?.to_vec();
+        let count = r.u32()? as usize;
+        if count > 0 && descriptor.len() != BinaryFuse16::DESCRIPTOR_LEN {
+            return Err(Bad::Value);
+        }
+        let raw = r.take(count * 2)?.chunks_exact(2);
+        let fingerprints = raw.map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+        Ok(Self {
+            descriptor,
+            fingerprints,
+        })
+    }
 }
 
 /// The name of the file that covers these generations.
@@ -61,11 +119,15 @@ impl SeenFile {
         mut ids: Vec<u128>,
     ) -> Result<Self, StoreError> {
         ids.sort_unstable();
-        ids.dedup();
-        let coverage = Coverage {
-            count: ids.len() as u64,
-            ..coverage
-        };
+        Self::write_sorted(dir, coverage, ids.into_iter().map(Ok))
+    }
+
+    /// Writes a new file from ascending ids, which may repeat; holds one shard at a time.
+    fn write_sorted(
+        dir: &Path,
+        coverage: Coverage,
+        ids: impl Iterator<Item = Result<u128, StoreError>>,
+    ) -> Result<Self, StoreError> {
         let path = dir.join(file_name(coverage.generations));
         let tmp = path.with_extension("tmp");
         let file = OpenOptions::new()
@@ -75,35 +137,28 @@ impl SeenFile {
             .mode(0o600)
             .open(&tmp)
             .at(&tmp)?;
-        let mut out = BufWriter::with_capacity(1 << 18, &file);
-        let mut put = |bytes: &[u8]| out.write_all(bytes).at(&tmp);
-        put(&header(&coverage))?;
-        let mut index = Writer::default();
-        for (at, block) in ids.chunks(PER_BLOCK).enumerate() {
-            index.u64((block[0] >> 64) as u64);
-            let mut w = Writer(Vec::with_capacity(BLOCK));
-            block.iter().for_each(|id| w.u128(*id));
-            w.0.resize(BLOCK - 8, 0);
-            put(&codec::seal(&(at as u64).to_le_bytes(), w.0))?;
-        }
-        // Small sets may have no filter; then every look-up reads its block.
-        let keys: Vec<u64> = ids.iter().map(|id| *id as u64).collect();
-        drop(ids);
-        if let Ok(filter) = BinaryFuse16::try_from(&keys) {
-            let mut descriptor = vec![0; BinaryFuse16::DESCRIPTOR_LEN];
-            filter.dma_copy_descriptor_to(&mut descriptor);
-            index.bytes(&descriptor);
-            index.u32(filter.fingerprints.len() as u32);
-            for fingerprint in &filter.fingerprints {
-                index.0.extend_from_slice(&fingerprint.to_le_bytes());
+        let mut body = Body {
+            out: BufWriter::with_capacity(1 << 18, &file),
+            tmp: &tmp,
+            block: Vec::with_capacity(PER_BLOCK),
+            fences: Vec::new(),
+            keys: Vec::new(),
+            filters: Writer::default(),
+        };
+        // The header knows the count last; its place is kept.
+        body.put(&[0; BLOCK])?;
+        let mut count = 0;
+        let mut before = None;
+        for id in ids {
+            let id = id?;
+            if before.replace(id) != Some(id) {
+                count += 1;
+                body.push(id)?;
             }
-        } else {
-            index.bytes(&[]);
-            index.u32(0);
         }
-        put(&codec::seal(b"index", index.0))?;
-        out.flush().at(&tmp)?;
-        drop(out);
+        body.finish()?;
+        let header = header(&Coverage { count, ..coverage });
+        file.write_all_at(&header, 0).at(&tmp)?;
         file.sync_all().at(&tmp)?;
         std::fs::rename(&tmp, &path).at(&path)?;
         sync_dir(dir)?;
@@ -115,21 +170,21 @@ impl SeenFile {
         let file = File::open(path).at(path)?;
         let bad = |bad| StoreError::bad(path, "remembered ids", bad);
         let mut head = vec![0; BLOCK];
-        file.read_exact_at(&mut head, 0).at(path)?;
+        file.read_exact_at(&mut head, 0)
+            .map_err(|_| bad(Bad::Short))?;
         let coverage = read_header(&head).map_err(bad)?;
-        let blocks = (coverage.count as usize).div_ceil(PER_BLOCK);
-        let from = ((blocks + 1) * BLOCK) as u64;
-        let len = file.metadata().at(path)?.len().saturating_sub(from);
-        let mut index = vec![0; len as usize];
+        let len = file.metadata().at(path)?.len();
+        let blocks = coverage.count.div_ceil(PER_BLOCK as u64);
+        let from = (blocks.saturating_add(1)).saturating_mul(BLOCK as u64);
+        let mut index = vec![0; len.checked_sub(from).ok_or_else(|| bad(Bad::Short))? as usize];
         file.read_exact_at(&mut index, from).at(path)?;
-        let (fences, descriptor, fingerprints) = read_index(&index, blocks).map_err(bad)?;
+        let (fences, filters) = read_index(&index, blocks as usize).map_err(bad)?;
         Ok(Self {
             file,
             path: path.into(),
             coverage,
             fences,
-            descriptor,
-            fingerprints,
+            filters,
         })
     }
 
@@ -139,34 +194,28 @@ impl SeenFile {
 
     /// Whether `id` is among them: the filter first, then one read.
     pub(super) fn contains(&self, id: u128) -> Result<bool, StoreError> {
-        if !self.fingerprints.is_empty() {
-            let bytes = bytemuck::cast_slice(&self.fingerprints);
-            if !BinaryFuse16Ref::from_dma(&self.descriptor, bytes).contains(&(id as u64)) {
-                return Ok(false);
-            }
-        }
         let upper = (id >> 64) as u64;
         // Blocks whose first id has the same upper half may begin with it; go back one as well.
         let end = self.fences.partition_point(|fence| *fence <= upper);
-        let start = self
-            .fences
+        let start = self.fences[..end]
             .partition_point(|fence| *fence < upper)
             .saturating_sub(1);
         for block in start..end {
-            if self.block(block)?.binary_search(&id).is_ok() {
+            if self.filters[block / SHARD_BLOCKS].may_hold(id)
+                && self.block(block)?.binary_search(&id).is_ok()
+            {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// All ids, ascending.
-    pub(super) fn ids(&self) -> Result<Vec<u128>, StoreError> {
-        let mut ids = Vec::with_capacity(self.coverage.count as usize);
-        for block in 0..self.fences.len() {
-            ids.extend(self.block(block)?);
-        }
-        Ok(ids)
+    /// All ids, ascending, read block by block.
+    fn ids(&self) -> impl Iterator<Item = Result<u128, StoreError>> + '_ {
+        (0..self.fences.len()).flat_map(|at| match self.block(at) {
+            Ok(ids) => ids.into_iter().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        })
     }
 
     fn block(&self, at: usize) -> Result<Vec<u128>, StoreError> {
@@ -182,6 +231,66 @@ impl SeenFile {
             .map(|_| r.u128())
             .collect::<Result<_, _>>()
             .map_err(|bad| StoreError::bad(&self.path, "a block", bad))
+    }
+}
+
+/// A file while it is written.
+struct Body<'a> {
+    out: BufWriter<&'a File>,
+    tmp: &'a Path,
+    block: Vec<u128>,
+    fences: Vec<u64>,
+    /// Filter keys of the shard that is being filled.
+    keys: Vec<u64>,
+    filters: Writer,
+}
+
+impl Body<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.out.write_all(bytes).at(self.tmp)
+    }
+
+    fn push(&mut self, id: u128) -> Result<(), StoreError> {
+        self.block.push(id);
+        self.keys.push(id as u64);
+        if self.block.len() == PER_BLOCK {
+            self.end_block()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn end_block(&mut self) -> Result<(), StoreError> {
+        let Some(first) = self.block.first() else {
+            return Ok(());
+        };
+        let at = self.fences.len() as u64;
+        self.fences.push((first >> 64) as u64);
+        let mut w = Writer(Vec::with_capacity(BLOCK));
+        self.block.drain(..).for_each(|id| w.u128(id));
+        w.0.resize(BLOCK - 8, 0);
+        self.put(&codec::seal(&at.to_le_bytes(), w.0))?;
+        if self.fences.len().is_multiple_of(SHARD_BLOCKS) {
+            self.end_shard();
+        }
+        Ok(())
+    }
+
+    fn end_shard(&mut self) {
+        if !self.keys.is_empty() {
+            IdFilter::new(&self.keys).write(&mut self.filters);
+            self.keys.clear();
+        }
+    }
+
+    fn finish(mut self) -> Result<(), StoreError> {
+        self.end_block()?;
+        self.end_shard();
+        let mut index = Writer::default();
+        self.fences.iter().for_each(|fence| index.u64(*fence));
+        index.0.append(&mut self.filters.0);
+        self.put(&codec::seal(b"index", index.0))?;
+        self.out.flush().at(self.tmp)
     }
 }
 
@@ -212,22 +321,37 @@ pub(super) fn mergeable(files: &[Arc<SeenFile>]) -> Option<Range<usize>> {
     None
 }
 
-/// One file for several adjacent ones. The old files still stand; the caller deletes them.
+/// One file for several adjacent ones, read in step. The old files still stand; the caller
+/// deletes them.
 pub(super) fn merge(dir: &Path, files: &[Arc<SeenFile>]) -> Result<Option<SeenFile>, StoreError> {
     let (Some(first), Some(last)) = (files.first(), files.last()) else {
         return Ok(None);
     };
-    let mut ids = Vec::with_capacity(files.iter().map(|f| f.coverage.count as usize).sum());
-    for file in files {
-        ids.extend(file.ids()?);
-    }
     let coverage = Coverage {
         generations: (first.coverage.generations.0, last.coverage.generations.1),
         last_seq: files.iter().map(|f| f.coverage.last_seq).max().unwrap_or(0),
         newest: files.iter().map(|f| f.coverage.newest).max().unwrap_or(0),
         count: 0,
     };
-    SeenFile::write(dir, coverage, ids).map(Some)
+    let mut sources: Vec<_> = files.iter().map(|file| file.ids()).collect();
+    let mut heads = BinaryHeap::new();
+    let mut failed = None;
+    for (at, source) in sources.iter_mut().enumerate() {
+        heads.extend(source.next().transpose()?.map(|id| Reverse((id, at))));
+    }
+    let merged = std::iter::from_fn(|| {
+        if let Some(error) = failed.take() {
+            return Some(Err(error));
+        }
+        let Reverse((id, at)) = heads.pop()?;
+        match sources[at].next() {
+            Some(Ok(next)) => heads.push(Reverse((next, at))),
+            Some(Err(error)) => failed = Some(error),
+            None => {}
+        }
+        Some(Ok(id))
+    });
+    SeenFile::write_sorted(dir, coverage, merged).map(Some)
 }
 
 fn header(coverage: &Coverage) -> Vec<u8> {
@@ -256,22 +380,14 @@ fn read_header(bytes: &[u8]) -> Result<Coverage, Bad> {
     })
 }
 
-type Index = (Vec<u64>, Vec<u8>, Vec<u16>);
-
-fn read_index(bytes: &[u8], blocks: usize) -> Result<Index, Bad> {
+fn read_index(bytes: &[u8], blocks: usize) -> Result<(Vec<u64>, Vec<IdFilter>), Bad> {
     let mut r = Reader(codec::open(b"index", bytes)?);
     let fences = (0..blocks).map(|_| r.u64()).collect::<Result<_, _>>()?;
-    let descriptor = r.bytes()?.to_vec();
-    let count = r.u32()? as usize;
-    if count > 0 && descriptor.len() != BinaryFuse16::DESCRIPTOR_LEN {
-        return Err(Bad::Value);
-    }
-    let raw = r.take(count * 2)?;
-    let fingerprints = raw
-        .chunks_exact(2)
-        .map(|b| u16::from_le_bytes([b[0], b[1]]))
-        .collect();
-    Ok((fences, descriptor, fingerprints))
+    let shards = blocks.div_ceil(SHARD_BLOCKS);
+    let filters = (0..shards)
+        .map(|_| IdFilter::read(&mut r))
+        .collect::<Result<_, _>>()?;
+    Ok((fences, filters))
 }
 
 #[cfg(test)]
@@ -295,12 +411,12 @@ mod tests {
     #[test]
     fn every_id_is_found_and_no_other_also_after_a_merge() {
         let dir = tempfile::tempdir().unwrap();
-        for (generation, n) in [(1, 1), (2, 2), (3, 254), (4, 255), (5, 256), (6, 20_000)] {
-            let ids: Vec<u128> = (0..n).map(|i| id(generation * 100_000 + i)).collect();
+        for (generation, n) in [(1, 1), (2, 2), (3, 254), (4, 255), (5, 256), (6, 70_000)] {
+            let ids: Vec<u128> = (0..n).map(|i| id(generation * 1_000_000 + i)).collect();
             let file = SeenFile::write(dir.path(), coverage(generation), ids.clone()).unwrap();
             assert_eq!(file.coverage.count, n);
             assert!(ids.iter().all(|id| file.contains(*id).unwrap()));
-            let strangers = (1..5000).map(|i| id(generation * 100_000 + n + i));
+            let strangers = (1..5000).map(|i| id(generation * 1_000_000 + n + i));
             assert_eq!(
                 strangers.filter(|id| file.contains(*id).unwrap()).count(),
                 0
@@ -313,12 +429,7 @@ mod tests {
         let merged = merge(dir.path(), &files).unwrap().unwrap();
         assert_eq!(merged.coverage.generations, (1, 6));
         for file in &files {
-            assert!(
-                file.ids()
-                    .unwrap()
-                    .iter()
-                    .all(|id| merged.contains(*id).unwrap())
-            );
+            assert!(file.ids().all(|id| merged.contains(id.unwrap()).unwrap()));
         }
     }
 
@@ -351,7 +462,7 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
         let file = SeenFile::open(&path).unwrap();
         assert!(
-            file.ids().is_err(),
+            file.ids().any(|id| id.is_err()),
             "a damaged block is found when it is read"
         );
     }
