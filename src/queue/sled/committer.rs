@@ -392,9 +392,19 @@ impl Committer {
     }
 
     fn write_meta(&mut self, mut batch: Batch) -> Result<(), StoreError> {
-        self.ledger.put_state(&mut batch, self.shared.clock.now());
+        let wall = self.wall();
+        self.ledger.put_state(&mut batch, wall);
         self.meta.commit(batch)?;
         self.write_high(false)
+    }
+
+    /// The wall time that the next start may measure its clock by.
+    fn wall(&self) -> Millis {
+        if self.shared.trust.believed() {
+            self.shared.clock.now()
+        } else {
+            self.ledger.wall
+        }
     }
 
     fn write_high(&mut self, clean: bool) -> Result<(), StoreError> {

@@ -33,6 +33,8 @@ mod open;
 mod seen;
 mod store;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize};

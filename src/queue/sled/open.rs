@@ -124,7 +124,12 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     for (id, generation) in &found.ids {
         dedup.insert(*generation, *id);
     }
-    ledger.put_state(&mut batch, ledger.wall.max(clock.now()));
+    let wall = if trust.believed() {
+        clock.now()
+    } else {
+        ledger.wall
+    };
+    ledger.put_state(&mut batch, wall);
     meta.commit(batch)?;
 
     let census = ledger.census();

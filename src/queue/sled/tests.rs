@@ -1,0 +1,145 @@
+//! Bugs that were, each with its story, and what keeps them from coming back.
+
+use std::collections::HashSet;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::queue::{BlockBuilder, DeadReason, Outcome, Queue};
+
+const START: Millis = 1_800_000_000_000;
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn options(path: &Path) -> Options {
+    Options {
+        min_free: 0,
+        roll_events: 12,
+        // A failure of storage is a failure of the test that asks.
+        on_failure: Arc::new(|why| eprintln!("storage failed: {why}")),
+        ..Options::new(path)
+    }
+}
+
+fn open(options: Options, clock: &Clock) -> (SledEngine, Queue) {
+    let engine = SledEngine::open(options, clock.clone()).unwrap();
+    (engine.clone(), Queue::sled(engine))
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+fn block(queue: &Queue, ids: impl IntoIterator<Item = u64>, body: &str) -> Block {
+    let mut builder = BlockBuilder::new(queue.hasher(), START);
+    for id in ids {
+        builder.push(&format!("m{id}"), START / 1000, body.as_bytes());
+    }
+    builder.finish()
+}
+
+async fn send(queue: &Queue, ids: std::ops::Range<u64>, body: &str) -> Vec<Receipt> {
+    let pending = queue.enqueue(block(queue, ids, body)).await.unwrap();
+    pending.receipts().await.unwrap()
+}
+
+/// Claims `n` events and ends them all so.
+async fn end(queue: &Queue, n: usize, outcome: impl Fn() -> Outcome) {
+    let mut left = n;
+    while left > 0 {
+        let claimed = queue.claim(left, 1 << 20).await.unwrap();
+        left -= claimed.len();
+        let ended = claimed.into_iter().map(|entry| Settlement {
+            entry,
+            outcome: outcome(),
+        });
+        queue.settle(ended.collect()).await.unwrap();
+    }
+}
+
+fn refused() -> Outcome {
+    Outcome::Dead {
+        reason: DeadReason::Refused,
+        message: "no".into(),
+    }
+}
+
+/// Until `is`, giving the committer something to do meanwhile; a bounded poll, for the
+/// housekeeper tells nobody outside.
+async fn until(queue: &Queue, what: &str, is: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        queue.settle(Vec::new()).await.unwrap();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn names(dir: &Path) -> HashSet<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+/// The clock leapt eight days ahead; the process did not believe it, but noted the wrong time as
+/// its last. The next start compared the wrong time with itself, believed it, and would have
+/// ended every queued event as expired.
+#[test]
+fn a_clock_that_is_not_believed_is_not_believed_after_a_restart_either() {
+    block_on(async {
+        let home = TempDir::new().unwrap();
+        for back in [false, true] {
+            let path = home.path().join(format!("queue-{back}"));
+            let clock = Clock::manual(START);
+            let (_, queue) = open(options(&path), &clock);
+            queue.close().await.unwrap();
+
+            let wrong = if back {
+                -(DAY.as_millis() as i64)
+            } else {
+                8 * DAY.as_millis() as i64
+            };
+            let clock = Clock::manual(START + wrong);
+            for start in 0..3 {
+                let (engine, queue) = open(options(&path), &clock);
+                assert!(!engine.trust().believed(), "start {start}, back: {back}");
+                send(&queue, start..start + 1, "{}").await;
+                end(&queue, 1, || Outcome::Delivered).await;
+                queue.close().await.unwrap();
+            }
+            // A leap while it runs, likewise.
+            let clock = Clock::manual(START + 1);
+            let (engine, queue) = open(options(&path), &clock);
+            assert!(engine.trust().believed());
+            clock.set_wall(START + wrong);
+            send(&queue, 10..11, "{}").await;
+            end(&queue, 1, || Outcome::Delivered).await;
+            assert!(!engine.trust().believed());
+            queue.close().await.unwrap();
+            let (engine, queue) = open(options(&path), &clock);
+            assert!(!engine.trust().believed(), "after a leap, back: {back}");
+            queue.close().await.unwrap();
+        }
+    });
+}
