@@ -62,8 +62,12 @@ impl Dedup {
         self.unsealed.entry(generation).or_default().insert(id);
     }
 
-    /// A generation's ids now stand in `file`.
+    /// A generation's ids now stand in `file`, which may replace one that an earlier life wrote
+    /// and had no time to note.
     pub(super) fn seal(&mut self, generation: u64, file: Arc<SeenFile>) {
+        let generations = file.coverage.generations;
+        self.sealed
+            .retain(|old| old.coverage.generations != generations);
         self.sealed.push(file);
         self.unsealed.remove(&generation);
     }

@@ -135,13 +135,13 @@ fn work(shared: &Shared, job: Job) -> Result<Option<Done>, StoreError> {
             };
             if merged.is_some() {
                 for file in files {
-                    std::fs::remove_file(file.path()).at(file.path())?;
+                    remove(file.path())?;
                 }
             }
             Some(Done::Merged(merged))
         }
         Job::Forget(file) => {
-            std::fs::remove_file(file.path()).at(file.path())?;
+            remove(file.path())?;
             None
         }
         Job::SyncHigh => {
@@ -153,6 +153,14 @@ fn work(shared: &Shared, job: Job) -> Result<Option<Done>, StoreError> {
         }
         Job::Stop => None,
     })
+}
+
+/// Removes a file of ids. One that was to be merged when it was forgotten is gone already.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at(path),
+        _ => Ok(()),
+    }
 }
 
 /// Closes and reopens a full generation while nobody reads it, and leaves it closed.

@@ -143,3 +143,59 @@ fn a_clock_that_is_not_believed_is_not_believed_after_a_restart_either() {
         }
     });
 }
+
+/// A stop (or a kill) between writing a generation's ids and noting that it is sealed made the
+/// next start seal it again: two entries for one file. When they were merged, or forgotten, the
+/// second removal of the file failed, and that ended the process.
+#[test]
+fn a_generation_sealed_twice_is_merged_and_forgotten_once() {
+    block_on(async {
+        let home = TempDir::new().unwrap();
+        let clock = Clock::manual(START);
+        let path = home.path().join("queue");
+        let large = Options {
+            roll_events: 1000,
+            ..options(&path)
+        };
+        let (_, queue) = open(large, &clock);
+        send(&queue, 0..12, "{}").await;
+        queue.close().await.unwrap();
+        let sealed = home.path().join("sealed");
+        copy(&path, &sealed);
+        let (_, queue) = open(options(&sealed), &clock);
+        let seen = |path: &Path| names(&path.join("seen"));
+        until(&queue, "a file of ids", || {
+            seen(&sealed).iter().any(|name| name.ends_with(".ids"))
+        })
+        .await;
+        queue.close().await.unwrap();
+        copy(&sealed.join("seen"), &path.join("seen"));
+
+        let (engine, queue) = open(options(&path), &clock);
+        // Small steps, so that each next store is there when it is needed.
+        for step in 1..16 {
+            send(&queue, step * 12..step * 12 + 12, "{}").await;
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                queue.settle(Vec::new()).await.unwrap();
+            }
+        }
+        let merged =
+            |name: &String| name.starts_with("0000000001-") && !name.contains("-0000000001");
+        until(&queue, "a merged file", || {
+            engine.shared.stopped.get().is_some() || seen(&path).iter().any(merged)
+        })
+        .await;
+        // Its answer is behind the removals.
+        queue.settle(Vec::new()).await.unwrap();
+        assert_eq!(engine.shared.stopped.get(), None);
+        let again = send(&queue, 0..12 * 8, "{}").await;
+        assert!(again.iter().all(|receipt| *receipt == Receipt::Duplicate));
+        assert_eq!(queue.census().imbalance(), 0);
+        queue.close().await.unwrap();
+        assert_eq!(
+            engine.shared.stopped.get().map(String::as_str),
+            Some("it was closed")
+        );
+    });
+}
