@@ -199,3 +199,29 @@ fn a_generation_sealed_twice_is_merged_and_forgotten_once() {
         );
     });
 }
+
+/// The disk was looked at only after a second without a job. Under load generations roll more
+/// often than that, and the quota and the reserve were never seen.
+#[test]
+fn the_disk_is_looked_at_while_there_is_work_too() {
+    block_on(async {
+        let home = TempDir::new().unwrap();
+        let clock = Clock::manual(START);
+        let limited = Options {
+            max_bytes: 4 << 20,
+            ..options(&home.path().join("queue"))
+        };
+        let (_, queue) = open(limited, &clock);
+        for step in 0..80 {
+            let sent = tokio::time::timeout(
+                Duration::from_millis(1500),
+                send(&queue, step * 6..step * 6 + 6, "{}"),
+            );
+            if sent.await.is_err() {
+                return queue.close().await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the quota was never seen");
+    });
+}
