@@ -548,6 +548,7 @@ impl Generations {
         Ok(match unsealed {
             Some(unsealed) => Head {
                 generation,
+                bytes: disk_usage(unsealed.store.path()),
                 store: unsealed.store,
                 first_seq: unsealed.numbers.map(|(first, _)| first),
                 ids: unsealed.ids,
@@ -558,6 +559,7 @@ impl Generations {
                 store: Arc::new(Store::create(&generation_folder(root, generation))?),
                 first_seq: None,
                 ids: Vec::new(),
+                bytes: 0,
                 begun_at,
             },
         })

@@ -200,6 +200,44 @@ fn a_generation_sealed_twice_is_merged_and_forgotten_once() {
     });
 }
 
+/// A generation was full after so many events, however large: of events of 100 KB the head alone
+/// outgrew the quota, and with everything delivered nothing could be deleted. Acceptance stood
+/// still for up to a day.
+#[test]
+fn large_events_roll_before_one_generation_is_the_whole_quota() {
+    block_on(async {
+        let home = TempDir::new().unwrap();
+        let clock = Clock::manual(START);
+        let path = home.path().join("queue");
+        let limited = Options {
+            roll_events: 200_000,
+            max_bytes: 24 << 20,
+            ..options(&path)
+        };
+        let (_, queue) = open(limited, &clock);
+        let mut noise = 7u64;
+        for id in 0..600 {
+            // What does not compress.
+            let body: String = (0..100_000)
+                .map(|_| {
+                    noise = noise
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
+                    char::from(b' ' + ((noise >> 33) % 90) as u8)
+                })
+                .collect();
+            let taken =
+                tokio::time::timeout(Duration::from_secs(15), send(&queue, id..id + 1, &body));
+            let receipts = taken
+                .await
+                .unwrap_or_else(|_| panic!("stands still at event {id}"));
+            assert_eq!(receipts, [Receipt::Queued]);
+            end(&queue, 1, || Outcome::Delivered).await;
+        }
+        queue.close().await.unwrap();
+    });
+}
+
 /// The disk was looked at only after a second without a job. Under load generations roll more
 /// often than that, and the quota and the reserve were never seen.
 #[test]
