@@ -263,3 +263,52 @@ fn the_disk_is_looked_at_while_there_is_work_too() {
         panic!("the quota was never seen");
     });
 }
+
+/// A kill between writing a dead letter and counting it leaves an orphan. It was overwritten if
+/// the next letter came into the same period; if that came into a new one, the orphan stood for
+/// the other's number: its id revived a stranger's letter, and the purge counted it twice.
+#[test]
+fn an_orphan_of_an_older_period_stands_for_no_letter() {
+    block_on(async {
+        let home = TempDir::new().unwrap();
+        let clock = Clock::manual(START);
+        let path = home.path().join("queue");
+        let small = |path: &Path| Options {
+            roll_events: 1000,
+            ..options(path)
+        };
+        let (_, queue) = open(small(&path), &clock);
+        send(&queue, 0..3, "{}").await;
+        end(&queue, 1, refused).await;
+        queue.close().await.unwrap();
+        // The kill: `dead` as it is after the second letter, all else as before it.
+        let later = home.path().join("later");
+        copy(&path, &later);
+        let (_, queue) = open(small(&later), &clock);
+        end(&queue, 1, refused).await;
+        queue.close().await.unwrap();
+        std::fs::remove_dir_all(path.join("dead")).unwrap();
+        copy(&later.join("dead"), &path.join("dead"));
+
+        let (_, queue) = open(small(&path), &clock);
+        assert_eq!(queue.census().dead_total(), 1);
+        clock.advance(DAY + DAY / 2);
+        // m1, whose orphan it is, is delivered now; m2 dies, as number 2, in a period of its own.
+        end(&queue, 1, || Outcome::Delivered).await;
+        end(&queue, 1, refused).await;
+        queue.close().await.unwrap();
+
+        let (_, queue) = open(small(&path), &clock);
+        assert_eq!(
+            send(&queue, 1..2, "{\"other\":1}").await,
+            [Receipt::Duplicate]
+        );
+        assert_eq!(
+            send(&queue, 2..3, "{\"other\":1}").await,
+            [Receipt::Revived]
+        );
+        assert_eq!(queue.census().imbalance(), 0);
+        assert_eq!(queue.census().dead_total(), 1);
+        queue.close().await.unwrap();
+    });
+}
