@@ -331,6 +331,8 @@ struct Generations {
     revived: Vec<u64>,
     last_seq: u64,
     totals: AcceptTotals,
+    /// The highest generation whose ids are in `seen/`: its number is not given again.
+    covered_to: u64,
 }
 
 struct Unsealed {
@@ -372,6 +374,7 @@ fn open_seen(
     let mut covered = RangeSet::default();
     for file in &files {
         found.last_seq = found.last_seq.max(file.coverage.last_seq);
+        found.covered_to = found.covered_to.max(file.coverage.generations.1);
         if files.iter().any(|other| within(file, other)) {
             // A merge put the larger one in place and was cut short.
             fs::remove_file(file.path()).at(file.path())?;
@@ -538,7 +541,10 @@ fn max_totals(a: &AcceptTotals, b: &AcceptTotals) -> AcceptTotals {
 impl Generations {
     /// The generation to write to: the newest unsealed one, or a new one.
     fn head(&mut self, root: &Path, clock: &Clock) -> Result<Head, StoreError> {
-        let newest_sealed = self.sealed.keys().next_back().copied().unwrap_or(0);
+        let sealed = self.sealed.keys().next_back().copied().unwrap_or(0);
+        // Invariant: generation numbers never go down. The ids of a generation replace the file
+        // that bears its number.
+        let newest_sealed = sealed.max(self.covered_to);
         let newest = self.unsealed.last_key_value().map(|(g, _)| *g);
         let (generation, unsealed) = match newest.filter(|g| *g > newest_sealed) {
             Some(generation) => (generation, self.unsealed.remove(&generation)),

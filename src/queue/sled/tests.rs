@@ -312,3 +312,40 @@ fn an_orphan_of_an_older_period_stands_for_no_letter() {
         queue.close().await.unwrap();
     });
 }
+
+/// The head was damaged and moved away when every older generation was settled and gone: the
+/// numbering began at 1 again, and the new generation 1 replaced the ids of the old one.
+#[test]
+fn generation_numbers_never_go_down() {
+    block_on(async {
+        let home = TempDir::new().unwrap();
+        let clock = Clock::manual(START);
+        let path = home.path().join("queue");
+        let (_, queue) = open(options(&path), &clock);
+        let sealed = || names(&path.join("seen")).len();
+        let folders = || names(&path.join("gen"));
+        for generation in 0..3u64 {
+            send(&queue, generation * 12..generation * 12 + 12, "{}").await;
+            until(&queue, "sealed", || sealed() > generation as usize).await;
+        }
+        end(&queue, 36, || Outcome::Delivered).await;
+        until(&queue, "deleted", || !folders().contains("0000000003")).await;
+        queue.close().await.unwrap();
+        for head in folders() {
+            std::fs::remove_file(path.join("gen").join(head).join("db")).unwrap();
+        }
+        let (_, queue) = open(options(&path), &clock);
+        assert_eq!(queue.census().imbalance(), 0);
+        send(&queue, 100..112, "{}").await;
+        until(&queue, "sealed again", || {
+            names(&path.join("seen")).len() != 3 || folders().len() > 1
+        })
+        .await;
+        send(&queue, 112..113, "{}").await;
+        queue.close().await.unwrap();
+        let (_, queue) = open(options(&path), &clock);
+        let again = send(&queue, 0..36, "{}").await;
+        assert_eq!(again.iter().filter(|r| **r == Receipt::Queued).count(), 0);
+        queue.close().await.unwrap();
+    });
+}
