@@ -51,8 +51,18 @@ impl Dedup {
             return Ok(true);
         }
         for file in &self.sealed {
-            if file.coverage.newest >= horizon && file.contains(id)? {
-                return Ok(true);
+            if file.coverage.newest < horizon {
+                continue;
+            }
+            match file.contains(id) {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                // Ending the process would only meet it again with the client's next try.
+                Err(error @ StoreError::Damaged { .. }) => tracing::error!(
+                    "{error}; an event whose messageId may be in it is taken for new, and may be \
+                     sent again"
+                ),
+                Err(error) => return Err(error),
             }
         }
         Ok(false)

@@ -349,3 +349,33 @@ fn generation_numbers_never_go_down() {
         queue.close().await.unwrap();
     });
 }
+
+/// One flipped bit in a block of remembered ids ended the process whenever a messageId of that
+/// block came again, and the client's next try ended the next one.
+#[test]
+fn a_damaged_block_of_remembered_ids_stops_nobody() {
+    block_on(async {
+        let home = TempDir::new().unwrap();
+        let clock = Clock::manual(START);
+        let path = home.path().join("queue");
+        let (_, queue) = open(options(&path), &clock);
+        send(&queue, 0..12, "{}").await;
+        until(&queue, "sealed", || {
+            names(&path.join("seen"))
+                .iter()
+                .any(|n| n.ends_with(".ids"))
+        })
+        .await;
+        queue.close().await.unwrap();
+        let file = path.join("seen/0000000001-0000000001.ids");
+        let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+        file.write_all_at(&[0xff; 4], 4096 + 50).unwrap();
+        let (engine, queue) = open(options(&path), &clock);
+        let again = queue.enqueue(block(&queue, 12..24, "{}")).await.unwrap();
+        // Known to be damaged: they are taken for new, which is told.
+        assert_eq!(again.receipts().await.unwrap(), [Receipt::Queued; 12]);
+        assert_eq!(engine.shared.stopped.get(), None);
+        assert_eq!(queue.census().imbalance(), 0);
+        queue.close().await.unwrap();
+    });
+}
