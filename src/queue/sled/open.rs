@@ -287,13 +287,17 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), StoreError> {
 
 fn open_meta(guard: &Guard<'_>, high: &High) -> Result<(Store, Ledger), OpenError> {
     let path = guard.root.join("meta");
-    if !path.exists() {
+    let unborn = Store::is_unborn(&path)?;
+    if unborn || !path.exists() {
         if high.settle_no > 0 || high.last_seq > 0 {
             return Err(OpenError::Io(format!(
                 "store {}: it is missing, and with it the account of what was delivered; \
                  restore the queue folder from a backup, or move it away to begin anew",
                 path.display()
             )));
+        }
+        if unborn {
+            delete_folder(&path)?;
         }
         let mut ledger = Ledger::new();
         let store = Store::create(&path)?;
@@ -417,6 +421,11 @@ fn open_generations(
             continue;
         }
         let path = generation_folder(guard.root, generation);
+        if Store::is_unborn(&path)? {
+            // If it ever held something, the numbers that are missing tell.
+            delete_folder(&path)?;
+            continue;
+        }
         let copy = guard.copy(&path)?;
         match Store::open(&path) {
             Ok(store) => {

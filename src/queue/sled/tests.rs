@@ -379,3 +379,43 @@ fn a_damaged_block_of_remembered_ids_stops_nobody() {
         queue.close().await.unwrap();
     });
 }
+
+/// A kill while a store was being made left a folder without its files. As `meta`, on a first
+/// start, it kept every later start from succeeding; as a generation it was told as damage and
+/// kept in quarantine.
+#[test]
+fn a_store_whose_making_was_cut_short_is_made_anew() {
+    block_on(async {
+        let home = TempDir::new().unwrap();
+        let clock = Clock::manual(START);
+        for cut in ["empty", "blobs", "conf"] {
+            let path = home.path().join(cut);
+            let unborn = |name: &str| {
+                let store = path.join(name);
+                std::fs::create_dir_all(&store).unwrap();
+                if cut != "empty" {
+                    std::fs::create_dir(store.join("blobs")).unwrap();
+                }
+                if cut == "conf" {
+                    std::fs::write(store.join("conf"), "segm").unwrap();
+                }
+            };
+            let identity = identity::lock(&path).and_then(|_| Ok(identity::load_or_create(&path)?));
+            identity.unwrap();
+            unborn("meta");
+            let (_, queue) = open(options(&path), &clock);
+            send(&queue, 0..3, "{}").await;
+            queue.close().await.unwrap();
+            for generation in 2..5 {
+                unborn(&format!("gen/{generation:010}"));
+            }
+            let (_, queue) = open(options(&path), &clock);
+            assert_eq!(queue.census().queued, 3);
+            assert_eq!(queue.census().set_aside, 0);
+            send(&queue, 3..6, "{}").await;
+            end(&queue, 6, || Outcome::Delivered).await;
+            queue.close().await.unwrap();
+            assert_eq!(names(&path.join("quarantine")), HashSet::new(), "{cut}");
+        }
+    });
+}
