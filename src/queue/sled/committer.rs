@@ -18,7 +18,7 @@ use super::high::{High, HighFile};
 use super::housekeeper::{Done, Job};
 use super::ledger::Ledger;
 use super::store::{self, Batch, Store, StoreError};
-use super::{Op, Options, Pressure, Shared, horizon, lock};
+use super::{Op, Options, PanicIsFailure, Pressure, Shared, horizon, lock};
 use crate::queue::QueueError;
 use crate::queue::block::{self, Block};
 use crate::queue::entry::{EntryId, Millis, Origin, Outcome, Receipt, Settlement};
@@ -103,6 +103,11 @@ impl Group {
 impl Committer {
     /// Runs until the queue is closed or storage fails.
     pub(super) fn run(mut self) {
+        let shared = self.shared.clone();
+        let _told = PanicIsFailure {
+            shared: &shared,
+            thread: "committer",
+        };
         while let Some(op) = self.ops.blocking_recv() {
             let mut group = Group::default();
             group.push(op);

@@ -12,7 +12,7 @@ use super::ledger::Sealed;
 use super::open::generation_folder;
 use super::seen::{self, Coverage, SeenFile};
 use super::store::{At, Store, StoreError, delete_folder, disk_usage};
-use super::{Op, Pressure, Shared, lock};
+use super::{Op, PanicIsFailure, Pressure, Shared, lock};
 use crate::queue::entry::Millis;
 
 /// How often the disk is looked at.
@@ -59,6 +59,10 @@ pub(super) enum Done {
 
 /// Runs until [`Job::Stop`] or a failure, which it tells.
 pub(super) fn run(shared: &Shared, jobs: &Receiver<Job>) {
+    let _told = PanicIsFailure {
+        shared,
+        thread: "housekeeper",
+    };
     let mut looks = 0;
     look(shared);
     let mut due = Instant::now() + LOOK;

@@ -419,3 +419,36 @@ fn a_store_whose_making_was_cut_short_is_made_anew() {
         }
     });
 }
+
+/// A panic on the committer's thread ended that thread alone: no event was taken or sent any
+/// more, and nobody restarted the process.
+#[test]
+fn a_panic_of_the_committer_is_a_failure_of_storage() {
+    block_on(async {
+        let home = TempDir::new().unwrap();
+        let clock = Clock::manual(START);
+        let told = Arc::new(Mutex::new(None));
+        let failing = Options {
+            on_failure: Arc::new({
+                let told = told.clone();
+                move |why| *told.lock().unwrap() = Some(why.to_owned())
+            }),
+            ..options(&home.path().join("queue"))
+        };
+        let (engine, queue) = open(failing, &clock);
+        send(&queue, 0..1, "{}").await;
+        // A bug, made: no clock can show this.
+        clock.set_wall(Millis::MIN);
+        engine.tick();
+        engine.shared.ops.closed().await;
+        let begun = Instant::now();
+        while told.lock().unwrap().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(5), "nobody was told");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(matches!(
+            queue.settle(Vec::new()).await,
+            Err(QueueError::Stopped(_))
+        ));
+    });
+}
