@@ -262,13 +262,28 @@ impl Guard<'_> {
     fn keep(&self, copy: Option<PathBuf>, store: &Path) -> Result<PathBuf, StoreError> {
         let from = copy.as_deref().unwrap_or(store);
         let name = from.file_name().and_then(|n| n.to_str()).unwrap_or("store");
-        let kept = (1..)
-            .map(|n| self.root.join("quarantine").join(format!("{name}.{n}")))
-            .find(|path| !path.exists())
-            .unwrap_or_else(|| self.root.join("quarantine/store"));
-        fs::rename(from, &kept).at(from)?;
-        Ok(kept)
+        keep(self.root, from, name)
     }
+}
+
+/// Moves a folder into `quarantine/`, under a name like `name`.
+fn keep(root: &Path, from: &Path, name: &str) -> Result<PathBuf, StoreError> {
+    let kept = (1..)
+        .map(|n| root.join("quarantine").join(format!("{name}.{n}")))
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| root.join("quarantine/store"));
+    fs::rename(from, &kept).at(from)?;
+    Ok(kept)
+}
+
+/// Moves a sealed generation that cannot be opened out of the way: in its place it would be
+/// deleted as soon as its events are set aside. None if it is gone already.
+pub(super) fn keep_generation(root: &Path, generation: u64) -> Result<Option<PathBuf>, StoreError> {
+    let folder = generation_folder(root, generation);
+    if !folder.exists() {
+        return Ok(None);
+    }
+    keep(root, &folder, &format!("gen-{generation:010}")).map(Some)
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<(), StoreError> {

@@ -452,3 +452,73 @@ fn a_panic_of_the_committer_is_a_failure_of_storage() {
         ));
     });
 }
+
+/// A generation that could not be opened when it was its turn was set aside, and then deleted
+/// like any that is settled: of one flipped bit all its events were gone for good.
+#[test]
+fn a_sealed_generation_that_is_damaged_is_kept_for_the_operator() {
+    block_on(async {
+        let home = TempDir::new().unwrap();
+        let clock = Clock::manual(START);
+        let good = home.path().join("good");
+        let (_, queue) = open(options(&good), &clock);
+        let noise = |n: u64| -> String {
+            let mut n = n + 1;
+            let letters = (0..3000).map(|_| {
+                n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                char::from(b'a' + ((n >> 33) % 26) as u8)
+            });
+            letters.collect()
+        };
+        for generation in 1..4 {
+            for id in generation * 12..generation * 12 + 12 {
+                send(&queue, id..id + 1, &noise(id)).await;
+            }
+            let file = good.join(format!("seen/{generation:010}-{generation:010}.ids"));
+            until(&queue, "sealed", || file.exists()).await;
+        }
+        queue.close().await.unwrap();
+        let len = std::fs::metadata(good.join("gen/0000000001/db"))
+            .unwrap()
+            .len();
+        for run in 0..8 {
+            let path = home.path().join(format!("flipped-{run}"));
+            copy(&good, &path);
+            let db = std::fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(path.join("gen/0000000001/db"))
+                .unwrap();
+            let at = 200 + run * (len.min(60_000) / 8);
+            let mut byte = [0];
+            db.read_exact_at(&mut byte, at).unwrap();
+            db.write_all_at(&[byte[0] ^ 16], at).unwrap();
+            let (engine, queue) = open(options(&path), &clock);
+            let mut claimed = 0;
+            while claimed + (queue.census().set_aside as usize) < 36 {
+                let claim = tokio::time::timeout(Duration::from_secs(5), queue.claim(5, 1 << 20));
+                let Ok(Ok(entries)) = claim.await else {
+                    // What is left was set aside, or the queue has stopped.
+                    queue.settle(Vec::new()).await.unwrap();
+                    assert_eq!(engine.shared.stopped.get(), None, "byte {at}");
+                    break;
+                };
+                claimed += entries.len();
+                let ended = entries.into_iter().map(|entry| Settlement {
+                    entry,
+                    outcome: Outcome::Delivered,
+                });
+                queue.settle(ended.collect()).await.unwrap();
+            }
+            let census = queue.census();
+            let kept = names(&path.join("quarantine")).contains("gen-0000000001.1");
+            assert_eq!(kept, census.set_aside == 12, "byte {at}");
+            assert_eq!(
+                (census.imbalance(), census.delivered + census.set_aside),
+                (0, 36),
+                "byte {at}"
+            );
+            queue.close().await.unwrap();
+        }
+    });
+}
