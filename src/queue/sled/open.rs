@@ -82,23 +82,25 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     let mut dedup = Dedup::default();
     let covered = open_seen(&root, &mut dedup, &mut found)?;
     let copies = open_generations(&guard, &mut ledger, &mut batch, &covered, &mut found)?;
+    ledger.last_seq = ledger.last_seq.max(high.last_seq).max(found.last_seq);
+    ledger.totals = max_totals(&ledger.totals, &max_totals(&high.totals, &found.totals));
+    let missing = set_missing_aside(&mut ledger, &mut batch, &found);
     for (copy, store) in copies {
-        if found.last_seq < high.last_seq {
+        // Any store may be the short one: a gap shows where events are missing, not who lost them.
+        if missing > 0 || found.last_seq < high.last_seq {
             let kept = guard.keep(Some(copy), &store)?;
             tracing::error!(
-                "store {}: the stores end at event {}, {} was acknowledged. As it was: {}",
+                "store {}: the stores end at event {}, {} was acknowledged, {missing} are missing. \
+                 As it was: {}",
                 store.display(),
                 found.last_seq,
-                high.last_seq,
+                ledger.last_seq,
                 kept.display()
             );
         } else {
             guard.agreed(Some(copy))?;
         }
     }
-    ledger.last_seq = ledger.last_seq.max(high.last_seq).max(found.last_seq);
-    ledger.totals = max_totals(&ledger.totals, &max_totals(&high.totals, &found.totals));
-    set_missing_aside(&mut ledger, &mut batch, &found);
 
     let dead_dir = root.join("dead");
     let copy = match DeadLetters::current_folder(&dead_dir, &ledger) {
@@ -505,8 +507,8 @@ fn scan(store: Store, generation: u64, found: &mut Generations) -> Result<(), St
     Ok(())
 }
 
-/// Numbers that were accepted and that no store holds any more.
-fn set_missing_aside(ledger: &mut Ledger, batch: &mut Batch, found: &Generations) {
+/// Sets aside numbers that were accepted and that no store holds any more; how many.
+fn set_missing_aside(ledger: &mut Ledger, batch: &mut Batch, found: &Generations) -> u64 {
     let mut missing = RangeSet::default();
     let (low, last) = (ledger.cursor.mark(), ledger.last_seq);
     if low <= last {
@@ -519,6 +521,7 @@ fn set_missing_aside(ledger: &mut Ledger, batch: &mut Batch, found: &Generations
     {
         missing.remove(first..=last);
     }
+    let count = missing.count();
     for (first, last) in missing.iter().collect::<Vec<_>>() {
         tracing::error!(
             "events {first} to {last} were acknowledged and are missing from the stores: \
@@ -531,6 +534,7 @@ fn set_missing_aside(ledger: &mut Ledger, batch: &mut Batch, found: &Generations
         }
         ledger.settle_line(batch, first, last);
     }
+    count
 }
 
 /// The dead letters that are queued again, with their periods and the names they went out under.

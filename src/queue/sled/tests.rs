@@ -522,3 +522,54 @@ fn a_sealed_generation_that_is_damaged_is_kept_for_the_operator() {
         }
     });
 }
+
+/// After an unclean stop the copies were judged by the last event alone: an older generation that
+/// sled had truncated was opened, found short, and its copy, the only whole one, deleted.
+#[test]
+fn copies_are_kept_when_an_older_store_is_short() {
+    block_on(async {
+        let home = TempDir::new().unwrap();
+        let clock = Clock::manual(START);
+        let path = home.path().join("queue");
+        let large = Options {
+            roll_events: 1000,
+            ..options(&path)
+        };
+        let (_, queue) = open(large, &clock);
+        for id in 0..12 {
+            send(&queue, id..id + 1, "{}").await;
+        }
+        queue.close().await.unwrap();
+        // A kill right after the roll: the older generation is whole and not sealed.
+        let rolled = home.path().join("rolled");
+        copy(&path, &rolled);
+        let (_, queue) = open(options(&rolled), &clock);
+        until(&queue, "a roll", || {
+            rolled.join("seen/0000000001-0000000001.ids").exists()
+        })
+        .await;
+        send(&queue, 12..15, "{}").await;
+        queue.close().await.unwrap();
+        copy(&rolled.join("gen/0000000002"), &path.join("gen/0000000002"));
+        std::fs::write(path.join("high"), "torn").unwrap();
+        // Cut the older one's log; without its snapshot sled reopens it shorter without a word.
+        let store = path.join("gen/0000000001");
+        for name in names(&store).iter().filter(|name| name.starts_with("snap")) {
+            std::fs::remove_file(store.join(name)).unwrap();
+        }
+        let bytes = std::fs::read(store.join("db")).unwrap();
+        let used = bytes.len() - bytes.iter().rev().take_while(|b| **b == 0).count();
+        let db = std::fs::OpenOptions::new()
+            .write(true)
+            .open(store.join("db"))
+            .unwrap();
+        db.set_len((used / 2) as u64).unwrap();
+
+        let (_, queue) = open(options(&path), &clock);
+        let census = queue.census();
+        assert_eq!((census.accepted, census.imbalance()), (15, 0));
+        assert!(census.set_aside > 0, "{census:?}");
+        assert!(names(&path.join("quarantine")).contains("gen-0000000001.copy.1"));
+        queue.close().await.unwrap();
+    });
+}
