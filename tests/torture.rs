@@ -4,6 +4,7 @@
 
 #[allow(
     dead_code,
+    unused_imports,
     reason = "shared with the daemon's tests, which use all of it"
 )]
 #[path = "daemon/support/mod.rs"]
