@@ -182,7 +182,12 @@ impl Claims {
         let store = match self.store(shared, generation) {
             Ok(store) => store,
             Err(error @ StoreError::Damaged { .. }) => {
-                tracing::error!("{error}; its events are set aside");
+                let root = &shared.options.path;
+                let kept = super::open::keep_generation(root, generation)?;
+                tracing::error!(
+                    "{error}; events {next} to {end} are set aside. As it was: {}",
+                    kept.map_or("gone".into(), |kept| kept.display().to_string())
+                );
                 self.set_aside(shared, end);
                 return Ok(None);
             }

@@ -18,13 +18,15 @@ use super::high::{High, HighFile};
 use super::housekeeper::{Done, Job};
 use super::ledger::Ledger;
 use super::store::{self, Batch, Store, StoreError};
-use super::{Op, Pressure, Shared, horizon, lock};
+use super::{Op, Options, PanicIsFailure, Pressure, Shared, horizon, lock};
 use crate::queue::QueueError;
 use crate::queue::block::{self, Block};
 use crate::queue::entry::{EntryId, Millis, Origin, Outcome, Receipt, Settlement};
 
 /// Operations a batch: beyond about a thousand sled's memory grows without measure.
 const MAX_OPS: usize = 400;
+/// A generation is full at this share of the quota, however few its events.
+const GENERATIONS_IN_QUOTA: u64 = 16;
 const DAY: Millis = 86_400_000;
 
 /// The generation that is written to.
@@ -34,7 +36,20 @@ pub(super) struct Head {
     /// The first sequence number in it, once it holds one.
     pub(super) first_seq: Option<u64>,
     pub(super) ids: Vec<u128>,
+    /// About how many bytes it holds: what was on disk at the start, and the chunks since.
+    pub(super) bytes: u64,
     pub(super) begun_at: Millis,
+}
+
+impl Head {
+    /// How full it is, in halves: the events it may hold, or its share of the quota. Without
+    /// the share, large events would make one generation the whole quota, which only the
+    /// deletion of a full one relieves.
+    fn halves(&self, options: &Options) -> u64 {
+        let share = (options.max_bytes / GENERATIONS_IN_QUOTA).max(1);
+        let events = self.ids.len() as u64 * 2 / options.roll_events.max(1);
+        events.max(self.bytes * 2 / share)
+    }
 }
 
 pub(super) struct Committer {
@@ -88,6 +103,11 @@ impl Group {
 impl Committer {
     /// Runs until the queue is closed or storage fails.
     pub(super) fn run(mut self) {
+        let shared = self.shared.clone();
+        let _told = PanicIsFailure {
+            shared: &shared,
+            thread: "committer",
+        };
         while let Some(op) = self.ops.blocking_recv() {
             let mut group = Group::default();
             group.push(op);
@@ -137,7 +157,9 @@ impl Committer {
         for (block, reply, room) in blocks {
             let (receipts, chunk) = self.decide(block, horizon, &mut revived)?;
             if let Some(chunk) = chunk {
-                batch.put_parts(&chunk::key(chunk.first_seq), &chunk.encode());
+                let bytes = chunk.encode();
+                self.head.bytes += bytes.len() as u64;
+                batch.put_parts(&chunk::key(chunk.first_seq), &bytes);
                 chunks.push(Arc::new(chunk));
             }
             answers.push((reply, receipts, room));
@@ -392,9 +414,19 @@ impl Committer {
     }
 
     fn write_meta(&mut self, mut batch: Batch) -> Result<(), StoreError> {
-        self.ledger.put_state(&mut batch, self.shared.clock.now());
+        let wall = self.wall();
+        self.ledger.put_state(&mut batch, wall);
         self.meta.commit(batch)?;
         self.write_high(false)
+    }
+
+    /// The wall time that the next start may measure its clock by.
+    fn wall(&self) -> Millis {
+        if self.shared.trust.believed() {
+            self.shared.clock.now()
+        } else {
+            self.ledger.wall
+        }
     }
 
     fn write_high(&mut self, clean: bool) -> Result<(), StoreError> {
@@ -423,12 +455,12 @@ impl Committer {
 
     /// Asks the housekeeper for what is due: it opens, seals and deletes beside this thread.
     fn keep_house(&mut self) {
-        let count = self.head.ids.len() as u64;
-        if !self.next_asked && self.next.is_none() && count * 2 >= self.shared.options.roll_events {
+        let halves = self.head.halves(&self.shared.options);
+        if !self.next_asked && self.next.is_none() && halves >= 1 {
             self.next_asked = true;
             self.ask(Job::Prepare(self.head.generation + 1));
         }
-        if count >= self.shared.options.roll_events {
+        if halves >= 2 {
             self.roll();
         }
         let mark = self.ledger.cursor.mark();
@@ -458,6 +490,7 @@ impl Committer {
             store: next.clone(),
             first_seq: None,
             ids: Vec::new(),
+            bytes: 0,
             begun_at: self.shared.clock.now(),
         };
         let old = std::mem::replace(&mut self.head, head);

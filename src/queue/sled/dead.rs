@@ -86,9 +86,9 @@ impl DeadLetters {
             roll_bytes,
         };
         let last = ledger.periods.keys().next_back().copied();
-        for period in ledger.periods.keys() {
+        for (period, numbers) in &ledger.periods {
             let store = Store::open(&folder(dir, *period))?;
-            for (number, known) in columns(&store, 0..ledger.dead_next)? {
+            for (number, known) in columns(&store, numbers.first..numbers.last + 1)? {
                 if ledger.is_dead(number) {
                     letters.index.insert(known.0, known.1);
                 }
@@ -260,7 +260,10 @@ impl DeadLetters {
         period: u64,
         ledger: &Ledger,
     ) -> Result<Vec<(u64, u128, Option<DeadReason>)>, StoreError> {
-        let columns = columns(self.store(period)?, 0..ledger.dead_next)?;
+        let Some(numbers) = ledger.periods.get(&period).copied() else {
+            return Ok(Vec::new());
+        };
+        let columns = columns(self.store(period)?, numbers.first..numbers.last + 1)?;
         let dead = columns
             .into_iter()
             .filter(|(number, _)| ledger.is_dead(*number));
@@ -330,7 +333,9 @@ fn groups(records: &[Record]) -> impl Iterator<Item = &[Record]> {
 
 type Column = (u64, (u128, Known));
 
-/// Numbers, ids, hashes and reasons of a store's records, without unpacking any.
+/// Ids, hashes and reasons of a store's records of these numbers, without unpacking any. The
+/// numbers are those of its period: what a crash left beyond them may bear numbers that a later
+/// period has given to others.
 fn columns(store: &Store, numbers: std::ops::Range<u64>) -> Result<Vec<Column>, StoreError> {
     let bad = |bad| StoreError::bad(store.path(), "a record", bad);
     let mut found = Vec::new();

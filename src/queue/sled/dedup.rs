@@ -51,8 +51,18 @@ impl Dedup {
             return Ok(true);
         }
         for file in &self.sealed {
-            if file.coverage.newest >= horizon && file.contains(id)? {
-                return Ok(true);
+            if file.coverage.newest < horizon {
+                continue;
+            }
+            match file.contains(id) {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                // Ending the process would only meet it again with the client's next try.
+                Err(error @ StoreError::Damaged { .. }) => tracing::error!(
+                    "{error}; an event whose messageId may be in it is taken for new, and may be \
+                     sent again"
+                ),
+                Err(error) => return Err(error),
             }
         }
         Ok(false)
@@ -62,8 +72,12 @@ impl Dedup {
         self.unsealed.entry(generation).or_default().insert(id);
     }
 
-    /// A generation's ids now stand in `file`.
+    /// A generation's ids now stand in `file`, which may replace one that an earlier life wrote
+    /// and had no time to note.
     pub(super) fn seal(&mut self, generation: u64, file: Arc<SeenFile>) {
+        let generations = file.coverage.generations;
+        self.sealed
+            .retain(|old| old.coverage.generations != generations);
         self.sealed.push(file);
         self.unsealed.remove(&generation);
     }

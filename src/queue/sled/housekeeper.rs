@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
 
@@ -12,7 +12,7 @@ use super::ledger::Sealed;
 use super::open::generation_folder;
 use super::seen::{self, Coverage, SeenFile};
 use super::store::{At, Store, StoreError, delete_folder, disk_usage};
-use super::{Op, Pressure, Shared, lock};
+use super::{Op, PanicIsFailure, Pressure, Shared, lock};
 use crate::queue::entry::Millis;
 
 /// How often the disk is looked at.
@@ -59,22 +59,29 @@ pub(super) enum Done {
 
 /// Runs until [`Job::Stop`] or a failure, which it tells.
 pub(super) fn run(shared: &Shared, jobs: &Receiver<Job>) {
+    let _told = PanicIsFailure {
+        shared,
+        thread: "housekeeper",
+    };
     let mut looks = 0;
     look(shared);
+    let mut due = Instant::now() + LOOK;
     loop {
-        let outcome = match jobs.recv_timeout(LOOK) {
+        let outcome = match jobs.recv_timeout(due.saturating_duration_since(Instant::now())) {
             Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Ok(job) => work(shared, job),
-            Err(RecvTimeoutError::Timeout) => {
-                look(shared);
-                looks += 1;
-                if looks % LOOKS_PER_TICK == 0 {
-                    // A closed committer is about to say Stop.
-                    let _ = shared.ops.send(Op::Tick);
-                }
-                Ok(None)
-            }
+            Err(RecvTimeoutError::Timeout) => Ok(None),
         };
+        // By the clock, not when there is nothing else to do: under load there always is.
+        if Instant::now() >= due {
+            look(shared);
+            due = Instant::now() + LOOK;
+            looks += 1;
+            if looks % LOOKS_PER_TICK == 0 {
+                // A closed committer is about to say Stop.
+                let _ = shared.ops.send(Op::Tick);
+            }
+        }
         match outcome {
             Ok(Some(done)) => drop(shared.ops.send(Op::Kept(done))),
             Ok(None) => {}
@@ -135,13 +142,13 @@ fn work(shared: &Shared, job: Job) -> Result<Option<Done>, StoreError> {
             };
             if merged.is_some() {
                 for file in files {
-                    std::fs::remove_file(file.path()).at(file.path())?;
+                    remove(file.path())?;
                 }
             }
             Some(Done::Merged(merged))
         }
         Job::Forget(file) => {
-            std::fs::remove_file(file.path()).at(file.path())?;
+            remove(file.path())?;
             None
         }
         Job::SyncHigh => {
@@ -153,6 +160,14 @@ fn work(shared: &Shared, job: Job) -> Result<Option<Done>, StoreError> {
         }
         Job::Stop => None,
     })
+}
+
+/// Removes a file of ids. One that was to be merged when it was forgotten is gone already.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at(path),
+        _ => Ok(()),
+    }
 }
 
 /// Closes and reopens a full generation while nobody reads it, and leaves it closed.

@@ -53,7 +53,7 @@ pub(super) struct Ledger {
     /// The next number among the dead letters.
     pub(super) dead_next: u64,
     pub(super) settle_no: u64,
-    /// The wall clock at the last write.
+    /// The wall clock at the last write for which it was believed.
     pub(super) wall: Millis,
     pub(super) dead_queued: RangeSet,
     pub(super) dead_gone: RangeSet,
@@ -233,11 +233,11 @@ impl Ledger {
         Ok(low)
     }
 
-    /// Puts the state record; every batch ends with it.
-    pub(super) fn put_state(&mut self, batch: &mut Batch, now: Millis) {
+    /// Puts the state record; every batch ends with it. Invariant: `wall` is a time that was
+    /// believed, or the next start would measure a wrong clock by itself and believe it.
+    pub(super) fn put_state(&mut self, batch: &mut Batch, wall: Millis) {
         self.settle_no += 1;
-        // Invariant: never backwards, or a clock set back would be believed at the next start.
-        self.wall = now;
+        self.wall = wall;
         let mut w = Writer::versioned();
         w.u64(self.cursor.mark());
         w.u64(self.last_seq);

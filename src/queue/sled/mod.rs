@@ -33,6 +33,8 @@ mod open;
 mod seen;
 mod store;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -221,7 +223,12 @@ impl SledEngine {
                     self.shared.fail(&error.to_string());
                     return Err(self.stopped());
                 }
-                Err(_) => return Err(self.stopped()),
+                Err(ended) => {
+                    if ended.is_panic() {
+                        self.shared.fail("claiming panicked, which is a bug");
+                    }
+                    return Err(self.stopped());
+                }
             }
             tokio::select! {
                 () = waiting => {}
@@ -281,6 +288,22 @@ impl Shared {
                  it, then start again: what was acknowledged is on it"
             );
             (self.options.on_failure)(why);
+        }
+    }
+}
+
+/// Tells of a panic on the thread that holds it, before anything else of that thread is dropped:
+/// a queue without its committer takes nothing and says nothing.
+struct PanicIsFailure<'a> {
+    shared: &'a Shared,
+    thread: &'static str,
+}
+
+impl Drop for PanicIsFailure<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = format!("the {} panicked, which is a bug", self.thread);
+            self.shared.fail(&why);
         }
     }
 }

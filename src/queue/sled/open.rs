@@ -82,23 +82,25 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     let mut dedup = Dedup::default();
     let covered = open_seen(&root, &mut dedup, &mut found)?;
     let copies = open_generations(&guard, &mut ledger, &mut batch, &covered, &mut found)?;
+    ledger.last_seq = ledger.last_seq.max(high.last_seq).max(found.last_seq);
+    ledger.totals = max_totals(&ledger.totals, &max_totals(&high.totals, &found.totals));
+    let missing = set_missing_aside(&mut ledger, &mut batch, &found);
     for (copy, store) in copies {
-        if found.last_seq < high.last_seq {
+        // Any store may be the short one: a gap shows where events are missing, not who lost them.
+        if missing > 0 || found.last_seq < high.last_seq {
             let kept = guard.keep(Some(copy), &store)?;
             tracing::error!(
-                "store {}: the stores end at event {}, {} was acknowledged. As it was: {}",
+                "store {}: the stores end at event {}, {} was acknowledged, {missing} are missing. \
+                 As it was: {}",
                 store.display(),
                 found.last_seq,
-                high.last_seq,
+                ledger.last_seq,
                 kept.display()
             );
         } else {
             guard.agreed(Some(copy))?;
         }
     }
-    ledger.last_seq = ledger.last_seq.max(high.last_seq).max(found.last_seq);
-    ledger.totals = max_totals(&ledger.totals, &max_totals(&high.totals, &found.totals));
-    set_missing_aside(&mut ledger, &mut batch, &found);
 
     let dead_dir = root.join("dead");
     let copy = match DeadLetters::current_folder(&dead_dir, &ledger) {
@@ -124,7 +126,12 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     for (id, generation) in &found.ids {
         dedup.insert(*generation, *id);
     }
-    ledger.put_state(&mut batch, ledger.wall.max(clock.now()));
+    let wall = if trust.believed() {
+        clock.now()
+    } else {
+        ledger.wall
+    };
+    ledger.put_state(&mut batch, wall);
     meta.commit(batch)?;
 
     let census = ledger.census();
@@ -257,13 +264,28 @@ impl Guard<'_> {
     fn keep(&self, copy: Option<PathBuf>, store: &Path) -> Result<PathBuf, StoreError> {
         let from = copy.as_deref().unwrap_or(store);
         let name = from.file_name().and_then(|n| n.to_str()).unwrap_or("store");
-        let kept = (1..)
-            .map(|n| self.root.join("quarantine").join(format!("{name}.{n}")))
-            .find(|path| !path.exists())
-            .unwrap_or_else(|| self.root.join("quarantine/store"));
-        fs::rename(from, &kept).at(from)?;
-        Ok(kept)
+        keep(self.root, from, name)
     }
+}
+
+/// Moves a folder into `quarantine/`, under a name like `name`.
+fn keep(root: &Path, from: &Path, name: &str) -> Result<PathBuf, StoreError> {
+    let kept = (1..)
+        .map(|n| root.join("quarantine").join(format!("{name}.{n}")))
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| root.join("quarantine/store"));
+    fs::rename(from, &kept).at(from)?;
+    Ok(kept)
+}
+
+/// Moves a sealed generation that cannot be opened out of the way: in its place it would be
+/// deleted as soon as its events are set aside. None if it is gone already.
+pub(super) fn keep_generation(root: &Path, generation: u64) -> Result<Option<PathBuf>, StoreError> {
+    let folder = generation_folder(root, generation);
+    if !folder.exists() {
+        return Ok(None);
+    }
+    keep(root, &folder, &format!("gen-{generation:010}")).map(Some)
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<(), StoreError> {
@@ -282,13 +304,17 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), StoreError> {
 
 fn open_meta(guard: &Guard<'_>, high: &High) -> Result<(Store, Ledger), OpenError> {
     let path = guard.root.join("meta");
-    if !path.exists() {
+    let unborn = Store::is_unborn(&path)?;
+    if unborn || !path.exists() {
         if high.settle_no > 0 || high.last_seq > 0 {
             return Err(OpenError::Io(format!(
                 "store {}: it is missing, and with it the account of what was delivered; \
                  restore the queue folder from a backup, or move it away to begin anew",
                 path.display()
             )));
+        }
+        if unborn {
+            delete_folder(&path)?;
         }
         let mut ledger = Ledger::new();
         let store = Store::create(&path)?;
@@ -326,6 +352,8 @@ struct Generations {
     revived: Vec<u64>,
     last_seq: u64,
     totals: AcceptTotals,
+    /// The highest generation whose ids are in `seen/`: its number is not given again.
+    covered_to: u64,
 }
 
 struct Unsealed {
@@ -367,6 +395,7 @@ fn open_seen(
     let mut covered = RangeSet::default();
     for file in &files {
         found.last_seq = found.last_seq.max(file.coverage.last_seq);
+        found.covered_to = found.covered_to.max(file.coverage.generations.1);
         if files.iter().any(|other| within(file, other)) {
             // A merge put the larger one in place and was cut short.
             fs::remove_file(file.path()).at(file.path())?;
@@ -409,6 +438,11 @@ fn open_generations(
             continue;
         }
         let path = generation_folder(guard.root, generation);
+        if Store::is_unborn(&path)? {
+            // If it ever held something, the numbers that are missing tell.
+            delete_folder(&path)?;
+            continue;
+        }
         let copy = guard.copy(&path)?;
         match Store::open(&path) {
             Ok(store) => {
@@ -473,8 +507,8 @@ fn scan(store: Store, generation: u64, found: &mut Generations) -> Result<(), St
     Ok(())
 }
 
-/// Numbers that were accepted and that no store holds any more.
-fn set_missing_aside(ledger: &mut Ledger, batch: &mut Batch, found: &Generations) {
+/// Sets aside numbers that were accepted and that no store holds any more; how many.
+fn set_missing_aside(ledger: &mut Ledger, batch: &mut Batch, found: &Generations) -> u64 {
     let mut missing = RangeSet::default();
     let (low, last) = (ledger.cursor.mark(), ledger.last_seq);
     if low <= last {
@@ -487,6 +521,7 @@ fn set_missing_aside(ledger: &mut Ledger, batch: &mut Batch, found: &Generations
     {
         missing.remove(first..=last);
     }
+    let count = missing.count();
     for (first, last) in missing.iter().collect::<Vec<_>>() {
         tracing::error!(
             "events {first} to {last} were acknowledged and are missing from the stores: \
@@ -499,6 +534,7 @@ fn set_missing_aside(ledger: &mut Ledger, batch: &mut Batch, found: &Generations
         }
         ledger.settle_line(batch, first, last);
     }
+    count
 }
 
 /// The dead letters that are queued again, with their periods and the names they went out under.
@@ -533,7 +569,10 @@ fn max_totals(a: &AcceptTotals, b: &AcceptTotals) -> AcceptTotals {
 impl Generations {
     /// The generation to write to: the newest unsealed one, or a new one.
     fn head(&mut self, root: &Path, clock: &Clock) -> Result<Head, StoreError> {
-        let newest_sealed = self.sealed.keys().next_back().copied().unwrap_or(0);
+        let sealed = self.sealed.keys().next_back().copied().unwrap_or(0);
+        // Invariant: generation numbers never go down. The ids of a generation replace the file
+        // that bears its number.
+        let newest_sealed = sealed.max(self.covered_to);
         let newest = self.unsealed.last_key_value().map(|(g, _)| *g);
         let (generation, unsealed) = match newest.filter(|g| *g > newest_sealed) {
             Some(generation) => (generation, self.unsealed.remove(&generation)),
@@ -543,6 +582,7 @@ impl Generations {
         Ok(match unsealed {
             Some(unsealed) => Head {
                 generation,
+                bytes: disk_usage(unsealed.store.path()),
                 store: unsealed.store,
                 first_seq: unsealed.numbers.map(|(first, _)| first),
                 ids: unsealed.ids,
@@ -553,6 +593,7 @@ impl Generations {
                 store: Arc::new(Store::create(&generation_folder(root, generation))?),
                 first_seq: None,
                 ids: Vec::new(),
+                bytes: 0,
                 begun_at,
             },
         })

@@ -135,6 +135,21 @@ impl Store {
         Ok(store)
     }
 
+    /// Whether making this store was cut short: [`Store::create`] syncs its files before anything
+    /// is committed to it, and sled makes the data file last.
+    pub(super) fn is_unborn(path: &Path) -> Result<bool, StoreError> {
+        if !path.is_dir() || fs::metadata(path.join("db")).is_ok_and(|db| db.len() > 0) {
+            return Ok(false);
+        }
+        for entry in fs::read_dir(path).at(path)? {
+            let name = entry.at(path)?.file_name();
+            if !["blobs", "conf", "db"].iter().any(|made| name == *made) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn open_db(path: &Path) -> Result<Self, StoreError> {
         let config = sled::Config::new()
             .path(path)
