@@ -346,6 +346,9 @@ async fn claimer(
     }
 }
 
+/// Settlements from here on wait for the next wave.
+const WAVE_EVENTS: usize = 4_000;
+
 /// Settles what has gathered while the last wave was made durable.
 async fn settler(
     queue: Queue,
@@ -353,7 +356,10 @@ async fn settler(
     tx: mpsc::UnboundedSender<Msg>,
 ) {
     while let Some(mut wave) = waves.recv().await {
-        while let Ok(more) = waves.try_recv() {
+        // One wave is one batch of the queue's account, which wants to stay small even where
+        // every event is a range of its own.
+        while wave.len() < WAVE_EVENTS {
+            let Ok(more) = waves.try_recv() else { break };
             wave.extend(more);
         }
         let count = wave.len();

@@ -14,7 +14,7 @@ use crate::queue::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, apart_share};
 
 /// Packed bytes of the newest chunks kept in memory, so that a delivery that keeps up never
 /// reads back what was just written.
-pub(super) const TAIL_BYTES: usize = 8 << 20;
+pub(super) const TAIL_BYTES: usize = 4 << 20;
 
 /// The newest committed chunks, without a gap up to the last commitment.
 #[derive(Default)]
@@ -183,7 +183,7 @@ impl Claims {
             Ok(store) => store,
             Err(error @ StoreError::Damaged { .. }) => {
                 let root = &shared.options.path;
-                let kept = super::open::keep_generation(root, generation)?;
+                let kept = super::guard::keep_generation(root, generation)?;
                 tracing::error!(
                     "{error}; events {next} to {end} are set aside. As it was: {}",
                     kept.map_or("gone".into(), |kept| kept.display().to_string())

@@ -3,7 +3,7 @@
 //! Constraints, and who keeps them:
 //!
 //! 1. *Commitment*: an event is acknowledged after [`store::Store::commit`] of its group
-//!    returned, at one line of [`committer`]. [`sync`] makes that a real fdatasync.
+//!    returned, at one line of [`accept`]. [`sync`] makes that a real fdatasync.
 //! 2. *One writer*: the committer thread alone changes generations, `meta` and the dead letters.
 //!    It never runs on an async worker.
 //! 3. *Latch*: after a storage error nothing is acknowledged any more, no store is dropped (a
@@ -16,14 +16,19 @@
 //!    chunks.
 //!
 //! Reading order: [`codec`], [`store`], [`chunk`], [`high`], [`ledger`] (the account), [`dead`],
-//! [`seen`] and [`dedup`], then the threads: [`open`], [`committer`], [`claims`], [`housekeeper`].
+//! [`seen`] and [`dedup`], then recovery ([`open`] with [`guard`]
+//! and [`found`]) and the threads: [`committer`] (with [`accept`], [`settle`], [`upkeep`]),
+//! [`claims`], [`housekeeper`].
 
+mod accept;
 mod chunk;
 mod claims;
 mod codec;
 mod committer;
 mod dead;
 mod dedup;
+mod found;
+mod guard;
 mod high;
 mod housekeeper;
 mod identity;
@@ -31,10 +36,12 @@ mod ledger;
 mod mark;
 mod open;
 mod seen;
+mod settle;
 mod store;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -50,7 +57,7 @@ use super::{OpenError, Pending, QueueError};
 use crate::clock::{Clock, WallTrust};
 
 /// Bytes of packed blocks that may wait for the committer; beyond it ingest waits.
-const ROOM_BYTES: usize = 8 << 20;
+const ROOM_BYTES: usize = 4 << 20;
 
 /// Settings of the durable engine.
 #[derive(Clone)]

@@ -4,30 +4,26 @@
 //! for opening overwrites the evidence; the copy goes once the store agrees with `high`, and
 //! is kept in `quarantine/` if it does not.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
-use nix::sys::statvfs::statvfs;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use super::chunk::{AcceptTotals, Chunk};
-use super::claims::{Apart, Claims, Readable, Tail, read_chunk};
-use super::committer::{Committer, Head};
+use super::claims::{Apart, Claims, Tail};
+use super::committer::Committer;
 use super::dead::DeadLetters;
 use super::dedup::Dedup;
+use super::found::{Generations, max_totals, open_generations, open_seen};
+use super::guard::Guard;
 use super::high::{Found, High, HighFile};
-use super::housekeeper::{self, Job};
-use super::ledger::{Ledger, Sealed};
-use super::seen::SeenFile;
-use super::store::{
-    At, Batch, Store, StoreError, create_private_dir, delete_folder, disk_usage, split_part, sweep,
-};
+use super::housekeeper::{self};
+use super::ledger::Ledger;
+use super::store::{Batch, Store, create_private_dir, delete_folder, sweep};
 use super::{Options, Pressure, ROOM_BYTES, Shared, identity};
 use crate::clock::{Clock, WallTrust};
-use crate::queue::entry::{EntryId, Millis};
+use crate::queue::entry::EntryId;
 use crate::queue::ranges::RangeSet;
 use crate::queue::{IdHasher, OpenError};
 
@@ -216,92 +212,6 @@ fn spawn(
         .map_err(|e| OpenError::Io(format!("the {name} thread cannot be started: {e}")))
 }
 
-/// Copies a store before it is opened after an unclean stop.
-struct Guard<'a> {
-    root: &'a Path,
-    clean: bool,
-}
-
-impl Guard<'_> {
-    fn copy(&self, store: &Path) -> Result<Option<PathBuf>, StoreError> {
-        if self.clean || !store.exists() {
-            return Ok(None);
-        }
-        let name = store
-            .strip_prefix(self.root)
-            .unwrap_or(store)
-            .display()
-            .to_string();
-        let copy = self
-            .root
-            .join("quarantine")
-            .join(format!("{}.copy", name.replace('/', "-")));
-        if copy.exists() {
-            // A start that was cut short left it: it is nearer to the crash than the store is now.
-            return Ok(Some(copy));
-        }
-        let size = disk_usage(store);
-        let free = statvfs(self.root).map_or(0, |s| s.blocks_available() * s.fragment_size());
-        if free < size + (size >> 2) {
-            tracing::warn!(
-                store = name,
-                "no room to copy this store before it is opened"
-            );
-            return Ok(None);
-        }
-        let partial = copy.with_extension("deleting");
-        copy_folder(store, &partial)?;
-        fs::rename(&partial, &copy).at(&copy)?;
-        Ok(Some(copy))
-    }
-
-    /// The store agrees with what must be in it.
-    fn agreed(&self, copy: Option<PathBuf>) -> Result<(), StoreError> {
-        copy.map_or(Ok(()), |copy| delete_folder(&copy))
-    }
-
-    /// The store does not: the copy, or the store itself, is kept for the operator.
-    fn keep(&self, copy: Option<PathBuf>, store: &Path) -> Result<PathBuf, StoreError> {
-        let from = copy.as_deref().unwrap_or(store);
-        let name = from.file_name().and_then(|n| n.to_str()).unwrap_or("store");
-        keep(self.root, from, name)
-    }
-}
-
-/// Moves a folder into `quarantine/`, under a name like `name`.
-fn keep(root: &Path, from: &Path, name: &str) -> Result<PathBuf, StoreError> {
-    let kept = (1..)
-        .map(|n| root.join("quarantine").join(format!("{name}.{n}")))
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| root.join("quarantine/store"));
-    fs::rename(from, &kept).at(from)?;
-    Ok(kept)
-}
-
-/// Moves a sealed generation that cannot be opened out of the way: in its place it would be
-/// deleted as soon as its events are set aside. None if it is gone already.
-pub(super) fn keep_generation(root: &Path, generation: u64) -> Result<Option<PathBuf>, StoreError> {
-    let folder = generation_folder(root, generation);
-    if !folder.exists() {
-        return Ok(None);
-    }
-    keep(root, &folder, &format!("gen-{generation:010}")).map(Some)
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Result<(), StoreError> {
-    create_private_dir(to)?;
-    for entry in fs::read_dir(from).at(from)? {
-        let entry = entry.at(from)?;
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), &target).at(&target)?;
-        }
-    }
-    Ok(())
-}
-
 fn open_meta(guard: &Guard<'_>, high: &High) -> Result<(Store, Ledger), OpenError> {
     let path = guard.root.join("meta");
     let unborn = Store::is_unborn(&path)?;
@@ -339,172 +249,6 @@ fn open_meta(guard: &Guard<'_>, high: &High) -> Result<(Store, Ledger), OpenErro
         guard.agreed(copy)?;
     }
     Ok((store, ledger))
-}
-
-/// What the generations and `seen/` hold.
-#[derive(Default)]
-struct Generations {
-    /// Sequence numbers that some store holds.
-    held: RangeSet,
-    sealed: BTreeMap<u64, Sealed>,
-    unsealed: BTreeMap<u64, Unsealed>,
-    ids: Vec<(u128, u64)>,
-    revived: Vec<u64>,
-    last_seq: u64,
-    totals: AcceptTotals,
-    /// The highest generation whose ids are in `seen/`: its number is not given again.
-    covered_to: u64,
-}
-
-struct Unsealed {
-    store: Arc<Store>,
-    /// First and last sequence number, if it holds any.
-    numbers: Option<(u64, u64)>,
-    newest: Millis,
-    ids: Vec<u128>,
-}
-
-/// Opens the files of remembered ids; says which generations they cover.
-fn open_seen(
-    root: &Path,
-    dedup: &mut Dedup,
-    found: &mut Generations,
-) -> Result<RangeSet, StoreError> {
-    let dir = root.join("seen");
-    let mut files = Vec::new();
-    for entry in fs::read_dir(&dir).at(&dir)? {
-        let path = entry.at(&dir)?.path();
-        match SeenFile::open(&path) {
-            Ok(file) => files.push(Arc::new(file)),
-            Err(error @ StoreError::Newer { .. }) => return Err(error),
-            Err(error) => {
-                let name = path.file_name().unwrap_or_default();
-                let kept = root.join("quarantine").join(name);
-                fs::rename(&path, &kept).at(&path)?;
-                tracing::error!(
-                    "{error}; it was moved to {}: a messageId in it that comes again is sent again",
-                    kept.display()
-                );
-            }
-        }
-    }
-    let within = |file: &SeenFile, other: &SeenFile| {
-        let ((f, l), (of, ol)) = (file.coverage.generations, other.coverage.generations);
-        (f, l) != (of, ol) && of <= f && l <= ol
-    };
-    let mut covered = RangeSet::default();
-    for file in &files {
-        found.last_seq = found.last_seq.max(file.coverage.last_seq);
-        found.covered_to = found.covered_to.max(file.coverage.generations.1);
-        if files.iter().any(|other| within(file, other)) {
-            // A merge put the larger one in place and was cut short.
-            fs::remove_file(file.path()).at(file.path())?;
-            continue;
-        }
-        let (first, last) = file.coverage.generations;
-        covered.insert(first..=last);
-        dedup.seal(first, file.clone());
-    }
-    Ok(covered)
-}
-
-/// Opens and scans what is not sealed; gives the copies made, each with its store.
-fn open_generations(
-    guard: &Guard<'_>,
-    ledger: &mut Ledger,
-    batch: &mut Batch,
-    covered: &RangeSet,
-    found: &mut Generations,
-) -> Result<Vec<(PathBuf, PathBuf)>, StoreError> {
-    let dir = guard.root.join("gen");
-    let mut copies = Vec::new();
-    let mut folders: Vec<u64> = Vec::new();
-    for entry in fs::read_dir(&dir).at(&dir)? {
-        let name = entry.at(&dir)?.file_name();
-        folders.extend(name.to_str().and_then(|n| n.parse::<u64>().ok()));
-    }
-    folders.sort_unstable();
-    for (generation, sealed) in ledger.generations.clone() {
-        if !folders.contains(&generation) {
-            ledger.remove_generation(batch, generation);
-        } else if covered.contains(generation) {
-            found.held.insert(sealed.first_seq..=sealed.last_seq);
-            found.last_seq = found.last_seq.max(sealed.last_seq);
-            found.sealed.insert(generation, sealed);
-        }
-    }
-    for generation in folders {
-        if found.sealed.contains_key(&generation) {
-            continue;
-        }
-        let path = generation_folder(guard.root, generation);
-        if Store::is_unborn(&path)? {
-            // If it ever held something, the numbers that are missing tell.
-            delete_folder(&path)?;
-            continue;
-        }
-        let copy = guard.copy(&path)?;
-        match Store::open(&path) {
-            Ok(store) => {
-                scan(store, generation, found)?;
-                copies.extend(copy.map(|copy| (copy, path)));
-            }
-            Err(error @ StoreError::Damaged { .. }) => {
-                let kept = guard.keep(copy, &path)?;
-                if path.exists() {
-                    delete_folder(&path)?;
-                }
-                tracing::error!("{error}; it was moved to {}", kept.display());
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(copies)
-}
-
-/// Reads the heads of a generation's chunks: numbers and ids, no event.
-fn scan(store: Store, generation: u64, found: &mut Generations) -> Result<(), StoreError> {
-    let store = Arc::new(store);
-    let mut unsealed = Unsealed {
-        store: store.clone(),
-        numbers: None,
-        newest: 0,
-        ids: Vec::new(),
-    };
-    let mut firsts = Vec::new();
-    for row in store.scan(&[], &[0xff; 11]) {
-        let (key, _) = row?;
-        if let Some((prefix, 0)) = split_part(&key) {
-            firsts.extend(prefix.try_into().ok().map(u64::from_be_bytes));
-        }
-    }
-    for first in firsts {
-        let Some(Chunk {
-            totals,
-            ids,
-            revived,
-            accepted_at,
-            ..
-        }) = read_chunk(&store, first)?
-        else {
-            tracing::error!(
-                store = %store.path().display(), first_seq = first, "a stored chunk is damaged"
-            );
-            continue;
-        };
-        let last = first + ids.len() as u64 - 1;
-        found.held.insert(first..=last);
-        found.last_seq = found.last_seq.max(last);
-        found.totals = max_totals(&found.totals, &totals);
-        found.revived.extend(revived);
-        found.ids.extend(ids.iter().map(|id| (*id, generation)));
-        let begin = unsealed.numbers.map_or(first, |(begin, _)| begin);
-        unsealed.numbers = Some((begin, last));
-        unsealed.newest = unsealed.newest.max(accepted_at);
-        unsealed.ids.extend(ids);
-    }
-    found.unsealed.insert(generation, unsealed);
-    Ok(())
 }
 
 /// Sets aside numbers that were accepted and that no store holds any more; how many.
@@ -554,104 +298,4 @@ fn apart(ledger: &Ledger) -> Apart {
         }
     }
     apart
-}
-
-fn max_totals(a: &AcceptTotals, b: &AcceptTotals) -> AcceptTotals {
-    AcceptTotals {
-        accepted: a.accepted.max(b.accepted),
-        duplicate: a.duplicate.max(b.duplicate),
-        ignored: a.ignored.max(b.ignored),
-        rejected: a.rejected.max(b.rejected),
-        revived: a.revived.max(b.revived),
-    }
-}
-
-impl Generations {
-    /// The generation to write to: the newest unsealed one, or a new one.
-    fn head(&mut self, root: &Path, clock: &Clock) -> Result<Head, StoreError> {
-        let sealed = self.sealed.keys().next_back().copied().unwrap_or(0);
-        // Invariant: generation numbers never go down. The ids of a generation replace the file
-        // that bears its number.
-        let newest_sealed = sealed.max(self.covered_to);
-        let newest = self.unsealed.last_key_value().map(|(g, _)| *g);
-        let (generation, unsealed) = match newest.filter(|g| *g > newest_sealed) {
-            Some(generation) => (generation, self.unsealed.remove(&generation)),
-            None => (newest_sealed.max(newest.unwrap_or(0)) + 1, None),
-        };
-        let begun_at = clock.now();
-        Ok(match unsealed {
-            Some(unsealed) => Head {
-                generation,
-                bytes: disk_usage(unsealed.store.path()),
-                store: unsealed.store,
-                first_seq: unsealed.numbers.map(|(first, _)| first),
-                ids: unsealed.ids,
-                begun_at,
-            },
-            None => Head {
-                generation,
-                store: Arc::new(Store::create(&generation_folder(root, generation))?),
-                first_seq: None,
-                ids: Vec::new(),
-                bytes: 0,
-                begun_at,
-            },
-        })
-    }
-
-    fn readable(&self, head: &Head, last_seq: u64) -> BTreeMap<u64, Readable> {
-        let sealed = self.sealed.iter().map(|(generation, sealed)| {
-            (
-                *generation,
-                Readable {
-                    first_seq: sealed.first_seq,
-                    store: None,
-                    is_held: false,
-                },
-            )
-        });
-        let unsealed = self.unsealed.iter().filter_map(|(generation, unsealed)| {
-            let (first_seq, _) = unsealed.numbers?;
-            let store = Some(unsealed.store.clone());
-            Some((
-                *generation,
-                Readable {
-                    first_seq,
-                    store,
-                    is_held: true,
-                },
-            ))
-        });
-        let first_seq = head.first_seq.unwrap_or(last_seq + 1);
-        let readable = Readable {
-            first_seq,
-            store: Some(head.store.clone()),
-            is_held: true,
-        };
-        sealed
-            .chain(unsealed)
-            .chain([(head.generation, readable)])
-            .collect()
-    }
-
-    /// Unsealed generations below the head are full, or were left behind by a stop.
-    fn seal_jobs(self, head: &Head) -> Vec<Job> {
-        let below = self
-            .unsealed
-            .into_iter()
-            .filter(|(generation, _)| *generation < head.generation);
-        below
-            .map(|(generation, unsealed)| match unsealed.numbers {
-                None => Job::Delete(generation),
-                Some((first_seq, last_seq)) => Job::Seal {
-                    generation,
-                    store: unsealed.store,
-                    first_seq,
-                    last_seq,
-                    newest: unsealed.newest,
-                    ids: unsealed.ids,
-                },
-            })
-            .collect()
-    }
 }

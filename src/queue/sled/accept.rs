@@ -1,0 +1,142 @@
+//! The accept side of the committer: which events are new, and the instant of commitment.
+
+use std::sync::Arc;
+
+use super::chunk::{self, Chunk};
+use super::committer::{Committer, Receipts};
+use super::dead;
+use super::lock;
+use super::store::{Batch, StoreError};
+use crate::queue::block::{self, Block};
+use crate::queue::entry::{Millis, Receipt};
+
+impl Committer {
+    pub(super) fn accept(
+        &mut self,
+        blocks: Vec<(Block, Receipts, tokio::sync::OwnedSemaphorePermit)>,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        let mut chunks = Vec::new();
+        let mut answers = Vec::with_capacity(blocks.len());
+        let mut revived = Vec::new();
+        let horizon = self.horizon();
+        for (block, reply, room) in blocks {
+            let (receipts, chunk) = self.decide(block, horizon, &mut revived)?;
+            if let Some(chunk) = chunk {
+                let bytes = chunk.encode();
+                self.head.bytes += bytes.len() as u64;
+                batch.put_parts(&chunk::key(chunk.first_seq), &bytes);
+                chunks.push(Arc::new(chunk));
+            }
+            answers.push((reply, receipts, room));
+        }
+        if !chunks.is_empty() {
+            // The instant of commitment: when this returns, the group is on disk and synced.
+            self.head.store.commit(batch)?;
+        }
+        self.write_high(false)?;
+        self.publish_census();
+        for (reply, receipts, room) in answers {
+            drop(room);
+            // The client may be gone; what it sent is stored all the same.
+            let _ = reply.send(Ok(receipts));
+        }
+        let mut tail = lock(&self.shared.tail);
+        chunks.into_iter().for_each(|chunk| tail.publish(chunk));
+        drop(tail);
+        if !revived.is_empty() {
+            // The chunk names them too: a crash here is made good at the next start.
+            let mut batch = Batch::default();
+            for number in revived {
+                self.ledger.bury(&mut batch, number);
+            }
+            self.write_meta(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Which events of the block are new; the chunk holds those.
+    pub(super) fn decide(
+        &mut self,
+        block: Block,
+        horizon: Millis,
+        revived: &mut Vec<u64>,
+    ) -> Result<(Vec<Receipt>, Option<Chunk>), StoreError> {
+        let first_seq = self.ledger.last_seq + 1;
+        let totals = &mut self.ledger.totals;
+        totals.ignored += u64::from(block.ignored);
+        totals.rejected += u64::from(block.rejected);
+        let mut receipts = Vec::with_capacity(block.ids.len());
+        let mut queued = Vec::with_capacity(block.ids.len());
+        let mut ids = Vec::with_capacity(block.ids.len());
+        let mut replaced = Vec::new();
+        let mut items = None;
+        for (at, id) in block.ids.iter().enumerate() {
+            let receipt = if !self.dedup.contains(*id, horizon)? {
+                self.ledger.totals.accepted += 1;
+                Receipt::Queued
+            } else if let Some(number) = self.replaces(*id, &block, at, &mut items) {
+                replaced.push(number);
+                self.ledger.totals.revived += 1;
+                Receipt::Revived
+            } else {
+                self.ledger.totals.duplicate += 1;
+                Receipt::Duplicate
+            };
+            if receipt != Receipt::Duplicate {
+                // A failed commit ends the process, and with it this entry.
+                self.dedup.insert(self.head.generation, *id);
+                queued.push(at as u32);
+                ids.push(*id);
+            }
+            receipts.push(receipt);
+        }
+        if ids.is_empty() {
+            return Ok((receipts, None));
+        }
+        self.ledger.last_seq += ids.len() as u64;
+        self.head.first_seq.get_or_insert(first_seq);
+        self.head.ids.extend_from_slice(&ids);
+        revived.extend_from_slice(&replaced);
+        let chunk = Chunk {
+            first_seq,
+            accepted_at: block.accepted_at,
+            totals: self.ledger.totals,
+            queued,
+            packed_count: block.ids.len() as u32,
+            ids,
+            revived: replaced,
+            plain_len: block.plain_len as u32,
+            packed: block.packed,
+        };
+        Ok((receipts, Some(chunk)))
+    }
+
+    /// The dead letter that event `at` of `block` replaces: same id, other bytes. It stops
+    /// counting as dead at once, so that a second such event of the group is a duplicate.
+    pub(super) fn replaces(
+        &mut self,
+        id: u128,
+        block: &Block,
+        at: usize,
+        items: &mut Option<Vec<block::Item>>,
+    ) -> Option<u64> {
+        let mut dead = lock(&self.shared.dead);
+        let known = dead
+            .lookup(id)
+            .filter(|known| self.ledger.is_dead(known.number))?;
+        if items.is_none() {
+            // Packed in this process a moment ago.
+            *items = block::unpack(&block.packed, block.ids.len(), block.plain_len).ok();
+        }
+        let body = &items.as_ref()?.get(at)?.body;
+        if dead::body_hash(body) == known.body_hash {
+            return None;
+        }
+        dead.forget(id, known.number);
+        if let Some(reason) = known.reason {
+            self.ledger.dead[reason.index()] -= 1;
+        }
+        Some(known.number)
+    }
+}

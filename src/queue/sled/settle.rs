@@ -1,0 +1,149 @@
+//! The settle side of the committer: marks, settlements, dead letters, in one batch of `meta`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::committer::{Committer, MAX_OPS, answer};
+use super::dead::Record;
+use super::store::{Batch, StoreError};
+use super::{Op, lock};
+use crate::queue::entry::{EntryId, Origin, Outcome, Settlement};
+
+impl Committer {
+    pub(super) fn settle(&mut self, ops: Vec<Op>) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        let mut replies = Vec::new();
+        let mut apart = Vec::new();
+        let mut freed = 0;
+        // A resend lays no new mark, but it is counted as durably as one.
+        let mut recount = false;
+        for op in ops {
+            match op {
+                Op::Mark(mark, reply) => {
+                    let resent = self.ledger.resent;
+                    self.ledger.lay_mark(&mut batch, &mark);
+                    recount |= self.ledger.resent != resent;
+                    replies.push(reply);
+                }
+                Op::Doubt(ids) => {
+                    for id in ids {
+                        if let Some(marked) = self.ledger.marks.get_mut(&id) {
+                            marked.in_doubt = true;
+                        }
+                    }
+                }
+                Op::Release(ids) => self.ledger.release(&mut batch, &ids),
+                Op::Settle(settlements, reply) => {
+                    freed += settlements
+                        .iter()
+                        .map(|s| s.entry.body.len())
+                        .sum::<usize>();
+                    self.end(settlements, &mut batch, &mut apart)?;
+                    replies.push(reply);
+                }
+                Op::SetAside { first, last } => {
+                    let count = (first..=last).filter(|seq| !self.ledger.cursor.is_settled(*seq));
+                    self.ledger.set_aside += count.count() as u64;
+                    for seq in first..=last {
+                        self.ledger.unmark(&mut batch, EntryId::line(seq));
+                    }
+                    self.ledger.settle_line(&mut batch, first, last);
+                }
+                Op::Kept(done) => self.kept(done, &mut batch),
+                Op::Tick => self.tick(&mut batch)?,
+                Op::Enqueue { .. } | Op::Close(_) => {}
+            }
+            if batch.len() >= MAX_OPS {
+                self.write_meta(std::mem::take(&mut batch))?;
+                self.publish_census();
+                answer(&mut replies);
+            }
+        }
+        if batch.len() > 0 || recount {
+            self.write_meta(batch)?;
+        }
+        self.shared
+            .low_water
+            .store(self.ledger.cursor.mark(), Ordering::Release);
+        self.shared.bytes_in_hand.fetch_sub(freed, Ordering::AcqRel);
+        lock(&self.shared.apart).0.extend(apart);
+        self.publish_census();
+        answer(&mut replies);
+        Ok(())
+    }
+
+    /// Ends claims: dead letters are written and synced first, then counted.
+    pub(super) fn end(
+        &mut self,
+        settlements: Vec<Settlement>,
+        batch: &mut Batch,
+        apart: &mut Vec<(u64, u64, Option<Arc<str>>)>,
+    ) -> Result<(), StoreError> {
+        let now = self.shared.clock.now();
+        let mut line = Vec::with_capacity(settlements.len());
+        let mut records = Vec::new();
+        let mut names = Vec::new();
+        for Settlement { entry, outcome } in settlements {
+            let name = self.ledger.unmark(batch, entry.id);
+            match entry.id.origin() {
+                Origin::Line(seq) => line.push(seq),
+                Origin::Dead(number) => self.ledger.bury(batch, number),
+            }
+            let (reason, message, failures) = match outcome {
+                Outcome::Delivered => {
+                    self.ledger.delivered += 1;
+                    continue;
+                }
+                Outcome::Dead { reason, message } => (Some(reason), message, entry.failures),
+                Outcome::SetApart { failures } => (None, String::new(), failures),
+            };
+            names.push(name);
+            records.push(Record {
+                id_hash: entry.id_hash,
+                reason,
+                failures,
+                accepted_at: entry.accepted_at,
+                event_time: entry.event_time,
+                died_at: now,
+                message,
+                body: entry.body,
+            });
+        }
+        if !records.is_empty() {
+            let first = self.ledger.dead_next;
+            lock(&self.shared.dead).append(&records, &mut self.ledger, batch, now)?;
+            let period = self
+                .ledger
+                .periods
+                .keys()
+                .next_back()
+                .copied()
+                .unwrap_or_default();
+            for ((number, record), name) in (first..).zip(&records).zip(names) {
+                if let Some(reason) = record.reason {
+                    self.ledger.dead[reason.index()] += 1;
+                    continue;
+                }
+                self.ledger.queue_dead(batch, number);
+                if let Some(name) = &name {
+                    // It may have arrived: under its new number it keeps that name.
+                    self.ledger
+                        .mark_in_doubt(batch, EntryId::dead(number), name.clone());
+                }
+                apart.push((number, period, name));
+            }
+        }
+        line.sort_unstable();
+        let mut at = 0;
+        while at < line.len() {
+            let run = line[at..]
+                .iter()
+                .zip(line[at]..)
+                .take_while(|(seq, n)| **seq == *n)
+                .count();
+            self.ledger.settle_line(batch, line[at], line[at + run - 1]);
+            at += run;
+        }
+        Ok(())
+    }
+}

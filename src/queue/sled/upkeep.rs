@@ -1,0 +1,188 @@
+//! The committer's upkeep: when a generation rolls, seals and goes, when ids are merged and
+//! forgotten, when dead letters are purged. The housekeeper does the slow part.
+
+use super::claims::Readable;
+use super::committer::{Committer, Head};
+use super::housekeeper::{Done, Job};
+use super::store::{Batch, StoreError};
+use super::{horizon, lock};
+use crate::queue::entry::Millis;
+
+/// A head is full after a day at the latest, so that its ids can be forgotten in time.
+const DAY: Millis = 86_400_000;
+
+impl Committer {
+    /// Asks the housekeeper for what is due: it opens, seals and deletes beside this thread.
+    pub(super) fn keep_house(&mut self) {
+        let halves = self.head.halves(&self.shared.options);
+        if !self.next_asked && self.next.is_none() && halves >= 1 {
+            self.next_asked = true;
+            self.ask(Job::Prepare(self.head.generation + 1));
+        }
+        if halves >= 2 {
+            self.roll();
+        }
+        let mark = self.ledger.cursor.mark();
+        let spent: Vec<u64> = (self.ledger.generations.iter())
+            .filter(|(g, sealed)| sealed.last_seq < mark && !self.deleting.contains(g))
+            .map(|(g, _)| *g)
+            .collect();
+        for generation in spent {
+            self.deleting.push(generation);
+            self.ask(Job::Delete(generation));
+        }
+    }
+
+    pub(super) fn ask(&self, job: Job) {
+        // The housekeeper ends only after this thread, or with a failure that it has told.
+        let _ = self.jobs.send(job);
+    }
+
+    /// The head is full: the prepared store takes its place, if it is ready.
+    pub(super) fn roll(&mut self) {
+        let (Some(first_seq), Some(next)) = (self.head.first_seq, self.next.take()) else {
+            return;
+        };
+        let generation = self.head.generation + 1;
+        let head = Head {
+            generation,
+            store: next.clone(),
+            first_seq: None,
+            ids: Vec::new(),
+            bytes: 0,
+            begun_at: self.shared.clock.now(),
+        };
+        let old = std::mem::replace(&mut self.head, head);
+        self.next_asked = false;
+        let mut claims = lock(&self.shared.claims);
+        let first_ahead = self.ledger.last_seq + 1;
+        let readable = Readable {
+            first_seq: first_ahead,
+            store: Some(next),
+            is_held: true,
+        };
+        claims.generations.insert(generation, readable);
+        drop(claims);
+        self.ask(Job::Seal {
+            generation: old.generation,
+            store: old.store,
+            first_seq,
+            last_seq: self.ledger.last_seq,
+            newest: self.shared.clock.now(),
+            ids: old.ids,
+        });
+        self.ask(Job::SyncHigh);
+    }
+
+    pub(super) fn kept(&mut self, done: Done, batch: &mut Batch) {
+        match done {
+            Done::Prepared(store) => self.next = Some(store),
+            Done::Sealed {
+                generation,
+                sealed,
+                file,
+            } => {
+                self.ledger.put_generation(batch, generation, sealed);
+                self.dedup.seal(generation, file);
+                self.merge_small();
+            }
+            Done::Deleted(generation) => {
+                self.ledger.remove_generation(batch, generation);
+                self.deleting.retain(|g| *g != generation);
+            }
+            Done::Merged(file) => {
+                self.merging = false;
+                if let Some(file) = file {
+                    self.dedup.merged(file);
+                }
+                self.merge_small();
+            }
+        }
+    }
+
+    /// Merges the oldest run of small files, so that a look-up asks few filters.
+    pub(super) fn merge_small(&mut self) {
+        if self.merging {
+            return;
+        }
+        let files = self.dedup.files();
+        if let Some(run) = super::seen::mergeable(&files) {
+            self.merging = true;
+            self.ask(Job::Merge(files[run].to_vec()));
+        }
+    }
+
+    pub(super) fn tick(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        let now = self.shared.clock.now();
+        if self.head.first_seq.is_some() && now - self.head.begun_at > DAY {
+            if self.next.is_some() {
+                self.roll();
+            } else if !self.next_asked {
+                self.next_asked = true;
+                self.ask(Job::Prepare(self.head.generation + 1));
+            }
+        }
+        if !self.shared.trust.believed() {
+            return Ok(());
+        }
+        let horizon = horizon(&self.shared.options, now);
+        for file in self.dedup.forget(horizon, self.ledger.cursor.mark()) {
+            self.ask(Job::Forget(file));
+        }
+        self.purge(batch, now)
+    }
+
+    /// Deletes periods of dead letters past their retention, and the oldest beyond the quota.
+    pub(super) fn purge(&mut self, batch: &mut Batch, now: Millis) -> Result<(), StoreError> {
+        let options = &self.shared.options;
+        let retention = i64::try_from(options.dead_retention.as_millis()).unwrap_or(i64::MAX);
+        let mut usage: u64 = {
+            let dead = lock(&self.shared.dead);
+            self.ledger
+                .periods
+                .keys()
+                .map(|period| dead.usage(*period))
+                .sum()
+        };
+        let periods: Vec<_> = self.ledger.periods.iter().map(|(p, n)| (*p, *n)).collect();
+        for (period, numbers) in periods {
+            let old = now.saturating_sub(numbers.newest) > retention;
+            let range = numbers.first..=numbers.last;
+            let queued = self.ledger.dead_queued.count_within(range.clone()) > 0;
+            let spent =
+                self.ledger.dead_gone.count_within(range) == numbers.last + 1 - numbers.first;
+            let is_current = self.ledger.periods.keys().next_back() == Some(&period);
+            if queued || !(old || usage > options.dead_max_bytes || (spent && !is_current)) {
+                continue;
+            }
+            let mut dead = lock(&self.shared.dead);
+            let letters = dead.dead_in(period, &self.ledger)?;
+            for (number, id, reason) in &letters {
+                dead.forget(*id, *number);
+                if let Some(reason) = reason {
+                    self.ledger.dead[reason.index()] -= 1;
+                }
+            }
+            self.ledger.purged += letters.len() as u64;
+            self.ledger.remove_period(batch, period);
+            // Counted first, deleted after: a folder that nothing counts is removed at start.
+            self.ledger.put_state(batch, now);
+            self.meta.commit(std::mem::take(batch))?;
+            let freed = dead.usage(period);
+            dead.delete(period)?;
+            usage = usage.saturating_sub(freed);
+            if !letters.is_empty() {
+                tracing::warn!(
+                    purged = letters.len(),
+                    "dead letters purged: {}",
+                    if old {
+                        "they were past dead_letters.retention"
+                    } else {
+                        "they were the oldest beyond dead_letters.max_bytes"
+                    }
+                );
+            }
+        }
+        Ok(())
+    }
+}
