@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use super::BATCH;
 use crate::cli::send::{self, Tally};
 use crate::cli::status;
 use crate::lifecycle;
@@ -138,7 +139,7 @@ impl Stage {
              [ingest]\nsocket = \"{at}/ingest.sock\"\ngroup = \"\"\n\
              [admin]\nsocket = \"{at}/admin.sock\"\n\
              [queue]\npath = \"{at}/queue\"\nmin_free = \"1MiB\"\n\
-             [delivery]\nmax_batch_events = 25\nmax_in_flight = 2\n\
+             [delivery]\nmax_batch_events = {BATCH}\nmax_in_flight = 2\n\
              [log]\nformat = \"human\"\n",
             self.address
         );
