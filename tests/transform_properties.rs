@@ -282,6 +282,9 @@ proptest! {
         prop_assert_eq!(plain.is_ok(), full.is_ok());
         let (Ok(plain), Ok(full)) = (plain, full) else { return Ok(()) };
 
+        // A custom property may hold serde_json's own word for a number as a key; serde_json's
+        // `Value`, which only this test reads the output with, takes that for a number.
+        prop_assume!(!String::from_utf8_lossy(&full.json).contains("$serde_json::private::Number"));
         let mut event: Value = serde_json::from_slice(&full.json).unwrap();
         if let Some(data) = event.get_mut("custom_data").and_then(Value::as_object_mut) {
             for key in &full.custom_keys {

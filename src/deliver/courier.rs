@@ -119,7 +119,11 @@ impl Courier {
 
     /// How much to claim now, in events and bytes; `None`: nothing.
     pub fn room(&self) -> Option<(usize, usize)> {
-        let most = (self.limits.max_in_flight + SPARE_BATCHES) * self.batch_events();
+        // Before a gate that is not open a few batches are enough for its probes; the rest waits
+        // on disk instead of in memory.
+        let open = self.gate.view().is_none();
+        let batches = if open { self.limits.max_in_flight } else { 0 } + SPARE_BATCHES;
+        let most = batches * self.batch_events();
         let mut held = self.hand_events;
         if held >= most {
             // Events that keep failing alone must not keep the others out.
