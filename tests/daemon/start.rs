@@ -154,3 +154,21 @@ fn folders_that_cannot_be_used() {
     open(&site.path("token"), 0o644);
     said(&fails(), 74, &[&queue.display().to_string()]);
 }
+
+#[test]
+fn without_a_ca_store_https_alone_is_an_error() {
+    let without = |site: &Site| {
+        let mut command = site.run();
+        command.env("SSL_CERT_FILE", "/nonexistent");
+        command.env("SSL_CERT_DIR", "/nonexistent");
+        command
+    };
+    let https = Site::at("https://localhost:1/v5");
+    let ended = Process::start(&mut without(&https)).ended(s(10));
+    said(&ended, 78, &["CA certificates", "ca-certificates"]);
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let daemon = site.ready(Process::start(&mut without(&site)));
+    Client::queue(&site.socket(), &samples("ca", 0..3));
+    daemon.shows(s(10), "delivered", |status| status["delivered"] == 3);
+}
