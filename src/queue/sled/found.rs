@@ -26,7 +26,6 @@ pub(super) struct Generations {
     pub(super) held: RangeSet,
     pub(super) sealed: BTreeMap<u64, Sealed>,
     pub(super) unsealed: BTreeMap<u64, Unsealed>,
-    pub(super) ids: Vec<(u128, u64)>,
     pub(super) revived: Vec<u64>,
     pub(super) last_seq: u64,
     pub(super) totals: AcceptTotals,
@@ -179,7 +178,6 @@ pub(super) fn scan(
         found.last_seq = found.last_seq.max(last);
         found.totals = max_totals(&found.totals, &totals);
         found.revived.extend(revived);
-        found.ids.extend(ids.iter().map(|id| (*id, generation)));
         let begin = unsealed.numbers.map_or(first, |(begin, _)| begin);
         unsealed.numbers = Some((begin, last));
         unsealed.newest = unsealed.newest.max(accepted_at);

@@ -118,10 +118,12 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
             ledger.bury(&mut batch, number);
         }
     }
-    let head = found.head(&root, &clock)?;
-    for (id, generation) in &found.ids {
-        dedup.insert(*generation, *id);
+    for (generation, unsealed) in &found.unsealed {
+        for id in &unsealed.ids {
+            dedup.insert(*generation, *id);
+        }
     }
+    let head = found.head(&root, &clock)?;
     let wall = if trust.believed() {
         clock.now()
     } else {
