@@ -76,10 +76,11 @@ impl Config {
             dedup_window: self.queue.dedup_window,
             max_bytes: self.queue.max_bytes,
             min_free: self.queue.min_free,
+            roll_events: self.queue.generation_events.into(),
             dead_retention: self.dead_letters.retention,
             dead_max_bytes: self.dead_letters.max_bytes,
+            path: self.queue.path.clone(),
             on_failure,
-            ..sled::Options::new(&self.queue.path)
         }
     }
 

@@ -66,6 +66,7 @@ path = "/var/lib/pinrelay/queue"
 dedup_window = "7d"
 max_bytes = "8GiB"
 min_free = "256MiB"
+generation_events = 200000
 [delivery]
 max_batch_events = 1000
 max_batch_bytes = "2MiB"
@@ -134,7 +135,7 @@ fn the_full_file_says_what_the_defaults_say() {
         ("properties.total".into(), "properties.value".into())
     );
     assert!(
-        matches!(full.mappings[1].place, Place::Line(_, 41)),
+        matches!(full.mappings[1].place, Place::Line(_, 42)),
         "{:?}",
         full.mappings[1].place
     );
@@ -312,6 +313,7 @@ fn every_scalar_key_has_a_variable() {
             ("format", _) => "json",
             ("backoff_initial" | "backoff_max", _) => "2s",
             ("max_age" | "retention", _) => "1h",
+            ("generation_events", _) => "300",
             (_, Kind::Text) => "/other",
             (_, Kind::Number) => "3",
             (_, Kind::Flag) => "true",
