@@ -84,6 +84,8 @@ pub struct Ledger {
     pub revived: u64,
     /// Times an event in doubt was sent again.
     pub resent: u64,
+    /// Of these, later than the 48 hours for which Pinterest remembers an event_id.
+    pub resent_late: u64,
 }
 
 impl Report {
@@ -115,6 +117,7 @@ impl Report {
                 rejected: census.rejected,
                 revived: census.revived,
                 resent: census.resent,
+                resent_late: census.resent_late,
             },
             now,
             ..Self::default()
@@ -191,8 +194,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "  answers    {} duplicate, {} ignored, {} rejected; {} revived, {} resent in doubt",
-            l.duplicate, l.ignored, l.rejected, l.revived, l.resent
+            "  answers    {} duplicate, {} ignored, {} rejected; {} revived, {} resent in doubt ({} past 48 h)",
+            l.duplicate, l.ignored, l.rejected, l.revived, l.resent, l.resent_late
         )
     }
 }

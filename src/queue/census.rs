@@ -34,6 +34,8 @@ pub struct Census {
     pub in_doubt: u64,
     /// Times an event in doubt was sent again.
     pub resent: u64,
+    /// Of these, later than the 48 hours for which Pinterest remembers an event_id.
+    pub resent_late: u64,
     /// When the oldest event not yet settled was accepted.
     pub oldest_accepted_at: Option<Millis>,
 }

@@ -133,6 +133,12 @@ pub(crate) struct Cursor {
     above: RangeSet,
 }
 
+impl Default for Cursor {
+    fn default() -> Self {
+        Self::new(1, RangeSet::default())
+    }
+}
+
 impl Cursor {
     /// `mark` is the first number that is not settled; `above` the settled ones beyond.
     pub(crate) fn new(mark: u64, above: RangeSet) -> Self {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::chunk::{self, Chunk};
 use super::committer::{Committer, Receipts};
-use super::dead;
+use super::letter;
 use super::lock;
 use super::store::{Batch, StoreError};
 use crate::queue::block::{self, Block};
@@ -48,6 +48,7 @@ impl Committer {
             // The chunk names them too: a crash here is made good at the next start.
             let mut batch = Batch::default();
             for number in revived {
+                self.ledger.put_period_of(&mut batch, number);
                 self.ledger.bury(&mut batch, number);
             }
             self.write_meta(batch)?;
@@ -62,8 +63,8 @@ impl Committer {
         horizon: Millis,
         revived: &mut Vec<u64>,
     ) -> Result<(Vec<Receipt>, Option<Chunk>), StoreError> {
-        let first_seq = self.ledger.last_seq + 1;
-        let totals = &mut self.ledger.totals;
+        let first_seq = self.ledger.state.last_seq + 1;
+        let totals = &mut self.ledger.state.totals;
         totals.ignored += u64::from(block.ignored);
         totals.rejected += u64::from(block.rejected);
         let mut receipts = Vec::with_capacity(block.ids.len());
@@ -73,14 +74,14 @@ impl Committer {
         let mut items = None;
         for (at, id) in block.ids.iter().enumerate() {
             let receipt = if !self.dedup.contains(*id, horizon)? {
-                self.ledger.totals.accepted += 1;
+                self.ledger.state.totals.accepted += 1;
                 Receipt::Queued
             } else if let Some(number) = self.replaces(*id, &block, at, &mut items) {
                 replaced.push(number);
-                self.ledger.totals.revived += 1;
+                self.ledger.state.totals.revived += 1;
                 Receipt::Revived
             } else {
-                self.ledger.totals.duplicate += 1;
+                self.ledger.state.totals.duplicate += 1;
                 Receipt::Duplicate
             };
             if receipt != Receipt::Duplicate {
@@ -94,14 +95,14 @@ impl Committer {
         if ids.is_empty() {
             return Ok((receipts, None));
         }
-        self.ledger.last_seq += ids.len() as u64;
+        self.ledger.state.last_seq += ids.len() as u64;
         self.head.first_seq.get_or_insert(first_seq);
         self.head.ids.extend_from_slice(&ids);
         revived.extend_from_slice(&replaced);
         let chunk = Chunk {
             first_seq,
             accepted_at: block.accepted_at,
-            totals: self.ledger.totals,
+            totals: self.ledger.state.totals,
             queued,
             packed_count: block.ids.len() as u32,
             ids,
@@ -130,13 +131,11 @@ impl Committer {
             *items = block::unpack(&block.packed, block.ids.len(), block.plain_len).ok();
         }
         let body = &items.as_ref()?.get(at)?.body;
-        if dead::body_hash(body) == known.body_hash {
+        if letter::body_hash(body) == known.body_hash {
             return None;
         }
         dead.forget(id, known.number);
-        if let Some(reason) = known.reason {
-            self.ledger.dead[reason.index()] -= 1;
-        }
+        self.ledger.uncount_dead(known.number, known.reason);
         Some(known.number)
     }
 }

@@ -25,6 +25,17 @@ pub(super) struct AcceptTotals {
 }
 
 impl AcceptTotals {
+    /// Of two copies of which either may be behind, each total.
+    pub(super) fn max(&self, other: &Self) -> Self {
+        Self {
+            accepted: self.accepted.max(other.accepted),
+            duplicate: self.duplicate.max(other.duplicate),
+            ignored: self.ignored.max(other.ignored),
+            rejected: self.rejected.max(other.rejected),
+            revived: self.revived.max(other.revived),
+        }
+    }
+
     pub(super) fn write(&self, w: &mut Writer) {
         for total in [
             self.accepted,

@@ -193,7 +193,14 @@ impl Claims {
             }
             Err(error) => return Err(error),
         };
-        match find_chunk(&store, next, end)? {
+        let found = match find_chunk(&store, next, end) {
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::error!("{error}");
+                Err(beyond(&store, next).map_or(end, |after| (after - 1).min(end)))
+            }
+            found => found?,
+        };
+        match found {
             Ok(chunk) => Ok(Some(Arc::new(chunk))),
             Err(last) => {
                 tracing::error!(
@@ -238,17 +245,25 @@ fn find_chunk(store: &Store, seq: u64, end: u64) -> Result<Result<Chunk, u64>, S
     {
         return Ok(Ok(chunk));
     }
-    // The next readable key ends the stretch.
-    let after = store
-        .scan(&chunk::key(seq + 1), &[0xff; 10])
-        .next()
-        .transpose()?;
-    let next = after.and_then(|(key, _)| {
-        split_part(&key)
-            .and_then(|(p, _)| p.try_into().ok())
-            .map(u64::from_be_bytes)
+    Ok(Err(
+        beyond(store, seq).map_or(end, |after| (after - 1).min(end))
+    ))
+}
+
+/// The first chunk that begins after `seq`: it ends an unreadable stretch.
+fn beyond(store: &Store, seq: u64) -> Option<u64> {
+    chunk_firsts(store).0.into_iter().find(|first| *first > seq)
+}
+
+/// The first numbers of all chunks whose keys can be reached, and what was met where they
+/// cannot.
+pub(super) fn chunk_firsts(store: &Store) -> (Vec<u64>, Option<StoreError>) {
+    let (keys, met) = store.keys();
+    let firsts = keys.iter().filter_map(|key| match split_part(key) {
+        Some((prefix, 0)) => prefix.try_into().ok().map(u64::from_be_bytes),
+        _ => None,
     });
-    Ok(Err(next.map_or(end, |next| (next - 1).min(end))))
+    (firsts.collect(), met)
 }
 
 /// Reads one chunk; none if its bytes cannot be used.
@@ -310,12 +325,18 @@ pub(super) fn take(
         let Some((number, period, name)) = lock(&shared.apart).0.pop_front() else {
             break;
         };
-        let read = lock(&shared.dead).read(period, number)?;
+        let read = match lock(&shared.dead).read(period, number) {
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::error!("{error}");
+                None
+            }
+            read => read?,
+        };
         let Some(mut entry) = read else {
-            return Err(StoreError::Damaged {
-                path: shared.options.path.join("dead"),
-                what: format!("dead letter {number} is queued again and cannot be read"),
-            });
+            tracing::error!("dead letter {number}, queued again, cannot be read: it is set aside");
+            // A stopped committer means the process is ending; the next start meets it again.
+            let _ = shared.ops.send(Op::SetLetterAside(number));
+            continue;
         };
         if !fits(bytes, entry.body.len(), taken.is_empty()) {
             lock(&shared.apart).0.push_front((number, period, name));

@@ -43,6 +43,13 @@ pub(super) fn open<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], Bad> {
     }
 }
 
+/// The checksum at the end of a sealed value.
+pub(super) fn sum_of(sealed: &[u8]) -> u64 {
+    sealed
+        .last_chunk()
+        .map_or(0, |sum| u64::from_le_bytes(*sum))
+}
+
 /// A 64-bit checksum; not a secret, it guards against damage alone.
 pub(super) fn checksum(key: &[u8], payload: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(0x7069_6e72, key.len() as u64);

@@ -13,6 +13,7 @@ use super::dedup::Dedup;
 use super::high::{High, HighFile};
 use super::housekeeper::Job;
 use super::ledger::Ledger;
+use super::meta::Meta;
 use super::store::{self, Batch, Store, StoreError};
 use super::{Op, Options, PanicIsFailure, Pressure, Shared, horizon, lock};
 use crate::queue::QueueError;
@@ -50,7 +51,7 @@ impl Head {
 pub(super) struct Committer {
     pub(super) shared: Arc<Shared>,
     pub(super) ops: UnboundedReceiver<Op>,
-    pub(super) meta: Store,
+    pub(super) meta: Meta,
     pub(super) head: Head,
     /// The store for the next generation, made ahead of need.
     pub(super) next: Option<Arc<Store>>,
@@ -138,10 +139,11 @@ impl Committer {
         Ok(())
     }
 
-    pub(super) fn write_meta(&mut self, mut batch: Batch) -> Result<(), StoreError> {
-        let wall = self.wall();
-        self.ledger.put_state(&mut batch, wall);
-        self.meta.commit(batch)?;
+    pub(super) fn write_meta(&mut self, batch: Batch) -> Result<(), StoreError> {
+        // Invariant: `wall` is a time that was believed, or the next start would measure a wrong
+        // clock by itself and believe it.
+        self.ledger.state.wall = self.wall();
+        self.meta.commit(batch, &mut self.ledger.state)?;
         self.write_high(false)
     }
 
@@ -150,15 +152,13 @@ impl Committer {
         if self.shared.trust.believed() {
             self.shared.clock.now()
         } else {
-            self.ledger.wall
+            self.ledger.state.wall
         }
     }
 
     pub(super) fn write_high(&mut self, clean: bool) -> Result<(), StoreError> {
         self.high.write(&High {
-            last_seq: self.ledger.last_seq,
-            settle_no: self.ledger.settle_no,
-            totals: self.ledger.totals,
+            state: self.ledger.state,
             clean,
         })
     }
@@ -202,7 +202,7 @@ impl Committer {
 
     /// After a storage error: leave every store as it is, for dropping one can hang.
     fn abandon(self) {
-        self.meta.abandon();
+        self.meta.store.abandon();
         std::mem::forget(self.head.store);
         std::mem::forget(self.next);
         let mut claims = lock(&self.shared.claims);

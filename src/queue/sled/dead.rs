@@ -4,46 +4,29 @@
 //! are packed like chunks: key = first number (u64), part (u16). They are written and synced
 //! before the batch of `meta` that counts them: a record at or above `dead_next` was never
 //! counted and is overwritten.
-//!
-//! Layout: version u8 · count u32 · per record: id hash u128, hash of the bytes u64, reason u8
-//! (255: set apart) · unpacked length u32 · packed records, each: failures u32, accepted_at,
-//! event_time, died_at i64, message, body.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-
-use super::codec::{self, Bad, Reader, Writer};
+use super::codec::Bad;
+use super::guard::keep;
 use super::ledger::{Ledger, Period};
+use super::letter::{self, Head, Record, body_hash, groups};
 use super::store::{
     Batch, Store, StoreError, create_private_dir, delete_folder, disk_usage, part_key, split_part,
     sweep,
 };
-use crate::queue::block;
 use crate::queue::entry::{DeadReason, Entry, EntryId, Millis};
+use crate::queue::ranges::RangeSet;
 
 const DAY: Millis = 86_400_000;
-
-/// One dead letter as it is stored.
-pub(super) struct Record {
-    pub(super) id_hash: u128,
-    /// `None`: set apart, and queued again from here.
-    pub(super) reason: Option<DeadReason>,
-    pub(super) failures: u32,
-    pub(super) accepted_at: Millis,
-    pub(super) event_time: i64,
-    pub(super) died_at: Millis,
-    pub(super) message: String,
-    pub(super) body: Bytes,
-}
 
 /// What dedup asks of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) number: u64,
     pub(super) body_hash: u64,
-    pub(super) reason: Option<DeadReason>,
+    pub(super) reason: DeadReason,
 }
 
 /// All periods; the current one is open.
@@ -57,56 +40,110 @@ pub(super) struct DeadLetters {
     roll_bytes: u64,
 }
 
-/// The hash by which "the same bytes" is decided.
-pub(super) fn body_hash(body: &[u8]) -> u64 {
-    codec::checksum(b"dead letter", body)
-}
-
-fn folder(dir: &Path, period: u64) -> PathBuf {
+/// The folder of a period.
+pub(super) fn folder(dir: &Path, period: u64) -> PathBuf {
     dir.join(format!("{period:010}"))
 }
 
 impl DeadLetters {
     /// Opens what `ledger` knows of; folders it does not know hold nothing that was counted.
-    pub(super) fn open(dir: &Path, ledger: &Ledger, roll_bytes: u64) -> Result<Self, StoreError> {
-        create_private_dir(dir)?;
-        sweep(dir)?;
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let period = name.to_str().and_then(|n| n.parse::<u64>().ok());
-            if period.is_some_and(|p| !ledger.periods.contains_key(&p)) {
-                delete_folder(&entry.path())?;
+    /// Letters that cannot be read are set aside in `ledger` and `batch`.
+    pub(super) fn open(
+        root: &Path,
+        ledger: &mut Ledger,
+        batch: &mut Batch,
+        roll_bytes: u64,
+    ) -> Result<Self, StoreError> {
+        let dir = root.join("dead");
+        create_private_dir(&dir)?;
+        sweep(&dir)?;
+        for period in periods_in(&dir) {
+            if !ledger.periods.contains_key(&period) {
+                delete_folder(&folder(&dir, period))?;
             }
         }
         let mut letters = Self {
-            dir: dir.into(),
+            dir,
             current: None,
             past: None,
             index: HashMap::new(),
             roll_bytes,
         };
-        let last = ledger.periods.keys().next_back().copied();
-        for (period, numbers) in &ledger.periods {
-            let store = Store::open(&folder(dir, *period))?;
-            for (number, known) in columns(&store, numbers.first..numbers.last + 1)? {
-                if ledger.is_dead(number) {
-                    letters.index.insert(known.0, known.1);
+        for (period, numbers) in ledger.periods.clone() {
+            let path = folder(&letters.dir, period);
+            match Store::open(&path) {
+                Ok(store) => letters.take_in(period, numbers, store, ledger, batch),
+                Err(error @ StoreError::Damaged { .. }) => {
+                    let lost = set_period_aside(period, ledger, batch);
+                    let kept = match path.exists() {
+                        true => keep(root, &path, &format!("dead-{period:010}"))?,
+                        false => path,
+                    };
+                    tracing::error!(
+                        "{error}; {lost} dead letters are set aside. As it was: {}",
+                        kept.display()
+                    );
                 }
-            }
-            if Some(*period) == last {
-                letters.current = Some((*period, store));
+                Err(error) => return Err(error),
             }
         }
         Ok(letters)
     }
 
-    /// The folder of the period that is written to, if there is one.
-    pub(super) fn current_folder(dir: &Path, ledger: &Ledger) -> Option<PathBuf> {
-        ledger
-            .periods
-            .keys()
-            .next_back()
-            .map(|period| folder(dir, *period))
+    /// Indexes the letters of a period, and sets aside those that cannot be read.
+    fn take_in(
+        &mut self,
+        period: u64,
+        mut numbers: Period,
+        store: Store,
+        ledger: &mut Ledger,
+        batch: &mut Batch,
+    ) {
+        let mut missing = RangeSet::default();
+        missing.insert(numbers.first..=numbers.last);
+        let before: u64 = numbers.dead.iter().sum();
+        numbers.dead = Default::default();
+        for (number, head) in heads(&store).0 {
+            if !numbers.holds(number) {
+                // What a crash left beyond the period: a later one has given that number again.
+                continue;
+            }
+            missing.remove(number..=number);
+            if let (true, Some(reason)) = (ledger.is_dead(number), head.reason) {
+                numbers.dead[reason.index()] += 1;
+                self.index.insert(
+                    head.id_hash,
+                    Known {
+                        number,
+                        body_hash: head.body_hash,
+                        reason,
+                    },
+                );
+            }
+        }
+        for (first, last) in ledger.dead_gone.iter() {
+            missing.remove(first..=last);
+        }
+        if missing.count() > 0 {
+            let mut lost = before.saturating_sub(numbers.dead.iter().sum());
+            for (first, last) in missing.iter() {
+                for number in first..=last {
+                    lost += u64::from(ledger.dead_queued.contains(number));
+                    ledger.marks.remove(batch, EntryId::dead(number));
+                    ledger.bury(batch, number);
+                }
+            }
+            ledger.state.set_aside += lost;
+            ledger.put_period(batch, period, numbers);
+            tracing::error!(
+                "store {}: {lost} dead letters cannot be read and are set aside; their bytes \
+                 stay in it",
+                store.path().display()
+            );
+        }
+        if ledger.periods.keys().next_back() == Some(&period) {
+            self.current = Some((period, store));
+        }
     }
 
     /// The dead letter under this id, if it is one now.
@@ -116,10 +153,10 @@ impl DeadLetters {
 
     /// Why this letter is dead, if it is one now.
     pub(super) fn reason(&self, number: u64) -> Option<DeadReason> {
-        self.index
-            .values()
+        let mut known = self.index.values();
+        known
             .find(|known| known.number == number)
-            .and_then(|known| known.reason)
+            .map(|known| known.reason)
     }
 
     /// The letter is queued again or gone.
@@ -133,7 +170,7 @@ impl DeadLetters {
         }
     }
 
-    /// Writes records from number `ledger.dead_next` on and syncs them. Counting them in
+    /// Writes records from number `dead_next` on and syncs them. Counting them in
     /// `ledger` and `batch` is what makes them dead; that is the caller's next step.
     pub(super) fn append(
         &mut self,
@@ -142,7 +179,7 @@ impl DeadLetters {
         batch: &mut Batch,
         now: Millis,
     ) -> Result<(), StoreError> {
-        let first = ledger.dead_next;
+        let first = ledger.state.dead_next;
         let period = self.current_period(ledger, now)?;
         let Some((_, store)) = &self.current else {
             return Ok(());
@@ -151,7 +188,7 @@ impl DeadLetters {
         // Small groups: a claim of one letter unpacks its whole group.
         for group in groups(records) {
             let mut stored = Batch::default();
-            stored.put_parts(&number.to_be_bytes(), &encode(group));
+            stored.put_parts(&number.to_be_bytes(), &letter::encode(group));
             // What a crash left beyond this group's last part under the same number.
             let prefix = number.to_be_bytes();
             for row in store.scan(&prefix, &(number + group.len() as u64).to_be_bytes()) {
@@ -165,26 +202,29 @@ impl DeadLetters {
             store.commit(stored)?;
             number += group.len() as u64;
         }
-        ledger.dead_next = number;
-        let known = ledger.periods.get(&period);
-        let numbers = Period {
-            first: known.map_or(first, |p| p.first),
-            last: number - 1,
-            opened: known.map_or(now, |p| p.opened),
-            newest: known.map_or(now, |p| p.newest.max(now)),
-        };
-        ledger.put_period(batch, period, numbers);
+        ledger.state.dead_next = number;
+        let mut numbers = ledger.periods.get(&period).copied().unwrap_or(Period {
+            first,
+            last: first,
+            opened: now,
+            newest: now,
+            dead: Default::default(),
+        });
+        numbers.last = number - 1;
+        numbers.newest = numbers.newest.max(now);
         for (number, record) in (first..).zip(records) {
-            if record.reason.is_some() {
+            if let Some(reason) = record.reason {
+                numbers.dead[reason.index()] += 1;
                 let body_hash = body_hash(&record.body);
                 let known = Known {
                     number,
                     body_hash,
-                    reason: record.reason,
+                    reason,
                 };
                 self.index.insert(record.id_hash, known);
             }
         }
+        ledger.put_period(batch, period, numbers);
         Ok(())
     }
 
@@ -212,21 +252,13 @@ impl DeadLetters {
         let Some(first) = store.key_at_or_below(&part_key(&number.to_be_bytes(), u16::MAX))? else {
             return Ok(None);
         };
-        let Some((prefix, _)) = split_part(&first) else {
+        let prefix = split_part(&first).and_then(|(prefix, _)| prefix.try_into().ok());
+        let Some(start) = prefix.map(u64::from_be_bytes) else {
             return Ok(None);
         };
-        let start = prefix
-            .first_chunk::<8>()
-            .map_or(0, |p| u64::from_be_bytes(*p));
-        let mut bytes = Vec::new();
-        for row in store.scan(prefix, &(start + 1).to_be_bytes()) {
-            bytes.extend(
-                row?.1
-                    .map_err(|bad| StoreError::bad(store.path(), "a record", bad))?,
-            );
-        }
+        let bytes = read_group(store, start)?;
         let records =
-            decode(&bytes).map_err(|bad| StoreError::bad(store.path(), "a record", bad))?;
+            letter::decode(&bytes).map_err(|bad| StoreError::bad(store.path(), "a record", bad))?;
         let record = records.into_iter().nth((number - start) as usize);
         Ok(record.map(|record| Entry {
             id: EntryId::dead(number),
@@ -254,22 +286,14 @@ impl DeadLetters {
         Ok(&open.as_ref().expect("an open period").1)
     }
 
-    /// The letters of a period that are dead now, and their reasons.
-    pub(super) fn dead_in(
-        &mut self,
-        period: u64,
-        ledger: &Ledger,
-    ) -> Result<Vec<(u64, u128, Option<DeadReason>)>, StoreError> {
-        let Some(numbers) = ledger.periods.get(&period).copied() else {
-            return Ok(Vec::new());
-        };
-        let columns = columns(self.store(period)?, numbers.first..numbers.last + 1)?;
-        let dead = columns
-            .into_iter()
-            .filter(|(number, _)| ledger.is_dead(*number));
-        Ok(dead
-            .map(|(number, (id, known))| (number, id, known.reason))
-            .collect())
+    /// The heads of all letters that can be read, by number.
+    pub(super) fn all_heads(&mut self, ledger: &Ledger) -> Result<Vec<(u64, Head)>, StoreError> {
+        let mut all = Vec::new();
+        for (period, numbers) in &ledger.periods {
+            let letters = heads(self.store(*period)?).0;
+            all.extend(letters.into_iter().filter(|(n, _)| numbers.holds(*n)));
+        }
+        Ok(all)
     }
 
     /// Deletes a period's folder; it must not be the current one.
@@ -281,6 +305,11 @@ impl DeadLetters {
             self.current = None;
         }
         delete_folder(&folder(&self.dir, period))
+    }
+
+    /// The letters with these numbers are known no more.
+    pub(super) fn forget_all(&mut self, numbers: &Period) {
+        self.index.retain(|_, known| !numbers.holds(known.number));
     }
 
     /// Bytes on disk of one period.
@@ -305,133 +334,68 @@ impl DeadLetters {
     }
 }
 
-/// At most 64 records and about 256 KiB, so that reading one letter stays cheap.
-fn groups(records: &[Record]) -> impl Iterator<Item = &[Record]> {
-    let mut rest = records;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = |r: &Record| {
-            bytes += r.body.len();
-            bytes <= 256 << 10
-        };
-        let len = rest
-            .iter()
-            .take(64)
-            .take_while({
-                let mut fits = fits;
-                move |r| fits(r)
-            })
-            .count();
-        if rest.is_empty() {
-            return None;
-        }
-        let (group, tail) = rest.split_at(len.max(1));
-        rest = tail;
-        Some(group)
-    })
-}
-
-type Column = (u64, (u128, Known));
-
-/// Ids, hashes and reasons of a store's records of these numbers, without unpacking any. The
-/// numbers are those of its period: what a crash left beyond them may bear numbers that a later
-/// period has given to others.
-fn columns(store: &Store, numbers: std::ops::Range<u64>) -> Result<Vec<Column>, StoreError> {
-    let bad = |bad| StoreError::bad(store.path(), "a record", bad);
-    let mut found = Vec::new();
-    let mut group: Option<(u64, Vec<u8>)> = None;
-    let mut take = |group: Option<(u64, Vec<u8>)>| -> Result<(), Bad> {
-        let Some((first, bytes)) = group else {
-            return Ok(());
-        };
-        let mut r = Reader::versioned(&bytes)?;
-        for number in first..first + u64::from(r.u32()?) {
-            let (id, body_hash) = (r.u128()?, r.u64()?);
-            let reason = DeadReason::from_index(r.u8()?.into());
-            if numbers.contains(&number) {
-                found.push((
-                    number,
-                    (
-                        id,
-                        Known {
-                            number,
-                            body_hash,
-                            reason,
-                        },
-                    ),
-                ));
-            }
-        }
-        Ok(())
-    };
-    for row in store.scan(&[], &[0xff; 11]) {
-        let (key, value) = row?;
-        let Some((prefix, part)) = split_part(&key) else {
-            continue;
-        };
-        let Some(first) = prefix.try_into().ok().map(u64::from_be_bytes) else {
-            continue;
-        };
-        if !numbers.contains(&first) {
-            continue;
-        }
-        let value = value.map_err(bad)?;
-        if part == 0 {
-            take(group.replace((first, value))).map_err(bad)?;
-        } else if let Some((_, bytes)) = &mut group {
-            bytes.extend(value);
-        }
-    }
-    take(group).map_err(bad)?;
-    Ok(found)
-}
-
-fn encode(records: &[Record]) -> Vec<u8> {
-    let mut plain = Writer::default();
-    for record in records {
-        plain.u32(record.failures);
-        plain.i64(record.accepted_at);
-        plain.i64(record.event_time);
-        plain.i64(record.died_at);
-        plain.bytes(record.message.as_bytes());
-        plain.bytes(&record.body);
-    }
-    let mut w = Writer::versioned();
-    w.u32(records.len() as u32);
-    for record in records {
-        w.u128(record.id_hash);
-        w.u64(body_hash(&record.body));
-        w.u8(record.reason.map_or(u8::MAX, |reason| reason.index() as u8));
-    }
-    w.u32(plain.0.len() as u32);
-    w.bytes(&block::pack(&plain.0));
-    w.0
-}
-
-fn decode(bytes: &[u8]) -> Result<Vec<Record>, Bad> {
-    let mut r = Reader::versioned(bytes)?;
-    let count = r.u32()?;
-    let mut heads = Vec::new();
-    for _ in 0..count {
-        let (id_hash, _) = (r.u128()?, r.u64()?);
-        heads.push((id_hash, DeadReason::from_index(r.u8()?.into())));
-    }
-    let plain_len = r.u32()? as usize;
-    let plain = block::unpack_bytes(r.bytes()?, plain_len).map_err(|_| Bad::Value)?;
-    let mut r = Reader(&plain);
-    heads
+/// The periods that have a folder, ascending.
+pub(super) fn periods_in(dir: &Path) -> Vec<u64> {
+    let mut periods: Vec<u64> = std::fs::read_dir(dir)
         .into_iter()
-        .map(|(id_hash, reason)| {
-            Ok(Record {
-                id_hash,
-                reason,
-                failures: r.u32()?,
-                accepted_at: r.i64()?,
-                event_time: r.i64()?,
-                died_at: r.i64()?,
-                message: String::from_utf8_lossy(r.bytes()?).into_owned(),
-                body: Bytes::copy_from_slice(r.bytes()?),
-            })
-        })
-        .collect()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    periods.sort_unstable();
+    periods
+}
+
+/// A period cannot be opened: its letters, dead or queued again, are set aside; how many.
+fn set_period_aside(period: u64, ledger: &mut Ledger, batch: &mut Batch) -> u64 {
+    let Some(numbers) = ledger.periods.get(&period).copied() else {
+        return 0;
+    };
+    let mut lost: u64 = numbers.dead.iter().sum();
+    for number in numbers.first..=numbers.last {
+        if ledger.dead_queued.contains(number) {
+            lost += 1;
+            ledger.marks.remove(batch, EntryId::dead(number));
+        }
+    }
+    ledger.state.set_aside += lost;
+    ledger.remove_period(batch, period);
+    lost
+}
+
+/// The numbered heads of all letters that can be read, and the first number and the fault of
+/// each group that cannot.
+pub(super) fn heads(store: &Store) -> (Vec<(u64, Head)>, Vec<(u64, StoreError)>) {
+    let (mut found, mut faults) = (Vec::new(), Vec::new());
+    let (keys, met) = store.keys();
+    let firsts = keys.iter().filter_map(|key| match split_part(key) {
+        Some((prefix, 0)) => prefix.try_into().ok().map(u64::from_be_bytes),
+        _ => None,
+    });
+    for first in firsts {
+        let read = read_group(store, first).and_then(|bytes| {
+            letter::heads(&bytes).map_err(|bad| StoreError::bad(store.path(), "a record", bad))
+        });
+        match read {
+            Ok(heads) => found.extend((first..).zip(heads)),
+            Err(fault) => faults.push((first, fault)),
+        }
+    }
+    faults.extend(met.map(|met| (0, met)));
+    (found, faults)
+}
+
+/// The bytes of the group that begins with `first`.
+pub(super) fn read_group(store: &Store, first: u64) -> Result<Vec<u8>, StoreError> {
+    let bad = |bad| StoreError::bad(store.path(), "a record", bad);
+    let mut bytes = Vec::new();
+    let rows = store.scan(&first.to_be_bytes(), &(first + 1).to_be_bytes());
+    for (row, expected) in rows.zip(0..) {
+        let (key, value) = row?;
+        if split_part(&key).is_none_or(|(_, part)| part != expected) {
+            return Err(bad(Bad::Short));
+        }
+        bytes.extend(value.map_err(bad)?);
+    }
+    Ok(bytes)
 }

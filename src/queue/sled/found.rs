@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::chunk::{AcceptTotals, Chunk};
-use super::claims::{Readable, read_chunk};
+use super::chunk::AcceptTotals;
+use super::claims::{Readable, chunk_firsts, read_chunk};
 use super::committer::Head;
 use super::dedup::Dedup;
 use super::guard::Guard;
@@ -14,7 +14,7 @@ use super::housekeeper::Job;
 use super::ledger::{Ledger, Sealed};
 use super::open::generation_folder;
 use super::seen::SeenFile;
-use super::store::{At, Batch, Store, StoreError, delete_folder, disk_usage, split_part};
+use super::store::{At, Batch, Store, StoreError, delete_folder, disk_usage};
 use crate::clock::Clock;
 use crate::queue::entry::Millis;
 use crate::queue::ranges::RangeSet;
@@ -31,6 +31,10 @@ pub(super) struct Generations {
     pub(super) totals: AcceptTotals,
     /// The highest generation whose ids are in `seen/`: its number is not given again.
     pub(super) covered_to: u64,
+    /// Of `sealed`, those that were read all the same.
+    reread: Vec<Unsealed>,
+    /// Something in a generation could not be read.
+    pub(super) damaged: bool,
 }
 
 pub(super) struct Unsealed {
@@ -39,6 +43,19 @@ pub(super) struct Unsealed {
     pub(super) numbers: Option<(u64, u64)>,
     pub(super) newest: Millis,
     pub(super) ids: Vec<u128>,
+    /// First number of each chunk, and its count of ids.
+    chunks: Vec<(u64, usize)>,
+}
+
+impl Unsealed {
+    /// Each sequence number with its id.
+    fn numbered(&self) -> impl Iterator<Item = (u64, u128)> + '_ {
+        let numbers = self
+            .chunks
+            .iter()
+            .flat_map(|(first, n)| *first..*first + *n as u64);
+        numbers.zip(self.ids.iter().copied())
+    }
 }
 
 /// Opens the files of remembered ids; says which generations they cover.
@@ -91,6 +108,7 @@ pub(super) fn open_generations(
     ledger: &mut Ledger,
     batch: &mut Batch,
     covered: &RangeSet,
+    is_remade: bool,
     found: &mut Generations,
 ) -> Result<Vec<(PathBuf, PathBuf)>, StoreError> {
     let dir = guard.root.join("gen");
@@ -123,7 +141,20 @@ pub(super) fn open_generations(
         let copy = guard.copy(&path)?;
         match Store::open(&path) {
             Ok(store) => {
-                scan(store, generation, found)?;
+                let unsealed = scan(store, found);
+                match unsealed.numbers {
+                    // Its ids stand in `seen/` already; it was read to remake the account.
+                    Some((first_seq, last_seq)) if is_remade && covered.contains(generation) => {
+                        let sealed = Sealed {
+                            first_seq,
+                            last_seq,
+                        };
+                        ledger.put_generation(batch, generation, sealed);
+                        found.sealed.insert(generation, sealed);
+                        found.reread.push(unsealed);
+                    }
+                    _ => drop(found.unsealed.insert(generation, unsealed)),
+                }
                 copies.extend(copy.map(|copy| (copy, path)));
             }
             Err(error @ StoreError::Damaged { .. }) => {
@@ -131,6 +162,7 @@ pub(super) fn open_generations(
                 if path.exists() {
                     delete_folder(&path)?;
                 }
+                found.damaged = true;
                 tracing::error!("{error}; it was moved to {}", kept.display());
             }
             Err(error) => return Err(error),
@@ -140,64 +172,54 @@ pub(super) fn open_generations(
 }
 
 /// Reads the heads of a generation's chunks: numbers and ids, no event.
-pub(super) fn scan(
-    store: Store,
-    generation: u64,
-    found: &mut Generations,
-) -> Result<(), StoreError> {
+fn scan(store: Store, found: &mut Generations) -> Unsealed {
     let store = Arc::new(store);
     let mut unsealed = Unsealed {
         store: store.clone(),
         numbers: None,
         newest: 0,
         ids: Vec::new(),
+        chunks: Vec::new(),
     };
-    let mut firsts = Vec::new();
-    for row in store.scan(&[], &[0xff; 11]) {
-        let (key, _) = row?;
-        if let Some((prefix, 0)) = split_part(&key) {
-            firsts.extend(prefix.try_into().ok().map(u64::from_be_bytes));
-        }
+    let (firsts, met) = chunk_firsts(&store);
+    if let Some(error) = met {
+        found.damaged = true;
+        tracing::error!("{error}; what can be read of it is kept");
     }
     for first in firsts {
-        let Some(Chunk {
-            totals,
-            ids,
-            revived,
-            accepted_at,
-            ..
-        }) = read_chunk(&store, first)?
-        else {
-            tracing::error!(
-                store = %store.path().display(), first_seq = first, "a stored chunk is damaged"
-            );
-            continue;
+        let chunk = match read_chunk(&store, first) {
+            Ok(Some(chunk)) => chunk,
+            unreadable => {
+                found.damaged = true;
+                let why = unreadable.err().map_or(String::new(), |e| format!(": {e}"));
+                tracing::error!(
+                    store = %store.path().display(), first_seq = first,
+                    "a stored chunk is damaged{why}"
+                );
+                continue;
+            }
         };
-        let last = first + ids.len() as u64 - 1;
+        let last = chunk.last_seq();
         found.held.insert(first..=last);
         found.last_seq = found.last_seq.max(last);
-        found.totals = max_totals(&found.totals, &totals);
-        found.revived.extend(revived);
+        found.totals = found.totals.max(&chunk.totals);
+        found.revived.extend(chunk.revived);
         let begin = unsealed.numbers.map_or(first, |(begin, _)| begin);
         unsealed.numbers = Some((begin, last));
-        unsealed.newest = unsealed.newest.max(accepted_at);
-        unsealed.ids.extend(ids);
+        unsealed.newest = unsealed.newest.max(chunk.accepted_at);
+        unsealed.chunks.push((first, chunk.ids.len()));
+        unsealed.ids.extend(chunk.ids);
     }
-    found.unsealed.insert(generation, unsealed);
-    Ok(())
-}
-
-pub(super) fn max_totals(a: &AcceptTotals, b: &AcceptTotals) -> AcceptTotals {
-    AcceptTotals {
-        accepted: a.accepted.max(b.accepted),
-        duplicate: a.duplicate.max(b.duplicate),
-        ignored: a.ignored.max(b.ignored),
-        rejected: a.rejected.max(b.rejected),
-        revived: a.revived.max(b.revived),
-    }
+    unsealed
 }
 
 impl Generations {
+    /// Each sequence number that was read, with its id.
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (u64, u128)> + '_ {
+        let read = self.unsealed.values().chain(&self.reread);
+        read.flat_map(Unsealed::numbered)
+    }
+
     /// The generation to write to: the newest unsealed one, or a new one.
     pub(super) fn head(&mut self, root: &Path, clock: &Clock) -> Result<Head, StoreError> {
         let sealed = self.sealed.keys().next_back().copied().unwrap_or(0);

@@ -9,8 +9,8 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::chunk::AcceptTotals;
 use super::codec::{self, Bad, Reader, Writer};
+use super::state::State;
 use super::store::{At, StoreError, sync_dir};
 
 const SLOT: u64 = 512;
@@ -19,12 +19,8 @@ const KEY: &[u8] = b"high";
 /// The numbers kept.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct High {
-    /// The last committed sequence number.
-    pub(super) last_seq: u64,
-    /// How often `meta` was written.
-    pub(super) settle_no: u64,
-    /// Totals of the accept side.
-    pub(super) totals: AcceptTotals,
+    /// The counters as of the last commitment.
+    pub(super) state: State,
     /// The process stopped in order and closed its stores.
     pub(super) clean: bool,
 }
@@ -80,7 +76,8 @@ impl HighFile {
         }
         let found = match newest {
             Some((_, high)) => Found::High(high),
-            None if existed => Found::Damaged,
+            // One that a crash left between making it and writing it says nothing yet.
+            None if file.metadata().at(path)?.len() > 0 => Found::Damaged,
             None => Found::Nothing,
         };
         let written = newest.map_or(0, |(no, _)| no);
@@ -99,9 +96,7 @@ impl HighFile {
         self.written += 1;
         let mut w = Writer::versioned();
         w.u64(self.written);
-        w.u64(high.last_seq);
-        w.u64(high.settle_no);
-        high.totals.write(&mut w);
+        high.state.write(&mut w);
         w.u8(u8::from(high.clean));
         let slot = codec::seal(KEY, w.0);
         self.file
@@ -115,8 +110,8 @@ impl HighFile {
     }
 }
 
-/// version, written, last_seq, settle_no, five totals, clean, checksum.
-const RECORD: usize = 1 + 8 * 3 + 8 * 5 + 1 + 8;
+/// version, written, state, clean, checksum.
+const RECORD: usize = 1 + 8 + State::LEN + 1 + 8;
 
 fn read_slot(file: &File, slot: u64) -> Result<(u64, High), Bad> {
     let mut bytes = [0; RECORD];
@@ -125,9 +120,7 @@ fn read_slot(file: &File, slot: u64) -> Result<(u64, High), Bad> {
     let mut r = Reader::versioned(codec::open(KEY, &bytes)?)?;
     let written = r.u64()?;
     let high = High {
-        last_seq: r.u64()?,
-        settle_no: r.u64()?,
-        totals: AcceptTotals::read(&mut r)?,
+        state: State::read(&mut r)?,
         clean: r.u8()? != 0,
     };
     Ok((written, high))
@@ -137,6 +130,16 @@ fn read_slot(file: &File, slot: u64) -> Result<(u64, High), Bad> {
 mod tests {
     use super::*;
 
+    fn at(last_seq: u64) -> High {
+        High {
+            state: State {
+                last_seq,
+                ..State::default()
+            },
+            clean: false,
+        }
+    }
+
     #[test]
     fn the_newest_slot_counts_and_a_torn_one_leaves_the_other() {
         let dir = tempfile::tempdir().unwrap();
@@ -144,30 +147,14 @@ mod tests {
         let (mut file, found) = HighFile::open(&path).unwrap();
         assert_eq!(found, Found::Nothing);
         for last_seq in 1..=7 {
-            file.write(&High {
-                last_seq,
-                ..High::default()
-            })
-            .unwrap();
+            file.write(&at(last_seq)).unwrap();
         }
         let reopened = || HighFile::open(&path).unwrap().1;
-        assert_eq!(
-            reopened(),
-            Found::High(High {
-                last_seq: 7,
-                ..High::default()
-            })
-        );
+        assert_eq!(reopened(), Found::High(at(7)));
         // The seventh write went to slot 1; tear it.
         let raw = OpenOptions::new().write(true).open(&path).unwrap();
         raw.write_all_at(&[0xff; 4], SLOT + 20).unwrap();
-        assert_eq!(
-            reopened(),
-            Found::High(High {
-                last_seq: 6,
-                ..High::default()
-            })
-        );
+        assert_eq!(reopened(), Found::High(at(6)));
         raw.write_all_at(&[0xff; 4], 20).unwrap();
         assert_eq!(reopened(), Found::Damaged);
     }

@@ -4,18 +4,21 @@
 //! identity of [`Census`] holds whichever batches a crash leaves. Keys: `s` the state record ·
 //! `r` + first: a settled range above the mark · `q` + first: dead letters queued again · `x` +
 //! first: dead letters that are gone · `m` + mark + part: a mark · `g` + generation: a sealed
-//! generation · `p` + period: a period of dead letters.
+//! generation · `p` + period: a period of dead letters and how many of them are dead.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::chunk::AcceptTotals;
 use super::codec::{Bad, Reader, Writer};
-use super::mark;
-use super::store::{Batch, Store, StoreError, split_part};
+use super::marks::Marks;
+use super::state::State;
+use super::store::{Batch, Store, StoreError};
 use crate::queue::census::Census;
 use crate::queue::entry::{DeadReason, EntryId, Mark, Millis, Origin};
 use crate::queue::ranges::{Cursor, RangeDiff, RangeSet};
+
+/// How long Pinterest remembers an event_id (pinterest-api.md, "Deduplication").
+const PINTEREST_REMEMBERS: Millis = 48 * 3_600_000;
 
 /// A generation that is full, reopened once, and whose ids are in `seen/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,86 +27,52 @@ pub(super) struct Sealed {
     pub(super) last_seq: u64,
 }
 
-/// A period of dead letters: its numbers, when it was begun and when the newest died.
+/// A period of dead letters: its numbers, when it was begun, when the newest died, and how many
+/// are dead now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Period {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) opened: Millis,
     pub(super) newest: Millis,
+    /// By [`DeadReason::index`].
+    pub(super) dead: [u64; DeadReason::ALL.len()],
 }
 
-pub(super) struct Marked {
-    pub(super) name: Arc<str>,
-    pub(super) in_doubt: bool,
-    mark: u64,
+impl Period {
+    pub(super) fn holds(&self, number: u64) -> bool {
+        (self.first..=self.last).contains(&number)
+    }
 }
 
 /// The whole account, in memory as in `meta`.
+#[derive(Default)]
 pub(super) struct Ledger {
+    /// `low` in it is brought up to date by [`Ledger::settle_line`].
+    pub(super) state: State,
     pub(super) cursor: Cursor,
-    pub(super) last_seq: u64,
-    pub(super) totals: AcceptTotals,
-    pub(super) delivered: u64,
-    pub(super) dead: [u64; DeadReason::ALL.len()],
-    pub(super) purged: u64,
-    pub(super) set_aside: u64,
-    pub(super) retried: u64,
-    pub(super) resent: u64,
-    /// The next number among the dead letters.
-    pub(super) dead_next: u64,
-    pub(super) settle_no: u64,
-    /// The wall clock at the last write for which it was believed.
-    pub(super) wall: Millis,
     pub(super) dead_queued: RangeSet,
     pub(super) dead_gone: RangeSet,
     pub(super) generations: BTreeMap<u64, Sealed>,
     pub(super) periods: BTreeMap<u64, Period>,
-    pub(super) marks: HashMap<EntryId, Marked>,
-    /// Events left under each stored mark, and its parts.
-    mark_left: HashMap<u64, (u32, u16)>,
-    next_mark: u64,
+    pub(super) marks: Marks,
 }
 
-fn ranged(tag: u8, number: u64) -> [u8; 9] {
+/// The key of a numbered row.
+pub(super) fn ranged(tag: u8, number: u64) -> [u8; 9] {
     let mut key = [tag; 9];
     key[1..].copy_from_slice(&number.to_be_bytes());
     key
 }
 
 impl Ledger {
-    pub(super) fn new() -> Self {
-        Self {
-            cursor: Cursor::new(1, RangeSet::default()),
-            last_seq: 0,
-            totals: AcceptTotals::default(),
-            delivered: 0,
-            dead: [0; DeadReason::ALL.len()],
-            purged: 0,
-            set_aside: 0,
-            retried: 0,
-            resent: 0,
-            dead_next: 1,
-            settle_no: 0,
-            wall: 0,
-            dead_queued: RangeSet::default(),
-            dead_gone: RangeSet::default(),
-            generations: BTreeMap::new(),
-            periods: BTreeMap::new(),
-            marks: HashMap::new(),
-            mark_left: HashMap::new(),
-            next_mark: 1,
-        }
-    }
-
     /// Reads the account; everything that was marked is in doubt.
-    pub(super) fn load(meta: &Store) -> Result<Self, StoreError> {
+    pub(super) fn load(meta: &Store, state: State) -> Result<Self, StoreError> {
         let bad = |what: &'static str| move |bad| StoreError::bad(meta.path(), what, bad);
-        let mut ledger = Self::new();
-        let mut low = 1;
-        if let Some(state) = meta.get(b"s")? {
-            low = ledger.read_state(&state).map_err(bad("the state record"))?;
-        }
+        let mut ledger = Self {
+            state,
+            ..Self::default()
+        };
         let mut above = RangeSet::default();
         for (tag, set) in [
             (b'r', &mut above),
@@ -118,78 +87,23 @@ impl Ledger {
                 set.insert(first..=last);
             }
         }
-        ledger.cursor = Cursor::new(low, above);
+        ledger.cursor = Cursor::new(state.low, above);
         for row in meta.scan(b"g", b"h") {
             let (key, value) = row?;
-            let read = |v: Vec<u8>| {
-                let mut r = Reader::versioned(&v)?;
-                Ok((
-                    number(&key)?,
-                    Sealed {
-                        first_seq: r.u64()?,
-                        last_seq: r.u64()?,
-                    },
-                ))
-            };
-            let (generation, sealed) = value.and_then(read).map_err(bad("a generation"))?;
+            let (generation, sealed) = value
+                .and_then(|v| read_sealed(&key, &v))
+                .map_err(bad("a generation"))?;
             ledger.generations.insert(generation, sealed);
         }
         for row in meta.scan(b"p", b"q") {
             let (key, value) = row?;
-            let read = |v: Vec<u8>| {
-                let mut r = Reader::versioned(&v)?;
-                let period = Period {
-                    first: r.u64()?,
-                    last: r.u64()?,
-                    opened: r.i64()?,
-                    newest: r.i64()?,
-                };
-                Ok((number(&key)?, period))
-            };
-            let (period, numbers) = value.and_then(read).map_err(bad("a period"))?;
+            let (period, numbers) = value
+                .and_then(|v| read_period(&key, &v))
+                .map_err(bad("a period"))?;
             ledger.periods.insert(period, numbers);
         }
-        ledger.load_marks(meta)?;
+        ledger.marks = Marks::load(meta, |id| ledger.is_open(id))?;
         Ok(ledger)
-    }
-
-    fn load_marks(&mut self, meta: &Store) -> Result<(), StoreError> {
-        let bad = |bad| StoreError::bad(meta.path(), "a mark", bad);
-        let mut marks: BTreeMap<u64, (u16, Vec<u8>)> = BTreeMap::new();
-        for row in meta.scan(b"m", b"n") {
-            let (key, value) = row?;
-            let (prefix, part) = split_part(&key).ok_or_else(|| bad(Bad::Value))?;
-            let entry = marks.entry(number(prefix).map_err(bad)?).or_default();
-            if entry.0 != part {
-                return Err(bad(Bad::Short));
-            }
-            entry.0 += 1;
-            entry.1.extend(value.map_err(bad)?);
-        }
-        for (mark, (parts, bytes)) in marks {
-            let events = mark::decode(&bytes).map_err(bad)?;
-            self.next_mark = mark + 1;
-            let mut left = 0;
-            for (id, name) in events {
-                if self.is_open(id) {
-                    // A later mark of the same event repeats its name.
-                    if let Some(older) = self.marks.insert(
-                        id,
-                        Marked {
-                            name,
-                            in_doubt: true,
-                            mark,
-                        },
-                    ) && let Some((n, _)) = self.mark_left.get_mut(&older.mark)
-                    {
-                        *n -= 1;
-                    }
-                    left += 1;
-                }
-            }
-            self.mark_left.insert(mark, (left, parts));
-        }
-        Ok(())
     }
 
     /// Whether the event waits for its settlement.
@@ -202,66 +116,39 @@ impl Ledger {
 
     /// Whether this dead letter is neither queued again nor gone.
     pub(super) fn is_dead(&self, number: u64) -> bool {
-        number < self.dead_next
-            && self
-                .periods
-                .values()
-                .any(|p| (p.first..=p.last).contains(&number))
+        number < self.state.dead_next
+            && self.period_of(number).is_some()
             && !self.dead_queued.contains(number)
             && !self.dead_gone.contains(number)
     }
 
-    fn read_state(&mut self, bytes: &[u8]) -> Result<u64, Bad> {
-        let mut r = Reader::versioned(bytes)?;
-        let low = r.u64()?;
-        self.last_seq = r.u64()?;
-        self.totals = AcceptTotals::read(&mut r)?;
-        self.delivered = r.u64()?;
-        for count in &mut self.dead {
-            *count = r.u64()?;
-        }
-        self.purged = r.u64()?;
-        self.set_aside = r.u64()?;
-        self.retried = r.u64()?;
-        self.resent = r.u64()?;
-        self.dead_next = r.u64()?;
-        self.settle_no = r.u64()?;
-        self.wall = r.i64()?;
-        if low == 0 || self.dead_next == 0 || !r.0.is_empty() {
-            return Err(Bad::Value);
-        }
-        Ok(low)
-    }
-
-    /// Puts the state record; every batch ends with it. Invariant: `wall` is a time that was
-    /// believed, or the next start would measure a wrong clock by itself and believe it.
-    pub(super) fn put_state(&mut self, batch: &mut Batch, wall: Millis) {
-        self.settle_no += 1;
-        self.wall = wall;
-        let mut w = Writer::versioned();
-        w.u64(self.cursor.mark());
-        w.u64(self.last_seq);
-        self.totals.write(&mut w);
-        w.u64(self.delivered);
-        self.dead.iter().for_each(|count| w.u64(*count));
-        for v in [
-            self.purged,
-            self.set_aside,
-            self.retried,
-            self.resent,
-            self.dead_next,
-            self.settle_no,
-        ] {
-            w.u64(v);
-        }
-        w.i64(self.wall);
-        batch.put(b"s", w.0);
+    /// The period of a dead letter.
+    pub(super) fn period_of(&self, number: u64) -> Option<u64> {
+        let mut newest_first = self.periods.iter().rev();
+        newest_first
+            .find(|(_, numbers)| numbers.holds(number))
+            .map(|(period, _)| *period)
     }
 
     /// Settles line numbers; the caller has counted where they went.
     pub(super) fn settle_line(&mut self, batch: &mut Batch, first: u64, last: u64) {
         let diff = self.cursor.settle(first..=last);
+        self.state.low = self.cursor.mark();
         put_diff(batch, b'r', &diff);
+    }
+
+    /// Line numbers whose stored bytes cannot be used are settled as that; how many they were.
+    pub(super) fn set_line_aside(&mut self, batch: &mut Batch, first: u64, last: u64) -> u64 {
+        let mut count = 0;
+        for seq in first..=last {
+            if !self.cursor.is_settled(seq) {
+                count += 1;
+                self.marks.remove(batch, EntryId::line(seq));
+            }
+        }
+        self.state.set_aside += count;
+        self.settle_line(batch, first, last);
+        count
     }
 
     /// Puts dead letters back into the queue.
@@ -278,6 +165,21 @@ impl Ledger {
         put_diff(batch, b'x', &diff);
     }
 
+    /// A letter counts as dead no more. [`Ledger::put_period_of`] makes that durable.
+    pub(super) fn uncount_dead(&mut self, number: u64, reason: DeadReason) {
+        let mut periods = self.periods.values_mut();
+        if let Some(period) = periods.find(|period| period.holds(number)) {
+            period.dead[reason.index()] -= 1;
+        }
+    }
+
+    /// Puts the counts of the period that holds this letter.
+    pub(super) fn put_period_of(&mut self, batch: &mut Batch, number: u64) {
+        if let Some(period) = self.period_of(number) {
+            self.put_period(batch, period, self.periods[&period]);
+        }
+    }
+
     /// Records a sealed generation.
     pub(super) fn put_generation(&mut self, batch: &mut Batch, generation: u64, sealed: Sealed) {
         let mut w = Writer::versioned();
@@ -292,134 +194,121 @@ impl Ledger {
         self.generations.remove(&generation);
     }
 
-    /// Records that a period now reaches `last`.
+    /// Records a period as it now is.
     pub(super) fn put_period(&mut self, batch: &mut Batch, period: u64, numbers: Period) {
         let mut w = Writer::versioned();
         w.u64(numbers.first);
         w.u64(numbers.last);
         w.i64(numbers.opened);
         w.i64(numbers.newest);
+        numbers.dead.iter().for_each(|count| w.u64(*count));
         batch.put(&ranged(b'p', period), w.0);
         self.periods.insert(period, numbers);
     }
 
-    /// Forgets a period; the caller has counted its dead letters as purged.
+    /// Forgets a period; the caller has counted where its dead letters went.
     pub(super) fn remove_period(&mut self, batch: &mut Batch, period: u64) {
         batch.remove(&ranged(b'p', period));
         if let Some(numbers) = self.periods.remove(&period) {
-            let diff = self.dead_gone.remove(numbers.first..=numbers.last);
+            let range = numbers.first..=numbers.last;
+            let diff = self.dead_gone.remove(range.clone());
             put_diff(batch, b'x', &diff);
+            let diff = self.dead_queued.remove(range);
+            put_diff(batch, b'q', &diff);
         }
     }
 
-    /// Lays a mark. Events that are marked already keep their first name and count as resent.
-    pub(super) fn lay_mark(&mut self, batch: &mut Batch, mark: &Mark) {
+    /// Lays a mark. Events that are marked already keep their first name and count as resent,
+    /// as do those that a damaged or copied queue left in doubt.
+    pub(super) fn lay_mark(&mut self, batch: &mut Batch, mark: &Mark, now: Millis) {
         let mut fresh = Vec::with_capacity(mark.events.len());
         for (id, name) in &mark.events {
-            if self.marks.contains_key(id) {
-                self.resent += 1;
-            } else if self.is_open(*id) {
-                fresh.push((*id, name.clone()));
-            }
-        }
-        if fresh.is_empty() {
-            return;
-        }
-        let number = self.next_mark;
-        self.next_mark += 1;
-        let bytes = mark::encode(&fresh);
-        batch.put_parts(&ranged(b'm', number), &bytes);
-        let parts = super::store::parts(bytes.len()) as u16;
-        self.mark_left.insert(number, (fresh.len() as u32, parts));
-        for (id, name) in fresh {
-            self.marks.insert(
-                id,
-                Marked {
-                    name,
-                    in_doubt: false,
-                    mark: number,
-                },
-            );
-        }
-    }
-
-    /// Takes an event out of its mark; the last one takes the mark away.
-    pub(super) fn unmark(&mut self, batch: &mut Batch, id: EntryId) -> Option<Arc<str>> {
-        let marked = self.marks.remove(&id)?;
-        if let Some((left, parts)) = self.mark_left.get_mut(&marked.mark) {
-            *left -= 1;
-            if *left == 0 {
-                for part in 0..*parts {
-                    batch.remove(&super::store::part_key(&ranged(b'm', marked.mark), part));
+            let first_sent = match self.marks.get(*id) {
+                Some(marked) => Some(marked.at),
+                None if !self.is_open(*id) => continue,
+                None => {
+                    fresh.push((*id, name.clone()));
+                    self.is_doubtful(*id).then_some(self.state.doubt_since)
                 }
-                self.mark_left.remove(&marked.mark);
-            }
-        }
-        Some(marked.name)
-    }
-
-    /// Pinterest took none of these: they leave their marks, unless an earlier attempt is in
-    /// doubt. A mark that keeps other events is written anew without them, for they stay open
-    /// and a crash must not take them for sent.
-    pub(super) fn release(&mut self, batch: &mut Batch, ids: &[EntryId]) {
-        let mut touched = BTreeSet::new();
-        for id in ids {
-            if let Some(marked) = self.marks.get(id).filter(|marked| !marked.in_doubt) {
-                touched.insert(marked.mark);
-                self.unmark(batch, *id);
-            }
-        }
-        for mark in touched {
-            let Some((_, parts)) = self.mark_left.get(&mark).copied() else {
-                continue;
             };
-            let kept = self.marks.iter().filter(|(_, marked)| marked.mark == mark);
-            let mut kept: Vec<_> = kept
-                .map(|(id, marked)| (*id, marked.name.clone()))
-                .collect();
-            kept.sort_unstable_by_key(|(id, _)| *id);
-            let bytes = mark::encode(&kept);
-            batch.put_parts(&ranged(b'm', mark), &bytes);
-            let fewer = super::store::parts(bytes.len()) as u16;
-            for part in fewer..parts {
-                batch.remove(&super::store::part_key(&ranged(b'm', mark), part));
+            if let Some(first_sent) = first_sent {
+                self.state.resent += 1;
+                self.state.resent_late += u64::from(now - first_sent > PINTEREST_REMEMBERS);
             }
-            self.mark_left.insert(mark, (kept.len() as u32, fewer));
+        }
+        self.marks.lay(batch, &fresh, now);
+    }
+
+    /// Whether the event was open when the queue was found damaged or copied.
+    pub(super) fn is_doubtful(&self, id: EntryId) -> bool {
+        match id.origin() {
+            Origin::Line(seq) => seq < self.state.doubt_lines,
+            Origin::Dead(number) => number < self.state.doubt_letters,
         }
     }
 
-    /// Marks the event as one that may have arrived under `name`.
-    pub(super) fn mark_in_doubt(&mut self, batch: &mut Batch, id: EntryId, name: Arc<str>) {
-        self.lay_mark(
-            batch,
-            &Mark {
-                events: vec![(id, name)],
-            },
-        );
-        if let Some(marked) = self.marks.get_mut(&id) {
-            marked.in_doubt = true;
+    /// Everything unsettled may have been sent, marked or not.
+    pub(super) fn doubt_everything(&mut self, now: Millis) {
+        self.state.doubt_lines = self.state.last_seq + 1;
+        self.state.doubt_letters = self.state.dead_next;
+        self.state.doubt_since = now;
+    }
+
+    /// Marks the event as one that may have arrived under `name`, first sent `at`.
+    pub(super) fn mark_in_doubt(
+        &mut self,
+        batch: &mut Batch,
+        id: EntryId,
+        name: Arc<str>,
+        at: Millis,
+    ) {
+        self.marks.lay(batch, &[(id, name)], at);
+        self.marks.doubt(id);
+    }
+
+    /// Dead letters now, by [`DeadReason::index`].
+    pub(super) fn dead(&self) -> [u64; DeadReason::ALL.len()] {
+        let mut dead = [0; DeadReason::ALL.len()];
+        for period in self.periods.values() {
+            for (sum, count) in dead.iter_mut().zip(period.dead) {
+                *sum += count;
+            }
         }
+        dead
+    }
+
+    /// Events in doubt: those marked so, and the unmarked ones below the doubt marks.
+    fn in_doubt(&self) -> u64 {
+        let (lines, letters) = (self.state.doubt_lines, self.state.doubt_letters);
+        if self.cursor.mark() >= lines && letters == 0 {
+            return self.marks.in_doubt();
+        }
+        let open = self.cursor.unsettled(lines.saturating_sub(1))
+            + self.dead_queued.count_within(1..=letters.saturating_sub(1));
+        let marked = self.marks.iter().filter(|(id, _)| self.is_doubtful(*id));
+        self.marks.in_doubt() + open.saturating_sub(marked.count() as u64)
     }
 
     /// The account for people; the age is the claim side's to add.
     pub(super) fn census(&self) -> Census {
-        let in_doubt = self.marks.values().filter(|m| m.in_doubt).count() as u64;
-        let sending = self.marks.len() as u64 - in_doubt;
-        let open = self.cursor.unsettled(self.last_seq) + self.dead_queued.count();
+        let state = &self.state;
+        let sending = self.marks.len() - self.marks.in_doubt();
+        let open = self.cursor.unsettled(state.last_seq) + self.dead_queued.count();
         Census {
-            accepted: self.totals.accepted,
+            accepted: state.totals.accepted,
             queued: open.saturating_sub(sending),
             sending,
-            delivered: self.delivered,
-            dead: self.dead,
-            purged: self.purged,
-            set_aside: self.set_aside,
-            duplicate: self.totals.duplicate,
-            ignored: self.totals.ignored,
-            rejected: self.totals.rejected,
-            revived: self.totals.revived + self.retried,
-            in_doubt,
-            resent: self.resent,
+            delivered: state.delivered,
+            dead: self.dead(),
+            purged: state.purged,
+            set_aside: state.set_aside,
+            duplicate: state.totals.duplicate,
+            ignored: state.totals.ignored,
+            rejected: state.totals.rejected,
+            revived: state.totals.revived + state.retried,
+            in_doubt: self.in_doubt(),
+            resent: state.resent,
+            resent_late: state.resent_late,
             oldest_accepted_at: None,
         }
     }
@@ -436,7 +325,8 @@ fn put_diff(batch: &mut Batch, tag: u8, diff: &RangeDiff) {
     }
 }
 
-fn number(key: &[u8]) -> Result<u64, Bad> {
+/// The number in a key of [`ranged`].
+pub(super) fn number(key: &[u8]) -> Result<u64, Bad> {
     let bytes = key
         .get(1..)
         .and_then(|k| k.try_into().ok())
@@ -451,4 +341,28 @@ fn read_range(key: &[u8], value: &[u8]) -> Result<(u64, u64), Bad> {
     } else {
         Err(Bad::Value)
     }
+}
+
+fn read_sealed(key: &[u8], value: &[u8]) -> Result<(u64, Sealed), Bad> {
+    let mut r = Reader::versioned(value)?;
+    let sealed = Sealed {
+        first_seq: r.u64()?,
+        last_seq: r.u64()?,
+    };
+    Ok((number(key)?, sealed))
+}
+
+fn read_period(key: &[u8], value: &[u8]) -> Result<(u64, Period), Bad> {
+    let mut r = Reader::versioned(value)?;
+    let mut period = Period {
+        first: r.u64()?,
+        last: r.u64()?,
+        opened: r.i64()?,
+        newest: r.i64()?,
+        dead: [0; DeadReason::ALL.len()],
+    };
+    for count in &mut period.dead {
+        *count = r.u64()?;
+    }
+    Ok((number(key)?, period))
 }

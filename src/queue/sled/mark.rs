@@ -1,6 +1,6 @@
 //! Marks: which events left in one request, and under which names.
 //!
-//! Layout: version u8 · names (count, then length and bytes each) · events (count, then per
+//! Layout: version u8 · when it was laid i64 · names (count, then length and bytes each) · events (count, then per
 //! event the difference of its raw id to the one before, zigzag, and the index of its name);
 //! all numbers are varints: two or three bytes an event.
 
@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::codec::{Bad, Reader, Writer};
-use crate::queue::entry::EntryId;
+use crate::queue::entry::{EntryId, Millis};
 
-pub(super) fn encode(events: &[(EntryId, Arc<str>)]) -> Vec<u8> {
+pub(super) fn encode(at: Millis, events: &[(EntryId, Arc<str>)]) -> Vec<u8> {
     let mut names: Vec<&str> = Vec::new();
     let mut index: HashMap<&str, u64> = HashMap::new();
     let named: Vec<u64> = events
@@ -23,6 +23,7 @@ pub(super) fn encode(events: &[(EntryId, Arc<str>)]) -> Vec<u8> {
         })
         .collect();
     let mut w = Writer::versioned();
+    w.i64(at);
     w.varint(names.len() as u64);
     for name in names {
         w.varint(name.len() as u64);
@@ -39,8 +40,12 @@ pub(super) fn encode(events: &[(EntryId, Arc<str>)]) -> Vec<u8> {
     w.0
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Vec<(EntryId, Arc<str>)>, Bad> {
+/// When a mark was laid, and its events with their names.
+type Decoded = (Millis, Vec<(EntryId, Arc<str>)>);
+
+pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Bad> {
     let mut r = Reader::versioned(bytes)?;
+    let at = r.i64()?;
     let mut names: Vec<Arc<str>> = Vec::new();
     for _ in 0..r.varint()? {
         let len = usize::try_from(r.varint()?).map_err(|_| Bad::Value)?;
@@ -58,7 +63,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<(EntryId, Arc<str>)>, Bad> {
         events.push((EntryId::from_raw(before), name.ok_or(Bad::Value)?.clone()));
     }
     if r.0.is_empty() {
-        Ok(events)
+        Ok((at, events))
     } else {
         Err(Bad::Value)
     }
@@ -75,9 +80,9 @@ mod tests {
             .map(|seq| (EntryId::line(seq), names[(seq % 7 == 0) as usize].clone()))
             .collect();
         events.push((EntryId::dead(5), names[1].clone()));
-        let bytes = encode(&events);
+        let bytes = encode(42, &events);
         assert!(bytes.len() < 2100, "{} bytes", bytes.len());
-        assert_eq!(decode(&bytes), Ok(events));
+        assert_eq!(decode(&bytes), Ok((42, events)));
         for len in 0..bytes.len() {
             assert!(decode(&bytes[..len]).is_err(), "{len} bytes");
         }

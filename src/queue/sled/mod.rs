@@ -21,6 +21,7 @@
 //! [`claims`], [`housekeeper`].
 
 mod accept;
+mod account;
 mod chunk;
 mod claims;
 mod codec;
@@ -33,10 +34,14 @@ mod high;
 mod housekeeper;
 mod identity;
 mod ledger;
+mod letter;
 mod mark;
+mod marks;
+mod meta;
 mod open;
 mod seen;
 mod settle;
+mod state;
 mod store;
 mod sync;
 #[cfg(test)]
@@ -151,6 +156,8 @@ enum Op {
         first: u64,
         last: u64,
     },
+    /// The same of a dead letter that is queued again.
+    SetLetterAside(u64),
     Kept(housekeeper::Done),
     Tick,
     Close(oneshot::Sender<()>),

@@ -15,13 +15,14 @@ use super::claims::{Apart, Claims, Tail};
 use super::committer::Committer;
 use super::dead::DeadLetters;
 use super::dedup::Dedup;
-use super::found::{Generations, max_totals, open_generations, open_seen};
+use super::found::{Generations, open_generations, open_seen};
 use super::guard::Guard;
 use super::high::{Found, High, HighFile};
 use super::housekeeper::{self};
 use super::ledger::Ledger;
-use super::store::{Batch, Store, create_private_dir, delete_folder, sweep};
-use super::{Options, Pressure, ROOM_BYTES, Shared, identity};
+use super::meta::Meta;
+use super::store::{Batch, create_private_dir, sweep};
+use super::{Options, Pressure, ROOM_BYTES, Shared, account, dead, guard, identity};
 use crate::clock::{Clock, WallTrust};
 use crate::queue::entry::EntryId;
 use crate::queue::ranges::RangeSet;
@@ -47,12 +48,17 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     let (mut high_file, found) = HighFile::open(&root.join("high"))?;
     let high = match found {
         Found::High(high) => high,
-        Found::Nothing => High {
+        // The first start of a new queue, or one that was cut short.
+        Found::Nothing if !Meta::is_there(&root)? => High {
             clean: true,
             ..High::default()
         },
-        Found::Damaged => {
-            tracing::error!("{}/high is damaged: it is written anew", root.display());
+        Found::Nothing | Found::Damaged => {
+            tracing::error!(
+                "{}/high is damaged or missing: it is written anew; whether a store was cut \
+                 short cannot be told this time",
+                root.display()
+            );
             High::default()
         }
     };
@@ -67,30 +73,42 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         root: &root,
         clean: high.clean,
     };
-    let (meta, mut ledger) = open_meta(&guard, &high)?;
-    let trust = WallTrust::new(
-        clock.clone(),
-        (ledger.wall > 0).then_some(ledger.wall),
-        MAX_OFF,
-    );
+    let mut account = account::open(&guard, &high)?;
+    let ledger = &mut account.ledger;
+    let wall = ledger.state.wall;
+    let trust = WallTrust::new(clock.clone(), (wall > 0).then_some(wall), MAX_OFF);
     let mut batch = Batch::default();
     let mut found = Generations::default();
     let mut dedup = Dedup::default();
     let covered = open_seen(&root, &mut dedup, &mut found)?;
-    let copies = open_generations(&guard, &mut ledger, &mut batch, &covered, &mut found)?;
-    ledger.last_seq = ledger.last_seq.max(high.last_seq).max(found.last_seq);
-    ledger.totals = max_totals(&ledger.totals, &max_totals(&high.totals, &found.totals));
-    let missing = set_missing_aside(&mut ledger, &mut batch, &found);
+    let copies = open_generations(
+        &guard,
+        ledger,
+        &mut batch,
+        &covered,
+        account.is_remade,
+        &mut found,
+    )?;
+    let state = &mut ledger.state;
+    state.last_seq = state.last_seq.max(high.state.last_seq).max(found.last_seq);
+    state.totals = (state.totals.max(&high.state.totals)).max(&found.totals);
+    // Each number was given to an event that was new or revived.
+    let numbered = state.last_seq.saturating_sub(state.totals.revived);
+    state.totals.accepted = state.totals.accepted.max(numbered);
+    if account.is_remade {
+        account::settle_what_was_deleted(ledger, &mut batch, &found);
+    }
+    let missing = set_missing_aside(ledger, &mut batch, &found);
     for (copy, store) in copies {
         // Any store may be the short one: a gap shows where events are missing, not who lost them.
-        if missing > 0 || found.last_seq < high.last_seq {
+        if missing > 0 || found.last_seq < high.state.last_seq {
             let kept = guard.keep(Some(copy), &store)?;
             tracing::error!(
                 "store {}: the stores end at event {}, {} was acknowledged, {missing} are missing. \
                  As it was: {}",
                 store.display(),
                 found.last_seq,
-                ledger.last_seq,
+                ledger.state.last_seq,
                 kept.display()
             );
         } else {
@@ -98,25 +116,36 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         }
     }
 
-    let dead_dir = root.join("dead");
-    let copy = match DeadLetters::current_folder(&dead_dir, &ledger) {
-        Some(folder) => guard.copy(&folder)?,
+    if account.is_remade {
+        account::recount_letters(&root, ledger, &mut batch)?;
+    }
+    let copy = match ledger.periods.keys().next_back() {
+        Some(period) => guard.copy(&dead::folder(&root.join("dead"), *period))?,
         None => None,
     };
-    let dead = DeadLetters::open(
-        &dead_dir,
-        &ledger,
-        (options.dead_max_bytes / 8).max(1 << 20),
-    )?;
-    guard.agreed(copy)?;
+    let roll_bytes = (options.dead_max_bytes / 8).max(1 << 20);
+    let set_aside = ledger.state.set_aside;
+    let mut dead = DeadLetters::open(&root, ledger, &mut batch, roll_bytes)?;
+    match copy {
+        Some(copy) if ledger.state.set_aside > set_aside => {
+            let kept = guard::keep(&root, &copy, "dead.copy")?;
+            tracing::error!("the period as it was before this start: {}", kept.display());
+        }
+        copy => guard.agreed(copy)?,
+    }
     for number in std::mem::take(&mut found.revived) {
         // Its replacement was committed; a crash came before `meta` took note.
         if ledger.is_dead(number) {
             if let Some(reason) = dead.reason(number) {
-                ledger.dead[reason.index()] -= 1;
+                ledger.uncount_dead(number, reason);
+                ledger.put_period_of(&mut batch, number);
             }
             ledger.bury(&mut batch, number);
         }
+    }
+    if account.is_remade {
+        account::one_event_one_place(ledger, &mut batch, &mut dead, &found)?;
+        account::balance(ledger, clock.now());
     }
     for (generation, unsealed) in &found.unsealed {
         for id in &unsealed.ids {
@@ -124,13 +153,10 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         }
     }
     let head = found.head(&root, &clock)?;
-    let wall = if trust.believed() {
-        clock.now()
-    } else {
-        ledger.wall
-    };
-    ledger.put_state(&mut batch, wall);
-    meta.commit(batch)?;
+    if trust.believed() {
+        ledger.state.wall = clock.now();
+    }
+    account.meta.commit(batch, &mut ledger.state)?;
 
     let census = ledger.census();
     if census.imbalance() == 0 {
@@ -147,21 +173,22 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         );
     }
 
+    let (meta, ledger) = (account.meta, account.ledger);
     let apart = apart(&ledger);
     let in_doubt: HashMap<EntryId, Arc<str>> = (ledger.marks.iter())
-        .map(|(id, marked)| (*id, marked.name.clone()))
+        .map(|(id, marked)| (id, marked.name.clone()))
         .collect();
     let claims = Claims::new(
         ledger.cursor.clone(),
         in_doubt,
-        found.readable(&head, ledger.last_seq),
+        found.readable(&head, ledger.state.last_seq),
     );
     let (ops, receiver) = tokio::sync::mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         hasher: IdHasher::new(identity.key),
         ops,
         room: Arc::new(Semaphore::new(ROOM_BYTES)),
-        tail: Mutex::new(Tail::new(ledger.last_seq)),
+        tail: Mutex::new(Tail::new(ledger.state.last_seq)),
         claims: Mutex::new(claims),
         apart: Mutex::new(apart),
         dead: Mutex::new(dead),
@@ -214,49 +241,10 @@ fn spawn(
         .map_err(|e| OpenError::Io(format!("the {name} thread cannot be started: {e}")))
 }
 
-fn open_meta(guard: &Guard<'_>, high: &High) -> Result<(Store, Ledger), OpenError> {
-    let path = guard.root.join("meta");
-    let unborn = Store::is_unborn(&path)?;
-    if unborn || !path.exists() {
-        if high.settle_no > 0 || high.last_seq > 0 {
-            return Err(OpenError::Io(format!(
-                "store {}: it is missing, and with it the account of what was delivered; \
-                 restore the queue folder from a backup, or move it away to begin anew",
-                path.display()
-            )));
-        }
-        if unborn {
-            delete_folder(&path)?;
-        }
-        let mut ledger = Ledger::new();
-        let store = Store::create(&path)?;
-        let mut batch = Batch::default();
-        ledger.put_state(&mut batch, 0);
-        store.commit(batch)?;
-        return Ok((store, ledger));
-    }
-    let copy = guard.copy(&path)?;
-    let store = Store::open(&path)?;
-    let ledger = Ledger::load(&store)?;
-    if ledger.settle_no < high.settle_no {
-        let kept = guard.keep(copy, &path.with_extension("none")).ok();
-        tracing::error!(
-            lost = high.settle_no - ledger.settle_no,
-            "store {}: its last settlements are missing (it was damaged or truncated); their \
-             events are sent again. As it was: {}",
-            path.display(),
-            kept.map_or("no copy".into(), |kept| kept.display().to_string())
-        );
-    } else {
-        guard.agreed(copy)?;
-    }
-    Ok((store, ledger))
-}
-
 /// Sets aside numbers that were accepted and that no store holds any more; how many.
 fn set_missing_aside(ledger: &mut Ledger, batch: &mut Batch, found: &Generations) -> u64 {
     let mut missing = RangeSet::default();
-    let (low, last) = (ledger.cursor.mark(), ledger.last_seq);
+    let (low, last) = (ledger.cursor.mark(), ledger.state.last_seq);
     if low <= last {
         missing.insert(low..=last);
     }
@@ -274,11 +262,7 @@ fn set_missing_aside(ledger: &mut Ledger, batch: &mut Batch, found: &Generations
              {} set aside",
             last - first + 1
         );
-        ledger.set_aside += last - first + 1;
-        for seq in first..=last {
-            ledger.unmark(batch, EntryId::line(seq));
-        }
-        ledger.settle_line(batch, first, last);
+        ledger.set_line_aside(batch, first, last);
     }
     count
 }
@@ -288,14 +272,10 @@ fn apart(ledger: &Ledger) -> Apart {
     let mut apart = Apart::default();
     for (first, last) in ledger.dead_queued.iter() {
         for number in first..=last {
-            let holds =
-                |(_, p): &(&u64, &super::ledger::Period)| (p.first..=p.last).contains(&number);
-            if let Some((period, _)) = ledger.periods.iter().find(holds) {
-                let name = ledger
-                    .marks
-                    .get(&EntryId::dead(number))
-                    .map(|m| m.name.clone());
-                apart.0.push_back((number, *period, name));
+            if let Some(period) = ledger.period_of(number) {
+                let marked = ledger.marks.get(EntryId::dead(number));
+                let name = marked.map(|marked| marked.name.clone());
+                apart.0.push_back((number, period, name));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::committer::{Committer, MAX_OPS, answer};
-use super::dead::Record;
+use super::letter::Record;
 use super::store::{Batch, StoreError};
 use super::{Op, lock};
 use crate::queue::entry::{EntryId, Origin, Outcome, Settlement};
@@ -17,22 +17,19 @@ impl Committer {
         let mut freed = 0;
         // A resend lays no new mark, but it is counted as durably as one.
         let mut recount = false;
+        let now = self.shared.clock.now();
         for op in ops {
             match op {
                 Op::Mark(mark, reply) => {
-                    let resent = self.ledger.resent;
-                    self.ledger.lay_mark(&mut batch, &mark);
-                    recount |= self.ledger.resent != resent;
+                    let resent = self.ledger.state.resent;
+                    self.ledger.lay_mark(&mut batch, &mark, now);
+                    recount |= self.ledger.state.resent != resent;
                     replies.push(reply);
                 }
                 Op::Doubt(ids) => {
-                    for id in ids {
-                        if let Some(marked) = self.ledger.marks.get_mut(&id) {
-                            marked.in_doubt = true;
-                        }
-                    }
+                    ids.into_iter().for_each(|id| self.ledger.marks.doubt(id));
                 }
-                Op::Release(ids) => self.ledger.release(&mut batch, &ids),
+                Op::Release(ids) => self.ledger.marks.release(&mut batch, &ids),
                 Op::Settle(settlements, reply) => {
                     freed += settlements
                         .iter()
@@ -42,13 +39,9 @@ impl Committer {
                     replies.push(reply);
                 }
                 Op::SetAside { first, last } => {
-                    let count = (first..=last).filter(|seq| !self.ledger.cursor.is_settled(*seq));
-                    self.ledger.set_aside += count.count() as u64;
-                    for seq in first..=last {
-                        self.ledger.unmark(&mut batch, EntryId::line(seq));
-                    }
-                    self.ledger.settle_line(&mut batch, first, last);
+                    self.ledger.set_line_aside(&mut batch, first, last);
                 }
+                Op::SetLetterAside(number) => self.set_letter_aside(number, &mut batch),
                 Op::Kept(done) => self.kept(done, &mut batch),
                 Op::Tick => self.tick(&mut batch)?,
                 Op::Enqueue { .. } | Op::Close(_) => {}
@@ -72,6 +65,15 @@ impl Committer {
         Ok(())
     }
 
+    /// A dead letter that is queued again cannot be read.
+    fn set_letter_aside(&mut self, number: u64, batch: &mut Batch) {
+        if self.ledger.dead_queued.contains(number) {
+            self.ledger.state.set_aside += 1;
+            self.ledger.marks.remove(batch, EntryId::dead(number));
+            self.ledger.bury(batch, number);
+        }
+    }
+
     /// Ends claims: dead letters are written and synced first, then counted.
     pub(super) fn end(
         &mut self,
@@ -84,20 +86,20 @@ impl Committer {
         let mut records = Vec::new();
         let mut names = Vec::new();
         for Settlement { entry, outcome } in settlements {
-            let name = self.ledger.unmark(batch, entry.id);
+            let marked = self.ledger.marks.remove(batch, entry.id);
             match entry.id.origin() {
                 Origin::Line(seq) => line.push(seq),
                 Origin::Dead(number) => self.ledger.bury(batch, number),
             }
             let (reason, message, failures) = match outcome {
                 Outcome::Delivered => {
-                    self.ledger.delivered += 1;
+                    self.ledger.state.delivered += 1;
                     continue;
                 }
                 Outcome::Dead { reason, message } => (Some(reason), message, entry.failures),
                 Outcome::SetApart { failures } => (None, String::new(), failures),
             };
-            names.push(name);
+            names.push(marked.map(|marked| (marked.name, marked.at)));
             records.push(Record {
                 id_hash: entry.id_hash,
                 reason,
@@ -110,7 +112,7 @@ impl Committer {
             });
         }
         if !records.is_empty() {
-            let first = self.ledger.dead_next;
+            let first = self.ledger.state.dead_next;
             lock(&self.shared.dead).append(&records, &mut self.ledger, batch, now)?;
             let period = self
                 .ledger
@@ -120,17 +122,16 @@ impl Committer {
                 .copied()
                 .unwrap_or_default();
             for ((number, record), name) in (first..).zip(&records).zip(names) {
-                if let Some(reason) = record.reason {
-                    self.ledger.dead[reason.index()] += 1;
+                if record.reason.is_some() {
                     continue;
                 }
                 self.ledger.queue_dead(batch, number);
-                if let Some(name) = &name {
+                if let Some((name, at)) = &name {
                     // It may have arrived: under its new number it keeps that name.
-                    self.ledger
-                        .mark_in_doubt(batch, EntryId::dead(number), name.clone());
+                    let id = EntryId::dead(number);
+                    self.ledger.mark_in_doubt(batch, id, name.clone(), *at);
                 }
-                apart.push((number, period, name));
+                apart.push((number, period, name.map(|(name, _)| name)));
             }
         }
         line.sort_unstable();

@@ -42,16 +42,20 @@ pub(super) enum StoreError {
 }
 
 impl StoreError {
+    pub(super) fn damaged(path: &Path, what: &str) -> Self {
+        Self::Damaged {
+            path: path.into(),
+            what: what.into(),
+        }
+    }
+
     pub(super) fn bad(path: &Path, what: &str, bad: Bad) -> Self {
         match bad {
             Bad::Newer(version) => Self::Newer {
                 path: path.into(),
                 version,
             },
-            bad => Self::Damaged {
-                path: path.into(),
-                what: format!("{what}: {bad}"),
-            },
+            bad => Self::damaged(path, &format!("{what}: {bad}")),
         }
     }
 }
@@ -82,17 +86,28 @@ impl<T> At<T> for io::Result<T> {
 impl<T> At<T> for sled::Result<T> {
     fn at(self, path: &Path) -> Result<T, StoreError> {
         self.map_err(|source| match source {
-            // What the disk says is told as the disk's.
-            sled::Error::Io(source) => StoreError::Io {
+            // What the disk says is told as the disk's; an error of sled's own making is about
+            // what it read.
+            sled::Error::Io(source) if source.raw_os_error().is_some() => StoreError::Io {
                 path: path.into(),
                 source,
             },
+            sled::Error::Corruption { .. } => StoreError::damaged(path, "sled found corruption"),
             source => StoreError::Sled {
                 path: path.into(),
                 source,
             },
         })
     }
+}
+
+/// A row of [`Store::scan`]: its key, and its payload or what is wrong with that.
+pub(super) type Row = Result<(sled::IVec, Result<Vec<u8>, Bad>), StoreError>;
+
+/// Runs a read of sled's, which panics at some kinds of damage, at open and later.
+fn fenced<T>(path: &Path, read: impl FnOnce() -> T) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(read))
+        .map_err(|_| StoreError::damaged(path, "sled cannot read it"))
 }
 
 /// An open store.
@@ -122,10 +137,7 @@ impl Store {
         for file in ["db", "conf"] {
             if !path.join(file).is_file() {
                 let what = format!("its file `{file}` is missing");
-                return Err(StoreError::Damaged {
-                    path: path.into(),
-                    what,
-                });
+                return Err(StoreError::damaged(path, &what));
             }
         }
         remove_torn_snapshots(path)?;
@@ -158,13 +170,7 @@ impl Store {
             .flush_every_ms(None);
         let begun = Instant::now();
         loop {
-            // sled panics at some kinds of damage.
-            let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-            let damaged = |what: &str| StoreError::Damaged {
-                path: path.into(),
-                what: what.into(),
-            };
-            return match opened {
+            return match fenced(path, || config.open()) {
                 Ok(Ok(db)) => Ok(Self {
                     db,
                     path: path.into(),
@@ -179,9 +185,10 @@ impl Store {
                     std::thread::sleep(Duration::from_millis(2));
                     continue;
                 }
-                Ok(Err(sled::Error::Corruption { .. })) => Err(damaged("sled found corruption")),
-                Ok(Err(error)) => Err(error).at(path),
-                Err(_) => Err(damaged("sled cannot read it")),
+                Ok(Err(sled::Error::Io(e))) if e.raw_os_error().is_some() => Err(e).at(path),
+                // At open every error that is not the system's is about what was found there.
+                Ok(Err(error)) => Err(StoreError::damaged(path, &error.to_string())),
+                Err(panicked) => Err(panicked),
             };
         }
     }
@@ -204,7 +211,7 @@ impl Store {
 
     /// Applies `batch` and syncs it. When this returns, it is on disk.
     pub(super) fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.db.apply_batch(batch.0).at(&self.path)?;
+        self.db.apply_batch(batch.changes).at(&self.path)?;
         self.db.flush().at(&self.path)?;
         if sync::failed() {
             // The error may have met another store's flush: nothing counts any more.
@@ -219,7 +226,7 @@ impl Store {
 
     /// The checked payload stored under `key`.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.db.get(key).at(&self.path)? {
+        match fenced(&self.path, || self.db.get(key))?.at(&self.path)? {
             None => Ok(None),
             Some(value) => match codec::open(key, &value) {
                 Ok(payload) => Ok(Some(payload.to_vec())),
@@ -228,28 +235,76 @@ impl Store {
         }
     }
 
-    /// Keys and checked payloads from `from` on (inclusive) below `to`, ascending.
-    pub(super) fn scan<'a>(
-        &'a self,
-        from: &[u8],
-        to: &[u8],
-    ) -> impl Iterator<Item = Result<(sled::IVec, Result<Vec<u8>, Bad>), StoreError>> + 'a {
-        self.db.range(from..to).map(|row| {
-            let (key, value) = row.at(&self.path)?;
-            let payload = codec::open(&key, &value).map(<[u8]>::to_vec);
-            Ok((key, payload))
+    /// The rows with `from <= key < to`, each with its payload or what is wrong with it. Ends
+    /// with the first row that sled itself cannot read.
+    pub(super) fn scan<'a>(&'a self, from: &[u8], to: &[u8]) -> impl Iterator<Item = Row> + 'a {
+        let mut rows = self.db.range(from..to);
+        let mut ended = false;
+        std::iter::from_fn(move || {
+            if ended {
+                return None;
+            }
+            let row = fenced(&self.path, || rows.next()).transpose()?;
+            let row = row.and_then(|row| row.at(&self.path));
+            ended = row.is_err();
+            Some(row.map(|(key, value)| {
+                let payload = codec::open(&key, &value).map(<[u8]>::to_vec);
+                (key, payload)
+            }))
         })
+    }
+
+    /// Every key with the checksum of its value, which has been checked.
+    pub(super) fn sums(&self) -> impl Iterator<Item = Result<(Box<[u8]>, u64), StoreError>> + '_ {
+        let mut rows = self.db.iter();
+        std::iter::from_fn(move || {
+            let row = fenced(&self.path, || rows.next()).transpose()?;
+            Some(row.and_then(|row| {
+                let (key, value) = row.at(&self.path)?;
+                match codec::open(&key, &value) {
+                    Ok(_) => Ok(((*key).into(), codec::sum_of(&value))),
+                    Err(bad) => Err(StoreError::bad(&self.path, "a value", bad)),
+                }
+            }))
+        })
+    }
+
+    /// Every key that can be reached, from the front and, past a place that sled cannot read,
+    /// from the back; and what was met there.
+    pub(super) fn keys(&self) -> (Vec<sled::IVec>, Option<StoreError>) {
+        let mut keys = Vec::new();
+        let mut met = None;
+        let mut rows = self.db.iter();
+        loop {
+            match fenced(&self.path, || rows.next()).and_then(|row| row.transpose().at(&self.path))
+            {
+                Ok(Some((key, _))) => keys.push(key),
+                Ok(None) => break,
+                Err(error) => {
+                    met = Some(error);
+                    break;
+                }
+            }
+        }
+        if met.is_some() {
+            let front = keys.last().cloned();
+            let mut rows = self.db.iter();
+            let mut back = Vec::new();
+            while let Ok(Ok(Some((key, _)))) =
+                fenced(&self.path, || rows.next_back()).map(Option::transpose)
+                && front.as_ref().is_none_or(|front| key > *front)
+            {
+                back.push(key);
+            }
+            keys.extend(back.into_iter().rev());
+        }
+        (keys, met)
     }
 
     /// The last key at or below `key`.
     pub(super) fn key_at_or_below(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        let row = self
-            .db
-            .range(..=key)
-            .next_back()
-            .transpose()
-            .at(&self.path)?;
-        Ok(row.map(|(key, _)| key))
+        let row = fenced(&self.path, || self.db.range(..=key).next_back())?;
+        Ok(row.transpose().at(&self.path)?.map(|(key, _)| key))
     }
 
     /// Leaves the store without dropping it: after an I/O error a drop can hang.
@@ -260,7 +315,11 @@ impl Store {
 
 /// Changes that become durable together.
 #[derive(Default)]
-pub(super) struct Batch(sled::Batch, usize);
+pub(super) struct Batch {
+    changes: sled::Batch,
+    /// Each key changed, and the checksum of its new value; none where it is removed.
+    journal: Vec<(Box<[u8]>, Option<u64>)>,
+}
 
 impl Batch {
     /// Puts a payload of at most [`MAX_VALUE`] bytes.
@@ -270,13 +329,14 @@ impl Batch {
             "{} bytes under one key",
             payload.len()
         );
-        self.0.insert(key, codec::seal(key, payload));
-        self.1 += 1;
+        let value = codec::seal(key, payload);
+        self.journal.push((key.into(), Some(codec::sum_of(&value))));
+        self.changes.insert(key, value);
     }
 
     pub(super) fn remove(&mut self, key: &[u8]) {
-        self.0.remove(key);
-        self.1 += 1;
+        self.changes.remove(key);
+        self.journal.push((key.into(), None));
     }
 
     /// Puts a payload of any length under `prefix` + part number.
@@ -288,7 +348,12 @@ impl Batch {
 
     /// Operations so far.
     pub(super) fn len(&self) -> usize {
-        self.1
+        self.journal.len()
+    }
+
+    /// The changes so far, in order.
+    pub(super) fn journal(&self) -> &[(Box<[u8]>, Option<u64>)] {
+        &self.journal
     }
 }
 

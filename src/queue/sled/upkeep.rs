@@ -55,7 +55,7 @@ impl Committer {
         let old = std::mem::replace(&mut self.head, head);
         self.next_asked = false;
         let mut claims = lock(&self.shared.claims);
-        let first_ahead = self.ledger.last_seq + 1;
+        let first_ahead = self.ledger.state.last_seq + 1;
         let readable = Readable {
             first_seq: first_ahead,
             store: Some(next),
@@ -67,7 +67,7 @@ impl Committer {
             generation: old.generation,
             store: old.store,
             first_seq,
-            last_seq: self.ledger.last_seq,
+            last_seq: self.ledger.state.last_seq,
             newest: self.shared.clock.now(),
             ids: old.ids,
         });
@@ -134,7 +134,7 @@ impl Committer {
 
     /// Deletes periods of dead letters past their retention, and the oldest beyond the quota.
     pub(super) fn purge(&mut self, batch: &mut Batch, now: Millis) -> Result<(), StoreError> {
-        let options = &self.shared.options;
+        let options = self.shared.options.clone();
         let retention = i64::try_from(options.dead_retention.as_millis()).unwrap_or(i64::MAX);
         let mut usage: u64 = {
             let dead = lock(&self.shared.dead);
@@ -155,25 +155,19 @@ impl Committer {
             if queued || !(old || usage > options.dead_max_bytes || (spent && !is_current)) {
                 continue;
             }
-            let mut dead = lock(&self.shared.dead);
-            let letters = dead.dead_in(period, &self.ledger)?;
-            for (number, id, reason) in &letters {
-                dead.forget(*id, *number);
-                if let Some(reason) = reason {
-                    self.ledger.dead[reason.index()] -= 1;
-                }
-            }
-            self.ledger.purged += letters.len() as u64;
+            let letters: u64 = numbers.dead.iter().sum();
+            self.ledger.state.purged += letters;
             self.ledger.remove_period(batch, period);
             // Counted first, deleted after: a folder that nothing counts is removed at start.
-            self.ledger.put_state(batch, now);
-            self.meta.commit(std::mem::take(batch))?;
+            self.write_meta(std::mem::take(batch))?;
+            let mut dead = lock(&self.shared.dead);
+            dead.forget_all(&numbers);
             let freed = dead.usage(period);
             dead.delete(period)?;
             usage = usage.saturating_sub(freed);
-            if !letters.is_empty() {
+            if letters > 0 {
                 tracing::warn!(
-                    purged = letters.len(),
+                    purged = letters,
                     "dead letters purged: {}",
                     if old {
                         "they were past dead_letters.retention"

@@ -1,0 +1,260 @@
+//! Opening the account, and making it anew where `meta` cannot be used or is behind `high`.
+//!
+//! What is lost with `meta` is which events above the low-water mark were settled, which dead
+//! letters were taken back, and who is in doubt. So after this everything unsettled is in doubt:
+//! sent again under its first event_id, and counted. No event is given up for the account's sake.
+
+use std::collections::HashMap;
+
+use super::dead::{self, DeadLetters, heads, read_group};
+use super::found::Generations;
+use super::guard::{Guard, keep};
+use super::high::High;
+use super::ledger::{Ledger, Period};
+use super::letter;
+use super::meta::Meta;
+use super::state::State;
+use super::store::{Batch, Store, StoreError, delete_folder};
+use crate::queue::entry::{DeadReason, EntryId, Millis};
+use crate::queue::ranges::RangeSet;
+
+/// The store and what it says.
+pub(super) struct Account {
+    pub(super) meta: Meta,
+    pub(super) ledger: Ledger,
+    /// Parts of it were lost, and are made up from what the other files show.
+    pub(super) is_remade: bool,
+}
+
+/// Opens `meta`, or makes it.
+pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError> {
+    let path = Meta::folder(guard.root);
+    let is_new = high.state == State::default();
+    if !Meta::is_there(guard.root)? {
+        if path.exists() {
+            // Its making was cut short.
+            delete_folder(&path)?;
+        }
+        let is_remade = !is_new || holds_chunks(guard)?;
+        if is_remade {
+            tracing::error!("store {}: it is missing", path.display());
+        }
+        return make(guard, high, is_remade);
+    }
+    let copy = guard.copy(&path)?;
+    let read = Meta::open(&path).and_then(|(meta, state)| {
+        let ledger = Ledger::load(&meta.store, state)?;
+        Ok((meta, ledger))
+    });
+    match read {
+        Ok((meta, ledger)) if ledger.state.settle_no >= high.state.settle_no => {
+            guard.agreed(copy)?;
+            Ok(Account {
+                meta,
+                ledger,
+                is_remade: false,
+            })
+        }
+        Ok((meta, mut ledger)) => {
+            let lost = high.state.settle_no - ledger.state.settle_no;
+            let kept = copy.map(|copy| keep(guard.root, &copy, "meta.copy"));
+            let kept = kept.transpose()?;
+            tracing::error!(
+                "store {}: it was cut short, its last {lost} writes are missing. As it was: {}",
+                path.display(),
+                kept.map_or("no copy".into(), |kept| kept.display().to_string())
+            );
+            let mut batch = Batch::default();
+            bring_forward(&mut ledger, &mut batch, high);
+            let mut account = Account {
+                meta,
+                ledger,
+                is_remade: true,
+            };
+            account.meta.commit(batch, &mut account.ledger.state)?;
+            Ok(account)
+        }
+        Err(error @ StoreError::Damaged { .. }) => {
+            let kept = guard.keep(copy, &path)?;
+            if path.exists() {
+                delete_folder(&path)?;
+            }
+            tracing::error!("{error}; it was moved to {}", kept.display());
+            make(guard, high, true)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a generation, or a dead letter, is there without the account.
+fn holds_chunks(guard: &Guard<'_>) -> Result<bool, StoreError> {
+    for folder in ["gen", "dead"] {
+        for entry in std::fs::read_dir(guard.root.join(folder))
+            .into_iter()
+            .flatten()
+        {
+            let born = entry.is_ok_and(|e| !Store::is_unborn(&e.path()).unwrap_or(false));
+            if born {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn make(guard: &Guard<'_>, high: &High, is_remade: bool) -> Result<Account, StoreError> {
+    let mut ledger = Ledger::default();
+    let mut meta = Meta::create(&Meta::folder(guard.root), &mut ledger.state)?;
+    if is_remade {
+        let mut batch = Batch::default();
+        bring_forward(&mut ledger, &mut batch, high);
+        meta.commit(batch, &mut ledger.state)?;
+    }
+    Ok(Account {
+        meta,
+        ledger,
+        is_remade,
+    })
+}
+
+/// What `high` knows and the account does not.
+fn bring_forward(ledger: &mut Ledger, batch: &mut Batch, high: &High) {
+    ledger.state = ledger.state.newest(&high.state);
+    let low = ledger.state.low;
+    ledger.settle_line(batch, 1, low - 1);
+    // All are read: which of their events are dead letters has to be found out.
+    for generation in std::mem::take(&mut ledger.generations).into_keys() {
+        ledger.remove_generation(batch, generation);
+    }
+}
+
+/// Generations are deleted when they are settled: numbers before the first that is held were
+/// settled, unless a damaged generation might have held them.
+pub(super) fn settle_what_was_deleted(ledger: &mut Ledger, batch: &mut Batch, found: &Generations) {
+    if found.damaged {
+        return;
+    }
+    let first_held = found.held.iter().next().map(|(first, _)| first);
+    let first_held = first_held.unwrap_or(ledger.state.last_seq + 1);
+    if first_held > 1 {
+        ledger.settle_line(batch, 1, first_held - 1);
+    }
+}
+
+/// Counts the dead letters that are there: the account of them was lost.
+pub(super) fn recount_letters(
+    root: &std::path::Path,
+    ledger: &mut Ledger,
+    batch: &mut Batch,
+) -> Result<(), StoreError> {
+    let dir = root.join("dead");
+    for period in ledger.periods.keys().copied().collect::<Vec<_>>() {
+        if !dead::folder(&dir, period).exists() {
+            // Purged since, or lost: either way there is nothing to read.
+            ledger.remove_period(batch, period);
+        }
+    }
+    // Newest first: what a crash left beyond the end of a period may bear numbers that the next
+    // one has given to others.
+    let mut limit = u64::MAX;
+    for period in dead::periods_in(&dir).into_iter().rev() {
+        let path = dead::folder(&dir, period);
+        let store = match Store::open(&path) {
+            Ok(store) => store,
+            Err(error @ StoreError::Damaged { .. }) => {
+                let kept = keep(root, &path, &format!("dead-{period:010}"))?;
+                ledger.remove_period(batch, period);
+                tracing::error!("{error}; it was moved to {}", kept.display());
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let mut letters = heads(&store).0;
+        letters.retain(|(number, _)| *number < limit);
+        let (Some((first, _)), Some((last, _))) = (letters.first(), letters.last()) else {
+            ledger.remove_period(batch, period);
+            continue;
+        };
+        let (first, last) = (*first, *last);
+        limit = first;
+        let died_at = |first| {
+            let records = letter::decode(&read_group(&store, first).ok()?).ok()?;
+            records.first().map(|record| record.died_at)
+        };
+        let opened = died_at(first).unwrap_or(ledger.state.wall);
+        let mut numbers = Period {
+            first,
+            last,
+            opened,
+            newest: ledger.state.wall.max(opened),
+            dead: [0; DeadReason::ALL.len()],
+        };
+        ledger.state.dead_next = ledger.state.dead_next.max(last + 1);
+        let mut unread = RangeSet::default();
+        unread.insert(first..=last);
+        for (number, head) in letters {
+            unread.remove(number..=number);
+            if ledger.dead_gone.contains(number) || ledger.dead_queued.contains(number) {
+                continue;
+            }
+            match head.reason {
+                Some(reason) => numbers.dead[reason.index()] += 1,
+                // Set apart: it waits for its next attempt.
+                None => ledger.queue_dead(batch, number),
+            }
+        }
+        for (first, last) in unread.iter() {
+            (first..=last).for_each(|number| ledger.bury(batch, number));
+        }
+        ledger.put_period(batch, period, numbers);
+    }
+    Ok(())
+}
+
+/// An event stands in one place: the newest of its letters, and not in the line it died from.
+pub(super) fn one_event_one_place(
+    ledger: &mut Ledger,
+    batch: &mut Batch,
+    dead: &mut DeadLetters,
+    found: &Generations,
+) -> Result<(), StoreError> {
+    let mut newest: HashMap<u128, (u64, Option<DeadReason>)> = HashMap::new();
+    for (number, head) in dead.all_heads(ledger)? {
+        if ledger.dead_gone.contains(number) {
+            continue;
+        }
+        let Some((older, reason)) = newest.insert(head.id_hash, (number, head.reason)) else {
+            continue;
+        };
+        if let (true, Some(reason)) = (ledger.is_dead(older), reason) {
+            ledger.uncount_dead(older, reason);
+            ledger.put_period_of(batch, older);
+        }
+        dead.forget(head.id_hash, older);
+        ledger.marks.remove(batch, EntryId::dead(older));
+        ledger.bury(batch, older);
+    }
+    for (seq, id) in found.numbered() {
+        if newest.contains_key(&id) && !ledger.cursor.is_settled(seq) {
+            ledger.marks.remove(batch, EntryId::line(seq));
+            ledger.settle_line(batch, seq, seq);
+        }
+    }
+    Ok(())
+}
+
+/// Closes the account: everything unsettled is in doubt, and what is left was delivered.
+pub(super) fn balance(ledger: &mut Ledger, now: Millis) {
+    ledger.doubt_everything(now);
+    let before = ledger.state.delivered;
+    let off = ledger.census().imbalance();
+    ledger.state.delivered = before.saturating_add_signed(off);
+    tracing::error!(
+        delivered = ledger.state.delivered,
+        delivered_before = before,
+        in_doubt = ledger.census().in_doubt,
+        "the account was made anew from what the other files show: everything unsettled is in \
+         doubt and is sent again under its event_id, letters taken back since may be back, and \
+         as delivered counts what is nowhere else"
+    );
+}
