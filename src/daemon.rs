@@ -57,7 +57,7 @@ impl From<OpenError> for DaemonError {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::InUse(why) => Self::InUse(why),
-            OpenError::Newer(why) => Self::Config(why),
+            OpenError::Newer(why) | OpenError::Foreign(why) => Self::Config(why),
             OpenError::Io(why) => Self::Io(why),
         }
     }
@@ -167,7 +167,7 @@ impl Daemon {
         let report = reports(&config, &queue, &delivery, &clock, &draining);
         let watched =
             |e: std::io::Error| DaemonError::Io(format!("a socket cannot be watched: {e}"));
-        let admin = admin::spawn(admin_listener, report.clone()).map_err(watched)?;
+        let admin = admin::spawn(admin_listener, report.clone(), queue.clone()).map_err(watched)?;
         let listener = UnixListener::from_std(listener).map_err(watched)?;
         let ingest = ingest::spawn(
             listener,

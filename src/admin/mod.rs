@@ -1,6 +1,7 @@
 //! The operator's door: a Unix socket that speaks HTTP/1.1 and JSON.
 //!
 //! `GET /status` gives a [`Report`] as JSON; with `?format=text` the same for people.
+//! `GET /verify` reads the whole queue and gives a [`Verdict`](crate::queue::Verdict) as JSON.
 
 mod report;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -18,6 +20,8 @@ use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
 pub use report::{Gate, Report};
+
+use crate::queue::Queue;
 
 /// Makes a report of this moment.
 pub type Source =
@@ -32,11 +36,20 @@ struct StatusQuery {
 ///
 /// # Errors
 /// The system's, if the listener cannot be watched.
-pub fn spawn(listener: StdUnixListener, source: Source) -> std::io::Result<JoinHandle<()>> {
+pub fn spawn(
+    listener: StdUnixListener,
+    source: Source,
+    queue: Queue,
+) -> std::io::Result<JoinHandle<()>> {
     let listener = UnixListener::from_std(listener)?;
     let routes = Router::new()
         .route("/status", get(status))
-        .with_state(source);
+        .with_state(source)
+        .merge(
+            Router::new()
+                .route("/verify", get(verify))
+                .with_state(queue),
+        );
     Ok(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {
             tracing::error!("the admin socket has ended: {error}");
@@ -55,5 +68,20 @@ async fn status(
             report.to_string(),
         ),
         _ => ([(CONTENT_TYPE, "application/json")], report.to_json()),
+    }
+}
+
+async fn verify(State(queue): State<Queue>) -> impl IntoResponse {
+    match queue.verify().await {
+        Ok(verdict) => (
+            StatusCode::OK,
+            [(CONTENT_TYPE, "application/json")],
+            verdict.to_json(),
+        ),
+        Err(stopped) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [(CONTENT_TYPE, "text/plain; charset=utf-8")],
+            stopped.to_string(),
+        ),
     }
 }

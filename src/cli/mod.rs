@@ -8,15 +8,19 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError};
 
+mod adopt;
 pub mod args;
 mod check;
+mod daemon;
 mod demo;
 pub mod exit;
 mod mock_pinterest;
+mod owner;
 mod run;
 mod send;
 mod status;
 mod transform;
+mod verify;
 
 pub use exit::{Exit, Failure, OrExit, Outcome};
 
@@ -38,6 +42,10 @@ enum Command {
     Transform(args::TransformArgs),
     /// Show what the running daemon holds and does.
     Status(args::StatusArgs),
+    /// Check everything stored against the ledger: stopped or running.
+    Verify(verify::Args),
+    /// Take over a queue from another machine, or one restored from a copy.
+    Adopt(adopt::Args),
     /// Say what is wrong with a configuration, and what to do about it.
     Check(check::Args),
     /// Show the whole path on this machine, with a crash in the middle and an account at the end.
@@ -76,6 +84,12 @@ impl ConfigArg {
     }
 }
 
+/// What opening a queue has to say goes to stderr: stdout is the command's own.
+fn log_to_stderr() {
+    // Fails only where a logger stands already.
+    let _ = crate::lifecycle::init_log("warn", crate::lifecycle::Format::Human);
+}
+
 /// Runs the command line of this process and prints what went wrong, if anything did.
 pub fn main() -> ExitCode {
     ExitCode::from(run(std::env::args_os()) as u8)
@@ -98,6 +112,8 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Send(args) => send::run(args),
         Command::Transform(args) => transform::run(args),
         Command::Status(args) => status::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Adopt(args) => adopt::run(args),
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
         Command::MockPinterest(args) => mock_pinterest::run(*args),

@@ -168,6 +168,9 @@ settings! {
         /// Kept free on the file system, though never more than a quarter of it; below it
         /// events are answered `unavailable`. Up to 1TiB.
         min_free: u64 = Size, "256MiB", size(0..=TIB), restart;
+        /// The file with this machine's id: a queue made on another machine is refused until
+        /// `pinrelay adopt`. Missing or empty, as in containers: not compared.
+        machine_id_file: PathBuf = Text, "/etc/machine-id", super::values::path, restart;
         /// Events in one store of the queue. Fewer give disk back sooner, more make fewer stores.
         /// From 100 to 1000000.
         generation_events: u32 = Number, "200000", number(100..=1_000_000), restart;

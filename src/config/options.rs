@@ -1,5 +1,6 @@
 //! Each part's options, out of the config: the one place where the two meet.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::values;
@@ -80,6 +81,8 @@ impl Config {
             dead_retention: self.dead_letters.retention,
             dead_max_bytes: self.dead_letters.max_bytes,
             path: self.queue.path.clone(),
+            machine_id: machine_id(&self.queue.machine_id_file),
+            adopt: false,
             on_failure,
         }
     }
@@ -113,6 +116,13 @@ impl Config {
             },
         }
     }
+}
+
+/// The id in this file; none if it is missing, empty, or not yet made ("uninitialized", as
+/// systemd writes on a first boot).
+fn machine_id(file: &Path) -> Option<String> {
+    let id = std::fs::read_to_string(file).ok()?.trim().to_owned();
+    (!id.is_empty() && id != "uninitialized").then_some(id)
 }
 
 #[cfg(test)]

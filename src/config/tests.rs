@@ -66,6 +66,7 @@ path = "/var/lib/pinrelay/queue"
 dedup_window = "7d"
 max_bytes = "8GiB"
 min_free = "256MiB"
+machine_id_file = "/etc/machine-id"
 generation_events = 200000
 [delivery]
 max_batch_events = 1000
@@ -135,7 +136,7 @@ fn the_full_file_says_what_the_defaults_say() {
         ("properties.total".into(), "properties.value".into())
     );
     assert!(
-        matches!(full.mappings[1].place, Place::Line(_, 42)),
+        matches!(full.mappings[1].place, Place::Line(_, 43)),
         "{:?}",
         full.mappings[1].place
     );

@@ -13,6 +13,7 @@ use super::census::Census;
 use super::entry::{
     DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement,
 };
+use super::verdict::Verdict;
 use super::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, Pending, QueueError, apart_share};
 use crate::clock::Clock;
 
@@ -198,6 +199,14 @@ impl MemoryEngine {
             if state.marks.get(id).is_some_and(|mark| !mark.in_doubt) {
                 state.marks.remove(id);
             }
+        }
+    }
+
+    /// There is nothing stored that could differ from the counts.
+    pub(super) fn verify(&self) -> Verdict {
+        Verdict {
+            ledger_imbalance: self.census().imbalance(),
+            ..Verdict::default()
         }
     }
 

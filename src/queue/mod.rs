@@ -14,11 +14,13 @@ mod entry;
 mod memory;
 mod ranges;
 pub mod sled;
+mod verdict;
 
 pub use block::{Block, BlockBuilder, IdHasher};
 pub use census::Census;
 pub use entry::{DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement};
 pub use memory::MemoryEngine;
+pub use verdict::{Checked, Finding, Verdict};
 
 /// Claiming stops this far beyond the oldest unsettled event, so that the set of settled
 /// numbers above it stays small.
@@ -52,6 +54,9 @@ pub enum OpenError {
     /// It was written by a newer release, and is untouched (exit code 78).
     #[error("{0}")]
     Newer(String),
+    /// It was made on another machine, and is untouched (exit code 78).
+    #[error("{0}")]
+    Foreign(String),
     /// Storage refused or failed (exit code 74).
     #[error("{0}")]
     Io(String),
@@ -180,6 +185,17 @@ impl Queue {
         match &self.engine {
             Engine::Memory(engine) => engine.census(),
             Engine::Sled(engine) => engine.census(),
+        }
+    }
+
+    /// Checks everything stored against the ledger, while the queue goes on.
+    ///
+    /// # Errors
+    /// [`QueueError::Stopped`].
+    pub async fn verify(&self) -> Result<Verdict, QueueError> {
+        match &self.engine {
+            Engine::Memory(engine) => Ok(engine.verify()),
+            Engine::Sled(engine) => engine.verify().await,
         }
     }
 

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::BATCH;
+use crate::cli::daemon;
 use crate::cli::send::{self, Tally};
-use crate::cli::status;
 use crate::lifecycle;
 use crate::mock_pinterest::{Seen, Totals};
 
@@ -244,7 +244,8 @@ impl Stage {
 
     /// What `pinrelay status` says.
     pub fn status(&self) -> Result<Status> {
-        let text = status::ask(&self.path("admin.sock"), true).map_err(|f| f.error)?;
+        let text =
+            daemon::ask(&self.path("admin.sock"), "/status", PATIENCE).map_err(|f| f.error)?;
         serde_json::from_str(&text).context("the daemon's status")
     }
 

@@ -169,7 +169,7 @@ pub(super) fn recount_letters(
             }
             Err(error) => return Err(error),
         };
-        let mut letters = heads(&store).0;
+        let mut letters = heads(&store).letters;
         letters.retain(|(number, _)| *number < limit);
         let (Some((first, _)), Some((last, _))) = (letters.first(), letters.last()) else {
             ledger.remove_period(batch, period);

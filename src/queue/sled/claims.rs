@@ -239,11 +239,10 @@ fn find_chunk(store: &Store, seq: u64, end: u64) -> Result<Result<Chunk, u64>, S
             .map(u64::from_be_bytes),
         None => None,
     };
-    if let Some(first) = first
-        && let Some(chunk) = read_chunk(store, first)?
-        && chunk.last_seq() >= seq
-    {
-        return Ok(Ok(chunk));
+    match first.map(|first| read_chunk(store, first)) {
+        Some(Ok(chunk)) if chunk.last_seq() >= seq => return Ok(Ok(chunk)),
+        None | Some(Ok(_) | Err(StoreError::Damaged { .. })) => {}
+        Some(Err(error)) => return Err(error),
     }
     Ok(Err(
         beyond(store, seq).map_or(end, |after| (after - 1).min(end))
@@ -252,37 +251,14 @@ fn find_chunk(store: &Store, seq: u64, end: u64) -> Result<Result<Chunk, u64>, S
 
 /// The first chunk that begins after `seq`: it ends an unreadable stretch.
 fn beyond(store: &Store, seq: u64) -> Option<u64> {
-    chunk_firsts(store).0.into_iter().find(|first| *first > seq)
+    store.firsts().0.into_iter().find(|first| *first > seq)
 }
 
-/// The first numbers of all chunks whose keys can be reached, and what was met where they
-/// cannot.
-pub(super) fn chunk_firsts(store: &Store) -> (Vec<u64>, Option<StoreError>) {
-    let (keys, met) = store.keys();
-    let firsts = keys.iter().filter_map(|key| match split_part(key) {
-        Some((prefix, 0)) => prefix.try_into().ok().map(u64::from_be_bytes),
-        _ => None,
-    });
-    (firsts.collect(), met)
-}
-
-/// Reads one chunk; none if its bytes cannot be used.
-pub(super) fn read_chunk(store: &Store, first: u64) -> Result<Option<Chunk>, StoreError> {
-    let mut bytes = Vec::new();
-    for (row, expected) in store
-        .scan(&chunk::key(first), &chunk::key(first + 1))
-        .zip(0..)
-    {
-        let (key, value) = row?;
-        let (Some((_, part)), Ok(value)) = (split_part(&key), value) else {
-            return Ok(None);
-        };
-        if part != expected {
-            return Ok(None);
-        }
-        bytes.extend(value);
-    }
-    Ok(Chunk::decode(first, &bytes).ok())
+/// Reads the chunk that begins with `first`.
+pub(super) fn read_chunk(store: &Store, first: u64) -> Result<Chunk, StoreError> {
+    let bad = |bad| StoreError::bad(store.path(), &format!("the chunk of event {first}"), bad);
+    let bytes = store.read_parts(first)?.map_err(bad)?;
+    Chunk::decode(first, &bytes).map_err(bad)
 }
 
 /// Takes up to `max_events` events of at most `max_bytes` together.

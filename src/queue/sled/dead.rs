@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::codec::Bad;
 use super::guard::keep;
 use super::ledger::{Ledger, Period};
 use super::letter::{self, Head, Record, body_hash, groups};
@@ -32,9 +32,9 @@ pub(super) struct Known {
 /// All periods; the current one is open.
 pub(super) struct DeadLetters {
     dir: PathBuf,
-    current: Option<(u64, Store)>,
+    current: Option<(u64, Arc<Store>)>,
     /// A past period that was read last.
-    past: Option<(u64, Store)>,
+    past: Option<(u64, Arc<Store>)>,
     index: HashMap<u128, Known>,
     /// A period is closed beyond this size, so that purging the oldest frees a share only.
     roll_bytes: u64,
@@ -103,7 +103,7 @@ impl DeadLetters {
         missing.insert(numbers.first..=numbers.last);
         let before: u64 = numbers.dead.iter().sum();
         numbers.dead = Default::default();
-        for (number, head) in heads(&store).0 {
+        for (number, head) in heads(&store).letters {
             if !numbers.holds(number) {
                 // What a crash left beyond the period: a later one has given that number again.
                 continue;
@@ -142,7 +142,7 @@ impl DeadLetters {
             );
         }
         if ledger.periods.keys().next_back() == Some(&period) {
-            self.current = Some((period, store));
+            self.current = Some((period, Arc::new(store)));
         }
     }
 
@@ -242,7 +242,8 @@ impl DeadLetters {
         }
         // Invariant: period numbers never go down, whatever the clock does.
         let next = ledger.periods.keys().next_back().map_or(1, |p| p + 1);
-        self.current = Some((next, Store::create(&folder(&self.dir, next))?));
+        let store = Store::create(&folder(&self.dir, next))?;
+        self.current = Some((next, Arc::new(store)));
         Ok(next)
     }
 
@@ -256,7 +257,7 @@ impl DeadLetters {
         let Some(start) = prefix.map(u64::from_be_bytes) else {
             return Ok(None);
         };
-        let bytes = read_group(store, start)?;
+        let bytes = read_group(&store, start)?;
         let records =
             letter::decode(&bytes).map_err(|bad| StoreError::bad(store.path(), "a record", bad))?;
         let record = records.into_iter().nth((number - start) as usize);
@@ -271,11 +272,19 @@ impl DeadLetters {
         }))
     }
 
-    fn store(&mut self, period: u64) -> Result<&Store, StoreError> {
-        let is = |open: &Option<(u64, Store)>| open.as_ref().is_some_and(|(p, _)| *p == period);
+    /// Whether the period has a folder: it goes when the period is purged.
+    pub(super) fn is_there(&self, period: u64) -> bool {
+        folder(&self.dir, period).exists()
+    }
+
+    /// The store of a period, opened if it is not.
+    pub(super) fn store(&mut self, period: u64) -> Result<Arc<Store>, StoreError> {
+        let is =
+            |open: &Option<(u64, Arc<Store>)>| open.as_ref().is_some_and(|(p, _)| *p == period);
         if !is(&self.current) && !is(&self.past) {
             self.past = None;
-            self.past = Some((period, Store::open(&folder(&self.dir, period))?));
+            let store = Store::open(&folder(&self.dir, period))?;
+            self.past = Some((period, Arc::new(store)));
         }
         let open = if is(&self.current) {
             &self.current
@@ -283,14 +292,15 @@ impl DeadLetters {
             &self.past
         };
         // Unwrap safety: one of the two was just found or made to be this period.
-        Ok(&open.as_ref().expect("an open period").1)
+        Ok(open.as_ref().expect("an open period").1.clone())
     }
 
     /// The heads of all letters that can be read, by number.
     pub(super) fn all_heads(&mut self, ledger: &Ledger) -> Result<Vec<(u64, Head)>, StoreError> {
         let mut all = Vec::new();
         for (period, numbers) in &ledger.periods {
-            let letters = heads(self.store(*period)?).0;
+            let store = self.store(*period)?;
+            let letters = heads(&store).letters;
             all.extend(letters.into_iter().filter(|(n, _)| numbers.holds(*n)));
         }
         Ok(all)
@@ -329,7 +339,8 @@ impl DeadLetters {
             .into_iter()
             .flatten()
         {
-            store.abandon();
+            // Others may hold it as well; none of them is to be the last.
+            std::mem::forget(store);
         }
     }
 }
@@ -363,39 +374,35 @@ fn set_period_aside(period: u64, ledger: &mut Ledger, batch: &mut Batch) -> u64 
     lost
 }
 
-/// The numbered heads of all letters that can be read, and the first number and the fault of
-/// each group that cannot.
-pub(super) fn heads(store: &Store) -> (Vec<(u64, Head)>, Vec<(u64, StoreError)>) {
-    let (mut found, mut faults) = (Vec::new(), Vec::new());
-    let (keys, met) = store.keys();
-    let firsts = keys.iter().filter_map(|key| match split_part(key) {
-        Some((prefix, 0)) => prefix.try_into().ok().map(u64::from_be_bytes),
-        _ => None,
-    });
+/// What a walk over the letters of a store finds.
+#[derive(Default)]
+pub(super) struct Heads {
+    /// The numbered heads of all letters that can be read.
+    pub(super) letters: Vec<(u64, Head)>,
+    /// First number and fault of each group that cannot; 0 where sled itself cannot go on.
+    pub(super) faults: Vec<(u64, StoreError)>,
+}
+
+/// The letters of a store.
+pub(super) fn heads(store: &Store) -> Heads {
+    let mut found = Heads::default();
+    let (firsts, met) = store.firsts();
     for first in firsts {
         let read = read_group(store, first).and_then(|bytes| {
-            letter::heads(&bytes).map_err(|bad| StoreError::bad(store.path(), "a record", bad))
+            let bad = |bad| StoreError::bad(store.path(), &format!("dead letter {first}"), bad);
+            letter::heads(&bytes).map_err(bad)
         });
         match read {
-            Ok(heads) => found.extend((first..).zip(heads)),
-            Err(fault) => faults.push((first, fault)),
+            Ok(heads) => found.letters.extend((first..).zip(heads)),
+            Err(fault) => found.faults.push((first, fault)),
         }
     }
-    faults.extend(met.map(|met| (0, met)));
-    (found, faults)
+    found.faults.extend(met.map(|met| (0, met)));
+    found
 }
 
 /// The bytes of the group that begins with `first`.
 pub(super) fn read_group(store: &Store, first: u64) -> Result<Vec<u8>, StoreError> {
-    let bad = |bad| StoreError::bad(store.path(), "a record", bad);
-    let mut bytes = Vec::new();
-    let rows = store.scan(&first.to_be_bytes(), &(first + 1).to_be_bytes());
-    for (row, expected) in rows.zip(0..) {
-        let (key, value) = row?;
-        if split_part(&key).is_none_or(|(_, part)| part != expected) {
-            return Err(bad(Bad::Short));
-        }
-        bytes.extend(value.map_err(bad)?);
-    }
-    Ok(bytes)
+    let bad = |bad| StoreError::bad(store.path(), &format!("dead letter {first}"), bad);
+    store.read_parts(first)?.map_err(bad)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::chunk::AcceptTotals;
-use super::claims::{Readable, chunk_firsts, read_chunk};
+use super::claims::{Readable, read_chunk};
 use super::committer::Head;
 use super::dedup::Dedup;
 use super::guard::Guard;
@@ -141,7 +141,7 @@ pub(super) fn open_generations(
         let copy = guard.copy(&path)?;
         match Store::open(&path) {
             Ok(store) => {
-                let unsealed = scan(store, found);
+                let unsealed = scan(store, found)?;
                 match unsealed.numbers {
                     // Its ids stand in `seen/` already; it was read to remake the account.
                     Some((first_seq, last_seq)) if is_remade && covered.contains(generation) => {
@@ -172,7 +172,7 @@ pub(super) fn open_generations(
 }
 
 /// Reads the heads of a generation's chunks: numbers and ids, no event.
-fn scan(store: Store, found: &mut Generations) -> Unsealed {
+fn scan(store: Store, found: &mut Generations) -> Result<Unsealed, StoreError> {
     let store = Arc::new(store);
     let mut unsealed = Unsealed {
         store: store.clone(),
@@ -181,23 +181,20 @@ fn scan(store: Store, found: &mut Generations) -> Unsealed {
         ids: Vec::new(),
         chunks: Vec::new(),
     };
-    let (firsts, met) = chunk_firsts(&store);
+    let (firsts, met) = store.firsts();
     if let Some(error) = met {
         found.damaged = true;
         tracing::error!("{error}; what can be read of it is kept");
     }
     for first in firsts {
         let chunk = match read_chunk(&store, first) {
-            Ok(Some(chunk)) => chunk,
-            unreadable => {
+            Ok(chunk) => chunk,
+            Err(error @ StoreError::Damaged { .. }) => {
                 found.damaged = true;
-                let why = unreadable.err().map_or(String::new(), |e| format!(": {e}"));
-                tracing::error!(
-                    store = %store.path().display(), first_seq = first,
-                    "a stored chunk is damaged{why}"
-                );
+                tracing::error!("{error}");
                 continue;
             }
+            Err(error) => return Err(error),
         };
         let last = chunk.last_seq();
         found.held.insert(first..=last);
@@ -210,7 +207,7 @@ fn scan(store: Store, found: &mut Generations) -> Unsealed {
         unsealed.chunks.push((first, chunk.ids.len()));
         unsealed.ids.extend(chunk.ids);
     }
-    unsealed
+    Ok(unsealed)
 }
 
 impl Generations {

@@ -55,32 +55,14 @@ impl HighFile {
             .mode(0o600)
             .open(path)
             .at(path)?;
-        let mut newest: Option<(u64, High)> = None;
-        for slot in 0..2 {
-            match read_slot(&file, slot) {
-                Ok(found) if newest.is_none_or(|(no, _)| found.0 > no) => newest = Some(found),
-                Err(Bad::Newer(version)) => {
-                    return Err(StoreError::Newer {
-                        path: path.into(),
-                        version,
-                    });
-                }
-                _ => {}
-            }
-        }
+        let (newest, found) = read(&file, path)?;
         if !existed {
             file.sync_all().at(path)?;
             if let Some(parent) = path.parent() {
                 sync_dir(parent)?;
             }
         }
-        let found = match newest {
-            Some((_, high)) => Found::High(high),
-            // One that a crash left between making it and writing it says nothing yet.
-            None if file.metadata().at(path)?.len() > 0 => Found::Damaged,
-            None => Found::Nothing,
-        };
-        let written = newest.map_or(0, |(no, _)| no);
+        let written = newest.unwrap_or(0);
         Ok((
             Self {
                 file,
@@ -89,6 +71,15 @@ impl HighFile {
             },
             found,
         ))
+    }
+
+    /// Reads the file without taking it up.
+    pub(super) fn look(path: &Path) -> Result<Found, StoreError> {
+        match File::open(path) {
+            Ok(file) => Ok(read(&file, path)?.1),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Found::Nothing),
+            Err(error) => Err(error).at(path),
+        }
     }
 
     /// Writes the numbers, unsynced.
@@ -112,6 +103,29 @@ impl HighFile {
 
 /// version, written, state, clean, checksum.
 const RECORD: usize = 1 + 8 + State::LEN + 1 + 8;
+
+/// The number of the newest readable slot, and what the file says.
+fn read(file: &File, path: &Path) -> Result<(Option<u64>, Found), StoreError> {
+    let mut newest: Option<(u64, High)> = None;
+    for slot in 0..2 {
+        match read_slot(file, slot) {
+            Ok(found) if newest.is_none_or(|(no, _)| found.0 > no) => newest = Some(found),
+            Err(Bad::Newer(version)) => {
+                return Err(StoreError::Newer {
+                    path: path.into(),
+                    version,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(match newest {
+        Some((no, high)) => (Some(no), Found::High(high)),
+        // One that a crash left between making it and writing it says nothing yet.
+        None if file.metadata().at(path)?.len() > 0 => (None, Found::Damaged),
+        None => (None, Found::Nothing),
+    })
+}
 
 fn read_slot(file: &File, slot: u64) -> Result<(u64, High), Bad> {
     let mut bytes = [0; RECORD];

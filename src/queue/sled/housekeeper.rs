@@ -7,13 +7,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
+use tokio::sync::oneshot;
 
-use super::ledger::Sealed;
+use super::ledger::{Ledger, Sealed};
 use super::open::generation_folder;
 use super::seen::{self, Coverage, SeenFile};
 use super::store::{At, Store, StoreError, delete_folder, disk_usage};
-use super::{Op, PanicIsFailure, Pressure, Shared, lock};
+use super::{Op, PanicIsFailure, Pressure, Shared, lock, verify};
 use crate::queue::entry::Millis;
+use crate::queue::verdict::Verdict;
 
 /// How often the disk is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -42,6 +44,8 @@ pub(super) enum Job {
     Forget(Arc<SeenFile>),
     /// Make `high` durable.
     SyncHigh,
+    /// Check the stores against the account of a moment ago, and what was found in `meta`.
+    Verify(Box<Ledger>, Option<StoreError>, oneshot::Sender<Verdict>),
     Stop,
 }
 
@@ -156,6 +160,11 @@ fn work(shared: &Shared, job: Job) -> Result<Option<Done>, StoreError> {
             std::fs::File::open(&path)
                 .and_then(|file| file.sync_data())
                 .at(&path)?;
+            None
+        }
+        Job::Verify(ledger, meta, reply) => {
+            // Whoever asked may be gone.
+            let _ = reply.send(verify::live(shared, &ledger, meta));
             None
         }
         Job::Stop => None,

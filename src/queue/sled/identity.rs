@@ -8,6 +8,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use siphasher::sip128::SipHasher24;
 
 use super::codec::{self, FORMAT_VERSION};
 use super::store::{At, StoreError, create_private_dir, sync_dir};
@@ -49,66 +50,123 @@ pub(super) struct Identity {
     pub(super) id: uuid::Uuid,
     /// Key of the messageId hashes.
     pub(super) key: [u8; 16],
+    /// Keyed hash of the id of the machine it was made on or adopted by; none where that has
+    /// no id, as in containers.
+    pub(super) machine: Option<u128>,
 }
 
+impl Identity {
+    /// A new one, on a machine with this id.
+    fn new(machine_id: Option<&str>) -> Self {
+        let key = *uuid::Uuid::new_v4().as_bytes();
+        Self {
+            id: uuid::Uuid::new_v4(),
+            key,
+            machine: machine_id.map(|id| machine_hash(key, id)),
+        }
+    }
+
+    /// Whether the queue may run on a machine with this id: where either has none, it may.
+    pub(super) fn is_at_home(&self, machine_id: Option<&str>) -> bool {
+        match (self.machine, machine_id) {
+            (Some(made_on), Some(id)) => made_on == machine_hash(self.key, id),
+            _ => true,
+        }
+    }
+
+    /// The same queue, begun anew on a machine with this id.
+    pub(super) fn adopted(&self, machine_id: Option<&str>) -> Self {
+        Self {
+            id: uuid::Uuid::new_v4(),
+            key: self.key,
+            machine: machine_id.map(|id| machine_hash(self.key, id)),
+        }
+    }
+
+    /// As the file has it.
+    pub(super) fn text(&self) -> String {
+        let key = u128::from_be_bytes(self.key);
+        let machine = match self.machine {
+            Some(machine) => format!("machine {machine:032x}\n"),
+            None => String::new(),
+        };
+        let id = self.id;
+        let body = format!("pinrelay-queue {FORMAT_VERSION}\nid {id}\nkey {key:032x}\n{machine}");
+        let sum = codec::checksum(b"format", body.as_bytes());
+        format!("{body}checksum {sum:016x}\n")
+    }
+
+    /// Writes the file in place of what is there.
+    pub(super) fn write(&self, root: &Path) -> Result<(), StoreError> {
+        let path = root.join(FILE);
+        let tmp = path.with_extension("tmp");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&tmp)
+            .at(&tmp)?;
+        file.write_all(self.text().as_bytes()).at(&tmp)?;
+        file.sync_all().at(&tmp)?;
+        fs::rename(&tmp, &path).at(&path)?;
+        sync_dir(root)
+    }
+}
+
+/// The machine's id stays out of backups of the queue: it is meant to be kept to itself.
+fn machine_hash(key: [u8; 16], machine_id: &str) -> u128 {
+    SipHasher24::new_with_key(&key)
+        .hash(machine_id.trim().as_bytes())
+        .into()
+}
+
+/// The name of the file.
+pub(super) const FILE: &str = "format";
+
 /// Reads the identity, or makes one for a folder that holds nothing yet.
-pub(super) fn load_or_create(root: &Path) -> Result<Identity, StoreError> {
-    let path = root.join("format");
-    match fs::read_to_string(&path) {
-        Ok(text) => parse(&path, &text),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+pub(super) fn load_or_create(
+    root: &Path,
+    machine_id: Option<&str>,
+) -> Result<Identity, StoreError> {
+    let path = root.join(FILE);
+    match load(root)? {
+        Some(identity) => Ok(identity),
+        None => {
             for store in ["meta", "gen"] {
                 if root.join(store).exists() {
-                    let what = "its file `format`, which holds the key of its messageIds, is \
-                                missing; restore it from a backup, or move the folder away"
-                        .into();
-                    return Err(StoreError::Damaged {
-                        path: root.into(),
-                        what,
-                    });
+                    return Err(StoreError::damaged(
+                        &path,
+                        "it holds the key of the messageIds and is missing; `pinrelay verify \
+                         --repair` may find it in the account, else restore it from a backup, \
+                         or move the folder away",
+                    ));
                 }
             }
-            create(root, &path)
+            let identity = Identity::new(machine_id);
+            identity.write(root)?;
+            if let Some(parent) = root.parent() {
+                sync_dir(parent)?;
+            }
+            Ok(identity)
         }
+    }
+}
+
+/// Reads the identity; none if there is no file.
+pub(super) fn load(root: &Path) -> Result<Option<Identity>, StoreError> {
+    let path = root.join(FILE);
+    match fs::read(&path) {
+        // What is no text is no identity; its checksum would not hold.
+        Ok(bytes) => parse(&path, &String::from_utf8_lossy(&bytes)).map(Some),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StoreError::Io { path, source }),
     }
 }
 
-fn create(root: &Path, path: &Path) -> Result<Identity, StoreError> {
-    let identity = Identity {
-        id: uuid::Uuid::new_v4(),
-        key: *uuid::Uuid::new_v4().as_bytes(),
-    };
-    let key = u128::from_be_bytes(identity.key);
-    let body = format!(
-        "pinrelay-queue {FORMAT_VERSION}\nid {}\nkey {key:032x}\n",
-        identity.id
-    );
-    let sum = codec::checksum(b"format", body.as_bytes());
-    let tmp = path.with_extension("tmp");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&tmp)
-        .at(&tmp)?;
-    file.write_all(format!("{body}checksum {sum:016x}\n").as_bytes())
-        .at(&tmp)?;
-    file.sync_all().at(&tmp)?;
-    fs::rename(&tmp, path).at(path)?;
-    sync_dir(root)?;
-    if let Some(parent) = root.parent() {
-        sync_dir(parent)?;
-    }
-    Ok(identity)
-}
-
-fn parse(path: &Path, text: &str) -> Result<Identity, StoreError> {
-    let damaged = |what: &str| StoreError::Damaged {
-        path: path.into(),
-        what: what.into(),
-    };
+/// Reads the text of the file at `path`.
+pub(super) fn parse(path: &Path, text: &str) -> Result<Identity, StoreError> {
+    let damaged = |what: &str| StoreError::damaged(path, what);
     let version = text
         .lines()
         .next()
@@ -140,6 +198,7 @@ fn parse(path: &Path, text: &str) -> Result<Identity, StoreError> {
         (Some(id), Some(key)) => Ok(Identity {
             id,
             key: key.to_be_bytes(),
+            machine: field("machine ").and_then(|v| u128::from_str_radix(v, 16).ok()),
         }),
         _ => Err(damaged("a line is missing")),
     }
@@ -152,8 +211,8 @@ mod tests {
     #[test]
     fn an_identity_stays_and_a_newer_or_foreign_one_is_refused_untouched() {
         let dir = tempfile::tempdir().unwrap();
-        let made = load_or_create(dir.path()).unwrap();
-        assert_eq!(load_or_create(dir.path()).unwrap(), made);
+        let made = load_or_create(dir.path(), Some("a machine")).unwrap();
+        assert_eq!(load_or_create(dir.path(), None).unwrap(), made);
         let path = dir.path().join("format");
         let text = fs::read_to_string(&path).unwrap();
         for (changed, newer) in [
@@ -163,7 +222,7 @@ mod tests {
             (String::new(), false),
         ] {
             fs::write(&path, &changed).unwrap();
-            let error = load_or_create(dir.path()).unwrap_err();
+            let error = load_or_create(dir.path(), None).unwrap_err();
             assert_eq!(
                 matches!(error, StoreError::Newer { version: 2, .. }),
                 newer,
@@ -178,9 +237,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("gen")).unwrap();
         assert!(matches!(
-            load_or_create(dir.path()),
+            load_or_create(dir.path(), None),
             Err(StoreError::Damaged { .. })
         ));
+    }
+
+    #[test]
+    fn only_two_different_machine_ids_are_strangers() {
+        let here = Identity::new(Some("4c4c4544\n"));
+        assert!(here.is_at_home(Some("4c4c4544")) && here.is_at_home(None));
+        assert!(!here.is_at_home(Some("4c4c4545")));
+        assert!(Identity::new(None).is_at_home(Some("4c4c4545")));
+        let there = here.adopted(Some("4c4c4545"));
+        assert!(there.is_at_home(Some("4c4c4545")) && !there.is_at_home(Some("4c4c4544")));
+        assert_eq!((there.key == here.key, there.id == here.id), (true, false));
     }
 
     #[test]

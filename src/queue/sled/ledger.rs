@@ -4,7 +4,8 @@
 //! identity of [`Census`] holds whichever batches a crash leaves. Keys: `s` the state record ·
 //! `r` + first: a settled range above the mark · `q` + first: dead letters queued again · `x` +
 //! first: dead letters that are gone · `m` + mark + part: a mark · `g` + generation: a sealed
-//! generation · `p` + period: a period of dead letters and how many of them are dead.
+//! generation · `p` + period: a period of dead letters and how many of them are dead · `i` a
+//! copy of the `format` file.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ impl Period {
 }
 
 /// The whole account, in memory as in `meta`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Ledger {
     /// `low` in it is brought up to date by [`Ledger::settle_line`].
     pub(super) state: State,

@@ -11,6 +11,7 @@ use super::store::{Batch, Store, StoreError, part_key, parts, split_part};
 use crate::queue::entry::{EntryId, Millis};
 
 /// An event that left, or is about to.
+#[derive(Clone)]
 pub(super) struct Marked {
     /// The name it goes out under, now and later.
     pub(super) name: Arc<str>,
@@ -22,7 +23,7 @@ pub(super) struct Marked {
 }
 
 /// All marks.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Marks {
     events: HashMap<EntryId, Marked>,
     /// Of each stored mark: events left under it, its parts, when it was laid.

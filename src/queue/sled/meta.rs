@@ -11,11 +11,20 @@ use super::store::{Batch, Store, StoreError};
 
 /// The key of the state record.
 const STATE: &[u8] = b"s";
+/// The key of a copy of the `format` file.
+pub(super) const IDENTITY: &[u8] = b"i";
 
 /// The open store and what is known of its rows.
 pub(super) struct Meta {
     pub(super) store: Store,
     /// Key → checksum of the row.
+    rows: HashMap<Box<[u8]>, u64>,
+    sum: u64,
+}
+
+/// What is stored: the state record, and each other row's checksum.
+pub(super) struct Rows {
+    pub(super) state: State,
     rows: HashMap<Box<[u8]>, u64>,
     sum: u64,
 }
@@ -45,34 +54,44 @@ impl Meta {
 
     /// Opens the store and checks every row of it.
     pub(super) fn open(path: &Path) -> Result<(Self, State), StoreError> {
-        Self::check(Store::open(path)?)
+        let store = Store::open(path)?;
+        let Rows { state, rows, sum } = Self::read(&store)?;
+        Ok((Self { store, rows, sum }, state))
     }
 
-    fn check(store: Store) -> Result<(Self, State), StoreError> {
+    /// Checks every row of a store.
+    pub(super) fn read(store: &Store) -> Result<Rows, StoreError> {
         let mut rows = HashMap::new();
         let mut sum = 0u64;
-        let mut state = None;
         for row in store.sums() {
             let (key, checksum) = row?;
-            if *key == *STATE {
-                let Some(bytes) = store.get(STATE)? else {
-                    continue;
-                };
-                let read = Reader::versioned(&bytes).and_then(|mut r| State::read(&mut r));
-                let read = read.map_err(|bad| StoreError::bad(store.path(), "its state", bad))?;
-                state = Some(read);
-            } else {
+            if *key != *STATE {
                 sum = sum.wrapping_add(checksum);
                 rows.insert(key, checksum);
             }
         }
-        match state {
-            None => Err(StoreError::damaged(store.path(), "its state is missing")),
-            Some(state) if state.sum != sum => {
-                let what = "rows of the account are missing or are old ones";
-                Err(StoreError::damaged(store.path(), what))
-            }
-            Some(state) => Ok((Self { store, rows, sum }, state)),
+        let Some(bytes) = store.get(STATE)? else {
+            return Err(StoreError::damaged(store.path(), "its state is missing"));
+        };
+        let state = Reader::versioned(&bytes)
+            .and_then(|mut r| State::read(&mut r))
+            .map_err(|bad| StoreError::bad(store.path(), "its state", bad))?;
+        if state.sum != sum {
+            let what = "rows of the account are missing or are old ones";
+            return Err(StoreError::damaged(store.path(), what));
+        }
+        Ok(Rows { state, rows, sum })
+    }
+
+    /// Checks the store against what was written to it.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        let read = Self::read(&self.store)?;
+        match read.sum == self.sum {
+            true => Ok(()),
+            false => Err(StoreError::damaged(
+                self.store.path(),
+                "it does not hold what was written",
+            )),
         }
     }
 

@@ -26,6 +26,8 @@ mod chunk;
 mod claims;
 mod codec;
 mod committer;
+#[cfg(test)]
+mod damage_tests;
 mod dead;
 mod dedup;
 mod found;
@@ -47,6 +49,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod verify;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -58,8 +61,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch}
 use super::block::{Block, IdHasher};
 use super::census::Census;
 use super::entry::{Entry, EntryId, Mark, Millis, Receipt, Settlement};
+use super::verdict::Verdict;
 use super::{OpenError, Pending, QueueError};
 use crate::clock::{Clock, WallTrust};
+pub use verify::{repair, verify};
 
 /// Bytes of packed blocks that may wait for the committer; beyond it ingest waits.
 const ROOM_BYTES: usize = 4 << 20;
@@ -82,6 +87,11 @@ pub struct Options {
     pub dead_max_bytes: u64,
     /// Events after which a generation is full.
     pub roll_events: u64,
+    /// The id of this machine; none where it has none, and then it is not compared.
+    pub machine_id: Option<String>,
+    /// Take the folder over from another machine, or after it was restored from a copy:
+    /// everything unsettled is in doubt from then on.
+    pub adopt: bool,
     /// Told once when storage has failed: the process must end.
     pub on_failure: Arc<dyn Fn(&str) + Send + Sync>,
 }
@@ -97,6 +107,8 @@ impl Options {
             dead_retention: Duration::from_secs(30 * 86_400),
             dead_max_bytes: 1 << 30,
             roll_events: 200_000,
+            machine_id: None,
+            adopt: false,
             on_failure: Arc::new(|_| {}),
         }
     }
@@ -159,6 +171,8 @@ enum Op {
     /// The same of a dead letter that is queued again.
     SetLetterAside(u64),
     Kept(housekeeper::Done),
+    /// Check everything stored against the account of this moment.
+    Verify(oneshot::Sender<Verdict>),
     Tick,
     Close(oneshot::Sender<()>),
 }
@@ -284,6 +298,19 @@ impl SledEngine {
     #[cfg(test)]
     pub(super) fn tick(&self) {
         self.send(Op::Tick).unwrap();
+    }
+
+    pub(super) async fn verify(&self) -> Result<Verdict, QueueError> {
+        let (reply, verdict) = oneshot::channel();
+        self.send(Op::Verify(reply))?;
+        verdict.await.map_err(|_| self.stopped())
+    }
+
+    /// [`SledEngine::close`] where there is no runtime.
+    fn close_blocking(&self) -> Result<(), QueueError> {
+        let (reply, done) = oneshot::channel();
+        self.send(Op::Close(reply))?;
+        done.blocking_recv().map_err(|_| self.stopped())
     }
 
     pub(super) async fn close(&self) -> Result<(), QueueError> {

@@ -20,7 +20,7 @@ use super::guard::Guard;
 use super::high::{Found, High, HighFile};
 use super::housekeeper::{self};
 use super::ledger::Ledger;
-use super::meta::Meta;
+use super::meta::{IDENTITY, Meta};
 use super::store::{Batch, create_private_dir, sweep};
 use super::{Options, Pressure, ROOM_BYTES, Shared, account, dead, guard, identity};
 use crate::clock::{Clock, WallTrust};
@@ -39,7 +39,15 @@ pub(super) fn generation_folder(root: &Path, generation: u64) -> PathBuf {
 pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenError> {
     let root = options.path.clone();
     let lock = identity::lock(&root)?;
-    let identity = identity::load_or_create(&root)?;
+    let machine_id = options.machine_id.as_deref();
+    let identity = identity::load_or_create(&root, machine_id)?;
+    if !options.adopt && !identity.is_at_home(machine_id) {
+        return Err(OpenError::Foreign(format!(
+            "queue folder {}: it was made on another machine, which may still send its events. \
+             If that one is stopped for good, or this is a restored copy: `pinrelay adopt`",
+            root.display()
+        )));
+    }
     for dir in ["gen", "seen", "quarantine"] {
         create_private_dir(&root.join(dir))?;
         sweep(&root.join(dir))?;
@@ -156,7 +164,21 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     if trust.believed() {
         ledger.state.wall = clock.now();
     }
+    let identity = match options.adopt {
+        true => {
+            ledger.doubt_everything(clock.now());
+            identity.adopted(machine_id)
+        }
+        false => identity,
+    };
+    // A copy for `verify --repair`: without the key in it no messageId is known again.
+    if account.meta.store.get(IDENTITY)?.as_deref() != Some(identity.text().as_bytes()) {
+        batch.put(IDENTITY, identity.text().into_bytes());
+    }
     account.meta.commit(batch, &mut ledger.state)?;
+    if options.adopt {
+        identity.write(&root)?;
+    }
 
     let census = ledger.census();
     if census.imbalance() == 0 {

@@ -211,7 +211,7 @@ impl SeenFile {
     }
 
     /// All ids, ascending, read block by block.
-    fn ids(&self) -> impl Iterator<Item = Result<u128, StoreError>> + '_ {
+    pub(super) fn ids(&self) -> impl Iterator<Item = Result<u128, StoreError>> + '_ {
         (0..self.fences.len()).flat_map(|at| match self.block(at) {
             Ok(ids) => ids.into_iter().map(Ok).collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::committer::{Committer, MAX_OPS, answer};
+use super::housekeeper::Job;
 use super::letter::Record;
 use super::store::{Batch, StoreError};
 use super::{Op, lock};
@@ -43,6 +44,10 @@ impl Committer {
                 }
                 Op::SetLetterAside(number) => self.set_letter_aside(number, &mut batch),
                 Op::Kept(done) => self.kept(done, &mut batch),
+                Op::Verify(reply) => {
+                    let meta = self.meta.check().err();
+                    self.ask(Job::Verify(Box::new(self.ledger.clone()), meta, reply));
+                }
                 Op::Tick => self.tick(&mut batch)?,
                 Op::Enqueue { .. } | Op::Close(_) => {}
             }

@@ -301,6 +301,34 @@ impl Store {
         (keys, met)
     }
 
+    /// The numbers under which something in parts begins, and what was met where keys cannot be
+    /// reached.
+    pub(super) fn firsts(&self) -> (Vec<u64>, Option<StoreError>) {
+        let (keys, met) = self.keys();
+        let firsts = keys.iter().filter_map(|key| match split_part(key) {
+            Some((prefix, 0)) => prefix.try_into().ok().map(u64::from_be_bytes),
+            _ => None,
+        });
+        (firsts.collect(), met)
+    }
+
+    /// What [`Batch::put_parts`] put under this number.
+    pub(super) fn read_parts(&self, first: u64) -> Result<Result<Vec<u8>, Bad>, StoreError> {
+        let mut bytes = Vec::new();
+        let rows = self.scan(&first.to_be_bytes(), &(first + 1).to_be_bytes());
+        for (row, expected) in rows.zip(0..) {
+            let (key, value) = row?;
+            match value {
+                Ok(part) if split_part(&key).is_some_and(|(_, n)| n == expected) => {
+                    bytes.extend(part);
+                }
+                Ok(_) => return Ok(Err(Bad::Short)),
+                Err(bad) => return Ok(Err(bad)),
+            }
+        }
+        Ok(Ok(bytes))
+    }
+
     /// The last key at or below `key`.
     pub(super) fn key_at_or_below(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
         let row = fenced(&self.path, || self.db.range(..=key).next_back())?;

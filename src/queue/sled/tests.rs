@@ -29,7 +29,7 @@ fn open(options: Options, clock: &Clock) -> (SledEngine, Queue) {
     (engine.clone(), Queue::sled(engine))
 }
 
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -82,7 +82,7 @@ async fn until(queue: &Queue, what: &str, is: impl Fn() -> bool) {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -400,7 +400,8 @@ fn a_store_whose_making_was_cut_short_is_made_anew() {
                     std::fs::write(store.join("conf"), "segm").unwrap();
                 }
             };
-            let identity = identity::lock(&path).and_then(|_| Ok(identity::load_or_create(&path)?));
+            let identity =
+                identity::lock(&path).and_then(|_| Ok(identity::load_or_create(&path, None)?));
             identity.unwrap();
             unborn("meta");
             let (_, queue) = open(options(&path), &clock);

@@ -1,0 +1,68 @@
+//! `pinrelay adopt`: take over a queue from another machine, or one restored from a copy.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args as ClapArgs;
+
+use super::exit::{Exit, OrExit, Outcome};
+use super::{ConfigArg, log_to_stderr, owner, verify};
+use crate::clock::Clock;
+use crate::config::process_env;
+use crate::queue::{Queue, sled};
+
+/// Flags of `pinrelay adopt`.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+What the copy does not know was delivered is in doubt from then on: it is sent again under its \
+first event_id, which Pinterest recognises for 48 hours, and counted. The machine that the queue \
+comes from must not send any more. The daemon has to be stopped.
+
+Exit codes: 0 adopted · 69 a daemon runs on it · 74 it cannot be opened
+
+Example:
+  pinrelay adopt && systemctl start pinrelay")]
+pub struct Args {
+    /// Which config file; it says where the queue is.
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The queue's folder, instead of the config's.
+    #[arg(long, value_name = "DIR")]
+    queue: Option<PathBuf>,
+}
+
+/// Opens the queue once as this machine's.
+pub fn run(args: Args) -> Outcome {
+    let config = args.config.load(process_env()).or_exit(Exit::Config)?;
+    let root = args.queue.unwrap_or_else(|| config.queue.path.clone());
+    if !root.is_dir() {
+        return Err(anyhow::anyhow!(
+            "queue folder {}: there is none; restore it there first",
+            root.display()
+        ))
+        .or_exit(Exit::Io);
+    }
+    owner::become_owner_of(&root)?;
+    log_to_stderr();
+    let failed = Arc::new(|why: &str| eprintln!("pinrelay: storage failed: {why}"));
+    let options = sled::Options {
+        path: root.clone(),
+        adopt: true,
+        ..config.queue_options(failed)
+    };
+    let engine = sled::SledEngine::open(options, Clock::system()).map_err(verify::failure)?;
+    let queue = Queue::sled(engine);
+    let census = queue.census();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .or_exit(Exit::Io)?;
+    runtime.block_on(queue.close()).or_exit(Exit::Io)?;
+    println!(
+        "adopted {}: {} events queued, {} of them in doubt, {} dead letters",
+        root.display(),
+        census.queued + census.sending,
+        census.in_doubt,
+        census.dead_total()
+    );
+    Ok(Exit::Ok)
+}

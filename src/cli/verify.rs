@@ -1,0 +1,105 @@
+//! `pinrelay verify`: whether the queue holds what it promised.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::Args as ClapArgs;
+
+use super::exit::{Exit, Failure, OrExit, Outcome};
+use super::{ConfigArg, daemon, owner};
+use crate::clock::Clock;
+use crate::config::process_env;
+use crate::queue::{OpenError, Verdict, sled};
+
+/// How long a running daemon may take to read its whole queue.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Flags of `pinrelay verify`.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Exit codes: 0 the queue holds what it promised · 65 it does not, each finding is named · \
+69 --repair while the daemon runs · 74 it cannot be read · 78 a newer pinrelay wrote it
+
+Examples:
+  pinrelay verify
+  systemctl stop pinrelay.socket pinrelay && pinrelay verify --repair")]
+pub struct Args {
+    /// Which config file; it says where the queue and the admin socket are.
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The queue's folder, instead of the config's.
+    #[arg(long, value_name = "DIR")]
+    queue: Option<PathBuf>,
+    /// Move what is damaged to the queue's quarantine/ folder, settle its events as set aside,
+    /// keep everything else. Deletes nothing. The daemon has to be stopped.
+    #[arg(long)]
+    repair: bool,
+    /// For programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks the folder, or asks the daemon that runs on it.
+pub fn run(args: Args) -> Outcome {
+    let config = args.config.load(process_env()).or_exit(Exit::Config)?;
+    let root = args.queue.unwrap_or_else(|| config.queue.path.clone());
+    owner::become_owner_of(&root)?;
+    let shows = io::stderr().is_terminal();
+    let mut tell = |what: &str| {
+        if shows {
+            eprintln!("reading {what}");
+        }
+    };
+    super::log_to_stderr();
+    if args.repair {
+        let failed = Arc::new(|why: &str| eprintln!("pinrelay: storage failed: {why}"));
+        let options = sled::Options {
+            path: root,
+            ..config.queue_options(failed)
+        };
+        let (before, after) = sled::repair(options, Clock::system(), &mut tell).map_err(failure)?;
+        if !args.json && !before.findings.is_empty() {
+            print(&before, false)?;
+            println!("after the repair:");
+        }
+        return print(&after, args.json);
+    }
+    match sled::verify(&root, &mut tell) {
+        Ok(verdict) => print(&verdict, args.json),
+        Err(OpenError::InUse(_)) => {
+            let answer = daemon::ask(&config.admin.socket, "/verify", PATIENCE)?;
+            let verdict = serde_json::from_str(&answer).or_exit(Exit::Io)?;
+            print(&verdict, args.json)
+        }
+        Err(error) => Err(failure(error)),
+    }
+}
+
+/// The exit code of a queue that cannot be opened.
+pub(super) fn failure(error: OpenError) -> Failure {
+    let exit = match error {
+        OpenError::InUse(_) => Exit::Unavailable,
+        OpenError::Newer(_) | OpenError::Foreign(_) => Exit::Config,
+        OpenError::Io(_) => Exit::Io,
+    };
+    Failure {
+        exit,
+        error: anyhow!(error),
+    }
+}
+
+fn print(verdict: &Verdict, json: bool) -> Outcome {
+    let mut out = io::stdout().lock();
+    match json {
+        true => writeln!(out, "{}", verdict.to_json()),
+        false => write!(out, "{verdict}"),
+    }
+    .or_exit(Exit::Io)?;
+    Ok(match verdict.findings.is_empty() {
+        true => Exit::Ok,
+        false => Exit::Data,
+    })
+}

@@ -1,0 +1,341 @@
+//! Damage of every kind to a queue that holds something of everything: it opens, or refuses in
+//! so many words; it tells what is missing; it delivers the rest; and `verify` finds what
+//! opening finds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::tests::{block_on, copy};
+use super::*;
+use crate::queue::{BlockBuilder, DeadReason, Outcome, Queue};
+
+const START: Millis = 1_800_000_000_000;
+
+/// What the clients and Pinterest know of the queue.
+#[derive(Default, Clone)]
+struct Known {
+    /// Acknowledged: id → its last bytes.
+    accepted: BTreeMap<u64, String>,
+    delivered: BTreeSet<u64>,
+    dead: BTreeSet<u64>,
+}
+
+fn options(path: &Path) -> Options {
+    Options {
+        min_free: 0,
+        roll_events: 40,
+        ..Options::new(path)
+    }
+}
+
+fn body(id: u64, version: u8) -> String {
+    // As random as real events: what compresses to nothing leaves nothing to damage.
+    let noise = codec::checksum(&id.to_le_bytes(), &[version]);
+    let more = codec::checksum(&noise.to_le_bytes(), b"more");
+    format!("{{\"id\":{id},\"v\":{version},\"noise\":\"{noise:016x}{more:016x}\"}}")
+}
+
+fn id_of(body: &[u8]) -> u64 {
+    let text = std::str::from_utf8(body).unwrap();
+    let digits = text.strip_prefix("{\"id\":").unwrap();
+    digits.split(',').next().unwrap().parse().unwrap()
+}
+
+async fn send(queue: &Queue, ids: std::ops::Range<u64>, version: u8, known: &mut Known) {
+    let mut builder = BlockBuilder::new(queue.hasher(), START);
+    for id in ids.clone() {
+        builder.push(
+            &format!("m{id}"),
+            START / 1000,
+            body(id, version).as_bytes(),
+        );
+    }
+    let pending = queue.enqueue(builder.finish()).await.unwrap();
+    for (receipt, id) in pending.receipts().await.unwrap().into_iter().zip(ids) {
+        if receipt != Receipt::Duplicate {
+            known.accepted.insert(id, body(id, version));
+            known.dead.remove(&id);
+        }
+    }
+}
+
+/// Claims `count` events and ends them as `outcome` says of each.
+async fn end(queue: &Queue, count: usize, known: &mut Known, outcome: impl Fn(u64) -> Outcome) {
+    let mut left = count;
+    while left > 0 {
+        let claimed = queue.claim(left, 1 << 20).await.unwrap();
+        left -= claimed.len();
+        let events = claimed.iter().map(|e| (e.id, "checkout".into())).collect();
+        queue.mark(Mark { events }).await.unwrap();
+        let mut settlements = Vec::new();
+        for entry in claimed {
+            let id = id_of(&entry.body);
+            let outcome = outcome(id);
+            match outcome {
+                Outcome::Delivered => drop(known.delivered.insert(id)),
+                Outcome::Dead { .. } => drop(known.dead.insert(id)),
+                Outcome::SetApart { .. } => {}
+            }
+            settlements.push(Settlement { entry, outcome });
+        }
+        queue.settle(settlements).await.unwrap();
+    }
+}
+
+fn refused() -> Outcome {
+    Outcome::Dead {
+        reason: DeadReason::Refused,
+        message: "no".into(),
+    }
+}
+
+/// Several generations, sealed, settled in part and not at all; dead letters, some revived; an
+/// event set apart; marks. Then a kill.
+fn rich(home: &Path) -> Known {
+    let path = home.join("made");
+    let mut known = Known::default();
+    block_on(async {
+        let clock = Clock::manual(START);
+        let queue = Queue::sled(SledEngine::open(options(&path), clock.clone()).unwrap());
+        for at in 0..30 {
+            send(&queue, at * 10..at * 10 + 10, 0, &mut known).await;
+        }
+        end(&queue, 120, &mut known, |id| match id % 20 {
+            3 | 4 => refused(),
+            5 if id < 100 => Outcome::SetApart { failures: 8 },
+            _ => Outcome::Delivered,
+        })
+        .await;
+        // Some of the dead come back with other bytes.
+        send(&queue, 3..5, 1, &mut known).await;
+        send(&queue, 23..25, 1, &mut known).await;
+        queue.close().await.unwrap();
+        let queue = Queue::sled(SledEngine::open(options(&path), clock.clone()).unwrap());
+        send(&queue, 300..360, 0, &mut known).await;
+        let claimed = queue.claim(30, 1 << 20).await.unwrap();
+        let events = claimed.iter().map(|e| (e.id, "checkout".into())).collect();
+        queue.mark(Mark { events }).await.unwrap();
+        queue.settle(Vec::new()).await.unwrap();
+        let verdict = queue.verify().await.unwrap();
+        assert_eq!((verdict.findings, verdict.ledger_imbalance), (vec![], 0));
+        copy(&path, &home.join("killed"));
+        queue.close().await.unwrap();
+    });
+    known
+}
+
+/// All files of a folder, with their paths in it.
+fn files(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => found.push(path.strip_prefix(root).unwrap().to_owned()),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// What opening a damaged queue came to.
+#[derive(Debug)]
+enum Came {
+    Refused(String),
+    /// Set aside, and in how many places the damage was told.
+    Opened {
+        set_aside: u64,
+    },
+}
+
+/// Opens the queue, delivers all of it, and holds it to the promise.
+fn open_and_hold(path: &Path, known: &Known, what: &str) -> Came {
+    let failed: Arc<Mutex<Option<String>>> = Arc::default();
+    let told = failed.clone();
+    let options = Options {
+        on_failure: Arc::new(move |why: &str| *told.lock().unwrap() = Some(why.into())),
+        ..options(path)
+    };
+    let engine = match SledEngine::open(options, Clock::manual(START)) {
+        Ok(engine) => engine,
+        Err(error) => return Came::Refused(error.to_string()),
+    };
+    let queue = Queue::sled(engine);
+    let census = queue.census();
+    assert_eq!(census.imbalance(), 0, "{what}: {census:?}");
+    let mut again = BTreeSet::new();
+    block_on(async {
+        let claim = || {
+            let queue = queue.clone();
+            tokio::spawn(async move { queue.claim(50, 1 << 20).await })
+        };
+        // A claim that is given up may have taken something: it is awaited again instead.
+        let mut claiming = claim();
+        let mut idle = 0;
+        loop {
+            let census = queue.census();
+            assert_eq!(census.imbalance(), 0, "{what}: {census:?}");
+            if census.queued + census.sending == 0 {
+                break;
+            }
+            let Ok(claimed) = tokio::time::timeout(Duration::from_millis(50), &mut claiming).await
+            else {
+                // What is left is being set aside by the claim, or this is a bug.
+                idle += 1;
+                assert!(
+                    idle < 400,
+                    "{what}: it hangs, {census:?} {:?}",
+                    failed.lock().unwrap()
+                );
+                continue;
+            };
+            claiming = claim();
+            let claimed = claimed.unwrap();
+            let claimed = claimed.unwrap_or_else(|e| panic!("{what}: {e}"));
+            let mut settlements = Vec::new();
+            for entry in claimed {
+                let id = id_of(&entry.body);
+                assert_eq!(
+                    Some(std::str::from_utf8(&entry.body).unwrap()),
+                    known.accepted.get(&id).map(String::as_str),
+                    "{what}: other bytes than were acknowledged"
+                );
+                assert!(again.insert(id), "{what}: event {id} stands twice");
+                let outcome = Outcome::Delivered;
+                settlements.push(Settlement { entry, outcome });
+            }
+            queue.settle(settlements).await.unwrap();
+        }
+        let census = queue.census();
+        let queued: BTreeSet<u64> = (known.accepted.keys().copied())
+            .filter(|id| !known.delivered.contains(id) && !known.dead.contains(id))
+            .collect();
+        let lost = queued.difference(&again).count() as u64;
+        let letters = known.dead.difference(&again).count() as u64;
+        let missing_letters = letters.saturating_sub(census.dead_total());
+        assert!(
+            lost + missing_letters <= census.set_aside,
+            "{what}: {lost} events and {missing_letters} letters are gone without a word: {census:?}"
+        );
+        claiming.abort();
+        let verdict = queue.verify().await.unwrap();
+        assert_eq!(verdict.findings, [], "{what}");
+        let set_aside = census.set_aside;
+        queue.close().await.unwrap();
+        Came::Opened { set_aside }
+    })
+}
+
+#[test]
+fn an_undamaged_queue_is_found_whole() {
+    let home = TempDir::new().unwrap();
+    let known = rich(home.path());
+    for name in ["killed", "made"] {
+        let path = home.path().join(name);
+        let before = files(&path).len();
+        let verdict = verify(&path, &mut |_| {}).unwrap();
+        assert_eq!(
+            (verdict.findings.as_slice(), verdict.ledger_imbalance),
+            (&[][..], 0),
+            "{name}"
+        );
+        assert!(
+            verdict.checked.events > 200 && verdict.checked.message_ids > 200,
+            "{verdict:?}"
+        );
+        assert_eq!(files(&path).len(), before, "verify leaves nothing behind");
+        let came = open_and_hold(&path, &known, name);
+        assert!(matches!(came, Came::Opened { set_aside: 0 }), "{came:?}");
+    }
+}
+
+/// Xorshift: a seed is all that a run needs.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end.max(1)
+    }
+}
+
+/// Does one thing to one file; says what.
+fn harm(root: &Path, draw: &mut Draw) -> String {
+    let all = files(root);
+    let file = &all[draw.below(all.len() as u64) as usize];
+    let path = root.join(file);
+    let shown = file.display();
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Stores are preallocated; what lies beyond their end is nothing.
+    let used = bytes.len() - bytes.iter().rev().take_while(|b| **b == 0).count();
+    let at = draw.below(used as u64) as usize;
+    let what = match draw.below(6) {
+        0 => {
+            std::fs::remove_file(&path).unwrap();
+            return format!("{shown} removed");
+        }
+        1 => {
+            bytes.truncate(at);
+            format!("{shown} cut at {at}")
+        }
+        2 => {
+            let end = (at + 512).min(bytes.len());
+            bytes[at..end].fill(0);
+            format!("{shown} zeroed from {at} to {end}")
+        }
+        _ if used > 0 => {
+            let bit = draw.below(8);
+            bytes[at] ^= 1 << bit;
+            format!("{shown} bit {bit} of byte {at} flipped")
+        }
+        _ => return format!("{shown} left alone"),
+    };
+    std::fs::write(&path, bytes).unwrap();
+    what
+}
+
+/// `PINRELAY_DAMAGE_RUNS` asks for more than usual, `PINRELAY_DAMAGE_SEED` repeats one run.
+#[test]
+fn any_damage_is_told_and_the_rest_is_delivered() {
+    let number = |name: &str| std::env::var(name).ok().map(|n| n.parse::<u64>().unwrap());
+    let only = number("PINRELAY_DAMAGE_SEED");
+    let runs = number("PINRELAY_DAMAGE_RUNS").unwrap_or(60);
+    let home = TempDir::new().unwrap();
+    let known = rich(home.path());
+    let (mut opened, mut refused, mut lossy, mut blind) = (0, 0, 0, Vec::new());
+    for seed in only.map_or(1..runs + 1, |seed| seed..seed + 1) {
+        let mut draw = Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let from = ["killed", "made"][draw.below(2) as usize];
+        let path = home.path().join(format!("run-{seed}"));
+        copy(&home.path().join(from), &path);
+        let what = harm(&path, &mut draw);
+        let what = format!("PINRELAY_DAMAGE_SEED={seed}: {from}/{what}");
+        println!("{what}");
+        let verdict = verify(&path, &mut |_| {});
+        match open_and_hold(&path, &known, &what) {
+            Came::Refused(why) => {
+                assert!(why.contains(&path.display().to_string()), "{what}: {why}");
+                refused += 1;
+            }
+            Came::Opened { set_aside } => {
+                opened += 1;
+                lossy += u64::from(set_aside > 0);
+                if set_aside > 0 && verdict.is_ok_and(|v| v.findings.is_empty()) {
+                    blind.push(what);
+                }
+            }
+        }
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+    println!("{opened} opened, {lossy} of them with a loss that was told; {refused} refused");
+    assert_eq!(blind, Vec::<String>::new(), "verify saw nothing wrong");
+}

@@ -1,0 +1,83 @@
+//! The walk in a running daemon, on the housekeeper's thread: nothing rolls, is sealed or is
+//! deleted meanwhile, and committing and claiming go on.
+
+use super::super::ledger::Ledger;
+use super::super::open::generation_folder;
+use super::super::store::{Store, StoreError};
+use super::super::{Shared, lock};
+use super::walk::{Stores, Walk};
+use crate::queue::verdict::{Finding, Verdict};
+
+/// Checks the stores against the account as it was a moment ago.
+pub(crate) fn run(shared: &Shared, ledger: &Ledger, meta: Option<StoreError>) -> Verdict {
+    let mut verdict = walk(shared, ledger);
+    if let Some(error) = meta {
+        verdict.findings.push(Finding {
+            object: "meta".into(),
+            what: error.to_string(),
+            next: "restart the daemon: the account is made anew".into(),
+        });
+    }
+    verdict
+}
+
+fn walk(shared: &Shared, ledger: &Ledger) -> Verdict {
+    let root = &shared.options.path;
+    let mut tell = |what: &str| tracing::debug!("verify reads {what}");
+    match Walk::new(ledger, None).all(root, &mut Open(shared), true, &mut tell) {
+        Ok(walk) => walk.verdict,
+        Err(error) => Verdict {
+            findings: vec![Finding {
+                object: "the queue".into(),
+                what: error.to_string(),
+                next: "see to the disk, then ask again".into(),
+            }],
+            ..Verdict::default()
+        },
+    }
+}
+
+/// The stores of the daemon that runs.
+struct Open<'a>(&'a Shared);
+
+impl Stores for Open<'_> {
+    fn generations(&self) -> Vec<u64> {
+        lock(&self.0.claims).generations.keys().copied().collect()
+    }
+
+    fn generation(
+        &mut self,
+        generation: u64,
+        look: &mut dyn FnMut(&Store),
+    ) -> Result<(), StoreError> {
+        let claims = lock(&self.0.claims);
+        let store = claims.generations.get(&generation).map(|r| r.store.clone());
+        match store {
+            // Deleted since.
+            None => {}
+            Some(Some(store)) => {
+                drop(claims);
+                look(&store);
+            }
+            Some(None) => {
+                // Under the lock: a store cannot be opened twice.
+                look(&Store::open(&generation_folder(
+                    &self.0.options.path,
+                    generation,
+                ))?);
+            }
+        }
+        Ok(())
+    }
+
+    fn period(&mut self, period: u64, look: &mut dyn FnMut(&Store)) -> Result<bool, StoreError> {
+        let mut dead = lock(&self.0.dead);
+        if !dead.is_there(period) {
+            return Ok(false);
+        }
+        let store = dead.store(period)?;
+        drop(dead);
+        look(&store);
+        Ok(true)
+    }
+}
