@@ -329,6 +329,21 @@ impl Store {
         Ok(Ok(bytes))
     }
 
+    /// Removes what [`Batch::put_parts`] put under the numbers from `first` to `last`.
+    pub(super) fn remove_parts(&self, first: u64, last: u64) -> Result<(), StoreError> {
+        let numbered = |key: &sled::IVec| {
+            let number = split_part(key).and_then(|(prefix, _)| prefix.try_into().ok());
+            number.is_some_and(|n| (first..=last).contains(&u64::from_be_bytes(n)))
+        };
+        let keys: Vec<_> = self.keys().0.into_iter().filter(numbered).collect();
+        for keys in keys.chunks(400) {
+            let mut batch = Batch::default();
+            keys.iter().for_each(|key| batch.remove(key));
+            self.commit(batch)?;
+        }
+        Ok(())
+    }
+
     /// The last key at or below `key`.
     pub(super) fn key_at_or_below(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
         let row = fenced(&self.path, || self.db.range(..=key).next_back())?;

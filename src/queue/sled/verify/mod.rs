@@ -71,31 +71,64 @@ pub fn repair(
     }
     engine.close_blocking().map_err(stopped)?;
     let _lock = identity::lock(&root)?;
+    remove_rows(&root, &pieces)?;
     let (after, _) = check(&root, tell)?;
     Ok((before, after))
 }
 
 /// Puts the evidence of what a repair will settle into `quarantine/`.
 fn move_aside(root: &Path, pieces: &[Piece]) -> Result<(), StoreError> {
-    let quarantine = root.join("quarantine");
-    create_private_dir(&quarantine)?;
+    create_private_dir(&root.join("quarantine"))?;
     let mut copied = Vec::new();
     for piece in pieces {
         match piece {
-            Piece::Lines {
-                generation: Some(generation),
-                ..
-            } if !copied.contains(generation) => {
-                copied.push(*generation);
-                let copy = quarantine.join("verify.deleting");
-                copy_folder(&generation_folder(root, *generation), &copy)?;
-                keep(root, &copy, &format!("gen-{generation:010}.copy"))?;
-            }
-            Piece::Seen(name) => {
-                keep(root, &root.join("seen").join(name), name)?;
-            }
+            Piece::Seen(name) => drop(keep(root, &root.join("seen").join(name), name)?),
             Piece::Format => restore_format(root)?,
-            _ => {}
+            piece => {
+                if let Some(store) = store_of(root, piece).filter(|s| !copied.contains(s)) {
+                    let name = store.strip_prefix(root).unwrap_or(&store).display();
+                    let name = format!("{}.copy", name.to_string().replace('/', "-"));
+                    let copy = root.join("quarantine/verify.deleting");
+                    copy_folder(&store, &copy)?;
+                    keep(root, &copy, &name)?;
+                    copied.push(store);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The folder of the store that a piece was read from.
+fn store_of(root: &Path, piece: &Piece) -> Option<PathBuf> {
+    let path = match piece {
+        Piece::Lines {
+            generation: Some(generation),
+            ..
+        } => generation_folder(root, *generation),
+        Piece::Letters { period, .. } => dead::folder(&root.join("dead"), *period),
+        _ => return None,
+    };
+    path.exists().then_some(path)
+}
+
+/// Takes what cannot be used out of the stores; their copies are in `quarantine/`.
+fn remove_rows(root: &Path, pieces: &[Piece]) -> Result<(), StoreError> {
+    for piece in pieces {
+        // It may have gone with its generation.
+        let Some(path) = store_of(root, piece) else {
+            continue;
+        };
+        let (first, last) = match piece {
+            Piece::Lines { first, last, .. } => (*first, *last),
+            Piece::Letters { first, .. } => (*first, *first),
+            _ => continue,
+        };
+        match Store::open(&path) {
+            Ok(store) => store.remove_parts(first, last)?,
+            // Its copy is kept, and all that was in it is settled.
+            Err(StoreError::Damaged { .. }) => super::store::delete_folder(&path)?,
+            Err(error) => return Err(error),
         }
     }
     Ok(())

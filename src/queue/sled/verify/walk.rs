@@ -31,6 +31,8 @@ pub(super) enum Piece {
         first: u64,
         last: u64,
     },
+    /// Dead letters whose bytes cannot be used, by the first of their group.
+    Letters { period: u64, first: u64 },
     /// A file of remembered ids, by its name in `seen/`.
     Seen(String),
     /// The `format` file.
@@ -225,20 +227,17 @@ impl<'a> Walk<'a> {
             let after = held.chunks.iter().map(|(f, _)| *f).find(|f| *f > first);
             let end = sealed.map_or(self.last_seq, |s| s.last_seq);
             let last = after.map_or(end, |after| after - 1).max(first);
-            let open = self.open_within(first, last);
-            if open == 0 {
-                let note = format!("{object}: {fault}; its events are settled");
-                self.verdict.notes.push(note);
-                continue;
-            }
-            self.told.insert(first..=last);
             let piece = Piece::Lines {
                 generation: Some(generation),
                 first,
                 last,
             };
-            let what = format!("{fault}; {open} events from {first} to {last} cannot be delivered");
-            self.find(piece, object.clone(), what);
+            let cost = match self.open_within(first, last) {
+                0 => "its events are settled: nothing is lost".into(),
+                open => format!("{open} events from {first} to {last} cannot be delivered"),
+            };
+            self.told.insert(first..=last);
+            self.find(piece, object.clone(), format!("{fault}; {cost}"));
         }
         if !is_live {
             self.totals = self.totals.max(&held.totals);
@@ -261,20 +260,17 @@ impl<'a> Walk<'a> {
         else {
             return self.find(Piece::AtOpen, object, error.to_string());
         };
-        let open = self.open_within(first, last);
-        if open == 0 {
-            let note = format!("{object}: {error}; its events are settled");
-            self.verdict.notes.push(note);
-            return;
-        }
+        let cost = match self.open_within(first, last) {
+            0 => "its events are settled: nothing is lost".into(),
+            open => format!("{open} events from {first} to {last} cannot be delivered"),
+        };
         self.told.insert(first..=last);
         let piece = Piece::Lines {
             generation: Some(generation),
             first,
             last,
         };
-        let what = format!("{error}; {open} events from {first} to {last} cannot be delivered");
-        self.find(piece, object, what);
+        self.find(piece, object, format!("{error}; {cost}"));
     }
 
     /// How many of these numbers are not settled.
@@ -336,13 +332,13 @@ impl<'a> Walk<'a> {
         let ledger = self.ledger;
         let numbers = ledger.periods[&period];
         let object = format!("dead/{period:010}");
-        let (mut faults, mut fatal) = (Vec::new(), None);
+        let (mut faults, mut fatal, mut met) = (Vec::new(), None, None);
         let mut missing = RangeSet::default();
         missing.insert(numbers.first..=numbers.last);
         let mut dead = [0u64; DeadReason::ALL.len()];
         let mut checked = 0;
         let looked = stores.period(period, &mut |store| {
-            let (firsts, met) = store.firsts();
+            let (firsts, unreached) = store.firsts();
             for first in firsts.into_iter().filter(|first| numbers.holds(*first)) {
                 let records = read_group(store, first).and_then(|bytes| {
                     letter::decode(&bytes)
@@ -358,11 +354,11 @@ impl<'a> Walk<'a> {
                             }
                         }
                     }
-                    Err(error @ StoreError::Damaged { .. }) => faults.push(error),
+                    Err(error @ StoreError::Damaged { .. }) => faults.push((first, error)),
                     Err(error) => fatal = Some(error),
                 }
             }
-            faults.extend(met);
+            met = unreached;
         });
         match looked {
             Err(error @ StoreError::Damaged { .. }) => {
@@ -380,15 +376,20 @@ impl<'a> Walk<'a> {
         for (first, last) in ledger.dead_gone.iter() {
             missing.remove(first..=last);
         }
-        if missing.count() > 0 {
-            let why = faults.first().map_or(String::new(), |e| format!(": {e}"));
+        let is_short = missing.count() > 0;
+        for (first, fault) in faults {
+            let cost = match is_short {
+                true => "its letters are lost",
+                false => "its letters are gone or set aside already: nothing is lost",
+            };
+            let piece = Piece::Letters { period, first };
+            self.find(piece, object.clone(), format!("{fault}; {cost}"));
+        }
+        if is_short {
+            let why = met.map_or(String::new(), |e| format!(": {e}"));
             let what = format!("{} dead letters cannot be read{why}", missing.count());
             self.find(Piece::AtOpen, object, what);
             return Ok(());
-        }
-        for fault in faults {
-            let note = format!("{object}: {fault}; its letters are gone or set aside already");
-            self.verdict.notes.push(note);
         }
         if dead != numbers.dead {
             let what = format!(
