@@ -16,3 +16,4 @@ mod reload;
 mod start;
 mod stop;
 mod systemd;
+mod verify;

@@ -187,6 +187,9 @@ impl Store {
                 }
                 Ok(Err(sled::Error::Io(e))) if e.raw_os_error().is_some() => Err(e).at(path),
                 // At open every error that is not the system's is about what was found there.
+                Ok(Err(sled::Error::Corruption { .. })) => {
+                    Err(StoreError::damaged(path, "sled found corruption"))
+                }
                 Ok(Err(error)) => Err(StoreError::damaged(path, &error.to_string())),
                 Err(panicked) => Err(panicked),
             };
