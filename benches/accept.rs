@@ -140,12 +140,9 @@ fn usage(process: &Process) -> (f64, u64, u64) {
     let read = |name: &str| std::fs::read_to_string(proc.join(name)).unwrap_or_default();
     let stat = read("stat");
     let after = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: Vec<u64> = after
-        .split_whitespace()
-        .filter_map(|f| f.parse().ok())
-        .collect();
-    // Fields 14 and 15 of proc(5)'s stat; two came before, one is a letter.
-    let cpu = ticks.get(10..12).map_or(0, |t| t[0] + t[1]) as f64 / 100.0;
+    // Fields 14 and 15 of proc(5)'s stat; `after` begins with field 3.
+    let ticks = after.split_whitespace().skip(11).take(2);
+    let cpu = ticks.map(|t| t.parse().unwrap_or(0.0)).sum::<f64>() / 100.0;
     let number = |text: &str, key: &str| {
         let line = text
             .lines()

@@ -152,6 +152,10 @@ impl Daemon<'_> {
         self.process.output()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     pub fn running(&mut self) -> bool {
         self.process.running()
     }

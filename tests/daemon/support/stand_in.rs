@@ -36,6 +36,29 @@ impl StandIn {
         }
     }
 
+    /// It only counts: no journal, no schema.
+    pub fn counting() -> Self {
+        Self::counting_at("127.0.0.1:0")
+    }
+
+    fn counting_at(address: &str) -> Self {
+        let mut command = pinrelay();
+        command.args(["mock-pinterest", "--count-only", "--listen", address]);
+        let mut process = Process::start(&mut command);
+        let address = process.says("listening on http://", s(20));
+        Self {
+            process,
+            address,
+            journal: None,
+        }
+    }
+
+    /// One that only counted starts again at the same address.
+    pub fn restart_counting(&mut self) {
+        self.kill();
+        *self = Self::counting_at(&self.address);
+    }
+
     /// Ends it and starts it again at the same address with the same journal.
     pub fn restart(&mut self) {
         self.kill();
