@@ -21,7 +21,7 @@ use super::high::{Found, High, HighFile};
 use super::housekeeper::{self};
 use super::ledger::Ledger;
 use super::meta::Meta;
-use super::store::{Batch, create_private_dir, sweep};
+use super::store::{Batch, create_private_dir, sweep, sync_dir};
 use super::{Options, Pressure, ROOM_BYTES, Shared, account, dead, guard, identity};
 use crate::clock::{Clock, WallTrust};
 use crate::queue::entry::EntryId;
@@ -40,11 +40,13 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     let root = options.path.clone();
     let lock = identity::lock(&root)?;
     let identity = identity::load_or_create(&root)?;
-    for dir in ["gen", "seen", "quarantine"] {
+    for dir in ["gen", "seen", "quarantine", "dead"] {
         create_private_dir(&root.join(dir))?;
         sweep(&root.join(dir))?;
     }
     sweep(&root)?;
+    // A store's making syncs its name in its folder, not that folder's name in here.
+    sync_dir(&root)?;
     let (mut high_file, found) = HighFile::open(&root.join("high"))?;
     let high = match found {
         Found::High(high) => high,
