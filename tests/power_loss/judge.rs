@@ -67,21 +67,20 @@ impl<'a> At<'a> {
         sent.filter_map(|sending| self.verdict(sending))
     }
 
-    /// What was sent of the body that counts now: for a revived event, since then.
-    fn sent(&self) -> Vec<&'a Sending> {
-        let cut = self.cut;
-        let told = self.event.told.iter();
-        let since = told
-            .filter(|(at, told)| *at < cut && *told == Told::Revived)
-            .map(|(at, _)| *at)
-            .last();
-        // A revived event may leave before its answer does; it has left by no older line.
-        let since = since.map_or(0, |answered| {
-            let lines = self.event.lines.iter().map(|(at, _)| *at);
-            lines.filter(|at| *at < answered).last().unwrap_or(0)
-        });
+    /// What was sent since a line was first read: of a revived event, the new bytes alone.
+    fn sent_since(&self, line: &str) -> Vec<&'a Sending> {
+        let first = self.event.lines.iter().find(|(_, l)| l == line);
+        let since = first.map_or(0, |(at, _)| *at);
         let sent = self.event.sent.iter();
-        sent.filter(|s| (since..cut).contains(&s.at)).collect()
+        sent.filter(|s| (since..self.cut).contains(&s.at)).collect()
+    }
+
+    /// The line that counts: the last one that was answered as new.
+    fn current(&self) -> &'a str {
+        let revived = self.told().any(|told| told == Told::Revived);
+        let lines = &self.event.lines;
+        let line = if revived { lines.last() } else { lines.first() };
+        line.map_or("", |(_, line)| line.as_str())
     }
 
     fn check(&self, id: &str, found: &Found, settled: &BTreeSet<String>) -> Result<(), String> {
@@ -110,15 +109,13 @@ impl<'a> At<'a> {
 
     /// Not claimable: delivered, as Pinterest said, or a dead letter.
     fn check_settled(&self, id: &str, found: &Found) -> Result<(), String> {
-        let verdicts = || self.sent().into_iter().filter_map(|s| self.verdict(s));
+        let sent = self.sent_since(self.current());
+        let verdicts = || sent.iter().filter_map(|s| self.verdict(s));
         match found.other.get(id) {
             Some(Receipt::Revived) => {
                 let refused = verdicts().any(|v| v == Verdict::Failed);
-                let revivable =
-                    self.event.lines.len() > 1 && self.verdicts().any(|v| v == Verdict::Failed);
                 let unsendable = self.event.sent.is_empty();
-                let replaced = self.told().any(|told| told == Told::Revived);
-                if refused || unsendable || (revivable && !replaced) {
+                if refused || unsendable {
                     Ok(())
                 } else {
                     Err("it is dead and nobody refused it".into())
@@ -148,7 +145,7 @@ impl<'a> At<'a> {
         // The first name of the attempts that may have arrived.
         let mut first: Option<&str> = None;
         let mut must = false;
-        for sending in self.sent() {
+        for sending in self.sent_since(body) {
             match self.verdict(sending) {
                 // Its mark may still be there, for it goes with the next settlement.
                 Some(Verdict::NoneTaken) if !must => {}

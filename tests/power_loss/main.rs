@@ -146,7 +146,7 @@ fn after_a_power_cut_at_any_moment_everything_acknowledged_is_there() {
     let mut failures = sight.judge(&story);
     if !failures.is_empty() {
         let kept = keep(&recording);
-        for (cut, faults) in failures.iter().take(20) {
+        for (cut, faults) in failures.iter().take(100) {
             println!(
                 "after sync {}, moment {}, kept: {}",
                 cut.sync, cut.moment, cut.kept

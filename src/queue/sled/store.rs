@@ -11,6 +11,9 @@ use super::codec::{self, Bad, MAX_VALUE};
 use super::sync;
 use crate::queue::OpenError;
 
+/// The data file of a store to which nothing was committed is not longer: sled's own records and
+/// the probe. The smallest commit makes it longer.
+const UNBORN: u64 = 200;
 /// How long sled may take to let go of a store that was dropped.
 const LET_GO: Duration = Duration::from_secs(10);
 
@@ -147,10 +150,11 @@ impl Store {
         Ok(store)
     }
 
-    /// Whether making this store was cut short: [`Store::create`] syncs its files before anything
-    /// is committed to it, and sled makes the data file last.
+    /// Whether making this store was cut short, or was all that happened to it: [`Store::create`]
+    /// syncs its files before anything is committed to it, and until then `conf` may be missing
+    /// or empty beside a data file that is there.
     pub(super) fn is_unborn(path: &Path) -> Result<bool, StoreError> {
-        if !path.is_dir() || fs::metadata(path.join("db")).is_ok_and(|db| db.len() > 0) {
+        if !path.is_dir() || fs::metadata(path.join("db")).is_ok_and(|db| db.len() > UNBORN) {
             return Ok(false);
         }
         for entry in fs::read_dir(path).at(path)? {
