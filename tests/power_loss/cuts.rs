@@ -19,8 +19,14 @@ pub struct Cut {
 }
 
 /// Goes through all steps and shows each cut with its image, made on demand; returns the number
-/// of syncs. The same steps and seed give the same cuts.
-pub fn each(steps: &[Step], seed: u64, mut show: impl FnMut(Cut, &dyn Fn() -> Image)) -> usize {
+/// of syncs. Only cuts after the moment `from` are shown. The same steps and seed give the same
+/// cuts.
+pub fn each(
+    steps: &[Step],
+    from: usize,
+    seed: u64,
+    mut show: impl FnMut(Cut, &dyn Fn() -> Image),
+) -> usize {
     let mut disk = Disk::new();
     let mut dice = StdRng::seed_from_u64(seed);
     let mut syncs = 0;
@@ -31,6 +37,10 @@ pub fn each(steps: &[Step], seed: u64, mut show: impl FnMut(Cut, &dyn Fn() -> Im
         let is_socket = matches!(step.act, Act::Sent { .. } | Act::Got { .. });
         if is_socket {
             // An answer that begins to leave counts from then on.
+            continue;
+        }
+        if step.end <= from {
+            disk.take(step);
             continue;
         }
         if is_sync || matches!(step.act, Act::End) {

@@ -21,56 +21,47 @@ mod open;
 mod script;
 mod story;
 mod trace;
+mod trial;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, mpsc};
-use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::json;
 
-use cuts::Cut;
-use disk::{Disk, Image};
-use open::Found;
+use disk::Disk;
 use script::{Life, Recording};
 use story::Story;
 use support::{Site, StandIn, s};
-use trace::Step;
+use trace::{Act, Step};
+use trial::{Sight, Trial};
 
 /// Cuts of the ordinary run.
 const HANDFUL: usize = 60;
 /// Images that go through the real binary.
 const THROUGH: usize = 4;
-const WORKERS: usize = 2;
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Where images are laid: memory, if there is some, for an image's own syncs prove nothing.
-fn scratch() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    let made = tempfile::Builder::new()
-        .prefix("pinrelay-")
-        .tempdir_in(memory);
-    made.or_else(|_| tempfile::tempdir()).expect("a folder")
+fn site(stand_in: &StandIn) -> Site {
+    site_at(&stand_in.url())
 }
 
-fn site(stand_in: &StandIn) -> Site {
-    Site::new(stand_in)
+fn site_at(url: &str) -> Site {
+    Site::at(url)
         .set(
             "queue",
             "generation_events",
             &script::GENERATION.to_string(),
         )
-        .set("delivery", "max_batch_events", "20")
         .set("delivery", "max_in_flight", "2")
         .set("delivery", "linger", "10ms")
         .set("delivery", "request_timeout", "400ms")
         .set("delivery", "drain_deadline", "500ms")
+        .set("delivery", "backoff_initial", "10ms")
 }
 
 /// Records, or takes what an earlier run kept.
@@ -130,40 +121,15 @@ fn after_a_power_cut_at_any_moment_everything_acknowledged_is_there() {
     let recording = recording();
     let steps = steps(&recording);
     let story = Story::read(&steps);
-    let trial = Trial {
-        lines: lines(&story),
-        now: i64::try_from((std::time::UNIX_EPOCH.elapsed().expect("after 1970")).as_millis())
-            .expect("this century"),
-        steps: &steps,
-        seed,
-        chosen: if all {
-            None
-        } else {
-            Some(choose(&steps, seed))
-        },
-    };
+    let trial = Trial::new(&steps, &story, 0, seed, (!all).then_some(HANDFUL));
     let sight = trial.run();
-    let mut failures = sight.judge(&story);
-    if !failures.is_empty() {
+    if !sight.failures.is_empty() {
         let kept = keep(&recording);
-        for (cut, faults) in failures.iter().take(100) {
-            println!(
-                "after sync {}, moment {}, kept: {}",
-                cut.sync, cut.moment, cut.kept
-            );
-            for fault in faults.iter().take(6) {
-                println!("    {fault}");
-            }
-        }
+        report(&trial, &sight, &kept);
         println!(
             "PINRELAY_POWER_LOSS_SEED={seed} PINRELAY_POWER_LOSS_REPLAY={}",
             kept.display()
         );
-        let image = kept.join("image");
-        let _ = fs::remove_dir_all(&image);
-        let (cut, _) = failures.swap_remove(0);
-        trial.find(&cut).lay(&image);
-        println!("the disk of the first of them: {}", image.display());
     }
     println!(
         "power loss: seed {seed}, {} events, {} syncs, {} images, {} distinct, {} failures",
@@ -171,147 +137,27 @@ fn after_a_power_cut_at_any_moment_everything_acknowledged_is_there() {
         sight.syncs,
         sight.cuts.len(),
         sight.found.len(),
-        failures.len()
+        sight.failures.len()
     );
-    assert!(failures.is_empty(), "see above");
+    assert!(sight.failures.is_empty(), "see above");
     through_the_binary(&trial, &sight, &story);
 }
 
-fn lines(story: &Story) -> BTreeMap<String, Vec<String>> {
-    let mut all = BTreeMap::new();
-    for (id, event) in &story.events {
-        let mut lines: Vec<_> = event.lines.iter().map(|(_, line)| line.clone()).collect();
-        lines.sort();
-        lines.dedup();
-        all.insert(id.clone(), lines);
-    }
-    all
-}
-
-/// Some cuts, anywhere.
-fn choose(steps: &[Step], seed: u64) -> BTreeSet<usize> {
-    let mut count = 0;
-    cuts::each(steps, seed, |_, _| count += 1);
-    let mut dice = StdRng::seed_from_u64(seed ^ 1);
-    (0..HANDFUL).map(|_| dice.random_range(0..count)).collect()
-}
-
-struct Trial<'a> {
-    lines: BTreeMap<String, Vec<String>>,
-    now: i64,
-    steps: &'a [Step],
-    seed: u64,
-    /// `None`: all.
-    chosen: Option<BTreeSet<usize>>,
-}
-
-/// What was seen.
-#[derive(Default)]
-struct Sight {
-    syncs: usize,
-    /// Every cut, with the number of its image.
-    cuts: Vec<(Cut, usize)>,
-    found: Vec<Result<Found, String>>,
-}
-
-impl Trial<'_> {
-    fn each(&self, mut show: impl FnMut(Cut, &dyn Fn() -> Image)) -> usize {
-        let mut number = 0;
-        cuts::each(self.steps, self.seed, |cut, image| {
-            if self.chosen.as_ref().is_none_or(|c| c.contains(&number)) {
-                show(cut, image);
-            }
-            number += 1;
-        })
-    }
-
-    fn find(&self, wanted: &Cut) -> Image {
-        let mut found = None;
-        self.each(|cut, image| {
-            if (cut.moment, &cut.kept) == (wanted.moment, &wanted.kept) {
-                found = Some(image());
-            }
-        });
-        found.expect("the same cuts again")
-    }
-
-    /// Opens every distinct image, some at a time.
-    fn run(&self) -> Sight {
-        let scratch = scratch();
-        let begun = Instant::now();
-        let (images, inbox) = mpsc::sync_channel::<(usize, Image)>(WORKERS);
-        let inbox = Mutex::new(inbox);
-        let found: Mutex<Vec<(usize, Result<Found, String>)>> = Mutex::default();
-        let mut sight = Sight::default();
-        std::thread::scope(|scope| {
-            for _ in 0..WORKERS {
-                scope.spawn(|| {
-                    loop {
-                        let next = inbox.lock().expect("no worker panics").recv();
-                        let Ok((number, image)) = next else { return };
-                        let root = scratch.path().join(number.to_string());
-                        let seen = open::open_image(&image, &root, self.now, &self.lines);
-                        let _ = fs::remove_dir_all(&root);
-                        let mut found = found.lock().expect("no worker panics");
-                        found.push((number, seen));
-                        if found.len().is_multiple_of(500) {
-                            println!("{} images opened, {:?}", found.len(), begun.elapsed());
-                        }
-                    }
-                });
-            }
-            let mut known: HashMap<u128, usize> = HashMap::new();
-            sight.syncs = self.each(|cut, image| {
-                let image = image();
-                let next = known.len();
-                let number = *known.entry(image.hash()).or_insert(next);
-                if number == next {
-                    images.send((number, image)).expect("a worker");
-                }
-                sight.cuts.push((cut, number));
-            });
-            drop(images);
-        });
-        let mut found = found.into_inner().expect("no worker panics");
-        found.sort_by_key(|(number, _)| *number);
-        sight.found = found.into_iter().map(|(_, found)| found).collect();
-        sight
-    }
-}
-
-impl Sight {
-    /// Cuts after which something was wrong.
-    fn judge(&self, story: &Story) -> Vec<(Cut, Vec<String>)> {
-        let mut failures = Vec::new();
-        let mut settled = BTreeSet::new();
-        for (cut, image) in &self.cuts {
-            let found = match &self.found[*image] {
-                Ok(found) => found,
-                Err(error) => {
-                    failures.push((cut.clone(), vec![error.clone()]));
-                    continue;
-                }
-            };
-            let faults = judge::faults(story, found, cut.moment, &settled);
-            if !faults.is_empty() {
-                failures.push((cut.clone(), faults));
-            }
-            if cut.least {
-                // Its acknowledged events that are not queued are settled from here on; those
-                // that come again with other bytes may be revived.
-                let once = story
-                    .events
-                    .iter()
-                    .filter(|(_, event)| event.lines.len() == 1);
-                let gone = once.filter(|(id, _)| {
-                    found.again.get(*id) == Some(&pinrelay::queue::Receipt::Duplicate)
-                        && !found.claims.contains_key(*id)
-                });
-                settled.extend(gone.map(|(id, _)| id.clone()));
-            }
+/// Says what failed; the disk of the first failure is laid down for a look.
+fn report(trial: &Trial<'_>, sight: &Sight, kept: &Path) {
+    for (cut, faults) in sight.failures.iter().take(60) {
+        println!(
+            "after sync {}, moment {}, kept: {}",
+            cut.sync, cut.moment, cut.kept
+        );
+        for fault in faults.iter().take(6) {
+            println!("    {fault}");
         }
-        failures
     }
+    let image = kept.join("image");
+    let _ = fs::remove_dir_all(&image);
+    trial.find(&sight.failures[0].0).lay(&image);
+    println!("the disk of the first of them: {}", image.display());
 }
 
 /// Some of the images once more, through the real binary: it starts, delivers what is there,
@@ -346,7 +192,100 @@ fn through_the_binary(trial: &Trial<'_>, sight: &Sight, story: &Story) {
                 .unwrap_or_else(|| panic!("{id} was not sent, {cut:?}"));
             assert!(claims[0].1.as_ref().is_none_or(|sent_as| sent_as == name));
         }
-        stand_in.mode(json!({}));
         assert_eq!(daemon.stop(s(20)).code, Some(0), "{cut:?}");
     }
+}
+
+/// Steps of a short life: a queue is made and takes three events that nobody fetches.
+fn short_life() -> (Vec<Step>, Vec<support::Sample>) {
+    let site = site_at("http://127.0.0.1:9/v5");
+    let samples = support::samples("short", 0..3);
+    let recording = script::record_short(&site, &samples);
+    (steps(&recording), samples)
+}
+
+#[test]
+fn without_its_syncs_the_queue_is_seen_to_lose_events() {
+    if !script::can_trace() {
+        println!("skipped: there is no strace here, or it may not trace");
+        return;
+    }
+    let (mut steps, _) = short_life();
+    let of_events = |step: &Step| match &step.act {
+        Act::Sync { path } => path.starts_with("gen") && path.ends_with("db"),
+        _ => false,
+    };
+    let story = Story::read(&steps);
+    let cuts = |steps: &[Step]| Trial::new(steps, &story, 0, 1, None).run().failures;
+    assert!(cuts(&steps).is_empty());
+    steps.retain(|step| !of_events(step));
+    let failures = cuts(&steps);
+    let lost = |faults: &[String]| faults.iter().any(|f| f.contains("acknowledged"));
+    assert!(
+        failures.iter().any(|(_, faults)| lost(faults)),
+        "{failures:?}"
+    );
+}
+
+/// What a killed process wrote and did not sync is seen by the next one, which must not take it
+/// for durable.
+#[test]
+fn a_kill_and_then_a_power_cut_lose_nothing_either() {
+    if !script::can_trace() {
+        println!("skipped: there is no strace here, or it may not trace");
+        return;
+    }
+    let (first, samples) = short_life();
+    let all = variable("PINRELAY_POWER_LOSS").as_deref() == Some("all");
+    let changes = |act: &Act| {
+        !matches!(
+            act,
+            Act::Sync { .. } | Act::Sent { .. } | Act::Got { .. } | Act::End
+        )
+    };
+    let kills: Vec<usize> = (1..first.len())
+        .filter(|at| changes(&first[at - 1].act))
+        .collect();
+    // The ordinary run: while `meta` and the first generation are made, and before the sync of
+    // the last event.
+    let last_write = |name: &str| {
+        let is = |step: &Step| matches!(&step.act, Act::Write { path, .. } if path.ends_with(name) && !path.starts_with("dead"));
+        first.iter().rposition(is).map(|at| at + 1)
+    };
+    let few: Vec<usize> = [
+        last_write("meta/conf"),
+        last_write("conf"),
+        last_write("db"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let (mut images, mut lives) = (0, 0);
+    for kill in if all { kills } else { few } {
+        let mut disk = Disk::new();
+        first[..kill].iter().for_each(|step| drop(disk.take(step)));
+        let moment = first[kill - 1].end + 1;
+        let site = site_at("http://127.0.0.1:9/v5");
+        disk.image(&|_| disk::Keep::All).lay(&site.path("queue"));
+        let recording = script::record_short(&site, &samples);
+        let second = trace::read(&recording.lives[0].trace, &recording.root, moment);
+        let mut steps: Vec<Step> = first[..kill].to_vec();
+        steps.push(Step {
+            begin: moment,
+            end: moment,
+            act: Act::End,
+        });
+        steps.extend(second);
+        let story = Story::read(&steps);
+        let trial = Trial::new(&steps, &story, moment, 1, (!all).then_some(60));
+        let sight = trial.run();
+        if !sight.failures.is_empty() {
+            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("killed");
+            report(&trial, &sight, &kept);
+            panic!("killed after {:.200?}", first[kill - 1].act);
+        }
+        images += sight.found.len();
+        lives += 1;
+    }
+    println!("power loss after a kill: {lives} kills, {images} distinct images, 0 failures");
 }

@@ -59,6 +59,10 @@ impl<'a> Stage<'a> {
     }
 
     fn start(&self) -> Daemon<'a> {
+        self.site.ready(self.process())
+    }
+
+    fn process(&self) -> Process {
         let out = self.trace().display().to_string();
         // -D: the daemon is the child, so that it ends with the test.
         let args = [
@@ -73,8 +77,7 @@ impl<'a> Stage<'a> {
             "-e",
             CALLS,
         ];
-        self.site
-            .ready(Process::start(&mut self.site.run_under("strace", &args)))
+        Process::start(&mut self.site.run_under("strace", &args))
     }
 
     /// Keeps what strace and the folder say after the daemon's end.
@@ -155,6 +158,36 @@ fn signed_up(n: std::ops::Range<usize>) -> Vec<Sample> {
     .collect()
 }
 
+/// Sends these one by one and stops in order; they may be known already.
+pub fn record_short(site: &Site, samples: &[Sample]) -> Recording {
+    let mut stage = Stage {
+        site,
+        lives: Vec::new(),
+    };
+    let daemon = stage.start();
+    let mut client = Client::connect(&daemon.socket());
+    for sample in samples {
+        let answer = client.ask(&sample.line);
+        assert!(
+            ["queued", "duplicate"].contains(&answer.status()),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(daemon.stop(s(20)).code, Some(0));
+    stage.ended();
+    Recording {
+        root: site.path("queue"),
+        lives: stage.lives,
+    }
+}
+
+/// The config: how many events go into a request, and whether a sign-up has another name.
+fn config(site: &Site, batch: u32, renamed: bool) {
+    let names = "[event_names]\n\"Signed Up\" = \"signup\"\n";
+    let names = if renamed { names } else { "" };
+    site.config(&format!("[delivery]\nmax_batch_events = {batch}\n{names}"));
+}
+
 /// Runs the script. Every phase ends with something seen, so that it is in the trace.
 pub fn record(site: &Site, stand_in: &StandIn) -> Recording {
     let mut stage = Stage {
@@ -162,6 +195,7 @@ pub fn record(site: &Site, stand_in: &StandIn) -> Recording {
         lives: Vec::new(),
     };
 
+    config(site, 20, false);
     // First creation, then groups of one and of many.
     let daemon = stage.start();
     let first = samples("first", 0..70);
@@ -210,7 +244,7 @@ pub fn record(site: &Site, stand_in: &StandIn) -> Recording {
     stand_in.mode(json!({"fault": "silent", "fault_processed": true}));
     Client::queue(&daemon.socket(), &signed_up(0..5));
     stand_in.asked(asked + 1, s(10));
-    site.config("[event_names]\n\"Signed Up\" = \"signup\"\n");
+    config(site, 20, true);
     daemon.signal(Signal::SIGHUP);
     within(s(5), "the word of the reload", || {
         daemon.log().contains("were read again").then_some(())
@@ -250,9 +284,34 @@ pub fn record(site: &Site, stand_in: &StandIn) -> Recording {
     daemon.kill();
     stage.ended();
 
+    // Killed again in the middle of its recovery, as soon as there is a copy.
+    let process = stage.process();
+    within(s(20), "a copy", || {
+        let copies = fs::read_dir(site.path("queue/quarantine")).ok()?;
+        let copies = copies.flatten().map(|entry| entry.path());
+        copies
+            .into_iter()
+            .find(|path| path.extension().is_some_and(|e| e == "copy"))
+    });
+    drop(process);
+    stage.ended();
+
     stand_in.well();
     let daemon = stage.start();
     settled(&daemon, 1077, 12);
+    assert_eq!(daemon.stop(s(20)).code, Some(0));
+    stage.ended();
+
+    // Events that fail alone while others pass leave the line and are queued apart from it.
+    config(site, 1, true);
+    let daemon = stage.start();
+    stand_in.mode(json!({"fault": "500", "fault_probability": 0.8}));
+    Client::queue(&daemon.socket(), &samples("apart", 0..40));
+    daemon.shows(s(60), "events set apart", |status| {
+        status["set_apart"].as_u64() >= Some(3)
+    });
+    stand_in.well();
+    settled(&daemon, 1117, 12);
     assert_eq!(daemon.stop(s(20)).code, Some(0));
     stage.ended();
 

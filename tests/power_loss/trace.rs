@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// What a call did. Paths are relative to the queue's folder.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Act {
     /// Opened with O_CREAT: made, if it was not there.
     Create {
@@ -61,7 +61,7 @@ pub enum Act {
 
 /// A call with the moments, counted in lines over all lives, at which it was seen to begin and
 /// to have ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Step {
     pub begin: usize,
     pub end: usize,
