@@ -181,13 +181,6 @@ pub fn record_short(site: &Site, samples: &[Sample]) -> Recording {
     }
 }
 
-/// The config: how many events go into a request, and whether a sign-up has another name.
-fn config(site: &Site, batch: u32, renamed: bool) {
-    let names = "[event_names]\n\"Signed Up\" = \"signup\"\n";
-    let names = if renamed { names } else { "" };
-    site.config(&format!("[delivery]\nmax_batch_events = {batch}\n{names}"));
-}
-
 /// Runs the script. Every phase ends with something seen, so that it is in the trace.
 pub fn record(site: &Site, stand_in: &StandIn) -> Recording {
     let mut stage = Stage {
@@ -195,7 +188,6 @@ pub fn record(site: &Site, stand_in: &StandIn) -> Recording {
         lives: Vec::new(),
     };
 
-    config(site, 20, false);
     // First creation, then groups of one and of many.
     let daemon = stage.start();
     let first = samples("first", 0..70);
@@ -244,7 +236,7 @@ pub fn record(site: &Site, stand_in: &StandIn) -> Recording {
     stand_in.mode(json!({"fault": "silent", "fault_processed": true}));
     Client::queue(&daemon.socket(), &signed_up(0..5));
     stand_in.asked(asked + 1, s(10));
-    config(site, 20, true);
+    site.config("[event_names]\n\"Signed Up\" = \"signup\"\n");
     daemon.signal(Signal::SIGHUP);
     within(s(5), "the word of the reload", || {
         daemon.log().contains("were read again").then_some(())
@@ -299,19 +291,6 @@ pub fn record(site: &Site, stand_in: &StandIn) -> Recording {
     stand_in.well();
     let daemon = stage.start();
     settled(&daemon, 1077, 12);
-    assert_eq!(daemon.stop(s(20)).code, Some(0));
-    stage.ended();
-
-    // Events that fail alone while others pass leave the line and are queued apart from it.
-    config(site, 1, true);
-    let daemon = stage.start();
-    stand_in.mode(json!({"fault": "500", "fault_probability": 0.8}));
-    Client::queue(&daemon.socket(), &samples("apart", 0..40));
-    daemon.shows(s(60), "events set apart", |status| {
-        status["set_apart"].as_u64() >= Some(3)
-    });
-    stand_in.well();
-    settled(&daemon, 1117, 12);
     assert_eq!(daemon.stop(s(20)).code, Some(0));
     stage.ended();
 

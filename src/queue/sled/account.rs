@@ -74,6 +74,12 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
             account.meta.commit(batch, &mut account.ledger.state)?;
             Ok(account)
         }
+        // Nothing was ever committed beside it: its making was cut short, in any order.
+        Err(StoreError::Damaged { .. }) if is_new && !holds_chunks(guard)? => {
+            guard.agreed(copy)?;
+            delete_folder(&path)?;
+            make(guard, high, false)
+        }
         Err(error @ StoreError::Damaged { .. }) => {
             let kept = guard.keep(copy, &path)?;
             if path.exists() {
