@@ -102,6 +102,8 @@ pub fn open_image(
         let quarantine = kept
             .flatten()
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            // A copy made before a cut, of a store that needs none any more, is no word of damage.
+            .filter(|name| !name.ends_with(".copy"))
             .collect();
 
         let queue = open(root, now).map_err(|e| format!("a second start: {e}"))?;

@@ -40,9 +40,13 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     let root = options.path.clone();
     let lock = identity::lock(&root)?;
     let identity = identity::load_or_create(&root)?;
+    // Names that a killed process made and did not sync are found and built upon: they have to
+    // be durable before what follows from them is.
+    sync_dir(&root)?;
     for dir in ["gen", "seen", "quarantine", "dead"] {
         create_private_dir(&root.join(dir))?;
         sweep(&root.join(dir))?;
+        sync_dir(&root.join(dir))?;
     }
     sweep(&root)?;
     // A store's making syncs its name in its folder, not that folder's name in here.

@@ -125,13 +125,16 @@ impl Store {
         create_private_dir(path)?;
         let store = Self::open_db(path)?;
         store.probe()?;
+        Self::sync_all(path)?;
+        Ok(store)
+    }
+
+    /// Makes the files of a store, and its name in its folder, durable.
+    fn sync_all(path: &Path) -> Result<(), StoreError> {
         sync_file(&path.join("db"))?;
         sync_file(&path.join("conf"))?;
         sync_dir(path)?;
-        if let Some(parent) = path.parent() {
-            sync_dir(parent)?;
-        }
-        Ok(store)
+        path.parent().map_or(Ok(()), sync_dir)
     }
 
     /// Opens a store that must exist.
@@ -144,6 +147,9 @@ impl Store {
             }
         }
         remove_torn_snapshots(path)?;
+        // What a killed process wrote and did not sync is found here and built upon: it is made
+        // durable first, or a power cut would take what was answered by it.
+        Self::sync_all(path)?;
         let store = Self::open_db(path)?;
         // sled renames its new snapshot into place without syncing the folder.
         sync_dir(path)?;
