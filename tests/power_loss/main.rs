@@ -249,18 +249,17 @@ fn a_kill_and_then_a_power_cut_lose_nothing_either() {
         .collect();
     // The ordinary run: while `meta` and the first generation are made, and before the sync of
     // the last event.
-    let last_write = |name: &str| {
-        let is = |step: &Step| matches!(&step.act, Act::Write { path, .. } if path.ends_with(name) && !path.starts_with("dead"));
+    let last_write = |folder: &str, name: &str| {
+        let is = |step: &Step| match &step.act {
+            Act::Write { path, .. } => path.starts_with(folder) && path.ends_with(name),
+            _ => false,
+        };
         first.iter().rposition(is).map(|at| at + 1)
     };
-    let few: Vec<usize> = [
-        last_write("meta/conf"),
-        last_write("conf"),
-        last_write("db"),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let few = [("meta", "conf"), ("gen", "conf"), ("gen", "db")];
+    let few: Vec<usize> = (few.iter())
+        .filter_map(|(folder, name)| last_write(folder, name))
+        .collect();
     let (mut images, mut lives) = (0, 0);
     for kill in if all { kills } else { few } {
         let mut disk = Disk::new();
