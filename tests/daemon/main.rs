@@ -1,5 +1,6 @@
 //! The real binary, over its real socket, against the stand-in as a process of its own.
 
+#[allow(dead_code, reason = "shared with the other tests, which use the rest")]
 mod support;
 
 mod answers;

@@ -14,7 +14,7 @@ use super::ledger::{Ledger, Period};
 use super::letter;
 use super::meta::Meta;
 use super::state::State;
-use super::store::{Batch, Store, StoreError, delete_folder};
+use super::store::{At, Batch, Store, StoreError, delete_folder};
 use crate::queue::entry::{DeadReason, EntryId, Millis};
 use crate::queue::ranges::RangeSet;
 
@@ -35,7 +35,7 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
             // Its making was cut short.
             delete_folder(&path)?;
         }
-        let is_remade = !is_new || holds_chunks(guard)?;
+        let is_remade = !is_new || holds_anything(guard)?;
         if is_remade {
             tracing::error!("store {}: it is missing", path.display());
         }
@@ -74,6 +74,12 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
             account.meta.commit(batch, &mut account.ledger.state)?;
             Ok(account)
         }
+        // Nothing was ever committed beside it: its making was cut short, in any order.
+        Err(StoreError::Damaged { .. }) if is_new && !holds_anything(guard)? => {
+            guard.agreed(copy)?;
+            delete_folder(&path)?;
+            make(guard, high, false)
+        }
         Err(error @ StoreError::Damaged { .. }) => {
             let kept = guard.keep(copy, &path)?;
             if path.exists() {
@@ -86,15 +92,14 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
     }
 }
 
-/// Whether a generation, or a dead letter, is there without the account.
-fn holds_chunks(guard: &Guard<'_>) -> Result<bool, StoreError> {
-    for folder in ["gen", "dead"] {
-        for entry in std::fs::read_dir(guard.root.join(folder))
-            .into_iter()
-            .flatten()
-        {
-            let born = entry.is_ok_and(|e| !Store::is_unborn(&e.path()).unwrap_or(false));
-            if born {
+/// Whether anything is there that was once committed: an event, a dead letter, an id.
+fn holds_anything(guard: &Guard<'_>) -> Result<bool, StoreError> {
+    for folder in ["gen", "dead", "seen"] {
+        let dir = guard.root.join(folder);
+        for entry in std::fs::read_dir(&dir).into_iter().flatten() {
+            let path = entry.at(&dir)?.path();
+            // A file in seen/ is no store, and never unborn.
+            if !Store::is_unborn(&path)? {
                 return Ok(true);
             }
         }

@@ -21,7 +21,7 @@ use super::high::{Found, High, HighFile};
 use super::housekeeper::{self};
 use super::ledger::Ledger;
 use super::meta::{IDENTITY, Meta};
-use super::store::{Batch, create_private_dir, sweep};
+use super::store::{Batch, create_private_dir, sweep, sync_dir};
 use super::{Options, Pressure, ROOM_BYTES, Shared, account, dead, guard, identity};
 use crate::clock::{Clock, WallTrust};
 use crate::queue::entry::EntryId;
@@ -48,11 +48,17 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
             root.display()
         )));
     }
-    for dir in ["gen", "seen", "quarantine"] {
+    // Names that a killed process made and did not sync are found and built upon: they have to
+    // be durable before what follows from them is.
+    sync_dir(&root)?;
+    for dir in ["gen", "seen", "quarantine", "dead"] {
         create_private_dir(&root.join(dir))?;
         sweep(&root.join(dir))?;
+        sync_dir(&root.join(dir))?;
     }
     sweep(&root)?;
+    // A store's making syncs its name in its folder, not that folder's name in here.
+    sync_dir(&root)?;
     let (mut high_file, found) = HighFile::open(&root.join("high"))?;
     let high = match found {
         Found::High(high) => high,

@@ -11,6 +11,9 @@ use super::codec::{self, Bad, MAX_VALUE};
 use super::sync;
 use crate::queue::OpenError;
 
+/// The data file of a store to which nothing was committed is not longer: sled's own records and
+/// the probe. The smallest commit makes it longer.
+const UNBORN: u64 = 200;
 /// How long sled may take to let go of a store that was dropped.
 const LET_GO: Duration = Duration::from_secs(10);
 
@@ -122,13 +125,16 @@ impl Store {
         create_private_dir(path)?;
         let store = Self::open_db(path)?;
         store.probe()?;
+        Self::sync_all(path)?;
+        Ok(store)
+    }
+
+    /// Makes the files of a store, and its name in its folder, durable.
+    fn sync_all(path: &Path) -> Result<(), StoreError> {
         sync_file(&path.join("db"))?;
         sync_file(&path.join("conf"))?;
         sync_dir(path)?;
-        if let Some(parent) = path.parent() {
-            sync_dir(parent)?;
-        }
-        Ok(store)
+        path.parent().map_or(Ok(()), sync_dir)
     }
 
     /// Opens a store that must exist.
@@ -141,16 +147,20 @@ impl Store {
             }
         }
         remove_torn_snapshots(path)?;
+        // What a killed process wrote and did not sync is found here and built upon: it is made
+        // durable first, or a power cut would take what was answered by it.
+        Self::sync_all(path)?;
         let store = Self::open_db(path)?;
         // sled renames its new snapshot into place without syncing the folder.
         sync_dir(path)?;
         Ok(store)
     }
 
-    /// Whether making this store was cut short: [`Store::create`] syncs its files before anything
-    /// is committed to it, and sled makes the data file last.
+    /// Whether making this store was cut short, or was all that happened to it: [`Store::create`]
+    /// syncs its files before anything is committed to it, and until then `conf` may be missing
+    /// or empty beside a data file that is there.
     pub(super) fn is_unborn(path: &Path) -> Result<bool, StoreError> {
-        if !path.is_dir() || fs::metadata(path.join("db")).is_ok_and(|db| db.len() > 0) {
+        if !path.is_dir() || fs::metadata(path.join("db")).is_ok_and(|db| db.len() > UNBORN) {
             return Ok(false);
         }
         for entry in fs::read_dir(path).at(path)? {

@@ -388,7 +388,7 @@ fn a_store_whose_making_was_cut_short_is_made_anew() {
     block_on(async {
         let home = TempDir::new().unwrap();
         let clock = Clock::manual(START);
-        for cut in ["empty", "blobs", "conf"] {
+        for cut in ["empty", "blobs", "conf", "db"] {
             let path = home.path().join(cut);
             let unborn = |name: &str| {
                 let store = path.join(name);
@@ -398,6 +398,10 @@ fn a_store_whose_making_was_cut_short_is_made_anew() {
                 }
                 if cut == "conf" {
                     std::fs::write(store.join("conf"), "segm").unwrap();
+                }
+                if cut == "db" {
+                    // Synced by the probe, while `conf` was not yet.
+                    std::fs::write(store.join("db"), [0xff; 150]).unwrap();
                 }
             };
             let identity =

@@ -1,0 +1,175 @@
+//! Holds what a start found against what had happened before the cut.
+
+use std::collections::BTreeSet;
+
+use pinrelay::queue::Receipt;
+
+use crate::open::Found;
+use crate::story::{Event, Sending, Story, Told, Verdict};
+
+/// Everything that is wrong with it. `cut`: what ended before this moment had happened.
+/// `settled`: ids that were settled for certain at an earlier cut.
+pub fn faults(story: &Story, found: &Found, cut: usize, settled: &BTreeSet<String>) -> Vec<String> {
+    let mut faults = Vec::new();
+    let census = &found.census;
+    if census.imbalance() != 0 || census.set_aside != 0 || census.purged != 0 {
+        faults.push(format!("the ledger: {census:?}"));
+    }
+    if !found.quarantine.is_empty() {
+        faults.push(format!("damage was seen: {:?}", found.quarantine));
+    }
+    let (mut told, mut read, mut processed) = (0, 0, 0);
+    for (id, event) in &story.events {
+        let at = At { event, cut };
+        told += u64::from(at.told().next().is_some());
+        read += u64::from(at.lines().next().is_some());
+        processed += u64::from(at.verdicts().any(|v| v == Verdict::Processed));
+        if let Err(fault) = at.check(id, found, settled) {
+            faults.push(format!("{id}: {fault}"));
+        }
+    }
+    if !(told..=read).contains(&census.accepted) {
+        faults.push(format!("{} accepted of {told} to {read}", census.accepted));
+    }
+    if census.delivered > processed {
+        faults.push(format!("{} delivered of {processed}", census.delivered));
+    }
+    faults
+}
+
+struct At<'a> {
+    event: &'a Event,
+    cut: usize,
+}
+
+impl<'a> At<'a> {
+    fn told(&self) -> impl Iterator<Item = Told> + 'a {
+        let cut = self.cut;
+        let told = self.event.told.iter();
+        told.filter(move |(at, _)| *at < cut).map(|(_, told)| *told)
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &'a str> + 'a {
+        let cut = self.cut;
+        let lines = self.event.lines.iter();
+        lines
+            .filter(move |(at, _)| *at < cut)
+            .map(|(_, line)| line.as_str())
+    }
+
+    fn verdict(&self, sending: &Sending) -> Option<Verdict> {
+        let (at, verdict) = sending.verdict?;
+        (at < self.cut).then_some(verdict)
+    }
+
+    fn verdicts(&self) -> impl Iterator<Item = Verdict> {
+        let sent = self.event.sent.iter();
+        sent.filter_map(|sending| self.verdict(sending))
+    }
+
+    /// What was sent since a line was first read: of a revived event, the new bytes alone.
+    fn sent_since(&self, line: &str) -> Vec<&'a Sending> {
+        let first = self.event.lines.iter().find(|(_, l)| l == line);
+        let since = first.map_or(0, |(at, _)| *at);
+        let sent = self.event.sent.iter();
+        sent.filter(|s| (since..self.cut).contains(&s.at)).collect()
+    }
+
+    /// The line that counts: the last one that was answered as new.
+    fn current(&self) -> &'a str {
+        let revived = self.told().any(|told| told == Told::Revived);
+        let lines = &self.event.lines;
+        let line = if revived { lines.last() } else { lines.first() };
+        line.map_or("", |(_, line)| line.as_str())
+    }
+
+    fn check(&self, id: &str, found: &Found, settled: &BTreeSet<String>) -> Result<(), String> {
+        let acknowledged = self.told().next().is_some();
+        let claims = found.claims.get(id).map_or(&[][..], Vec::as_slice);
+        if acknowledged
+            && found
+                .again
+                .get(id)
+                .is_some_and(|r| *r != Receipt::Duplicate)
+        {
+            return Err("it was acknowledged and is taken for new".into());
+        }
+        match claims {
+            [] if acknowledged => self.check_settled(id, found),
+            [] => Ok(()),
+            [(body, name)] => {
+                if settled.contains(id) {
+                    return Err("it was settled, durably, and is queued again".into());
+                }
+                self.check_claim(body, name.as_deref())
+            }
+            _ => Err(format!("it is queued {} times", claims.len())),
+        }
+    }
+
+    /// Not claimable: delivered, as Pinterest said, or a dead letter.
+    fn check_settled(&self, id: &str, found: &Found) -> Result<(), String> {
+        let sent = self.sent_since(self.current());
+        let verdicts = || sent.iter().filter_map(|s| self.verdict(s));
+        match found.other.get(id) {
+            Some(Receipt::Revived) => {
+                let refused = verdicts().any(|v| v == Verdict::Failed);
+                let unsendable = self.event.sent.is_empty();
+                if refused || unsendable {
+                    Ok(())
+                } else {
+                    Err("it is dead and nobody refused it".into())
+                }
+            }
+            Some(Receipt::Duplicate) => {
+                if verdicts().any(|v| v == Verdict::Processed) {
+                    Ok(())
+                } else {
+                    Err("it was acknowledged and is gone".into())
+                }
+            }
+            other => Err(format!("it was acknowledged and is gone ({other:?})")),
+        }
+    }
+
+    fn check_claim(&self, body: &str, name: Option<&str>) -> Result<(), String> {
+        let lines: Vec<_> = self.lines().collect();
+        let revived = self.told().filter(|told| *told == Told::Revived).count();
+        let due = match revived {
+            0 => lines.contains(&body),
+            _ => lines.last() == Some(&body),
+        };
+        if !due {
+            return Err("its bytes are not those that were acknowledged".into());
+        }
+        // The first name of the attempts that may have arrived.
+        let mut first: Option<&str> = None;
+        let mut must = false;
+        for sending in self.sent_since(body) {
+            match self.verdict(sending) {
+                // Its mark may still be there, for it goes with the next settlement.
+                Some(Verdict::NoneTaken) if !must => {}
+                _ => {
+                    first.get_or_insert(&sending.name);
+                    must = true;
+                }
+            }
+        }
+        match (first, name) {
+            (Some(first), Some(name)) if first == name => Ok(()),
+            (Some(first), name) => {
+                Err(format!("it was sent as {first} and comes back as {name:?}"))
+            }
+            // A mark is laid before its request leaves, which then may have found nobody.
+            (None, Some(name)) => {
+                let sent = &self.event.sent;
+                if sent.is_empty() || sent.iter().any(|s| s.name == name) {
+                    Ok(())
+                } else {
+                    Err(format!("it comes back as {name}, as which it never left"))
+                }
+            }
+            (None, None) => Ok(()),
+        }
+    }
+}
