@@ -11,15 +11,14 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde_json::json;
 use support::{Client, Daemon, Process, Sample, Site, StandIn, ms, s, samples, within};
 
 /// One at a time: they measure, and hold a thousand connections.
@@ -273,4 +272,102 @@ fn a_thousand_bad_connections_leave_honest_clients_their_throughput() {
 #[ignore = "measures: run it alone, optimised: cargo test --release --test abuse -- --ignored"]
 fn honest_clients_keep_half_of_their_throughput() {
     honest_clients_beside_a_crowd(5, 0.5);
+}
+
+/// The descriptors that clients may not have keep the rest going: stores are made and opened
+/// (one for every hundred events), and the connection to Pinterest is opened anew.
+#[test]
+fn clients_beyond_the_descriptors_wait_and_the_rest_goes_on() {
+    let _alone = alone();
+    let mut stand_in = StandIn::start();
+    let site = Site::new(&stand_in).set("queue", "generation_events", "100");
+    let process = Process::start(&mut site.run_under("prlimit", &["--nofile=160:160"]));
+    let pid = process.pid();
+    let daemon = site.ready(process);
+    let mut honest = Client::connect(&site.socket());
+    let mut sent = samples("held", 0..1);
+    assert_eq!(honest.ask(&sent[0].line).status(), "queued");
+    let crowd: Vec<_> = (0..300).map(|_| nonblocking(&site.socket())).collect();
+    within(s(10), "a full house", || {
+        daemon.log().contains("serves 40 clients").then_some(())
+    });
+    assert!(descriptors(pid) < 100, "{}", descriptors(pid));
+    let before = processor(pid);
+    std::thread::sleep(s(1));
+    let spent = processor(pid) - before;
+    assert!(spent < 30, "{spent} ticks of 10 ms for waiting");
+    stand_in.restart();
+    for n in 1..30 {
+        let more = samples("held", n * 50..(n + 1) * 50);
+        let text: String = more.iter().map(|s| format!("{}\n", s.line)).collect();
+        honest.write(text.as_bytes()).expect("written");
+        for _ in &more {
+            assert_eq!(honest.answer().expect("an answer").status(), "queued");
+        }
+        sent.extend(more);
+    }
+    all_there(&stand_in, &daemon, &sent);
+    assert_eq!(daemon.log().matches("its most").count(), 1);
+    drop(crowd);
+    let more = samples("after", 0..10);
+    Client::queue(&site.socket(), &more);
+    sent.extend(more);
+    all_there(&stand_in, &daemon, &sent);
+    assert_eq!(daemon.stop(s(30)).code, Some(0));
+}
+
+/// No descriptor at all is left, whoever has them: acceptance of clients and the stores wait,
+/// nothing ends, and all goes on by itself.
+#[test]
+fn without_descriptors_the_daemon_waits_and_recovers() {
+    let _alone = alone();
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in).set("queue", "generation_events", "100");
+    let process = Process::start(&mut site.run());
+    let pid = process.pid();
+    let daemon = site.ready(process);
+    let limit = |files: u64| {
+        let (pid, files) = (pid.to_string(), format!("--nofile={files}:"));
+        let out = (Command::new("prlimit").args(["--pid", &pid, &files])).output();
+        assert!(out.is_ok_and(|out| out.status.success()), "prlimit");
+    };
+    let mut honest = Client::connect(&site.socket());
+    let mut sent = samples("none", 0..1);
+    assert_eq!(honest.ask(&sent[0].line).status(), "queued");
+    stand_in.takes(1, s(10));
+    limit(descriptors(pid) as u64);
+    let crowd: Vec<_> = (0..50).map(|_| nonblocking(&site.socket())).collect();
+    within(s(10), "no descriptor left", || {
+        daemon
+            .log()
+            .contains("takes no new client for now")
+            .then_some(())
+    });
+    let before = processor(pid);
+    std::thread::sleep(s(2));
+    let spent = processor(pid) - before;
+    assert!(spent < 60, "{spent} ticks of 10 ms for waiting");
+    for n in 1..8 {
+        let more = samples("none", n * 50..(n + 1) * 50);
+        let text: String = more.iter().map(|s| format!("{}\n", s.line)).collect();
+        honest.write(text.as_bytes()).expect("written");
+        for _ in &more {
+            assert_eq!(honest.answer().expect("an answer").status(), "queued");
+        }
+        sent.extend(more);
+    }
+    std::thread::sleep(s(2));
+    limit(4096);
+    let more = samples("after", 0..300);
+    Client::queue(&site.socket(), &more);
+    sent.extend(more);
+    all_there(&stand_in, &daemon, &sent);
+    let log = daemon.log();
+    assert_eq!(
+        log.matches("takes no new client for now").count(),
+        1,
+        "{log}"
+    );
+    drop(crowd);
+    assert_eq!(daemon.stop(s(30)).code, Some(0));
 }

@@ -11,6 +11,7 @@ mod demo;
 mod events_of_their_own;
 mod full_scale;
 mod path;
+mod quota;
 mod refused_all;
 mod reload;
 mod start;

@@ -11,7 +11,7 @@ use nix::sys::statvfs::statvfs;
 use super::ledger::Sealed;
 use super::open::generation_folder;
 use super::seen::{self, Coverage, SeenFile};
-use super::store::{At, Store, StoreError, delete_folder, disk_usage};
+use super::store::{At, Store, StoreError, delete_folder, disk_usage, patiently};
 use super::{Op, PanicIsFailure, Pressure, Shared, lock};
 use crate::queue::entry::Millis;
 
@@ -153,9 +153,8 @@ fn work(shared: &Shared, job: Job) -> Result<Option<Done>, StoreError> {
         }
         Job::SyncHigh => {
             let path = root.join("high");
-            std::fs::File::open(&path)
-                .and_then(|file| file.sync_data())
-                .at(&path)?;
+            let file = patiently(|| std::fs::File::open(&path)).at(&path)?;
+            file.sync_data().at(&path)?;
             None
         }
         Job::Stop => None,

@@ -52,6 +52,13 @@ impl Client {
         self.write.try_clone().expect("a second handle")
     }
 
+    /// How long to wait for an answer.
+    pub fn patience(&mut self, limit: Duration) {
+        self.write
+            .set_read_timeout(Some(limit))
+            .expect("a time-out");
+    }
+
     /// Writes bytes as they are.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write.write_all(bytes)
