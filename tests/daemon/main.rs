@@ -9,6 +9,7 @@ mod commit;
 mod crash;
 mod demo;
 mod events_of_their_own;
+mod full_disk;
 mod full_scale;
 mod path;
 mod quota;

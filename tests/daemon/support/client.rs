@@ -122,6 +122,15 @@ impl Client {
         })
     }
 
+    /// Sends a few; their answers, whatever they are.
+    pub fn send_any(socket: &Path, samples: &[Sample]) -> Vec<Answer> {
+        let mut client = Self::connect(socket);
+        samples
+            .iter()
+            .map(|sample| client.ask(&sample.line))
+            .collect()
+    }
+
     /// Sends all; each has to be new.
     pub fn queue(socket: &Path, samples: &[Sample]) {
         for answer in Self::send(socket, samples) {
