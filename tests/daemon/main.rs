@@ -4,6 +4,7 @@ mod support;
 
 mod answers;
 mod bad_input;
+mod clock;
 mod commands;
 mod commit;
 mod crash;
@@ -11,6 +12,7 @@ mod demo;
 mod events_of_their_own;
 mod full_disk;
 mod full_scale;
+mod io_errors;
 mod path;
 mod quota;
 mod refused_all;
