@@ -49,7 +49,7 @@ fn holds(daemon: &Daemon<'_>, stand_in: &StandIn, delivered: usize, queued: usiz
     // The look at what is due by the clock comes every ten seconds.
     std::thread::sleep(s(13));
     let status = daemon.status();
-    assert_eq!(status["dead"], 0, "{status:#}");
+    assert_eq!(status["ledger"]["dead"], 0, "{status:#}");
     assert_eq!(status["ledger"]["ledger_imbalance"], 0, "{status:#}");
     assert_eq!(
         status["ledger"]["queued"].as_u64().unwrap_or(0)
@@ -67,7 +67,7 @@ fn holds(daemon: &Daemon<'_>, stand_in: &StandIn, delivered: usize, queued: usiz
     let said = log.matches("the wall clock").count();
     assert_eq!(said, 1, "{log}");
     let status = daemon.status();
-    assert_eq!(status["dead"], 0, "{status:#}");
+    assert_eq!(status["ledger"]["dead"], 0, "{status:#}");
 }
 
 fn leap(offset: &str, while_running: bool) {
