@@ -74,7 +74,11 @@ fn leap(offset: &str, while_running: bool) {
     let Some(library) = library() else { return };
     let stand_in = StandIn::start();
     // Small generations: the ids of the first ones are on disk, where forgetting takes them.
-    let site = Site::new(&stand_in).set("queue", "generation_events", "100");
+    let site = (Site::new(&stand_in).set("queue", "generation_events", "100")).set(
+        "delivery",
+        "drain_deadline",
+        "1s",
+    );
     set(&site, "+0");
     let daemon = start(&site, &library);
     Client::queue(&site.socket(), &samples("old", 0..350));

@@ -17,6 +17,7 @@ mod path;
 mod quota;
 mod refused_all;
 mod reload;
+mod secrets;
 mod start;
 mod stop;
 mod systemd;

@@ -147,6 +147,10 @@ impl Daemon<'_> {
         self.site.socket()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         self.process.output()
