@@ -85,7 +85,7 @@ fn all_arrives(daemon: &Daemon<'_>, stand_in: &StandIn, acked: &[Sample]) {
 fn run(number: u64) -> Option<(usize, &'static str)> {
     let stand_in = StandIn::start();
     stand_in.mode(json!({"fault": "503"}));
-    let (zero, ext4) = (number % 2 == 0, number / 2 % 2 == 1);
+    let (zero, ext4) = (number.is_multiple_of(2), number / 2 % 2 == 1);
     let mut site = site(&stand_in);
     if zero {
         site = site.set("queue", "min_free", "0");
@@ -168,7 +168,7 @@ fn a_full_disk_loses_nothing_and_recovers() {
         };
         total += acked;
         let kind = if number / 2 % 2 == 1 { "ext4" } else { "tmpfs" };
-        let reserve = if number % 2 == 0 { "0" } else { "the default" };
+        let reserve = if number.is_multiple_of(2) { "0" } else { "the default" };
         println!("run {number}: {kind}, min_free {reserve}: {acked} acknowledged, {how}");
     }
     println!("{runs} full disks: {total} events acknowledged, 0 lost, 0 hangs");
