@@ -168,7 +168,11 @@ fn a_full_disk_loses_nothing_and_recovers() {
         };
         total += acked;
         let kind = if number / 2 % 2 == 1 { "ext4" } else { "tmpfs" };
-        let reserve = if number.is_multiple_of(2) { "0" } else { "the default" };
+        let reserve = if number.is_multiple_of(2) {
+            "0"
+        } else {
+            "the default"
+        };
         println!("run {number}: {kind}, min_free {reserve}: {acked} acknowledged, {how}");
     }
     println!("{runs} full disks: {total} events acknowledged, 0 lost, 0 hangs");

@@ -193,7 +193,7 @@ fn after_a_failed_sync_nothing_is_acknowledged_and_all_that_was_is_kept() {
             let stand_in = StandIn::start();
             let site = Site::new(&stand_in).set("queue", "generation_events", "100");
             // Each thread counts its own calls. Once only: all later ones would succeed.
-            let when = 1 + place * place + 2 * place;
+            let when = 1 + 3 * place;
             let fault = format!("{call}:error=EIO:when={when}");
             let calls = "fsync,fdatasync,sendto,write,recvfrom,read";
             let run = run(&site, calls, &fault, &format!("{call}{place}"));
