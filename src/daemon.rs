@@ -27,6 +27,9 @@ const ANSWERS: Duration = Duration::from_secs(5);
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 const EXIT_GUARD: Duration = Duration::from_secs(5);
 
+/// Fewer open files than this are told: a hundred clients would be too many.
+const FEW_FILES: u64 = 256;
+
 /// Why the daemon could not start, or had to end. Each names its object and the next step.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -81,6 +84,7 @@ impl From<BindError> for DaemonError {
 /// exit code 74 from within.
 pub fn run(load: impl Fn() -> Result<Config, ConfigError>) -> Result<(), DaemonError> {
     umask(Mode::from_bits_truncate(0o077));
+    lifecycle::no_core();
     let config = load()?;
     let log = match config.log.format {
         LogFormat::Auto => lifecycle::Format::Auto,
@@ -130,6 +134,13 @@ impl Daemon {
         let transform = config.transform()?;
         let token = read_token(&config)?;
         let delivery_options = config.delivery_options(required.ad_account_id);
+        let open_files = lifecycle::open_files();
+        if open_files < FEW_FILES {
+            tracing::warn!(
+                "this process may open {open_files} files: few clients can be served at once, \
+                 and the queue may run out of them; raise LimitNOFILE to {FEW_FILES} or more"
+            );
+        }
 
         let engine = SledEngine::open(
             config.queue_options(Arc::new(storage_failed)),
@@ -173,7 +184,7 @@ impl Daemon {
             listener,
             queue.clone(),
             clock.clone(),
-            config.ingest_options(),
+            config.ingest_options(open_files),
         );
         Ok(Self {
             config,

@@ -66,8 +66,11 @@ fn block_on<F: Future>(future: F) -> F::Output {
     runtime.expect("a runtime").block_on(future)
 }
 
+/// The name and the bytes of a file as they are on the other side.
+type Change<'a> = &'a dyn Fn(&Path, Vec<u8>) -> (String, Vec<u8>);
+
 /// Every file below `from`, packed or unpacked by `change`, below `to`.
-fn convert(from: &Path, to: &Path, change: &dyn Fn(&Path, Vec<u8>) -> (String, Vec<u8>)) {
+fn convert(from: &Path, to: &Path, change: Change<'_>) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a folder") {
         let path = entry.expect("an entry").path();

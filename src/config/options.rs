@@ -8,6 +8,12 @@ use super::{Config, ConfigError, Place, Problem};
 use crate::queue::sled;
 use crate::{deliver, ingest, transform};
 
+/// Descriptors that are never given to clients, beside one for each request in flight. Some
+/// 30 are in use at once.
+const OWN_FILES: u64 = 128;
+/// Clients served at once, however many descriptors there are: each may come to hold 1 MiB.
+const MAX_CONNECTIONS: u64 = 4096;
+
 impl Config {
     /// For the transform.
     pub fn transform_options(&self) -> transform::Options {
@@ -64,10 +70,15 @@ impl Config {
         pair.map_or(Place::Nowhere, |pair| pair.place.clone())
     }
 
-    /// For the ingest side.
-    pub fn ingest_options(&self) -> ingest::Options {
+    /// For the ingest side of a process that may open `open_files` files. Stores, HTTPS and
+    /// the admin socket have their share before clients do: a queue that cannot open its files
+    /// would be a storage error.
+    pub fn ingest_options(&self, open_files: u64) -> ingest::Options {
+        let ours = OWN_FILES + u64::from(self.delivery.max_in_flight);
+        let left = open_files.saturating_sub(ours).max(open_files / 4);
         ingest::Options {
             max_event_bytes: self.ingest.max_event_bytes as usize,
+            max_connections: left.clamp(1, MAX_CONNECTIONS) as usize,
         }
     }
 
@@ -173,6 +184,16 @@ mod tests {
         let (_folder, _, config) = config("");
         let (ours, theirs) = (config.transform_options(), transform::Options::default());
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+    }
+
+    #[test]
+    fn clients_leave_descriptors_for_the_rest() {
+        let (_folder, _, config) = config("[delivery]\nmax_in_flight = 22\n");
+        let most = |open_files| config.ingest_options(open_files).max_connections;
+        assert_eq!(most(1024), 1024 - 150);
+        assert_eq!(most(65_536), 4096);
+        assert_eq!(most(u64::MAX), 4096);
+        assert_eq!((most(160), most(40), most(0)), (40, 10, 1));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::secret::SharedToken;
 
 /// A sound answer to 1000 events has some hundred KiB.
 const LONGEST_ANSWER: usize = 8 << 20;
+/// Shorter texts are no tokens of Pinterest's.
+const SHORTEST_TOKEN: usize = 8;
 /// Longest time for name look-up, connection and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle connections are given up before usual servers close them, so that a request seldom
@@ -86,7 +88,8 @@ impl Http {
 
 impl Transport for Http {
     async fn send(&self, body: Bytes) -> Result<Reply, NoReply> {
-        let bearer = format!("Bearer {}", self.token.get().expose());
+        let token = self.token.get();
+        let bearer = format!("Bearer {}", token.expose());
         let mut bearer = HeaderValue::from_str(&bearer)
             .map_err(|_| NoReply::NotSent("the token does not fit a header".into()))?;
         bearer.set_sensitive(true);
@@ -100,7 +103,7 @@ impl Transport for Http {
         let header = |name: &str| response.headers().get(name)?.to_str().ok();
         let (status, signals) = (response.status().as_u16(), Signals::read(header));
         let body = match read(response).await {
-            Ok(body) => body,
+            Ok(body) => without(token.expose(), body),
             // What is refused is refused, whatever became of the reasons. What may be judged
             // by position cannot do without the list.
             Err(_) if !matches!(status, 200..=299 | 422) => Bytes::new(),
@@ -112,6 +115,26 @@ impl Transport for Http {
             body,
         })
     }
+}
+
+/// The answer without the token: what is said of a token may quote it, and comes to be logged
+/// and shown. A text too short to be a real token stays, for it may be part of any word.
+fn without(token: &str, body: Bytes) -> Bytes {
+    if token.len() < SHORTEST_TOKEN {
+        return body;
+    }
+    let finder = memchr::memmem::Finder::new(token);
+    if finder.find(&body).is_none() {
+        return body;
+    }
+    let (mut out, mut from) = (BytesMut::with_capacity(body.len()), 0);
+    for at in finder.find_iter(&body) {
+        out.extend_from_slice(&body[from..at]);
+        out.extend_from_slice("…".as_bytes());
+        from = at + token.len();
+    }
+    out.extend_from_slice(&body[from..]);
+    out.freeze()
 }
 
 async fn read(mut response: Response) -> Result<Bytes, NoReply> {

@@ -97,6 +97,17 @@ async fn a_swapped_token_goes_with_the_next_request() {
 }
 
 #[tokio::test]
+async fn an_answer_that_quotes_the_token_is_read_without_it() {
+    let body = r#"{"code":2,"message":"Token pina_NEW-SECRET is bad: pina_NEW-SECRET"}"#;
+    let server = server(response("401 Unauthorized", "", body)).await;
+    let client = http(&server.base_url);
+    client.token.swap(Token::new("pina_NEW-SECRET"));
+    let reply = client.send(Bytes::new()).await.unwrap();
+    let text = std::str::from_utf8(&reply.body).unwrap();
+    assert_eq!(text, r#"{"code":2,"message":"Token … is bad: …"}"#);
+}
+
+#[tokio::test]
 async fn a_redirect_is_an_answer_and_not_followed() {
     let elsewhere = server(response("200 OK", "", "{}")).await;
     let location = format!("location: {}\r\n", elsewhere.base_url);

@@ -4,6 +4,9 @@
 use crate::event::Invalid;
 use crate::queue::{QueueError, Receipt};
 
+/// About what stands around a messageId in an answer.
+const FRAME: usize = 40;
+
 /// What will be answered, in the order of the lines.
 #[derive(Default)]
 pub(super) struct Answers {
@@ -26,6 +29,11 @@ impl Answers {
 
     pub(super) fn len(&self) -> usize {
         self.due.len()
+    }
+
+    /// About how many bytes they will be on the wire.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len() + self.due.len() * FRAME
     }
 
     /// An event that waits for its receipt.
@@ -74,7 +82,7 @@ impl Answers {
             Err(QueueError::Unavailable(why)) => (Vec::new(), Some(why)),
             Err(QueueError::Stopped(_)) => return None,
         };
-        let mut out = Vec::with_capacity(self.text.len() + self.due.len() * 40);
+        let mut out = Vec::with_capacity(self.bytes());
         let mut receipts = receipts.into_iter();
         let mut from = 0;
         for due in &self.due {

@@ -1,13 +1,19 @@
 //! One client: a reader that checks and packs, a writer that answers.
+//!
+//! Invariant: whatever a client does, its connection holds less than about 1 MiB: the bytes of
+//! one read and of one unfinished line, one block, and at most [`DUE_BYTES`] of answers (or
+//! those of one block, if they are more). An idle one holds nearly nothing.
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
 
 use super::Shared;
 use super::answer::Answers;
@@ -23,10 +29,17 @@ const BLOCK_EVENTS: usize = 512;
 const BLOCK_ANSWERS: usize = 2 * BLOCK_EVENTS;
 /// Read at once.
 const READ_BYTES: usize = 128 << 10;
-/// Blocks of one client whose answers are due; with them its memory is bounded.
+/// Blocks of one client whose answers are due, and the bytes of those answers: with them the
+/// memory of a client that never reads is bounded.
 const BLOCKS_DUE: usize = 32;
+const DUE_BYTES: usize = 256 << 10;
+/// How often a client whose lines have to wait is looked at: is it still there? The kernel
+/// tells of a hang-up on the edge on which it tells that the socket can be written, which is
+/// so all along, so there is no event of its own to wait for.
+const STILL_THERE: Duration = Duration::from_secs(1);
 
-type Owed = (Answers, Result<Pending, QueueError>);
+/// Answers, the receipts they wait for, and their share of [`DUE_BYTES`].
+type Owed = (Answers, Result<Pending, QueueError>, OwnedSemaphorePermit);
 
 pub(super) async fn serve(stream: UnixStream, shared: Arc<Shared>) {
     let (read, write) = stream.into_split();
@@ -36,7 +49,10 @@ pub(super) async fn serve(stream: UnixStream, shared: Arc<Shared>) {
         block: shared.new_block(),
         answers: Answers::default(),
         line: 0,
+        wasted: 0,
+        useful: 0,
         owe,
+        room: Arc::new(Semaphore::new(DUE_BYTES)),
         shared,
     };
     let (read_end, write_end) = tokio::join!(reader.run(read), answer(write, owed));
@@ -54,7 +70,8 @@ impl Shared {
 /// Writes the answers as their receipts come. Ends when the reader has ended and all are
 /// written, or when the client is gone.
 async fn answer(mut write: OwnedWriteHalf, mut owed: mpsc::Receiver<Owed>) -> io::Result<()> {
-    while let Some((answers, pending)) = owed.recv().await {
+    // The share is given back when the answers are written.
+    while let Some((answers, pending, _share)) = owed.recv().await {
         let receipts = match pending {
             Ok(pending) => pending.receipts().await,
             Err(error) => Err(error),
@@ -75,22 +92,51 @@ struct Reader {
     answers: Answers,
     /// Lines so far, blank ones included.
     line: u64,
+    /// Lines since the last hand-over that brought nothing, and the others.
+    wasted: u32,
+    useful: u32,
     owe: mpsc::Sender<Owed>,
+    /// What is left of [`DUE_BYTES`].
+    room: Arc<Semaphore>,
+}
+
+/// Reads what has come. While nothing comes, an empty buffer holds no memory.
+async fn fill(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<usize> {
+    if buffer.is_empty() {
+        tokio::select! {
+            biased;
+            ready = read.readable() => ready?,
+            () = std::future::ready(()) => *buffer = BytesMut::new(),
+        }
+    }
+    read.readable().await?;
+    buffer.reserve(READ_BYTES);
+    read.read_buf(buffer).await
+}
+
+/// Resolves when the client has closed its end: nobody reads an answer any more. A client
+/// that has only ended its lines is still there.
+async fn gone(read: &OwnedReadHalf) {
+    loop {
+        match read.ready(Interest::READABLE | Interest::WRITABLE).await {
+            Ok(ready) if !ready.is_write_closed() => tokio::time::sleep(STILL_THERE).await,
+            _ => return,
+        }
+    }
 }
 
 impl Reader {
     async fn run(mut self, mut read: OwnedReadHalf) -> io::Result<()> {
         let mut stop = self.shared.stop.clone();
-        let mut buffer = BytesMut::with_capacity(READ_BYTES);
+        let mut buffer = BytesMut::new();
         loop {
-            buffer.reserve(READ_BYTES);
-            let read = tokio::select! {
+            let bytes = tokio::select! {
                 biased;
                 () = super::stopped(&mut stop) => return Ok(()),
                 () = self.owe.closed() => return Ok(()),
-                read = read.read_buf(&mut buffer) => read?,
+                bytes = fill(&mut read, &mut buffer) => bytes?,
             };
-            let last = read == 0;
+            let last = bytes == 0;
             // The moment of acceptance of what was just read.
             self.block = self.shared.new_block();
             loop {
@@ -102,26 +148,31 @@ impl Reader {
                 if self.block.bytes() >= BLOCK_BYTES
                     || self.block.len() >= BLOCK_EVENTS
                     || self.answers.len() >= BLOCK_ANSWERS
+                    || self.answers.bytes() >= BLOCK_BYTES
                 {
-                    self.hand_over().await;
+                    self.hand_over(&read).await?;
+                    self.slow_down().await;
                 }
             }
-            self.hand_over().await;
+            self.hand_over(&read).await?;
             if last {
                 return Ok(());
             }
+            self.slow_down().await;
         }
     }
 
     fn take(&mut self, line: &[u8]) {
         self.line += 1;
         if event::is_blank(line) {
+            self.wasted += 1;
             return;
         }
         let call = match event::check(line) {
             Ok(call) => call,
             Err(why) => return self.reject(&why),
         };
+        self.useful += 1;
         if let Some(reason) = call.kind.ignored() {
             self.block.count_ignored();
             self.answers.ignored(&call.message_id, reason);
@@ -140,20 +191,47 @@ impl Reader {
     }
 
     fn reject(&mut self, why: &Invalid) {
+        self.wasted += 1;
         self.block.count_rejected();
         self.answers.rejected(self.line, why);
     }
 
-    /// Hands what was gathered to the queue, and the answers it owes to the writer.
-    async fn hand_over(&mut self) {
+    /// Waits if the lines of late brought nothing; see [`super::flood`].
+    async fn slow_down(&mut self) {
+        let (wasted, useful) = (self.wasted, self.useful);
+        (self.wasted, self.useful) = (0, 0);
+        let after = self.shared.flood.after(wasted, useful, Instant::now());
+        if let Some(after) = after {
+            let mut stop = self.shared.stop.clone();
+            tokio::select! {
+                () = tokio::time::sleep_until(after) => {}
+                () = super::stopped(&mut stop) => {}
+                () = self.owe.closed() => {}
+            }
+        }
+    }
+
+    /// Hands what was gathered to the queue, and the answers it owes to the writer. While the
+    /// queue lets nothing in, a client that leaves is let go, for else its connection would
+    /// stay as long as that takes; what it had sent was not acknowledged.
+    async fn hand_over(&mut self, read: &OwnedReadHalf) -> io::Result<()> {
         if self.answers.is_empty() {
-            return;
+            return Ok(());
         }
         let next = self.shared.new_block();
         let block = std::mem::replace(&mut self.block, next);
         let answers = std::mem::take(&mut self.answers);
-        let pending = self.shared.queue.enqueue(block.finish()).await;
+        let bytes = answers.bytes().min(DUE_BYTES) as u32;
+        // A writer that is gone gives back what it held. The semaphore is never closed.
+        let share = (self.room.clone().acquire_many_owned(bytes).await)
+            .map_err(|_| io::ErrorKind::BrokenPipe)?;
+        let pending = tokio::select! {
+            biased;
+            pending = self.shared.queue.enqueue(block.finish()) => pending,
+            () = gone(read) => return Err(io::ErrorKind::ConnectionAborted.into()),
+        };
         // A writer that is gone has lost its client; what was sent is stored all the same.
-        let _ = self.owe.send((answers, pending)).await;
+        let _ = self.owe.send((answers, pending, share)).await;
+        Ok(())
     }
 }

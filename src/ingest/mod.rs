@@ -3,10 +3,12 @@
 //! One JSON object per line in; one JSON line out per line in, in order, after commitment.
 //! A connection has a reader, which checks lines and packs them into blocks, and a writer,
 //! which waits for the receipts and answers. Between them stands a bounded channel: a client
-//! that never reads its answers stops its own reader and nobody else's.
+//! that never reads its answers stops its own reader and nobody else's. Connections are limited
+//! in number and each in memory, and a share of the descriptors is never theirs.
 
 mod answer;
 mod connection;
+mod flood;
 mod lines;
 mod listener;
 
@@ -16,6 +18,7 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 pub use listener::{BindError, bind};
 
@@ -27,6 +30,9 @@ use crate::queue::Queue;
 pub struct Options {
     /// Longer lines (their line end not counted) are rejected.
     pub max_event_bytes: usize,
+    /// Connections served at once, at least one. Beyond them new ones wait in the socket's
+    /// backlog until one leaves.
+    pub max_connections: usize,
 }
 
 /// The running ingest side.
@@ -41,11 +47,14 @@ struct Shared {
     clock: Clock,
     options: Options,
     stop: watch::Receiver<bool>,
+    flood: flood::Flood,
 }
 
-/// When no file descriptor is left: how long to wait before the next try. What frees one may
-/// be outside this process, so there is no event to wait for.
+/// When no file descriptor is left: how long to wait before the next try, unless a connection
+/// ends before. What frees one may be outside this process, so there is no event to wait for.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+/// After so long without such an error the next one is told again.
+const SPELL: Duration = Duration::from_secs(60);
 
 /// Starts taking events from `listener`. Must be called within a runtime.
 pub fn spawn(listener: UnixListener, queue: Queue, clock: Clock, options: Options) -> Handle {
@@ -55,37 +64,54 @@ pub fn spawn(listener: UnixListener, queue: Queue, clock: Clock, options: Option
         clock,
         options,
         stop: stopped,
+        flood: flood::Flood::default(),
     });
     let acceptor = tokio::spawn(accept(listener, shared));
     Handle { stop, acceptor }
 }
 
 async fn accept(listener: UnixListener, shared: Arc<Shared>) -> JoinSet<()> {
+    let most = shared.options.max_connections.max(1);
     let mut connections = JoinSet::new();
     let mut stop = shared.stop.clone();
-    let mut exhausted = false;
+    // When the system last refused a descriptor, and whether the limit of connections was told.
+    let mut refused: Option<Instant> = None;
+    let mut told = false;
     loop {
+        // Told again only after a quarter has left, not at each that comes and goes.
+        told &= connections.len() > most - most.div_ceil(4);
+        if connections.len() >= most && !told {
+            told = true;
+            tracing::warn!(
+                "the ingest socket serves {most} clients, which is its most; new ones wait until \
+                 one leaves: see who keeps connections open, or raise LimitNOFILE if it is below \
+                 the default"
+            );
+        }
         tokio::select! {
             // A sender that is gone means the same as one that says so.
             () = stopped(&mut stop) => return connections,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if connections.len() < most => match accepted {
                 Ok((stream, _)) => {
-                    exhausted = false;
                     if let Ok(peer) = stream.peer_cred() {
                         tracing::debug!(uid = peer.uid(), pid = ?peer.pid(), "client connected");
                     }
                     connections.spawn(connection::serve(stream, shared.clone()));
                 }
                 Err(error) => {
-                    if !exhausted {
+                    if refused.is_none_or(|last| last.elapsed() > SPELL) {
                         tracing::warn!(
                             "the ingest socket takes no new client for now: {error}; raise \
                              LimitNOFILE, or see who keeps connections open"
                         );
-                        exhausted = true;
                     }
-                    tokio::time::sleep(EXHAUSTED).await;
+                    refused = Some(Instant::now());
+                    tokio::select! {
+                        () = tokio::time::sleep(EXHAUSTED) => {}
+                        () = stopped(&mut stop) => return connections,
+                        Some(_) = connections.join_next() => {}
+                    }
                 }
             },
         }
@@ -108,7 +134,10 @@ impl Handle {
         };
         let finish = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(patience, finish).await.is_err() {
-            tracing::warn!("some clients do not read their answers: closed on them");
+            tracing::warn!(
+                "some clients could not be answered in time (they do not read, or the queue is at \
+                 its quota): closed on them"
+            );
         }
     }
 }

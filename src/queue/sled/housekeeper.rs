@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::ledger::{Ledger, Sealed};
 use super::open::generation_folder;
 use super::seen::{self, Coverage, SeenFile};
-use super::store::{At, Store, StoreError, delete_folder, disk_usage};
+use super::store::{At, Store, StoreError, delete_folder, disk_usage, patiently};
 use super::{Op, PanicIsFailure, Pressure, Shared, lock, verify};
 use crate::queue::entry::Millis;
 use crate::queue::verdict::Verdict;
@@ -157,9 +157,8 @@ fn work(shared: &Shared, job: Job) -> Result<Option<Done>, StoreError> {
         }
         Job::SyncHigh => {
             let path = root.join("high");
-            std::fs::File::open(&path)
-                .and_then(|file| file.sync_data())
-                .at(&path)?;
+            let file = patiently(|| std::fs::File::open(&path)).at(&path)?;
+            file.sync_data().at(&path)?;
             None
         }
         Job::Verify(ledger, meta, reply) => {

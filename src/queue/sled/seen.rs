@@ -20,7 +20,7 @@ use std::sync::Arc;
 use xorf::{BinaryFuse16, BinaryFuse16Ref, DmaSerializable, Filter as _, FilterRef as _};
 
 use super::codec::{self, Bad, Reader, Writer};
-use super::store::{At, StoreError, sync_dir};
+use super::store::{At, StoreError, patiently, sync_dir};
 use crate::queue::entry::Millis;
 
 const BLOCK: usize = 4096;
@@ -130,13 +130,9 @@ impl SeenFile {
     ) -> Result<Self, StoreError> {
         let path = dir.join(file_name(coverage.generations));
         let tmp = path.with_extension("tmp");
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&tmp)
-            .at(&tmp)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let file = patiently(|| options.open(&tmp)).at(&tmp)?;
         let mut body = Body {
             out: BufWriter::with_capacity(1 << 18, &file),
             tmp: &tmp,
@@ -167,7 +163,7 @@ impl SeenFile {
 
     /// Opens a file and loads its index.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let file = File::open(path).at(path)?;
+        let file = patiently(|| File::open(path)).at(path)?;
         let bad = |bad| StoreError::bad(path, "remembered ids", bad);
         let mut head = vec![0; BLOCK];
         file.read_exact_at(&mut head, 0)

@@ -17,6 +17,9 @@ const UNBORN: u64 = 200;
 /// How long sled may take to let go of a store that was dropped.
 const LET_GO: Duration = Duration::from_secs(10);
 
+/// How long to wait for a descriptor when the process, or the machine, has none left.
+const NO_FILES: Duration = Duration::from_secs(30);
+
 /// A failure of storage, naming its object.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StoreError {
@@ -91,7 +94,7 @@ impl<T> At<T> for sled::Result<T> {
         self.map_err(|source| match source {
             // What the disk says is told as the disk's; an error of sled's own making is about
             // what it read.
-            sled::Error::Io(source) if source.raw_os_error().is_some() => StoreError::Io {
+            sled::Error::Io(source) if is_systems(&source) => StoreError::Io {
                 path: path.into(),
                 source,
             },
@@ -111,6 +114,30 @@ pub(super) type Row = Result<(sled::IVec, Result<Vec<u8>, Bad>), StoreError>;
 fn fenced<T>(path: &Path, read: impl FnOnce() -> T) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(read))
         .map_err(|_| StoreError::damaged(path, "sled cannot read it"))
+}
+
+/// Whether the system said so. sled makes I/O errors of its own about what it reads, and hands
+/// out copies of the system's that have kept the words alone.
+fn is_systems(error: &io::Error) -> bool {
+    error.raw_os_error().is_some() || error.to_string().contains("Os { code")
+}
+
+/// Opens something. Without a descriptor nothing has failed yet: it is tried again, for a while,
+/// and what waits for it waits.
+pub(super) fn patiently<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let begun = Instant::now();
+    loop {
+        match open() {
+            Err(error) if out_of_files(&error) && begun.elapsed() < NO_FILES => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            done => return done,
+        }
+    }
+}
+
+fn out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// An open store.
@@ -195,7 +222,11 @@ impl Store {
                     std::thread::sleep(Duration::from_millis(2));
                     continue;
                 }
-                Ok(Err(sled::Error::Io(e))) if e.raw_os_error().is_some() => Err(e).at(path),
+                Ok(Err(sled::Error::Io(e))) if out_of_files(&e) && begun.elapsed() < NO_FILES => {
+                    std::thread::sleep(Duration::from_millis(50));
+                    continue;
+                }
+                Ok(Err(sled::Error::Io(e))) if is_systems(&e) => Err(e).at(path),
                 // At open every error that is not the system's is about what was found there.
                 Ok(Err(sled::Error::Corruption { .. })) => {
                     Err(StoreError::damaged(path, "sled found corruption"))
@@ -432,7 +463,7 @@ pub(super) fn split_part(key: &[u8]) -> Option<(&[u8], u16)> {
 /// Removes what a kill during open leaves and what the next open would stumble over. Only
 /// these: without `snap.*` proper a damaged store can reopen empty.
 fn remove_torn_snapshots(path: &Path) -> Result<(), StoreError> {
-    for entry in fs::read_dir(path).at(path)? {
+    for entry in patiently(|| fs::read_dir(path)).at(path)? {
         let entry = entry.at(path)?.path();
         if entry.extension().is_some_and(|e| e == "generating") {
             fs::remove_file(&entry).at(&entry)?;
@@ -452,11 +483,13 @@ pub(super) fn create_private_dir(path: &Path) -> Result<(), StoreError> {
 
 /// Makes the names inside a folder durable.
 pub(super) fn sync_dir(path: &Path) -> Result<(), StoreError> {
-    File::open(path).and_then(|dir| dir.sync_all()).at(path)
+    let dir = patiently(|| File::open(path)).at(path)?;
+    dir.sync_all().at(path)
 }
 
 fn sync_file(path: &Path) -> Result<(), StoreError> {
-    File::open(path).and_then(|file| file.sync_all()).at(path)
+    let file = patiently(|| File::open(path)).at(path)?;
+    file.sync_all().at(path)
 }
 
 /// Deletes a store's folder so that no crash leaves half of it under its name.
@@ -466,7 +499,7 @@ pub(super) fn delete_folder(path: &Path) -> Result<(), StoreError> {
     if let Some(parent) = path.parent() {
         sync_dir(parent)?;
     }
-    fs::remove_dir_all(&doomed).at(&doomed)
+    patiently(|| fs::remove_dir_all(&doomed)).at(&doomed)
 }
 
 /// Finishes deletions that a crash interrupted, and drops files never put in place.

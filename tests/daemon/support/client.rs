@@ -52,6 +52,13 @@ impl Client {
         self.write.try_clone().expect("a second handle")
     }
 
+    /// How long to wait for an answer.
+    pub fn patience(&mut self, limit: Duration) {
+        self.write
+            .set_read_timeout(Some(limit))
+            .expect("a time-out");
+    }
+
     /// Writes bytes as they are.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write.write_all(bytes)
@@ -113,6 +120,15 @@ impl Client {
             assert!(client.answer().is_err(), "more answers than lines");
             answers
         })
+    }
+
+    /// Sends a few; their answers, whatever they are.
+    pub fn send_any(socket: &Path, samples: &[Sample]) -> Vec<Answer> {
+        let mut client = Self::connect(socket);
+        samples
+            .iter()
+            .map(|sample| client.ask(&sample.line))
+            .collect()
     }
 
     /// Sends all; each has to be new.

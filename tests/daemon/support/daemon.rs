@@ -147,13 +147,13 @@ impl Daemon<'_> {
         self.site.socket()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         self.process.output()
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
     }
 
     pub fn running(&mut self) -> bool {

@@ -80,6 +80,29 @@ pub fn samples(series: &str, numbers: Range<usize>) -> Vec<Sample> {
     numbers.map(|n| sample(series, n)).collect()
 }
 
+/// The same with so many bytes more that do not compress.
+pub fn noisy(series: &str, numbers: Range<usize>, bytes: usize) -> Vec<Sample> {
+    let mut noise = 0x9e37_79b9_7f4a_7c15u64;
+    let mut letter = || {
+        noise ^= noise << 13;
+        noise ^= noise >> 7;
+        noise ^= noise << 17;
+        char::from(
+            b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
+                [(noise >> 58) as usize],
+        )
+    };
+    let mut samples = samples(series, numbers);
+    for sample in &mut samples {
+        let noise: String = (0..bytes).map(|_| letter()).collect();
+        // Inside the event, in a place that is not sent.
+        let end = sample.line.len() - 1;
+        sample.line.truncate(end);
+        sample.line.push_str(&format!(r#","noise":"{noise}"}}"#));
+    }
+    samples
+}
+
 /// Fixed within a run: Pinterest refuses what is over a week old.
 fn rfc3339_now() -> &'static str {
     static NOW: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {

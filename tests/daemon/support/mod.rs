@@ -5,6 +5,7 @@ mod client;
 mod daemon;
 mod events;
 mod http;
+mod mount;
 mod process;
 mod stand_in;
 
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 
 pub use client::{Answer, Client, deliver_all};
 pub use daemon::{Daemon, Site};
-pub use events::{Sample, sample, samples};
+pub use events::{Sample, noisy, sample, samples};
+pub use mount::Mount;
 pub use process::{Ended, PINRELAY, Process, bare};
 pub use stand_in::StandIn;
 
