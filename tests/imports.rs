@@ -106,7 +106,7 @@ const MAY: &[(&str, &[&str])] = &[
 
 /// Crates that only these parts may name.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("reqwest", &["src/deliver/client.rs", "src/cli/status.rs"]),
+    ("reqwest", &["src/deliver/client.rs", "src/cli/daemon.rs"]),
     ("sled", &["src/queue/sled/"]),
     ("signal_hook", &["src/lifecycle/"]),
     ("sd_notify", &["src/lifecycle/"]),

@@ -9,7 +9,8 @@ use super::exit::{Exit, OrExit, Outcome};
 use super::{ConfigArg, log_to_stderr, owner, verify};
 use crate::clock::Clock;
 use crate::config::process_env;
-use crate::queue::{Queue, sled};
+use crate::queue::Queue;
+use crate::queue::sled::{Options, SledEngine};
 
 /// Flags of `pinrelay adopt`.
 #[derive(ClapArgs, Debug)]
@@ -45,12 +46,12 @@ pub fn run(args: Args) -> Outcome {
     owner::become_owner_of(&root)?;
     log_to_stderr();
     let failed = Arc::new(|why: &str| eprintln!("pinrelay: storage failed: {why}"));
-    let options = sled::Options {
+    let options = Options {
         path: root.clone(),
         adopt: true,
         ..config.queue_options(failed)
     };
-    let engine = sled::SledEngine::open(options, Clock::system()).map_err(verify::failure)?;
+    let engine = SledEngine::open(options, Clock::system()).map_err(verify::failure)?;
     let queue = Queue::sled(engine);
     let census = queue.census();
     let runtime = tokio::runtime::Builder::new_current_thread()

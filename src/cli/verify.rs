@@ -12,7 +12,8 @@ use super::exit::{Exit, Failure, OrExit, Outcome};
 use super::{ConfigArg, daemon, owner};
 use crate::clock::Clock;
 use crate::config::process_env;
-use crate::queue::{OpenError, Verdict, sled};
+use crate::queue::sled::{self, Options};
+use crate::queue::{OpenError, Verdict};
 
 /// How long a running daemon may take to read its whole queue.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -56,7 +57,7 @@ pub fn run(args: Args) -> Outcome {
     super::log_to_stderr();
     if args.repair {
         let failed = Arc::new(|why: &str| eprintln!("pinrelay: storage failed: {why}"));
-        let options = sled::Options {
+        let options = Options {
             path: root,
             ..config.queue_options(failed)
         };
