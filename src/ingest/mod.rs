@@ -9,6 +9,8 @@ mod answer;
 mod connection;
 mod lines;
 mod listener;
+#[doc(hidden)]
+pub mod properties;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -386,7 +386,7 @@ fn columns(store: &Store, numbers: std::ops::Range<u64>) -> Result<Vec<Column>, 
     Ok(found)
 }
 
-fn encode(records: &[Record]) -> Vec<u8> {
+pub(super) fn encode(records: &[Record]) -> Vec<u8> {
     let mut plain = Writer::default();
     for record in records {
         plain.u32(record.failures);
@@ -408,7 +408,7 @@ fn encode(records: &[Record]) -> Vec<u8> {
     w.0
 }
 
-fn decode(bytes: &[u8]) -> Result<Vec<Record>, Bad> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Record>, Bad> {
     let mut r = Reader::versioned(bytes)?;
     let count = r.u32()?;
     let mut heads = Vec::new();

@@ -35,6 +35,8 @@ mod identity;
 mod ledger;
 mod mark;
 mod open;
+#[doc(hidden)]
+pub mod properties;
 mod seen;
 mod settle;
 mod store;
