@@ -377,6 +377,9 @@ impl Courier {
         if others_are_well {
             // The failure before this one was its own as well, as is now known.
             trial.own_failures = trial.own_failures.max(1) + 1;
+            trial.blind_failures = 0;
+        } else {
+            trial.blind_failures += 1;
         }
         trial.sound_seen = Some(self.sound);
         let most = if trial.stubborn {
@@ -386,6 +389,17 @@ impl Courier {
         };
         if trial.own_failures >= most {
             return self.isolate_failure(now, batch);
+        }
+        if trial.blind_failures >= OWN_FAILURES && batch.len() > 1 {
+            // Nobody else is there to tell whether it is at fault: its halves tell of each
+            // other. In an outage this costs little, for only probes get this far.
+            let (first, second) = self.halves(batch);
+            for mut half in [first, second] {
+                half.trial.blind_failures = 0;
+                half.trial.backoff.reset();
+                self.waiting.push(now, half);
+            }
+            return;
         }
         let cap = if others_are_well {
             self.limits.backoff_initial * OWN_WAIT

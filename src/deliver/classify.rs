@@ -96,8 +96,15 @@ pub(super) fn classify(status: u16, signals: &Signals, body: &[u8], events: usiz
 
 /// Reads the list of verdicts, which stands at the top (200) or under `details` (422).
 fn by_position(body: &[u8], events: usize, otherwise: Class) -> Judgement {
-    let list = serde_json::from_slice(body).ok();
-    let list = list.and_then(|Object(body): Object<Body<'_>>| {
+    let read = serde_json::from_slice(body);
+    if read.as_ref().is_err_and(serde_json::Error::is_eof) && !body.trim_ascii().is_empty() {
+        // Cut short: it may have been a list, and some of the events may be processed.
+        return Judgement {
+            class: Class::Unknown("a part of an answer"),
+            warnings: Vec::new(),
+        };
+    }
+    let list = read.ok().and_then(|Object(body): Object<Body<'_>>| {
         let list = body
             .events
             .or(body.details.and_then(|Object(d)| d.events))?;

@@ -178,6 +178,47 @@ async fn an_event_that_always_fails_is_set_apart_and_blocks_nobody() {
     assert_eq!(world.census().delivered, 5600);
 }
 
+/// Where nothing else was sent that could have shown that the destination is well, a batch with
+/// one event that always fails was sent as a whole for ever, until all of it expired.
+#[tokio::test(start_paused = true)]
+async fn an_event_that_always_fails_is_told_apart_without_any_other_traffic() {
+    let world = World::new();
+    world.enqueue_plain(1000).await;
+    let _handle = world.run(&options(), |call| {
+        if call.has("m777") {
+            Answer::text(500, "oops")
+        } else {
+            call.ok()
+        }
+    });
+    let hour = Duration::from_secs(3600);
+    world.until(hour, |census| census.delivered == 999).await;
+    assert!(world.calls() < 150, "{} calls", world.calls());
+    assert_eq!(world.census().dead_total(), 0);
+}
+
+/// The same in a long outage, where it is nobody's fault: the cuts stay few.
+#[tokio::test(start_paused = true)]
+async fn a_day_without_an_answer_leaves_batches_that_are_worth_sending() {
+    let world = World::new();
+    world.enqueue_plain(40_000).await;
+    let day = Duration::from_secs(86_400);
+    let _handle = world.run(&options(), move |call| {
+        if call.at < day {
+            Answer::lost(false).after(30 * SECOND)
+        } else {
+            call.ok()
+        }
+    });
+    tokio::time::sleep(day).await;
+    let before = world.calls();
+    assert!(before < 1500, "{before} calls in the outage");
+    world.settled(600 * SECOND).await;
+    assert_eq!(world.census().delivered, 40_000);
+    let after = world.calls() - before;
+    assert!(after < 200, "{after} requests for 40 batches");
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_that_hang_leave_slots_to_the_others() {
     let world = World::new();
