@@ -17,6 +17,8 @@ use crate::clock::{Clock, WallTrust};
 use crate::queue::{BlockBuilder, Census, DeadReason, Entry, MemoryEngine, Queue};
 
 pub const SECOND: Duration = Duration::from_secs(1);
+/// How often the wall clock goes on.
+const TICK: Duration = Duration::from_secs(5);
 pub const WALL: i64 = 1_790_000_000_000;
 
 /// One request as Pinterest sees it.
@@ -389,8 +391,8 @@ impl World {
         let ticking = clock.clone();
         tokio::spawn(async move {
             loop {
-                sleep(SECOND).await;
-                ticking.advance(SECOND);
+                sleep(TICK).await;
+                ticking.advance(TICK);
             }
         });
         Self {

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use super::super::world::{Answer, Call, SECOND, WALL};
 
+/// Codes under which everything is refused alike: the request's, the list's, none.
+pub const CODES: u64 = 3;
+
 /// What goes on for a while.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Weather {
@@ -60,8 +63,10 @@ impl Forecast {
         spell.map_or(Weather::Calm, |(_, weather)| *weather)
     }
 
-    pub fn has(&self, weather: Weather) -> bool {
-        self.0.iter().any(|(_, w)| *w == weather)
+    /// How many spells in which everything is refused.
+    pub fn refusals_of_all(&self) -> u64 {
+        let all = |(_, weather): &&(Duration, Weather)| *weather == Weather::RefusedAll;
+        self.0.iter().filter(all).count() as u64
     }
 
     /// When the token is mended.
