@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use toml::{Table, Value};
+
 use crate::config::{self, Config, ConfigError, KEYS, Place, Problem, show_duration, show_size};
 
 const FILE: &str = "pinrelay.toml";
@@ -100,16 +102,26 @@ fn explains_mapping(error: &ConfigError, text: &str) {
 /// A token that strayed into the value of any key does not come back in a message.
 fn secrets_stay(text: &str) {
     const SECRET: &str = "pina_5e3cr3t";
-    let Some((at, _)) = text.char_indices().find(|(_, c)| *c == '"') else {
+    let Some((before, after)) = text.split_once('"') else {
         return;
     };
-    let (before, after) = text.split_at(at + 1);
-    // Keys are told; only a value must not be.
-    if before.lines().last().is_none_or(|line| !line.contains('=')) {
+    let strayed = format!("{before}\"{SECRET}{after}");
+    // Keys are told; only a value must not be. What is no TOML has none.
+    let Ok(table) = strayed.parse::<Table>() else {
         return;
-    }
-    if let Err(error) = read(&format!("{before}{SECRET}{after}"), None) {
+    };
+    if !any_key(&Value::Table(table), &|key| key.contains(SECRET))
+        && let Err(error) = read(&strayed, None)
+    {
         let words = error.to_string();
         assert!(!words.contains(SECRET), "{words}");
+    }
+}
+
+fn any_key(value: &Value, is: &dyn Fn(&str) -> bool) -> bool {
+    match value {
+        Value::Table(table) => table.iter().any(|(key, v)| is(key) || any_key(v, is)),
+        Value::Array(list) => list.iter().any(|v| any_key(v, is)),
+        _ => false,
     }
 }
