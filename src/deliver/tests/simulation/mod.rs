@@ -54,7 +54,8 @@ impl Run {
         let mut options = options();
         let limits = &mut options.limits;
         // Now and then more than is prepared at once.
-        limits.max_batch_events = rng.random_range(1..=if seed % 8 == 0 { 200 } else { 30 });
+        limits.max_batch_events =
+            rng.random_range(1..=if seed.is_multiple_of(8) { 200 } else { 30 });
         limits.max_in_flight = rng.random_range(1..=20);
         limits.backoff_max = rng.random_range(1..=300) * SECOND;
         if rng.random_ratio(1, 4) {
