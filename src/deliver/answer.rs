@@ -115,6 +115,8 @@ impl Courier {
     /// Pinterest judged a request: whoever failed before may try again at once.
     fn sound(&mut self, now: Instant, ticket: Ticket) {
         self.sound += 1;
+        self.stubborn_rest = None;
+        self.stubborn_backoff.reset();
         if self.gate.sound(now, ticket) {
             self.recover(now);
         }
@@ -382,6 +384,10 @@ impl Courier {
             trial.blind_failures += 1;
         }
         trial.sound_seen = Some(self.sound);
+        if trial.stubborn {
+            let max = self.limits.backoff_max;
+            self.stubborn_rest = Some(now + self.stubborn_backoff.wait(max, &mut self.rng));
+        }
         let most = if trial.stubborn {
             STUBBORN_FAILURES
         } else {

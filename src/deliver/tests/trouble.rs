@@ -197,7 +197,39 @@ async fn an_event_that_always_fails_is_told_apart_without_any_other_traffic() {
     assert_eq!(world.census().dead_total(), 0);
 }
 
-/// The same in a long outage, where it is nobody's fault: the cuts stay few.
+/// Events that were set apart do not shut the gate. Where nothing else was left to be sent, an
+/// outage saw each of them by itself, as fast as a quarter of the slots allowed.
+#[tokio::test(start_paused = true)]
+async fn many_that_were_set_apart_do_not_hammer_either() {
+    let world = World::new();
+    let events = (0..300).map(|n| (format!("p{n}"), json!({"event": "poison"})));
+    world.enqueue(events).await;
+    let mut options = options();
+    options.limits.backoff_max = 5 * SECOND;
+    let calm = 3600 * SECOND;
+    let _handle = world.run(&options, move |call| {
+        let poison = call.events.iter().any(|e| e["event_name"] == "poison");
+        if poison || call.at > calm {
+            Answer::text(500, "oops")
+        } else {
+            call.ok()
+        }
+    });
+    for n in 0..3600 {
+        tokio::time::sleep(SECOND).await;
+        let event = json!({"event": "search"});
+        world.enqueue([(format!("m{n}"), event)]).await;
+    }
+    tokio::time::sleep(60 * SECOND).await;
+    let before = world.calls();
+    tokio::time::sleep(600 * SECOND).await;
+    let calls = world.calls() - before;
+    // The longest interval is 5 s, half of that on average.
+    assert!((60..500).contains(&calls), "{calls} calls in ten minutes");
+    assert_eq!(world.census().dead_total(), 0);
+}
+
+/// Where it is nobody's fault, in a long outage, the cuts stay few.
 #[tokio::test(start_paused = true)]
 async fn a_day_without_an_answer_leaves_batches_that_are_worth_sending() {
     let world = World::new();
