@@ -32,3 +32,7 @@ pub mod secret;
 
 // A stand-in for Pinterest's API, for the demo, tests and benches.
 pub mod mock_pinterest;
+
+// What must hold whatever bytes come in; for the fuzz targets and their short run.
+#[doc(hidden)]
+pub mod fuzzing;

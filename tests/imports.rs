@@ -97,6 +97,11 @@ const MAY: &[(&str, &[&str])] = &[
         ],
     ),
     ("mock_pinterest", &["clock"]),
+    // Holds the parts to their properties.
+    (
+        "fuzzing",
+        &["config", "ingest", "deliver", "queue", "transform", "event"],
+    ),
     // Beside the line. `Millis` is the unit of time.
     ("clock", &["queue::Millis"]),
     ("metrics", &[]),

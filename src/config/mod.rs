@@ -113,13 +113,24 @@ pub fn load(
     path: Option<&Path>,
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
+    let Some(path) = path else {
+        return read(None, env);
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+        file: path.to_owned(),
+        error,
+    })?;
+    read(Some((path, &text)), env)
+}
+
+/// As [`load`], of a file's text that is at hand.
+pub(crate) fn read(
+    file: Option<(&Path, &str)>,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
     let mut raw = Raw::default();
-    if let Some(path) = path {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
-            file: path.to_owned(),
-            error,
-        })?;
-        raw.file(path, &text);
+    if let Some((path, text)) = file {
+        raw.file(path, text);
     }
     let (mut credential, mut variable) = (None, None);
     for (name, value) in env {
@@ -148,7 +159,7 @@ pub fn load(
             credential,
             variable,
         },
-        file: path.map(Path::to_owned),
+        file: file.map(|(path, _)| path.to_owned()),
         event_names: std::mem::take(&mut raw.event_names),
         mappings: std::mem::take(&mut raw.mappings),
         texts: raw.into_texts(),

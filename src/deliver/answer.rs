@@ -115,6 +115,8 @@ impl Courier {
     /// Pinterest judged a request: whoever failed before may try again at once.
     fn sound(&mut self, now: Instant, ticket: Ticket) {
         self.sound += 1;
+        self.stubborn_rest = None;
+        self.stubborn_backoff.reset();
         if self.gate.sound(now, ticket) {
             self.recover(now);
         }
@@ -377,8 +379,15 @@ impl Courier {
         if others_are_well {
             // The failure before this one was its own as well, as is now known.
             trial.own_failures = trial.own_failures.max(1) + 1;
+            trial.blind_failures = 0;
+        } else {
+            trial.blind_failures += 1;
         }
         trial.sound_seen = Some(self.sound);
+        if trial.stubborn {
+            let max = self.limits.backoff_max;
+            self.stubborn_rest = Some(now + self.stubborn_backoff.wait(max, &mut self.rng));
+        }
         let most = if trial.stubborn {
             STUBBORN_FAILURES
         } else {
@@ -386,6 +395,17 @@ impl Courier {
         };
         if trial.own_failures >= most {
             return self.isolate_failure(now, batch);
+        }
+        if trial.blind_failures >= OWN_FAILURES && batch.len() > 1 {
+            // Nobody else is there to tell whether it is at fault: its halves tell of each
+            // other. In an outage this costs little, for only probes get this far.
+            let (first, second) = self.halves(batch);
+            for mut half in [first, second] {
+                half.trial.blind_failures = 0;
+                half.trial.backoff.reset();
+                self.waiting.push(now, half);
+            }
+            return;
         }
         let cap = if others_are_well {
             self.limits.backoff_initial * OWN_WAIT

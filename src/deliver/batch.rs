@@ -40,6 +40,8 @@ pub(super) struct Trial {
     pub tried_at: Option<Instant>,
     /// Failures without a verdict while other requests were answered.
     pub own_failures: u32,
+    /// Failures in a row between which no other request was answered.
+    pub blind_failures: u32,
     /// The courier's count of sound answers at the last failure.
     pub sound_seen: Option<u64>,
     /// It failed by its own fault, or came from such a batch: its troubles say nothing about
@@ -69,6 +71,7 @@ impl Batch {
             in_doubt: false,
             tried_at: None,
             own_failures: 0,
+            blind_failures: 0,
             sound_seen: None,
             stubborn: false,
             piece: false,

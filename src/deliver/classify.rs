@@ -4,9 +4,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::send::Signals;
@@ -94,8 +96,18 @@ pub(super) fn classify(status: u16, signals: &Signals, body: &[u8], events: usiz
 
 /// Reads the list of verdicts, which stands at the top (200) or under `details` (422).
 fn by_position(body: &[u8], events: usize, otherwise: Class) -> Judgement {
-    let list = serde_json::from_slice::<Body>(body).ok().and_then(|body| {
-        let list = body.events.or(body.details.and_then(|d| d.events))?;
+    let read = serde_json::from_slice(body);
+    if read.as_ref().is_err_and(serde_json::Error::is_eof) && !body.trim_ascii().is_empty() {
+        // Cut short: it may have been a list, and some of the events may be processed.
+        return Judgement {
+            class: Class::Unknown("a part of an answer"),
+            warnings: Vec::new(),
+        };
+    }
+    let list = read.ok().and_then(|Object(body): Object<Body<'_>>| {
+        let list = body
+            .events
+            .or(body.details.and_then(|Object(d)| d.events))?;
         (!list.is_empty()).then_some((list, body.code.0))
     });
     let Some((list, code)) = list else {
@@ -112,7 +124,7 @@ fn by_position(body: &[u8], events: usize, otherwise: Class) -> Judgement {
         };
     }
     let mut warnings = Warnings::default();
-    let mut verdict = |event: &EventAnswer<'_>| {
+    let mut verdict = |Object(event): &Object<EventAnswer<'_>>| {
         if event.status.0.eq_ignore_ascii_case("processed") {
             warnings.count(&event.warning_message.0);
             Verdict::Processed
@@ -134,7 +146,7 @@ fn by_position(body: &[u8], events: usize, otherwise: Class) -> Judgement {
 }
 
 fn refusal(status: u16, body: &[u8]) -> Refusal {
-    let said = serde_json::from_slice::<Said>(body).unwrap_or_default();
+    let said = serde_json::from_slice(body).map_or_else(|_| Said::default(), |Object(said)| said);
     let message = said.message.0.trim();
     Refusal {
         code: said.code.0,
@@ -181,9 +193,9 @@ impl Warnings {
 #[derive(Deserialize)]
 struct Body<'a> {
     #[serde(borrow)]
-    events: Option<Vec<EventAnswer<'a>>>,
+    events: Option<Vec<Object<EventAnswer<'a>>>>,
     #[serde(borrow, default)]
-    details: Option<Details<'a>>,
+    details: Option<Object<Details<'a>>>,
     #[serde(default)]
     code: Code,
 }
@@ -210,7 +222,29 @@ struct Said<'a> {
 #[derive(Deserialize)]
 struct Details<'a> {
     #[serde(borrow)]
-    events: Option<Vec<EventAnswer<'a>>>,
+    events: Option<Vec<Object<EventAnswer<'a>>>>,
+}
+
+/// A JSON object, which a derived reader alone would not insist on: it takes a list for the
+/// fields in their order as well, and so `[["processed"]]` for an event that was taken.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
 }
 
 /// A text; anything else in its place (null, a number, a list) counts as an empty one, for a

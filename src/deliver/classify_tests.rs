@@ -96,6 +96,36 @@ fn a_422_without_usable_details_is_as_a_400() {
     }
 }
 
+/// A 422 whose list was cut on the way counted as one that has none: as a refusal of the whole
+/// request, so that events which Pinterest had processed were split, sent again as if none had
+/// been taken, and the last ones ended as dead letters.
+#[test]
+fn a_422_that_was_cut_short_proves_nothing() {
+    let whole = r#"{"code":953,"message":"Bad","details":{"events":[{"status":"processed"}]}}"#;
+    for end in 1..whole.len() {
+        let said = class(422, &whole[..end], 1);
+        assert!(matches!(said, Class::Unknown(_)), "{end}: {said:?}");
+    }
+    assert!(matches!(class(422, whole, 1), Class::Judged(_)));
+    for other in ["", " ", "<html>no</html>"] {
+        let said = class(422, other, 1);
+        assert!(matches!(said, Class::Refused { .. }), "{other}: {said:?}");
+    }
+}
+
+/// Lists in the place of objects were read as their fields in order, so that
+/// `[[["processed"]]]` delivered an event.
+#[test]
+fn an_answer_made_of_lists_judges_nothing() {
+    for body in [
+        r#"[[{"status":"processed"}],null,4]"#,
+        r#"{"events":[["processed","",""]]}"#,
+        r#"{"details":[[{"status":"processed"}]]}"#,
+    ] {
+        assert!(matches!(class(200, body, 1), Class::Unknown(_)), "{body}");
+    }
+}
+
 #[test]
 fn a_400_and_a_413_refuse_the_request() {
     let body = r#"{"code":4196,"message":"('x' was unexpected)"}"#;

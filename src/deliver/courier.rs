@@ -62,6 +62,11 @@ pub(super) struct Courier {
     pub(super) strip: Strip,
     pub(super) in_flight: usize,
     pub(super) stubborn_in_flight: usize,
+    /// Until then no stubborn batch leaves, and then one at a time: the last one failed too, and
+    /// nothing was answered since. Their failures do not shut the gate, and without this they
+    /// would hammer where nothing else is left to be sent.
+    pub(super) stubborn_rest: Option<Instant>,
+    pub(super) stubborn_backoff: Backoff,
     pub(super) hand_events: usize,
     pub(super) hand_bytes: usize,
     pub(super) generation: u64,
@@ -89,6 +94,7 @@ impl Courier {
     ) -> Self {
         Self {
             gate: Gate::new(limits.backoff_initial, limits.backoff_max),
+            stubborn_backoff: Backoff::new(limits.backoff_initial, limits.backoff_max),
             pace: Pace::new(limits.max_calls_per_minute, test, now),
             config_since: clock.now(),
             limits,
@@ -103,6 +109,7 @@ impl Courier {
             strip: Strip::default(),
             in_flight: 0,
             stubborn_in_flight: 0,
+            stubborn_rest: None,
             hand_events: 0,
             hand_bytes: 0,
             generation: 0,
@@ -255,7 +262,11 @@ impl Courier {
         if self.isolation.holds_others() {
             return None;
         }
-        let stubborn_too = self.stubborn_in_flight < (self.limits.max_in_flight / 4).max(1);
+        let slots = match self.stubborn_rest {
+            None => (self.limits.max_in_flight / 4).max(1),
+            Some(until) => usize::from(now >= until),
+        };
+        let stubborn_too = self.stubborn_in_flight < slots;
         let may = |batch: &Batch| stubborn_too || !batch.trial.stubborn;
         self.waiting.due(now, may).or_else(|| self.cut(now))
     }

@@ -40,6 +40,8 @@ mod isolate;
 mod item;
 mod pace;
 mod prepare;
+#[doc(hidden)]
+pub mod properties;
 mod ready;
 mod refusal;
 mod retry;

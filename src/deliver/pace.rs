@@ -8,6 +8,9 @@ use super::send::Signals;
 
 /// Calls per second in test mode.
 const TEST_RATE: f64 = 10.0;
+/// So long a header may slow calls down; a longer one is garbled, and may be too long to reckon
+/// with at all.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// A token bucket, tightened by what Pinterest's headers say is left.
 #[derive(Debug)]
@@ -89,10 +92,11 @@ impl Pace {
         let (Some(remaining), Some(reset)) = (signals.remaining, signals.reset) else {
             return;
         };
+        let reset = reset.min(LONGEST);
         let left = remaining.saturating_sub(in_flight as u64);
         let gap = (left > 0).then(|| reset.div_f64(left as f64));
         self.told = Some(Told {
-            until: now + reset.min(Duration::from_secs(3600)),
+            until: now + reset,
             gap,
         });
     }

@@ -128,6 +128,13 @@ impl<T: Transport> Run<T> {
             }
             let wake = self.wake(now);
             tokio::select! {
+                // In this order, not at random: a simulated run replays. None starves another,
+                // for commands are few and what is due is looked at in every turn.
+                biased;
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(Instant::now(), command),
+                    None => self.end = Some(DrainEnd::Abandoned),
+                },
                 msg = self.rx.recv() => {
                     // `tx` lives in `self`: there is always a sender.
                     let mut next = msg;
@@ -140,10 +147,6 @@ impl<T: Transport> Run<T> {
                         self.hear(Instant::now(), msg);
                     }
                 }
-                command = self.commands.recv() => match command {
-                    Some(command) => self.obey(Instant::now(), command),
-                    None => self.end = Some(DrainEnd::Abandoned),
-                },
                 () = sleep_until(wake) => {}
             }
         }

@@ -9,6 +9,7 @@ use super::Limits;
 use super::courier::Courier;
 use super::gate::{Reason, View};
 use super::prepare::Kind;
+use super::retry::Backoff;
 use super::status::{GateState, GateStatus, Status};
 use crate::queue::{Entry, Millis};
 
@@ -45,6 +46,7 @@ impl Courier {
     /// Goes on under another config: what has not left and is not in doubt is made anew.
     pub fn reload(&mut self, now: Instant, limits: Limits) {
         self.gate.change(limits.backoff_initial, limits.backoff_max);
+        self.stubborn_backoff = Backoff::new(limits.backoff_initial, limits.backoff_max);
         self.pace.change(limits.max_calls_per_minute, self.test);
         self.limits = limits;
         self.generation += 1;
@@ -93,6 +95,7 @@ impl Courier {
             self.ready.next_due(&self.gathering()),
             self.waiting.next_due(now),
             self.gate.wake(),
+            self.stubborn_rest,
             Some(self.pace.next(now)),
         ];
         let later = candidates.into_iter().flatten().filter(|at| *at > now);

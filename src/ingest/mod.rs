@@ -11,6 +11,8 @@ mod connection;
 mod flood;
 mod lines;
 mod listener;
+#[doc(hidden)]
+pub mod properties;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -175,8 +175,15 @@ pub(crate) struct Item {
 #[error("a stored block cannot be unpacked: {0}")]
 pub(crate) struct Unpackable(&'static str);
 
+/// The best that zstd can do: a block of 128 KiB in 4 bytes.
+const MOST_PER_BYTE: usize = 32 << 10;
+
 /// The inverse of [`pack`]: exactly `plain_len` bytes.
 pub(crate) fn unpack_bytes(packed: &[u8], plain_len: usize) -> Result<Vec<u8>, Unpackable> {
+    // zstd makes room for what the frame claims before it looks at what is there.
+    if plain_len / MOST_PER_BYTE > packed.len() {
+        return Err(Unpackable("more than the packed bytes can hold"));
+    }
     let plain = UNPACKER.with_borrow_mut(|unpacker| {
         let unpacker = match unpacker {
             Some(unpacker) => unpacker,

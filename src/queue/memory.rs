@@ -245,6 +245,16 @@ impl MemoryEngine {
             .collect()
     }
 
+    /// The messageId hashes of everything that is not settled.
+    pub fn unsettled(&self) -> Vec<u128> {
+        let state = self.lock();
+        let apart = state.letters.values().filter(|l| l.reason.is_none());
+        let apart = apart.map(|l| l.stored.id_hash);
+        (state.line.values().map(|s| s.id_hash))
+            .chain(apart)
+            .collect()
+    }
+
     pub(super) fn census(&self) -> Census {
         let state = self.lock();
         let mut census = state.counts;

@@ -3,8 +3,8 @@
 mod answers;
 mod custom;
 mod drain;
-mod random;
 mod refused_all;
+mod simulation;
 mod trouble;
 mod world;
 

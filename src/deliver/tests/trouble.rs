@@ -178,6 +178,81 @@ async fn an_event_that_always_fails_is_set_apart_and_blocks_nobody() {
     assert_eq!(world.census().delivered, 5600);
 }
 
+/// Where nothing else was sent that could have shown that the destination is well, a batch with
+/// one event that always fails was sent as a whole for ever, until all of it expired.
+#[tokio::test(start_paused = true)]
+async fn an_event_that_always_fails_is_told_apart_without_any_other_traffic() {
+    let world = World::new();
+    world.enqueue_plain(1000).await;
+    let _handle = world.run(&options(), |call| {
+        if call.has("m777") {
+            Answer::text(500, "oops")
+        } else {
+            call.ok()
+        }
+    });
+    let hour = Duration::from_secs(3600);
+    world.until(hour, |census| census.delivered == 999).await;
+    assert!(world.calls() < 150, "{} calls", world.calls());
+    assert_eq!(world.census().dead_total(), 0);
+}
+
+/// Events that were set apart do not shut the gate. Where nothing else was left to be sent, an
+/// outage saw each of them by itself, as fast as a quarter of the slots allowed.
+#[tokio::test(start_paused = true)]
+async fn many_that_were_set_apart_do_not_hammer_either() {
+    let world = World::new();
+    let events = (0..300).map(|n| (format!("p{n}"), json!({"event": "poison"})));
+    world.enqueue(events).await;
+    let mut options = options();
+    options.limits.backoff_max = 5 * SECOND;
+    let calm = 3600 * SECOND;
+    let _handle = world.run(&options, move |call| {
+        let poison = call.events.iter().any(|e| e["event_name"] == "poison");
+        if poison || call.at > calm {
+            Answer::text(500, "oops")
+        } else {
+            call.ok()
+        }
+    });
+    for n in 0..3600 {
+        tokio::time::sleep(SECOND).await;
+        let event = json!({"event": "search"});
+        world.enqueue([(format!("m{n}"), event)]).await;
+    }
+    tokio::time::sleep(60 * SECOND).await;
+    let before = world.calls();
+    tokio::time::sleep(600 * SECOND).await;
+    let calls = world.calls() - before;
+    // The longest interval is 5 s, half of that on average.
+    assert!((60..500).contains(&calls), "{calls} calls in ten minutes");
+    assert_eq!(world.census().dead_total(), 0);
+}
+
+/// Where it is nobody's fault, in a long outage, the cuts stay few.
+#[tokio::test(start_paused = true)]
+async fn a_day_without_an_answer_leaves_batches_that_are_worth_sending() {
+    let world = World::new();
+    world.enqueue_plain(4000).await;
+    let mut options = options();
+    options.limits.max_batch_events = 100;
+    let day = Duration::from_secs(86_400);
+    let _handle = world.run(&options, move |call| {
+        if call.at < day {
+            Answer::lost(false).after(30 * SECOND)
+        } else {
+            call.ok()
+        }
+    });
+    tokio::time::sleep(day).await;
+    let before = world.calls();
+    assert!(before < 1500, "{before} calls in the outage");
+    world.settled(600 * SECOND).await;
+    assert_eq!(world.census().delivered, 4000);
+    let after = world.calls() - before;
+    assert!(after < 200, "{after} requests for 40 batches");
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_that_hang_leave_slots_to_the_others() {
     let world = World::new();

@@ -17,7 +17,9 @@ use crate::clock::{Clock, WallTrust};
 use crate::queue::{BlockBuilder, Census, DeadReason, Entry, MemoryEngine, Queue};
 
 pub const SECOND: Duration = Duration::from_secs(1);
-const WALL: i64 = 1_790_000_000_000;
+/// How often the wall clock goes on.
+const TICK: Duration = Duration::from_secs(5);
+pub const WALL: i64 = 1_790_000_000_000;
 
 /// One request as Pinterest sees it.
 pub struct Call {
@@ -77,6 +79,14 @@ impl Answer {
         Self::reply(status, &json!({"code": 4196, "message": message}))
     }
 
+    /// Text that may be no JSON at all.
+    pub fn text(status: u16, body: impl Into<String>) -> Self {
+        Self {
+            what: Ok((status, body.into())),
+            ..Self::reply(0, &Value::Null)
+        }
+    }
+
     pub fn lost(taken_anyway: bool) -> Self {
         Self {
             what: Err(NoReply::Unknown("time-out".into())),
@@ -99,6 +109,28 @@ impl Answer {
 
 type Script = Box<dyn Fn(&Call) -> Answer + Send + Sync>;
 
+/// One request and what became of it.
+pub struct Exchange {
+    pub at: Duration,
+    pub events: usize,
+    pub body: Bytes,
+    /// When the answer came and what it was; `None`: nobody waited for it any more.
+    pub back: Option<(Duration, Heard)>,
+}
+
+/// An answer as far as the gate is concerned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Heard {
+    /// A judgement, or a refusal of what was in the request.
+    Sound,
+    /// 401, 403, 404.
+    Auth,
+    /// 429, with the wait that it asks for.
+    Limited(Option<Duration>),
+    /// Anything else.
+    Trouble,
+}
+
 /// What Pinterest saw.
 #[derive(Default)]
 pub struct Seen {
@@ -106,14 +138,65 @@ pub struct Seen {
     pub sizes: Vec<usize>,
     pub at: Vec<Duration>,
     pub bodies: Vec<Bytes>,
+    pub log: Vec<Exchange>,
     /// Taken, whether or not that was heard here: id and name, with how often.
     pub taken: HashMap<(String, String), usize>,
+    /// Refused by itself: failed in a list, or alone in a request that was refused.
+    pub refused: HashSet<String>,
     confirmed: HashSet<String>,
-    doubtful: HashMap<String, Value>,
+    /// Name and time, which a resend must repeat.
+    doubtful: HashMap<String, (Value, Value)>,
     pub most_in_flight: usize,
     in_flight: usize,
     /// Broken promises.
     pub wrongs: String,
+}
+
+/// What an answer says of one event.
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Taken,
+    /// Refused by itself.
+    Failed,
+    NotTaken,
+    /// It proves nothing.
+    Open,
+}
+
+/// Reads an answer as the contract has it, written apart from `classify`.
+fn fates(call: &Call, answer: &Answer) -> Vec<Fate> {
+    let all = |fate| vec![fate; call.events.len()];
+    let (status, body) = match &answer.what {
+        Err(NoReply::NotSent(_)) => return all(Fate::NotTaken),
+        Err(NoReply::Unknown(_)) => return all(Fate::Open),
+        Ok((status, body)) => (*status, body),
+    };
+    match status {
+        200..=299 | 422 => {}
+        400 | 413 if call.events.len() == 1 => return all(Fate::Failed),
+        300..=407 | 409..=499 => return all(Fate::NotTaken),
+        _ => return all(Fate::Open),
+    }
+    let body = match serde_json::from_str::<Value>(body) {
+        Ok(body) => body,
+        // Cut: there may have been a list.
+        Err(error) if error.is_eof() && !body.is_empty() => return all(Fate::Open),
+        Err(_) => Value::Null,
+    };
+    let list = (body["events"].as_array()).or_else(|| body["details"]["events"].as_array());
+    match list.filter(|list| !list.is_empty()) {
+        None if status == 422 && call.events.len() == 1 => all(Fate::Failed),
+        None if status == 422 => all(Fate::NotTaken),
+        Some(list) if list.len() == call.events.len() => list
+            .iter()
+            .map(|event| match event["status"].as_str() {
+                Some("processed") => Fate::Taken,
+                Some("failed") => Fate::Failed,
+                _ => Fate::Open,
+            })
+            .collect(),
+        _ => all(Fate::Open),
+    }
 }
 
 pub struct Fake {
@@ -123,15 +206,38 @@ pub struct Fake {
     pub seen: Arc<Mutex<Seen>>,
 }
 
+/// A request on its way; given up, it is no longer in flight.
+struct Flight<'a> {
+    fake: &'a Fake,
+    /// Its place in the log.
+    at: usize,
+    fates: Vec<Fate>,
+    /// Events that came into doubt with it.
+    fresh: HashSet<String>,
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.fake.seen.lock().unwrap().in_flight -= 1;
+    }
+}
+
 impl Fake {
     fn arrives(&self, body: &Bytes) -> Call {
         let mut seen = self.seen.lock().unwrap();
         let parsed: Value = serde_json::from_slice(body).expect("a JSON body");
         let events = parsed["data"].as_array().expect("a list").clone();
+        let at = self.started.elapsed();
         seen.calls += 1;
         seen.sizes.push(events.len());
-        seen.at.push(self.started.elapsed());
+        seen.at.push(at);
         seen.bodies.push(body.clone());
+        seen.log.push(Exchange {
+            at,
+            events: events.len(),
+            body: body.clone(),
+            back: None,
+        });
         seen.in_flight += 1;
         seen.most_in_flight = seen.most_in_flight.max(seen.in_flight);
         let mut wrong = String::new();
@@ -140,9 +246,10 @@ impl Fake {
             if seen.confirmed.contains(id) {
                 let _ = writeln!(wrong, "{id} was sent after it was confirmed");
             }
-            let mut same = event.clone();
-            same["custom_data"] = Value::Null;
-            if seen.doubtful.get(id).is_some_and(|before| *before != same) {
+            let same = |(name, time): &(Value, Value)| {
+                *name == event["event_name"] && *time == event["event_time"]
+            };
+            if !seen.doubtful.get(id).is_none_or(same) {
                 let _ = writeln!(wrong, "{id} was in doubt and sent as another: {event}");
             }
         }
@@ -150,56 +257,95 @@ impl Fake {
         if census.sending + census.in_doubt < events.len() as u64 {
             let _ = writeln!(wrong, "a request left before its mark");
         }
+        if census.imbalance() != 0 {
+            let _ = writeln!(wrong, "out of balance: {census:?}");
+        }
         seen.wrongs += &wrong;
         Call {
-            at: self.started.elapsed(),
+            at,
             number: seen.calls,
             events,
         }
     }
 
-    fn answers(&self, call: &Call, answer: &Answer) {
+    /// Pinterest takes what it takes when the request arrives, whatever is heard of it.
+    fn takes(&self, call: &Call, answer: &Answer) -> Flight<'_> {
+        let fates = fates(call, answer);
         let mut seen = self.seen.lock().unwrap();
-        seen.in_flight -= 1;
-        let verdicts: Option<Value> = match &answer.what {
-            Ok((200 | 422, body)) => serde_json::from_str::<Value>(body)
-                .ok()
-                .map(|body| body["events"].clone()),
-            _ => None,
-        };
-        let readable = verdicts
-            .as_ref()
-            .and_then(Value::as_array)
-            .is_some_and(|list| list.len() == call.events.len());
-        for (i, event) in call.events.iter().enumerate() {
-            let id = event["event_id"].as_str().unwrap().to_owned();
-            let name = event["event_name"].as_str().unwrap().to_owned();
-            let processed = verdicts
-                .as_ref()
-                .is_some_and(|list| list[i]["status"] == "processed");
-            if processed || answer.taken_anyway {
+        let mut fresh = HashSet::new();
+        for (event, fate) in call.events.iter().zip(&fates) {
+            let (id, name) = names(event);
+            if *fate == Fate::Taken || (*fate == Fate::Open && answer.taken_anyway) {
                 *seen.taken.entry((id.clone(), name)).or_default() += 1;
             }
-            if processed && readable {
-                seen.confirmed.insert(id.clone());
-            }
-            // 5xx as well as silence leave open whether it was taken. A custom key may go or
-            // come; what Pinterest deduplicates by stays.
-            let mut event = event.clone();
-            event["custom_data"] = Value::Null;
-            if matches!(&answer.what, Err(NoReply::Unknown(_)) | Ok((500.., _))) {
-                seen.doubtful.insert(id, event);
+            if !seen.doubtful.contains_key(&id) {
+                let known_by = (event["event_name"].clone(), event["event_time"].clone());
+                seen.doubtful.insert(id.clone(), known_by);
+                fresh.insert(id);
             }
         }
+        let at = seen.log.len() - 1;
+        Flight {
+            fake: self,
+            at,
+            fates,
+            fresh,
+        }
     }
+
+    /// The answer is heard.
+    fn answers(&self, call: &Call, answer: &Answer, flight: &Flight<'_>) {
+        let mut seen = self.seen.lock().unwrap();
+        for (event, fate) in call.events.iter().zip(&flight.fates) {
+            let (id, _) = names(event);
+            match fate {
+                Fate::Taken => {
+                    seen.confirmed.insert(id);
+                }
+                Fate::Failed | Fate::NotTaken => {
+                    if *fate == Fate::Failed {
+                        seen.refused.insert(id.clone());
+                    }
+                    if flight.fresh.contains(&id) {
+                        seen.doubtful.remove(&id);
+                    }
+                }
+                Fate::Open => {}
+            }
+        }
+        let heard = match &answer.what {
+            Ok((401 | 403 | 404, _)) => Heard::Auth,
+            Ok((429, _)) => Heard::Limited(answer.signals.retry_after.or(answer.signals.reset)),
+            Ok((400 | 413 | 422, _)) => Heard::Sound,
+            Ok((200..=299, _)) if !flight.fates.iter().all(|fate| *fate == Fate::Open) => {
+                Heard::Sound
+            }
+            // A list may judge nothing and still be a list.
+            Ok((200..=299, body)) if body.contains("later") => Heard::Sound,
+            _ => Heard::Trouble,
+        };
+        seen.log[flight.at].back = Some((self.started.elapsed(), heard));
+        let census = self.queue.census();
+        if census.imbalance() != 0 {
+            let wrong = format!("out of balance: {census:?}\n");
+            seen.wrongs += &wrong;
+        }
+    }
+}
+
+fn names(event: &Value) -> (String, String) {
+    let text = |key: &str| event[key].as_str().unwrap().to_owned();
+    (text("event_id"), text("event_name"))
 }
 
 impl Transport for Fake {
     async fn send(&self, body: Bytes) -> Result<Reply, NoReply> {
         let call = self.arrives(&body);
         let answer = (self.script)(&call);
+        let flight = self.takes(&call, &answer);
         sleep(answer.delay).await;
-        self.answers(&call, &answer);
+        self.answers(&call, &answer, &flight);
+        drop(flight);
         answer.what.map(|(status, body)| Reply {
             status,
             signals: answer.signals,
@@ -245,8 +391,8 @@ impl World {
         let ticking = clock.clone();
         tokio::spawn(async move {
             loop {
-                sleep(SECOND).await;
-                ticking.advance(SECOND);
+                sleep(TICK).await;
+                ticking.advance(TICK);
             }
         });
         Self {
@@ -308,6 +454,20 @@ impl World {
     pub async fn enqueue_plain(&self, n: usize) {
         let events = (1..=n).map(|seq| (format!("m{seq}"), json!({"event": "page_visit"})));
         self.enqueue(events).await;
+    }
+
+    /// The process dies: what is in hand, in flight and on its way to the queue is forgotten. An
+    /// event whose settlement got lost goes out once more, which is no broken promise.
+    pub async fn crash(&self, handle: Handle) {
+        self.queue.close().await.unwrap();
+        handle.ended().await;
+        drop(handle);
+        self.engine.reopen();
+        let unsettled: HashSet<u128> = self.engine.unsettled().into_iter().collect();
+        let hasher = self.queue.hasher();
+        let mut seen = self.seen.lock().unwrap();
+        seen.confirmed
+            .retain(|id| !unsettled.contains(&hasher.hash(id)));
     }
 
     pub fn census(&self) -> Census {

@@ -116,7 +116,14 @@ impl Chunk {
         let mut r = Reader::versioned(bytes)?;
         let packed_count = r.u32()?;
         let count = r.u32()?;
-        if count == 0 || count > packed_count || first_seq == 0 {
+        // Numbers of the line end below the dead letters'. A count stands for 16 bytes each;
+        // without this check a nonsense one would be room for billions.
+        let numbers = 1..EntryId::dead(0).to_raw() - u64::from(u32::MAX);
+        if count == 0
+            || count > packed_count
+            || !numbers.contains(&first_seq)
+            || r.0.len() / 16 < count as usize
+        {
             return Err(Bad::Value);
         }
         let accepted_at = r.i64()?;

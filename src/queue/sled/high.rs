@@ -14,7 +14,7 @@ use super::state::State;
 use super::store::{At, StoreError, sync_dir};
 
 const SLOT: u64 = 512;
-const KEY: &[u8] = b"high";
+pub(super) const KEY: &[u8] = b"high";
 
 /// The numbers kept.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -85,13 +85,8 @@ impl HighFile {
     /// Writes the numbers, unsynced.
     pub(super) fn write(&mut self, high: &High) -> Result<(), StoreError> {
         self.written += 1;
-        let mut w = Writer::versioned();
-        w.u64(self.written);
-        high.state.write(&mut w);
-        w.u8(u8::from(high.clean));
-        let slot = codec::seal(KEY, w.0);
         self.file
-            .write_all_at(&slot, self.written % 2 * SLOT)
+            .write_all_at(&record(self.written, high), self.written % 2 * SLOT)
             .at(&self.path)
     }
 
@@ -131,7 +126,21 @@ fn read_slot(file: &File, slot: u64) -> Result<(u64, High), Bad> {
     let mut bytes = [0; RECORD];
     file.read_exact_at(&mut bytes, slot * SLOT)
         .map_err(|_| Bad::Short)?;
-    let mut r = Reader::versioned(codec::open(KEY, &bytes)?)?;
+    read_record(&bytes)
+}
+
+/// The `written`-th record as it stands in its slot.
+pub(super) fn record(written: u64, high: &High) -> Vec<u8> {
+    let mut w = Writer::versioned();
+    w.u64(written);
+    high.state.write(&mut w);
+    w.u8(u8::from(high.clean));
+    codec::seal(KEY, w.0)
+}
+
+/// The inverse of [`record`].
+pub(super) fn read_record(bytes: &[u8]) -> Result<(u64, High), Bad> {
+    let mut r = Reader::versioned(codec::open(KEY, bytes)?)?;
     let written = r.u64()?;
     let high = High {
         state: State::read(&mut r)?,

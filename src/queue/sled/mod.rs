@@ -41,6 +41,8 @@ mod mark;
 mod marks;
 mod meta;
 mod open;
+#[doc(hidden)]
+pub mod properties;
 mod seen;
 mod settle;
 mod state;

@@ -54,7 +54,7 @@ pub(super) struct SeenFile {
 }
 
 /// Says "no" for nearly every id that is not in its blocks.
-struct IdFilter {
+pub(super) struct IdFilter {
     descriptor: Vec<u8>,
     /// Empty: it always says "maybe".
     fingerprints: Vec<u16>,
@@ -77,10 +77,26 @@ impl IdFilter {
         }
     }
 
-    fn may_hold(&self, id: u128) -> bool {
+    pub(super) fn may_hold(&self, id: u128) -> bool {
         let bytes = bytemuck::cast_slice(&self.fingerprints);
         self.fingerprints.is_empty()
             || BinaryFuse16Ref::from_dma(&self.descriptor, bytes).contains(&(id as u64))
+    }
+
+    /// Whether every place that the descriptor can point to is there: a filter looks up three,
+    /// in three segments on end, of which the first begins below `segment_count_length`.
+    fn is_whole(&self) -> bool {
+        let mut r = Reader(&self.descriptor);
+        let (Ok(_seed), Ok(length), Ok(mask), Ok(count_length)) =
+            (r.u64(), r.u32(), r.u32(), r.u32())
+        else {
+            return false;
+        };
+        let (length, count_length) = (length as usize, count_length as usize);
+        length.is_power_of_two()
+            && mask as usize == length - 1
+            && count_length.is_multiple_of(length)
+            && self.fingerprints.len() == count_length + 2 * length
     }
 
     fn write(&self, w: &mut Writer) {
@@ -99,10 +115,14 @@ impl IdFilter {
         }
         let raw = r.take(count * 2)?.chunks_exact(2);
         let fingerprints = raw.map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
-        Ok(Self {
+        let filter = Self {
             descriptor,
             fingerprints,
-        })
+        };
+        if count > 0 && !filter.is_whole() {
+            return Err(Bad::Value);
+        }
+        Ok(filter)
     }
 }
 
@@ -350,7 +370,7 @@ pub(super) fn merge(dir: &Path, files: &[Arc<SeenFile>]) -> Result<Option<SeenFi
     SeenFile::write_sorted(dir, coverage, merged).map(Some)
 }
 
-fn header(coverage: &Coverage) -> Vec<u8> {
+pub(super) fn header(coverage: &Coverage) -> Vec<u8> {
     let mut w = Writer::versioned();
     w.u64(MAGIC);
     w.u64(coverage.generations.0);
@@ -362,7 +382,7 @@ fn header(coverage: &Coverage) -> Vec<u8> {
     codec::seal(b"header", w.0)
 }
 
-fn read_header(bytes: &[u8]) -> Result<Coverage, Bad> {
+pub(super) fn read_header(bytes: &[u8]) -> Result<Coverage, Bad> {
     let mut r = Reader::versioned(codec::open(b"header", bytes)?)?;
     if r.u64()? != MAGIC {
         return Err(Bad::Value);
@@ -376,7 +396,7 @@ fn read_header(bytes: &[u8]) -> Result<Coverage, Bad> {
     })
 }
 
-fn read_index(bytes: &[u8], blocks: usize) -> Result<(Vec<u64>, Vec<IdFilter>), Bad> {
+pub(super) fn read_index(bytes: &[u8], blocks: usize) -> Result<(Vec<u64>, Vec<IdFilter>), Bad> {
     let mut r = Reader(codec::open(b"index", bytes)?);
     let fences = (0..blocks).map(|_| r.u64()).collect::<Result<_, _>>()?;
     let shards = blocks.div_ceil(SHARD_BLOCKS);

@@ -1,0 +1,380 @@
+//! Random schedules of everything that can go wrong. Whatever happens, on every run: the ledger
+//! balances at every step; every event ends delivered or dead; none dies but by its own fault;
+//! none is sent after it was confirmed, nor as another while it is in doubt; the gate never
+//! hammers. A failing seed is printed and replays its run.
+
+mod rules;
+mod weather;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::super::{Handle, OnRefused, Options, fixture};
+use super::world::{Answer, SECOND, WALL, World, options, prepare};
+use crate::queue::DeadReason;
+use weather::Forecast;
+
+/// Schedules in the ordinary suite. `PINRELAY_TEST_SEEDS` asks for others: `5000` for the first
+/// so many, `17..18` for that one.
+const SEEDS: u64 = 200;
+
+/// Trouble ends here, so that a run can end.
+const HEALED: Duration = Duration::from_secs(900);
+/// What was wrong for long may wait as long again.
+const AFTER: Duration = Duration::from_secs(5000);
+/// Refusals alike that make a refusal of everything out of bad events.
+const ALIKE: u64 = 99;
+
+/// One run: what was drawn, and what was sent in.
+struct Run {
+    rng: StdRng,
+    world: World,
+    options: Options,
+    forecast: Arc<Forecast>,
+    seed: u64,
+    lives: u64,
+    /// What each event is there for stands in front of its id; with it, when it began to age.
+    events: HashMap<String, i64>,
+    /// When the gate began anew by other than an answer.
+    pokes: Vec<Duration>,
+    /// The wall is off by so much.
+    leapt: i64,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut rng = fixture::rng(seed);
+        let mut options = options();
+        let limits = &mut options.limits;
+        // Now and then more than is prepared at once.
+        limits.max_batch_events =
+            rng.random_range(1..=if seed.is_multiple_of(8) { 200 } else { 30 });
+        limits.max_in_flight = rng.random_range(1..=20);
+        limits.backoff_max = rng.random_range(1..=300) * SECOND;
+        if rng.random_ratio(1, 4) {
+            limits.max_age = Duration::from_secs(1200);
+        }
+        if rng.random_ratio(1, 4) {
+            limits.on_refused = OnRefused::DeadLetter;
+        }
+        if rng.random_ratio(1, 8) {
+            limits.max_calls_per_minute = 60;
+        }
+        let forecast = Forecast::draw(&mut rng, HEALED);
+        Self {
+            rng,
+            world: World::new(),
+            options,
+            forecast: Arc::new(forecast),
+            seed,
+            lives: 0,
+            events: HashMap::new(),
+            pokes: Vec::new(),
+            leapt: 0,
+        }
+    }
+
+    fn start(&mut self) -> Handle {
+        self.lives += 1;
+        let seed = self.seed ^ (self.lives << 32);
+        let rng = Mutex::new(fixture::rng(!seed));
+        let forecast = self.forecast.clone();
+        self.world
+            .run_as(&self.options, prepare(""), seed, move |call| -> Answer {
+                let weather = forecast.at(call.at);
+                let healed = call.at >= HEALED;
+                weather::answer(call, weather, healed, &mut rng.lock().unwrap())
+            })
+    }
+
+    fn poke(&mut self) {
+        self.pokes.push(self.world.started.elapsed());
+    }
+
+    async fn enqueue(&mut self, round: u64) {
+        let count = match self.rng.random_range(0..15) {
+            0 => self.rng.random_range(100..250),
+            _ => self.rng.random_range(1..20),
+        };
+        let now = self.world.clock.now();
+        let events: Vec<(String, Value)> = (0..count)
+            .map(|n| {
+                // Fewer bad ones than would look like a refusal of everything.
+                let kind = match self.rng.random_range(0..200) {
+                    0 | 1 => 'b',
+                    2 => 'p',
+                    3 => 'l',
+                    4 => 'n',
+                    5 => 'o',
+                    _ => 'g',
+                };
+                let custom: &[&str] = match self.rng.random_range(0..12) {
+                    0 => &["tier"],
+                    1 => &["liked"],
+                    _ => &[],
+                };
+                let mut body = json!({"event": "lead", "custom": custom});
+                let mut aged = now;
+                match kind {
+                    'n' => body["no_match_key"] = json!(1),
+                    'o' => {
+                        let ages = self.options.limits.max_age.as_secs() as i64 - 600;
+                        body["time"] = json!(now / 1000 - ages);
+                        aged -= ages * 1000;
+                    }
+                    _ => {}
+                }
+                let id = format!("{kind}{round}.{n}");
+                self.events.insert(id.clone(), aged);
+                (id, body)
+            })
+            .collect();
+        if self.rng.random_ratio(1, 5) {
+            // The same lines once more, before the first copies can be gone.
+            self.world.enqueue(events.clone()).await;
+        }
+        self.world.enqueue(events).await;
+    }
+
+    /// Something happens to the daemon, or to the machine under it.
+    async fn happens(&mut self, mut handle: Handle) -> Handle {
+        match self.rng.random_range(0..24) {
+            0 | 1 => {
+                self.poke();
+                let name = ["", "_new"][self.rng.random_range(0..2)];
+                handle.reload(prepare(name), self.options.limits.clone());
+            }
+            2 => {
+                self.poke();
+                handle.resume(false);
+            }
+            3 | 4 => {
+                self.world.crash(handle).await;
+                self.poke();
+                handle = self.start();
+            }
+            5 => {
+                // An orderly stop; what is in flight at the deadline is abandoned.
+                let patience = self.rng.random_range(0..20_000) * SECOND / 1000;
+                let report = handle.drain(Instant::now() + patience).await;
+                let census = self.world.census();
+                assert_eq!(report.queued, census.queued + census.sending, "{report:?}");
+                self.world.crash(handle).await;
+                self.poke();
+                handle = self.start();
+            }
+            6 => {
+                // A leap that is believed would be one that nobody can see.
+                let days = self.rng.random_range(1..=8) * 86_400_000;
+                let leap = if self.rng.random_ratio(1, 2) {
+                    days
+                } else {
+                    -days
+                };
+                self.leap(leap - self.leapt);
+            }
+            7 => self.leap(-self.leapt),
+            _ => {}
+        }
+        handle
+    }
+
+    fn leap(&mut self, by: i64) {
+        let clock = &self.world.clock;
+        clock.set_wall(clock.now() + by);
+        self.leapt += by;
+    }
+
+    async fn run(mut self) -> Vec<(Duration, Bytes)> {
+        let mut handle = self.start();
+        let mut tokens_back: Vec<Duration> = self.forecast.tokens_back().collect();
+        for round in 0..12 {
+            sleep(self.rng.random_range(0..75_000) * SECOND / 1000).await;
+            let now = self.world.started.elapsed();
+            // Most who put a new token there have it read at once.
+            if tokens_back.iter().any(|at| *at <= now) {
+                tokens_back.retain(|at| *at > now);
+                if self.rng.random_ratio(2, 3) {
+                    self.poke();
+                    handle.token_changed();
+                }
+            }
+            self.enqueue(round).await;
+            handle = self.happens(handle).await;
+            self.world.check();
+        }
+        self.leap(-self.leapt);
+        self.world.settled(HEALED + AFTER).await;
+        self.ends_as_it_should();
+        drop(handle);
+        let seen = self.world.seen.lock().unwrap();
+        let log = seen.log.iter().map(|call| (call.at, call.body.clone()));
+        log.collect()
+    }
+
+    fn ends_as_it_should(&self) {
+        let census = self.world.census();
+        assert_eq!(census.accepted, self.events.len() as u64, "{census:?}");
+        assert_eq!(census.delivered + census.dead_total(), census.accepted);
+        let seen = self.world.seen.lock().unwrap();
+        let hasher = self.world.queue.hasher();
+        let ids: HashMap<u128, &String> = (self.events.keys())
+            .map(|id| (hasher.hash(id), id))
+            .collect();
+        let dead: HashMap<&String, DeadReason> = (self.world.engine.dead_letters().iter())
+            .map(|(hash, reason, _)| (ids[hash], *reason))
+            .collect();
+        assert_eq!(dead.len() as u64, census.dead_total(), "each once");
+        let mut by_refusal_of_all = 0;
+        for (id, reason) in &dead {
+            let kind = id.chars().next().unwrap();
+            let own = match reason {
+                DeadReason::Refused => {
+                    by_refusal_of_all += u64::from(!matches!(kind, 'b' | 'l'));
+                    seen.refused.contains(*id)
+                }
+                DeadReason::TooLarge => kind == 'l',
+                DeadReason::NoMatchKey => kind == 'n',
+                DeadReason::Expired => self.can_have_expired(id),
+                DeadReason::CustomRefused => {
+                    self.options.limits.on_refused == OnRefused::DeadLetter
+                }
+                DeadReason::Late => false,
+            };
+            assert!(own, "{id} is dead ({reason}) and not by its own fault");
+        }
+        // Counted by code, and anew after a new process, a word of the operator's, or an event
+        // that was processed between two such spells.
+        let counts = self.lives + self.pokes.len() as u64 + self.forecast.refusals_of_all();
+        let allowed = match self.forecast.refusals_of_all() {
+            0 => 0,
+            _ => ALIKE * weather::CODES * counts,
+        };
+        assert!(
+            by_refusal_of_all <= allowed,
+            "{by_refusal_of_all} good ones refused"
+        );
+        let mut names: HashMap<&String, usize> = HashMap::new();
+        for (id, _) in seen.taken.keys() {
+            *names.entry(id).or_default() += 1;
+        }
+        for id in self.events.keys() {
+            let delivered = !dead.contains_key(id);
+            let taken = names.get(id).copied().unwrap_or_default();
+            assert!(taken <= 1, "{id} was taken under {taken} names");
+            assert!(taken == 1 || !delivered, "{id} was never taken");
+            let wrong = matches!(id.chars().next(), Some('b' | 'l' | 'n'));
+            assert!(!wrong || !delivered, "{id} cannot be delivered");
+        }
+        rules::the_gate_never_hammers(&seen, &self.pokes, self.options.limits.max_in_flight);
+        let batches = self.events.len() / self.options.limits.max_batch_events + 30;
+        let calls = seen.calls;
+        assert!(calls < 8 * batches + 2000, "{calls} calls");
+    }
+
+    /// By the wall it was given at acceptance and the true one now, less the margin.
+    fn can_have_expired(&self, id: &String) -> bool {
+        let now = WALL + self.world.started.elapsed().as_millis() as i64;
+        let keep = self.options.limits.max_age - 300 * SECOND;
+        now - self.events[id] >= keep.as_millis() as i64
+    }
+}
+
+fn simulate(seed: u64) -> Vec<(Duration, Bytes)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async { Run::new(seed).run().await })
+}
+
+fn seeds() -> std::ops::Range<u64> {
+    let Ok(asked) = std::env::var("PINRELAY_TEST_SEEDS") else {
+        return 0..SEEDS;
+    };
+    let number = |text: &str| text.parse().expect("PINRELAY_TEST_SEEDS is 5000 or 17..18");
+    match asked.split_once("..") {
+        Some((from, to)) => number(from)..number(to),
+        None => 0..number(&asked),
+    }
+}
+
+#[test]
+fn every_event_ends_as_it_should_whatever_happens() {
+    let (mut runs, mut calls) = (0, 0);
+    for seed in seeds() {
+        let result = std::panic::catch_unwind(|| simulate(seed));
+        match result {
+            Ok(log) => calls += log.len(),
+            Err(panic) => {
+                let next = seed + 1;
+                eprintln!("seed {seed}; replay: PINRELAY_TEST_SEEDS={seed}..{next}");
+                std::panic::resume_unwind(panic);
+            }
+        }
+        runs += 1;
+    }
+    println!("{runs} schedules, {calls} requests");
+}
+
+#[test]
+fn a_seed_replays_its_run() {
+    for seed in [1, 2, 3, 5, 9] {
+        let first = simulate(seed);
+        assert!(first.len() > 10);
+        assert!(first == simulate(seed), "seed {seed}");
+    }
+}
+
+/// One event that always gives 500 while many others pass.
+#[tokio::test(start_paused = true)]
+async fn a_poison_event_holds_up_none_of_the_others() {
+    // A debug build reads JSON slowly.
+    let others = if cfg!(debug_assertions) {
+        20_000
+    } else {
+        200_000
+    };
+    let world = World::new();
+    let poison = others / 3;
+    let mut sent = 0;
+    let handle = world.run(&options(), move |call| {
+        if call.at < 4000 * SECOND && call.has("poison") {
+            Answer::text(500, "oops")
+        } else {
+            call.ok()
+        }
+    });
+    while sent < others {
+        let block = (sent..(sent + 2000).min(others)).flat_map(|n| {
+            let event = |id: String| (id, json!({"event": "page_visit"}));
+            let here = (n == poison).then(|| event("poison".to_owned()));
+            here.into_iter().chain([event(format!("m{n}"))])
+        });
+        world.enqueue(block).await;
+        sent += 2000;
+        sleep(SECOND).await;
+    }
+    let all = others as u64;
+    // Its neighbours in the request have to wait until it stands alone; nobody else waits.
+    let neighbours = 999;
+    world
+        .until(30 * SECOND, |c| c.delivered >= all - neighbours)
+        .await;
+    world.until(1800 * SECOND, |c| c.delivered == all).await;
+    assert_eq!(world.census().dead_total(), 0);
+    // Its batch came into doubt with it, and was sent again until it stood alone.
+    let census = world.census();
+    assert!(census.resent < 25_000, "{census:?}");
+    world.settled(5000 * SECOND).await;
+    assert_eq!(world.census().delivered, all + 1);
+    drop(handle);
+}

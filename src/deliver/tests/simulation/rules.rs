@@ -1,0 +1,109 @@
+//! The gate never hammers: read off the log of a run when it is over.
+//!
+//! * *Limited*: after a 429 that asks for a second or more, nothing leaves until it is over.
+//! * *Parked*: after a 401, 403 or 404 one event at a time leaves as long as that is the answer;
+//!   one request at a time until an answer is sound.
+//! * *Any trouble*: a minute without a sound answer sees at most what was in flight and so many
+//!   probes.
+//!
+//! A word of the operator's, a reload or a new process begins anew. An answer counts only if
+//! nothing else was heard since its request left: the gate ignores what is older than its last
+//! change, as it should.
+
+use std::time::Duration;
+
+use super::super::world::{Exchange, Heard, SECOND, Seen};
+
+/// Probes in a minute without a sound answer; the intervals begin at a second and double, each
+/// jittered down to nothing at best, for each of two kinds of trouble.
+const PROBES: usize = 60;
+
+pub fn the_gate_never_hammers(seen: &Seen, pokes: &[Duration], max_in_flight: usize) {
+    for (i, exchange) in seen.log.iter().enumerate() {
+        let Some((back, heard)) = exchange.back else {
+            continue;
+        };
+        let until = next(pokes.iter().copied(), exchange.at);
+        let alone =
+            until > back && !answers(&seen.log, i).any(|(at, _)| at >= exchange.at && at <= back);
+        if !alone {
+            continue;
+        }
+        match heard {
+            Heard::Limited(Some(wait)) if wait >= SECOND => {
+                let over = until.min(back + wait.min(3600 * SECOND));
+                let hasty = seen.at.iter().find(|at| **at > back && **at < over);
+                assert_eq!(
+                    hasty, None,
+                    "sent after a 429 at {back:?} that asked for {wait:?}"
+                );
+            }
+            Heard::Auth => parked(&seen.log[i + 1..], back, until),
+            _ => {}
+        }
+    }
+    let mut quiet: Vec<Duration> = answers(&seen.log, usize::MAX)
+        .filter(|(_, heard)| *heard == Heard::Sound)
+        .map(|(at, _)| at)
+        .chain(pokes.iter().copied())
+        .collect();
+    quiet.sort_unstable();
+    let mut minute = std::collections::VecDeque::new();
+    for at in &seen.at {
+        minute.push_back(*at);
+        let good = quiet[..quiet.partition_point(|q| q <= at)].last();
+        let since = good.copied().unwrap_or_default();
+        while minute
+            .front()
+            .is_some_and(|first| *first + 60 * SECOND < *at || *first < since)
+        {
+            minute.pop_front();
+        }
+        let calls = minute.len();
+        assert!(
+            calls <= max_in_flight + PROBES,
+            "{calls} calls within a minute before {at:?}"
+        );
+    }
+}
+
+/// What leaves after `since`, until an answer is sound or something else begins anew.
+fn parked(later: &[Exchange], since: Duration, until: Duration) {
+    let mut free = since;
+    let mut lone = true;
+    for exchange in later.iter().filter(|exchange| exchange.at > since) {
+        let heard_before = answers(later, usize::MAX)
+            .any(|(at, heard)| at <= exchange.at && heard == Heard::Sound);
+        if exchange.at >= until || heard_before {
+            return;
+        }
+        assert!(
+            exchange.at >= free,
+            "two at a time at {:?} before a parked gate",
+            exchange.at
+        );
+        assert!(
+            !lone || exchange.events == 1,
+            "{} events as a probe",
+            exchange.events
+        );
+        let Some((back, heard)) = exchange.back else {
+            return;
+        };
+        free = back;
+        lone = heard == Heard::Auth;
+    }
+}
+
+/// When each answer came, but for one.
+fn answers(log: &[Exchange], but: usize) -> impl Iterator<Item = (Duration, Heard)> {
+    let others = log.iter().enumerate().filter(move |(i, _)| *i != but);
+    others.filter_map(|(_, exchange)| exchange.back)
+}
+
+fn next(times: impl Iterator<Item = Duration>, after: Duration) -> Duration {
+    times
+        .filter(|at| *at >= after)
+        .min()
+        .unwrap_or(Duration::MAX)
+}
