@@ -271,6 +271,169 @@ fn an_undamaged_queue_is_found_whole() {
     }
 }
 
+/// What may come of a kind of damage.
+#[derive(Clone, Copy, PartialEq)]
+enum May {
+    /// Nothing is lost.
+    Whole,
+    /// Something may be, and is told.
+    Lose,
+    /// It is refused, and stays as it is.
+    Refuse,
+}
+
+fn change(path: &Path, how: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let used = bytes.len() - bytes.iter().rev().take_while(|b| **b == 0).count();
+    bytes.truncate(used);
+    how(&mut bytes);
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn half(bytes: &mut Vec<u8>) {
+    bytes.truncate(bytes.len() / 2);
+}
+
+fn zero_block(bytes: &mut Vec<u8>) {
+    let at = bytes.len() / 2;
+    let end = (at + 4096).min(bytes.len());
+    bytes[at..end].fill(0);
+}
+
+fn flip(bytes: &mut Vec<u8>) {
+    let at = bytes.len() / 3;
+    bytes[at] ^= 4;
+}
+
+fn flip_header(bytes: &mut Vec<u8>) {
+    bytes[4] ^= 4;
+}
+
+fn snapshot(store: &Path) -> PathBuf {
+    let mut files = std::fs::read_dir(store).unwrap().map(|f| f.unwrap().path());
+    let is_snapshot = |f: &PathBuf| {
+        f.file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("snap.")
+    };
+    files.find(is_snapshot).expect("a snapshot")
+}
+
+#[test]
+fn each_kind_of_damage_is_told_and_the_rest_is_delivered() {
+    const SEALED: &str = "gen/0000000003";
+    type Harm = fn(&Path);
+    let kinds: &[(&str, May, Harm)] = &[
+        ("a truncated store", May::Lose, |q| {
+            change(&q.join(SEALED).join("db"), half)
+        }),
+        ("a truncated account", May::Lose, |q| {
+            change(&q.join("meta/db"), half)
+        }),
+        ("truncated dead letters", May::Lose, |q| {
+            change(&q.join("dead/0000000001/db"), half)
+        }),
+        ("a zeroed block", May::Lose, |q| {
+            change(&q.join(SEALED).join("db"), zero_block)
+        }),
+        ("a zeroed block of the account", May::Lose, |q| {
+            change(&q.join("meta/db"), zero_block)
+        }),
+        ("a flipped bit in data", May::Lose, |q| {
+            change(&q.join(SEALED).join("db"), flip)
+        }),
+        ("a flipped bit in a segment header", May::Lose, |q| {
+            change(&q.join(SEALED).join("db"), flip_header);
+        }),
+        ("a flipped bit in a snapshot", May::Lose, |q| {
+            change(&snapshot(&q.join(SEALED)), flip)
+        }),
+        ("a store without its data file", May::Lose, |q| {
+            std::fs::remove_file(q.join(SEALED).join("db")).unwrap();
+        }),
+        ("an account without its conf", May::Lose, |q| {
+            std::fs::remove_file(q.join("meta/conf")).unwrap();
+        }),
+        ("no account", May::Lose, |q| {
+            std::fs::remove_dir_all(q.join("meta")).unwrap()
+        }),
+        ("no dead letters", May::Lose, |q| {
+            std::fs::remove_dir_all(q.join("dead/0000000001")).unwrap();
+        }),
+        ("a generation that is gone", May::Lose, |q| {
+            std::fs::remove_dir_all(q.join(SEALED)).unwrap();
+        }),
+        ("a store that reopens empty", May::Lose, |q| {
+            let store = q.join(SEALED);
+            std::fs::remove_file(snapshot(&store)).unwrap();
+            change(&store.join("db"), |bytes| bytes.fill(0));
+        }),
+        ("a store that reopens shorter", May::Lose, |q| {
+            let store = q.join(SEALED);
+            std::fs::remove_file(snapshot(&store)).unwrap();
+            change(&store.join("db"), flip);
+        }),
+        ("torn snapshots", May::Whole, |q| {
+            for store in [SEALED, "meta", "dead/0000000001"] {
+                std::fs::write(q.join(store).join("snap.00FF.generating"), "torn").unwrap();
+            }
+        }),
+        ("a half-deleted generation", May::Whole, |q| {
+            let doomed = q.join("gen/0000000001.deleting");
+            std::fs::create_dir(&doomed).unwrap();
+            std::fs::write(doomed.join("conf"), "half").unwrap();
+        }),
+        ("a damaged high", May::Whole, |q| {
+            change(&q.join("high"), |b| b.fill(0xff))
+        }),
+        ("no high", May::Whole, |q| {
+            std::fs::remove_file(q.join("high")).unwrap()
+        }),
+        ("an empty high", May::Whole, |q| {
+            std::fs::write(q.join("high"), "").unwrap()
+        }),
+        ("a newer queue", May::Refuse, |q| {
+            let text = std::fs::read_to_string(q.join("format")).unwrap();
+            std::fs::write(q.join("format"), text.replace("queue 1", "queue 2")).unwrap();
+        }),
+        ("a foreign folder", May::Refuse, |q| {
+            std::fs::write(q.join("format"), "ext4\n").unwrap()
+        }),
+        ("no format file", May::Refuse, |q| {
+            std::fs::remove_file(q.join("format")).unwrap()
+        }),
+    ];
+    let home = TempDir::new().unwrap();
+    let known = rich(home.path());
+    for (kind, may, harm) in kinds {
+        for from in ["killed", "made"] {
+            let what = format!("{kind} ({from})");
+            let path = home.path().join("harmed");
+            copy(&home.path().join(from), &path);
+            harm(&path);
+            let verdict = verify(&path, &mut |_| {});
+            let before = files(&path);
+            match (may, open_and_hold(&path, &known, &what)) {
+                (May::Whole, Came::Opened { set_aside: 0 }) => {}
+                (May::Lose, Came::Opened { set_aside }) => {
+                    let found = verdict.unwrap().findings;
+                    assert!(
+                        set_aside == 0 || !found.is_empty(),
+                        "{what}: verify saw nothing"
+                    );
+                }
+                (May::Refuse, Came::Refused(why)) => {
+                    assert!(why.contains(&path.display().to_string()), "{what}: {why}");
+                    assert_eq!(files(&path), before, "{what}");
+                }
+                (_, came) => panic!("{what}: {came:?}"),
+            }
+            std::fs::remove_dir_all(&path).unwrap();
+        }
+    }
+}
+
 /// Xorshift: a seed is all that a run needs.
 struct Draw(u64);
 
