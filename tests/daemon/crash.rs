@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::support::{Process, Site, StandIn, deliver_all, ms, s, samples, within};
+use crate::support::{Client, Process, Site, StandIn, deliver_all, ms, s, samples, within};
 
 const EVENTS: usize = 10_000;
 const CLIENTS: usize = 4;
@@ -89,4 +89,33 @@ fn twenty_kills_under_load_lose_nothing_and_queue_nothing_twice() {
     assert_eq!(status["dead_total"], 0);
     let ended = daemon.stop(s(20));
     assert_eq!(ended.code, Some(0), "{}", ended.output);
+}
+
+#[test]
+fn after_a_kill_exactly_those_in_flight_are_in_doubt() {
+    let mut stand_in = StandIn::start();
+    let site = Site::new(&stand_in)
+        .set("delivery", "max_batch_events", "10")
+        .set("delivery", "max_in_flight", "1");
+    let daemon = site.start();
+    stand_in.mode(serde_json::json!({"fault": "silent", "fault_processed": true}));
+    let samples = samples("doubt", 0..30);
+    Client::queue(&daemon.socket(), &samples);
+    stand_in.asked(1, s(10));
+    daemon.kill();
+    stand_in.kill();
+    let daemon = site.start();
+    let ledger = &daemon.status()["ledger"];
+    assert_eq!(daemon.status()["in_doubt"], 10, "{ledger:#}");
+    assert_eq!(ledger["accepted"], 30, "{ledger:#}");
+    daemon.kill();
+    stand_in.restart();
+    let daemon = site.start();
+    let status = daemon.shows(s(20), "delivered", |status| status["delivered"] == 30);
+    assert_eq!(status["in_doubt"], 0, "{status:#}");
+    let resent = status["ledger"]["resent"].as_u64().expect("a count");
+    assert!(resent >= 10 && resent % 10 == 0, "{status:#}");
+    stand_in.holds(&samples);
+    // What the first, unanswered request brought is all that came twice.
+    assert_eq!(stand_in.totals().duplicates, 10);
 }
