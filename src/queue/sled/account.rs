@@ -12,7 +12,7 @@ use super::guard::{Guard, keep};
 use super::high::High;
 use super::ledger::{Ledger, Period};
 use super::letter;
-use super::meta::Meta;
+use super::meta::{Meta, UNFINISHED};
 use super::state::State;
 use super::store::{At, Batch, Store, StoreError, delete_folder};
 use crate::queue::entry::{DeadReason, EntryId, Millis};
@@ -44,10 +44,11 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
     let copy = guard.copy(&path)?;
     let read = Meta::open(&path).and_then(|(meta, state)| {
         let ledger = Ledger::load(&meta.store, state)?;
-        Ok((meta, ledger))
+        let is_unfinished = Meta::is_unfinished(&meta.store)?;
+        Ok((meta, ledger, is_unfinished))
     });
     match read {
-        Ok((meta, ledger)) if ledger.state.settle_no >= high.state.settle_no => {
+        Ok((meta, ledger, false)) if ledger.state.settle_no >= high.state.settle_no => {
             guard.agreed(copy)?;
             Ok(Account {
                 meta,
@@ -55,17 +56,20 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
                 is_remade: false,
             })
         }
-        Ok((meta, mut ledger)) => {
-            let lost = high.state.settle_no - ledger.state.settle_no;
+        Ok((meta, mut ledger, is_unfinished)) => {
+            let lost = high.state.settle_no.saturating_sub(ledger.state.settle_no);
             let kept = copy.map(|copy| keep(guard.root, &copy, "meta.copy"));
             let kept = kept.transpose()?;
+            let what = match is_unfinished {
+                true => "a start ended while it made the account anew".into(),
+                false => format!("it was cut short, its last {lost} writes are missing"),
+            };
             tracing::error!(
-                "store {}: it was cut short, its last {lost} writes are missing. As it was: {}",
+                "store {}: {what}. As it was: {}",
                 path.display(),
                 kept.map_or("no copy".into(), |kept| kept.display().to_string())
             );
-            let mut batch = Batch::default();
-            bring_forward(&mut ledger, &mut batch, high);
+            let batch = begin_anew(&mut ledger, high);
             let mut account = Account {
                 meta,
                 ledger,
@@ -109,12 +113,11 @@ fn holds_anything(guard: &Guard<'_>) -> Result<bool, StoreError> {
 
 fn make(guard: &Guard<'_>, high: &High, is_remade: bool) -> Result<Account, StoreError> {
     let mut ledger = Ledger::default();
-    let mut meta = Meta::create(&Meta::folder(guard.root), &mut ledger.state)?;
-    if is_remade {
-        let mut batch = Batch::default();
-        bring_forward(&mut ledger, &mut batch, high);
-        meta.commit(batch, &mut ledger.state)?;
-    }
+    let first = match is_remade {
+        true => begin_anew(&mut ledger, high),
+        false => Batch::default(),
+    };
+    let meta = Meta::create(&Meta::folder(guard.root), first, &mut ledger.state)?;
     Ok(Account {
         meta,
         ledger,
@@ -122,15 +125,20 @@ fn make(guard: &Guard<'_>, high: &High, is_remade: bool) -> Result<Account, Stor
     })
 }
 
-/// What `high` knows and the account does not.
-fn bring_forward(ledger: &mut Ledger, batch: &mut Batch, high: &High) {
+/// What `high` knows and the account does not. Invariant: until [`finish`] the account says of
+/// itself that it is unfinished, so that a start that ends before is made good by the next: taken
+/// for whole, it would name no period of dead letters, and what it does not name is deleted.
+fn begin_anew(ledger: &mut Ledger, high: &High) -> Batch {
+    let mut batch = Batch::default();
+    batch.put(UNFINISHED, Vec::new());
     ledger.state = ledger.state.newest(&high.state);
     let low = ledger.state.low;
-    ledger.settle_line(batch, 1, low - 1);
+    ledger.settle_line(&mut batch, 1, low - 1);
     // All are read: which of their events are dead letters has to be found out.
     for generation in std::mem::take(&mut ledger.generations).into_keys() {
-        ledger.remove_generation(batch, generation);
+        ledger.remove_generation(&mut batch, generation);
     }
+    batch
 }
 
 /// Generations are deleted when they are settled: numbers before the first that is held were
@@ -249,7 +257,8 @@ pub(super) fn one_event_one_place(
 }
 
 /// Closes the account: everything unsettled is in doubt, and what is left was delivered.
-pub(super) fn balance(ledger: &mut Ledger, now: Millis) {
+pub(super) fn finish(ledger: &mut Ledger, batch: &mut Batch, now: Millis) {
+    batch.remove(UNFINISHED);
     ledger.doubt_everything(now);
     let before = ledger.state.delivered;
     let off = ledger.census().imbalance();

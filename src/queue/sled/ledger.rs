@@ -5,7 +5,7 @@
 //! `r` + first: a settled range above the mark · `q` + first: dead letters queued again · `x` +
 //! first: dead letters that are gone · `m` + mark + part: a mark · `g` + generation: a sealed
 //! generation · `p` + period: a period of dead letters and how many of them are dead · `i` a
-//! copy of the `format` file.
+//! copy of the `format` file · `u` while the account is being made anew.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -41,6 +41,8 @@ mod mark;
 mod marks;
 mod meta;
 mod open;
+#[cfg(test)]
+mod recovery_tests;
 mod seen;
 mod settle;
 mod state;

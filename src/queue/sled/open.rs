@@ -159,7 +159,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     }
     if account.is_remade {
         account::one_event_one_place(ledger, &mut batch, &mut dead, &found)?;
-        account::balance(ledger, clock.now());
+        account::finish(ledger, &mut batch, clock.now());
     }
     for (generation, unsealed) in &found.unsealed {
         for id in &unsealed.ids {

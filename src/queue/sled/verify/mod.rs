@@ -254,8 +254,13 @@ impl Copies {
         }
         let mut ledger = None;
         self.show(&path, &mut |store| {
-            let read = Meta::read(store).and_then(|rows| Ledger::load(store, rows.state));
-            ledger = Some(read);
+            ledger = Some(Meta::read(store).and_then(|rows| {
+                if Meta::is_unfinished(store)? {
+                    let what = "a start ended while it made the account anew";
+                    return Err(StoreError::damaged(store.path(), what));
+                }
+                Ledger::load(store, rows.state)
+            }));
         })?;
         ledger.unwrap_or_else(|| Err(StoreError::damaged(&path, "it cannot be read")))
     }
