@@ -153,7 +153,15 @@ pub(super) fn open_generations(
                         found.sealed.insert(generation, sealed);
                         found.reread.push(unsealed);
                     }
-                    _ => drop(found.unsealed.insert(generation, unsealed)),
+                    _ => {
+                        // Invariant: a sealed generation is never written to, for it is deleted
+                        // when what the account says is in it is settled. This one, if it was
+                        // sealed before its file in `seen/` was lost, is not any more.
+                        if ledger.generations.contains_key(&generation) {
+                            ledger.remove_generation(batch, generation);
+                        }
+                        found.unsealed.insert(generation, unsealed);
+                    }
                 }
                 copies.extend(copy.map(|copy| (copy, path)));
             }

@@ -2,14 +2,16 @@
 //! the system's errors, which are no damage.
 
 use std::path::Path;
+use std::time::Instant;
 
 use tempfile::TempDir;
 
 use super::damage_tests::*;
 use super::guard::Guard;
 use super::high::{Found, HighFile};
-use super::tests::{block_on, copy};
+use super::tests::{block_on, copy, until};
 use super::*;
+use crate::queue::{Outcome, Queue};
 
 /// What a start does until the account is open, and then a kill.
 fn begin_to_open(path: &Path) {
@@ -56,4 +58,36 @@ fn a_start_killed_while_the_account_is_made_anew_is_made_good_by_the_next() {
         );
         std::fs::remove_dir_all(&path).unwrap();
     }
+}
+
+/// A file of remembered ids was damaged; its generation, the newest that held anything, became
+/// the one that is written to, and was deleted under the writer when what had been in it then
+/// was settled.
+#[test]
+fn a_generation_whose_ids_were_lost_is_not_sealed_any_more() {
+    let home = TempDir::new().unwrap();
+    let path = home.path().join("queue");
+    let ids = path.join("seen/0000000001-0000000001.ids");
+    let known = block_on(async {
+        let clock = Clock::manual(START);
+        let mut known = Known::default();
+        let queue = Queue::sled(SledEngine::open(options(&path), clock.clone()).unwrap());
+        send(&queue, 0..30, 0, &mut known).await;
+        send(&queue, 30..50, 0, &mut known).await;
+        // Rolled, sealed, and that noted: a moment after the file is there.
+        let begun = Instant::now();
+        let is_noted = || begun.elapsed() > Duration::from_millis(500);
+        until(&queue, "sealed", || ids.exists() && is_noted()).await;
+        queue.close().await.unwrap();
+        std::fs::remove_file(&ids).unwrap();
+
+        let queue = Queue::sled(SledEngine::open(options(&path), clock.clone()).unwrap());
+        send(&queue, 50..60, 0, &mut known).await;
+        end(&queue, 50, &mut known, |_| Outcome::Delivered).await;
+        queue.settle(Vec::new()).await.unwrap();
+        queue.close().await.unwrap();
+        known
+    });
+    let came = open_and_hold(&path, &known, "after the restart");
+    assert!(matches!(came, Came::Opened { set_aside: 0 }), "{came:?}");
 }
