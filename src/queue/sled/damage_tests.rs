@@ -19,7 +19,7 @@ pub(super) const START: Millis = 1_800_000_000_000;
 #[derive(Default, Clone)]
 pub(super) struct Known {
     /// Acknowledged: id → its last bytes.
-    accepted: BTreeMap<u64, String>,
+    pub(super) accepted: BTreeMap<u64, String>,
     delivered: BTreeSet<u64>,
     dead: BTreeSet<u64>,
 }
@@ -32,7 +32,7 @@ pub(super) fn options(path: &Path) -> Options {
     }
 }
 
-fn body(id: u64, version: u8) -> String {
+pub(super) fn body(id: u64, version: u8) -> String {
     // As random as real events: what compresses to nothing leaves nothing to damage.
     let noise = codec::checksum(&id.to_le_bytes(), &[version]);
     let more = codec::checksum(&noise.to_le_bytes(), b"more");
