@@ -91,7 +91,7 @@ pub(super) async fn end(
     }
 }
 
-fn refused() -> Outcome {
+pub(super) fn refused() -> Outcome {
     Outcome::Dead {
         reason: DeadReason::Refused,
         message: "no".into(),

@@ -138,6 +138,11 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         None => None,
     };
     let roll_bytes = (options.dead_max_bytes / 8).max(1 << 20);
+    // Their replacements were committed; a crash came before `meta` took note.
+    let mut replaced = std::mem::take(&mut found.revived);
+    replaced.retain(|number| ledger.is_dead(*number));
+    replaced.sort_unstable();
+    replaced.dedup();
     let set_aside = ledger.state.set_aside;
     let mut dead = DeadLetters::open(&root, ledger, &mut batch, roll_bytes)?;
     match copy {
@@ -147,14 +152,16 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         }
         copy => guard.agreed(copy)?,
     }
-    for number in std::mem::take(&mut found.revived) {
-        // Its replacement was committed; a crash came before `meta` took note.
+    for number in replaced {
         if ledger.is_dead(number) {
             if let Some(reason) = dead.reason(number) {
                 ledger.uncount_dead(number, reason);
                 ledger.put_period_of(&mut batch, number);
             }
             ledger.bury(&mut batch, number);
+        } else {
+            // Just set aside as a letter that cannot be read; its event stands in the line.
+            ledger.state.set_aside -= 1;
         }
     }
     if account.is_remade {

@@ -209,3 +209,47 @@ fn a_repair_gives_up_nothing_of_the_next_generation() {
     let came = open_and_hold(&path, &known, "repaired");
     assert!(matches!(came, Came::Opened { set_aside: 10 }), "{came:?}");
 }
+
+/// A letter had come back with other bytes, a kill kept the account from noting it, and its
+/// period was damaged: it was set aside as a letter and delivered as an event, one too many.
+#[test]
+fn a_letter_that_came_back_is_not_set_aside_with_its_period() {
+    let home = TempDir::new().unwrap();
+    for harm in ["the period is gone", "its group is spoiled"] {
+        let path = home.path().join("queue");
+        let mut known = Known::default();
+        block_on(async {
+            let clock = Clock::manual(START);
+            let queue = Queue::sled(SledEngine::open(options(&path), clock).unwrap());
+            send(&queue, 0..10, 0, &mut known).await;
+            end(&queue, 10, &mut known, |_| refused()).await;
+            queue.settle(Vec::new()).await.unwrap();
+            copy(&path.join("meta"), &home.path().join("meta"));
+            send(&queue, 3..5, 1, &mut known).await;
+            let killed = home.path().join("killed");
+            copy(&path, &killed);
+            queue.close().await.unwrap();
+            std::fs::remove_dir_all(&path).unwrap();
+            std::fs::rename(killed, &path).unwrap();
+        });
+        // As if the kill had come before the account took note of it.
+        std::fs::remove_dir_all(path.join("meta")).unwrap();
+        std::fs::rename(home.path().join("meta"), path.join("meta")).unwrap();
+        let (mut file, Found::High(mut high)) = HighFile::open(&path.join("high")).unwrap() else {
+            panic!("no high");
+        };
+        high.state.settle_no = 0;
+        file.write(&high).unwrap();
+        drop(file);
+        let verdict = verify(&path, &mut |_| {}).unwrap();
+        assert_eq!((verdict.findings, verdict.ledger_imbalance), (vec![], 0));
+        let period = path.join("dead/0000000001");
+        match harm {
+            "the period is gone" => std::fs::remove_dir_all(&period).unwrap(),
+            _ => spoil(&period, &store::part_key(&1u64.to_be_bytes(), 0)),
+        }
+        let came = open_and_hold(&path, &known, harm);
+        assert!(matches!(came, Came::Opened { set_aside: 8 }), "{came:?}");
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+}
