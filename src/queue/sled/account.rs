@@ -14,7 +14,7 @@ use super::ledger::{Ledger, Period};
 use super::letter;
 use super::meta::{Meta, UNFINISHED};
 use super::state::State;
-use super::store::{At, Batch, Store, StoreError, delete_folder};
+use super::store::{At, Batch, Store, StoreError, delete_folder, is_there};
 use crate::queue::entry::{DeadReason, EntryId, Millis};
 use crate::queue::ranges::RangeSet;
 
@@ -31,7 +31,7 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
     let path = Meta::folder(guard.root);
     let is_new = high.state == State::default();
     if !Meta::is_there(guard.root)? {
-        if path.exists() {
+        if is_there(&path)? {
             // Its making was cut short.
             delete_folder(&path)?;
         }
@@ -100,7 +100,7 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
 fn holds_anything(guard: &Guard<'_>) -> Result<bool, StoreError> {
     for folder in ["gen", "dead", "seen"] {
         let dir = guard.root.join(folder);
-        for entry in std::fs::read_dir(&dir).into_iter().flatten() {
+        for entry in std::fs::read_dir(&dir).at(&dir)? {
             let path = entry.at(&dir)?.path();
             // A file in seen/ is no store, and never unborn.
             if !Store::is_unborn(&path)? {
@@ -162,7 +162,7 @@ pub(super) fn recount_letters(
 ) -> Result<(), StoreError> {
     let dir = root.join("dead");
     for period in ledger.periods.keys().copied().collect::<Vec<_>>() {
-        if !dead::folder(&dir, period).exists() {
+        if !is_there(&dead::folder(&dir, period))? {
             // Purged since, or lost: either way there is nothing to read.
             ledger.remove_period(batch, period);
         }
@@ -170,7 +170,7 @@ pub(super) fn recount_letters(
     // Newest first: what a crash left beyond the end of a period may bear numbers that the next
     // one has given to others.
     let mut limit = u64::MAX;
-    for period in dead::periods_in(&dir).into_iter().rev() {
+    for period in dead::periods_in(&dir)?.into_iter().rev() {
         let path = dead::folder(&dir, period);
         let store = match Store::open(&path) {
             Ok(store) => store,
@@ -182,7 +182,7 @@ pub(super) fn recount_letters(
             }
             Err(error) => return Err(error),
         };
-        let mut letters = heads(&store).letters;
+        let mut letters = heads(&store)?;
         letters.retain(|(number, _)| *number < limit);
         let (Some((first, _)), Some((last, _))) = (letters.first(), letters.last()) else {
             ledger.remove_period(batch, period);

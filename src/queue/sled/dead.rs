@@ -13,8 +13,8 @@ use super::guard::keep;
 use super::ledger::{Ledger, Period};
 use super::letter::{self, Head, Record, body_hash, groups};
 use super::store::{
-    Batch, Store, StoreError, create_private_dir, delete_folder, disk_usage, part_key, split_part,
-    sweep,
+    At, Batch, Store, StoreError, create_private_dir, delete_folder, disk_usage, part_key,
+    split_part, sweep,
 };
 use crate::queue::entry::{DeadReason, Entry, EntryId, Millis};
 use crate::queue::ranges::RangeSet;
@@ -57,7 +57,7 @@ impl DeadLetters {
         let dir = root.join("dead");
         create_private_dir(&dir)?;
         sweep(&dir)?;
-        for period in periods_in(&dir) {
+        for period in periods_in(&dir)? {
             if !ledger.periods.contains_key(&period) {
                 delete_folder(&folder(&dir, period))?;
             }
@@ -72,7 +72,7 @@ impl DeadLetters {
         for (period, numbers) in ledger.periods.clone() {
             let path = folder(&letters.dir, period);
             match Store::open(&path) {
-                Ok(store) => letters.take_in(period, numbers, store, ledger, batch),
+                Ok(store) => letters.take_in(period, numbers, store, ledger, batch)?,
                 Err(error @ StoreError::Damaged { .. }) => {
                     let lost = set_period_aside(period, ledger, batch);
                     let kept = match path.exists() {
@@ -98,12 +98,12 @@ impl DeadLetters {
         store: Store,
         ledger: &mut Ledger,
         batch: &mut Batch,
-    ) {
+    ) -> Result<(), StoreError> {
         let mut missing = RangeSet::default();
         missing.insert(numbers.first..=numbers.last);
         let before: u64 = numbers.dead.iter().sum();
         numbers.dead = Default::default();
-        for (number, head) in heads(&store).letters {
+        for (number, head) in heads(&store)? {
             if !numbers.holds(number) {
                 // What a crash left beyond the period: a later one has given that number again.
                 continue;
@@ -144,6 +144,7 @@ impl DeadLetters {
         if ledger.periods.keys().next_back() == Some(&period) {
             self.current = Some((period, Arc::new(store)));
         }
+        Ok(())
     }
 
     /// The dead letter under this id, if it is one now.
@@ -300,7 +301,7 @@ impl DeadLetters {
         let mut all = Vec::new();
         for (period, numbers) in &ledger.periods {
             let store = self.store(*period)?;
-            let letters = heads(&store).letters;
+            let letters = heads(&store)?;
             all.extend(letters.into_iter().filter(|(n, _)| numbers.holds(*n)));
         }
         Ok(all)
@@ -346,15 +347,14 @@ impl DeadLetters {
 }
 
 /// The periods that have a folder, ascending.
-pub(super) fn periods_in(dir: &Path) -> Vec<u64> {
-    let mut periods: Vec<u64> = std::fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
+pub(super) fn periods_in(dir: &Path) -> Result<Vec<u64>, StoreError> {
+    let mut periods = Vec::new();
+    for entry in std::fs::read_dir(dir).at(dir)? {
+        let name = entry.at(dir)?.file_name();
+        periods.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
+    }
     periods.sort_unstable();
-    periods
+    Ok(periods)
 }
 
 /// A period cannot be opened: its letters, dead or queued again, are set aside; how many.
@@ -374,31 +374,21 @@ fn set_period_aside(period: u64, ledger: &mut Ledger, batch: &mut Batch) -> u64 
     lost
 }
 
-/// What a walk over the letters of a store finds.
-#[derive(Default)]
-pub(super) struct Heads {
-    /// The numbered heads of all letters that can be read.
-    pub(super) letters: Vec<(u64, Head)>,
-    /// First number and fault of each group that cannot; 0 where sled itself cannot go on.
-    pub(super) faults: Vec<(u64, StoreError)>,
-}
-
-/// The letters of a store.
-pub(super) fn heads(store: &Store) -> Heads {
-    let mut found = Heads::default();
-    let (firsts, met) = store.firsts();
-    for first in firsts {
+/// The numbered heads of all letters of a store that are not damaged.
+pub(super) fn heads(store: &Store) -> Result<Vec<(u64, Head)>, StoreError> {
+    let mut letters = Vec::new();
+    for first in store.firsts()?.0 {
         let read = read_group(store, first).and_then(|bytes| {
             let bad = |bad| StoreError::bad(store.path(), &format!("dead letter {first}"), bad);
             letter::heads(&bytes).map_err(bad)
         });
         match read {
-            Ok(heads) => found.letters.extend((first..).zip(heads)),
-            Err(fault) => found.faults.push((first, fault)),
+            Ok(heads) => letters.extend((first..).zip(heads)),
+            Err(StoreError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
         }
     }
-    found.faults.extend(met.map(|met| (0, met)));
-    found
+    Ok(letters)
 }
 
 /// The bytes of the group that begins with `first`.

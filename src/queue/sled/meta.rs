@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::codec::{Reader, Writer};
 use super::state::State;
-use super::store::{Batch, Store, StoreError};
+use super::store::{Batch, Store, StoreError, is_there};
 
 /// The key of the state record.
 const STATE: &[u8] = b"s";
@@ -41,7 +41,7 @@ impl Meta {
     /// Whether the store was ever made.
     pub(super) fn is_there(root: &Path) -> Result<bool, StoreError> {
         let path = Self::folder(root);
-        Ok(path.exists() && !Store::is_unborn(&path)?)
+        Ok(is_there(&path)? && !Store::is_unborn(&path)?)
     }
 
     /// Makes the store, with `first` and `state` in it.

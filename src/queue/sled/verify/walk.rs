@@ -355,7 +355,10 @@ impl<'a> Walk<'a> {
         let mut dead = [0u64; DeadReason::ALL.len()];
         let mut checked = 0;
         let looked = stores.period(period, &mut |store| {
-            let (firsts, unreached) = store.firsts();
+            let (firsts, unreached) = match store.firsts() {
+                Ok(found) => found,
+                Err(error) => return fatal = Some(error),
+            };
             for first in firsts.into_iter().filter(|first| numbers.holds(*first)) {
                 let records = read_group(store, first).and_then(|bytes| {
                     letter::decode(&bytes)
@@ -463,7 +466,7 @@ fn name(path: &Path) -> String {
 }
 
 fn read_generation(store: &Store, held: &mut Held) -> Result<(), StoreError> {
-    let (firsts, met) = store.firsts();
+    let (firsts, met) = store.firsts()?;
     for first in firsts {
         let chunk = read_chunk(store, first).and_then(|chunk| {
             let unpacked = chunk.entries();
