@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::guard::keep;
 use super::ledger::{Ledger, Period};
@@ -35,6 +35,8 @@ pub(super) struct DeadLetters {
     current: Option<(u64, Arc<Store>)>,
     /// A past period that was read last.
     past: Option<(u64, Arc<Store>)>,
+    /// The ones before it that somebody may still read: a store cannot be opened twice.
+    lent: Vec<(u64, Weak<Store>)>,
     index: HashMap<u128, Known>,
     /// A period is closed beyond this size, so that purging the oldest frees a share only.
     roll_bytes: u64,
@@ -66,6 +68,7 @@ impl DeadLetters {
             dir,
             current: None,
             past: None,
+            lent: Vec::new(),
             index: HashMap::new(),
             roll_bytes,
         };
@@ -244,8 +247,19 @@ impl DeadLetters {
         // Invariant: period numbers never go down, whatever the clock does.
         let next = ledger.periods.keys().next_back().map_or(1, |p| p + 1);
         let store = Store::create(&folder(&self.dir, next))?;
-        self.current = Some((next, Arc::new(store)));
+        let before = self.current.replace((next, Arc::new(store)));
+        self.leave(before);
         Ok(next)
+    }
+
+    /// Closes a period's store, unless somebody reads it.
+    fn leave(&mut self, open: Option<(u64, Arc<Store>)>) {
+        let lent = open
+            .iter()
+            .map(|(period, store)| (*period, Arc::downgrade(store)));
+        self.lent.extend(lent);
+        drop(open);
+        self.lent.retain(|(_, store)| store.strong_count() > 0);
     }
 
     /// A letter that is queued again, as a claim.
@@ -283,9 +297,14 @@ impl DeadLetters {
         let is =
             |open: &Option<(u64, Arc<Store>)>| open.as_ref().is_some_and(|(p, _)| *p == period);
         if !is(&self.current) && !is(&self.past) {
-            self.past = None;
-            let store = Store::open(&folder(&self.dir, period))?;
-            self.past = Some((period, Arc::new(store)));
+            let before = self.past.take();
+            self.leave(before);
+            let mut lent = self.lent.iter().filter(|(lent, _)| *lent == period);
+            let store = match lent.find_map(|(_, store)| store.upgrade()) {
+                Some(store) => store,
+                None => Arc::new(Store::open(&folder(&self.dir, period))?),
+            };
+            self.past = Some((period, store));
         }
         let open = if is(&self.current) {
             &self.current
@@ -309,6 +328,7 @@ impl DeadLetters {
 
     /// Deletes a period's folder; it must not be the current one.
     pub(super) fn delete(&mut self, period: u64) -> Result<(), StoreError> {
+        self.lent.retain(|(lent, _)| *lent != period);
         if self.past.as_ref().is_some_and(|(p, _)| *p == period) {
             self.past = None;
         }

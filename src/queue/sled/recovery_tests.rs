@@ -378,3 +378,35 @@ fn a_newer_value_is_refused_wherever_it_stands() {
         std::fs::remove_dir_all(&path).unwrap();
     }
 }
+
+/// `verify` in the daemon reads a period while a claim goes from it to another and back: a store
+/// cannot be opened twice, so the claim waited, and with it every commit, and then it failed.
+#[test]
+fn a_period_that_is_being_read_can_be_read_by_others() {
+    let home = TempDir::new().unwrap();
+    rich(home.path());
+    let path = home.path().join("killed");
+    let mut ledger = ledger::Ledger::default();
+    let mut batch = store::Batch::default();
+    for period in 1..=3u64 {
+        let folder = dead::folder(&path.join("dead"), period);
+        if period > 1 {
+            drop(store::Store::create(&folder).unwrap());
+        }
+        let numbers = ledger::Period {
+            first: period * 100,
+            last: period * 100,
+            opened: START,
+            newest: START,
+            dead: Default::default(),
+        };
+        ledger.put_period(&mut batch, period, numbers);
+    }
+    let mut dead = dead::DeadLetters::open(&path, &mut ledger, &mut batch, 1 << 20).unwrap();
+    let being_read = dead.store(1).unwrap();
+    dead.store(2).unwrap();
+    let begun = Instant::now();
+    assert!(dead.store(1).is_ok());
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    drop(being_read);
+}
