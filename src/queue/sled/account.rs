@@ -5,6 +5,7 @@
 //! sent again under its first event_id, and counted. No event is given up for the account's sake.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use super::dead::{self, DeadLetters, heads, read_group};
 use super::found::Generations;
@@ -29,17 +30,16 @@ pub(super) struct Account {
 /// Opens `meta`, or makes it.
 pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError> {
     let path = Meta::folder(guard.root);
-    let is_new = high.state == State::default();
+    let is_new = high.state == State::default() && !holds_anything(guard.root)?;
     if !Meta::is_there(guard.root)? {
         if is_there(&path)? {
             // Its making was cut short.
             delete_folder(&path)?;
         }
-        let is_remade = !is_new || holds_anything(guard)?;
-        if is_remade {
+        if !is_new {
             tracing::error!("store {}: it is missing", path.display());
         }
-        return make(guard, high, is_remade);
+        return make(guard, high, !is_new);
     }
     let copy = guard.copy(&path)?;
     let read = Meta::open(&path).and_then(|(meta, state)| {
@@ -79,7 +79,7 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
             Ok(account)
         }
         // Nothing was ever committed beside it: its making was cut short, in any order.
-        Err(StoreError::Damaged { .. }) if is_new && !holds_anything(guard)? => {
+        Err(StoreError::Damaged { .. }) if is_new => {
             guard.agreed(copy)?;
             delete_folder(&path)?;
             make(guard, high, false)
@@ -97,9 +97,12 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
 }
 
 /// Whether anything is there that was once committed: an event, a dead letter, an id.
-fn holds_anything(guard: &Guard<'_>) -> Result<bool, StoreError> {
+pub(super) fn holds_anything(root: &Path) -> Result<bool, StoreError> {
     for folder in ["gen", "dead", "seen"] {
-        let dir = guard.root.join(folder);
+        let dir = root.join(folder);
+        if !is_there(&dir)? {
+            continue;
+        }
         for entry in std::fs::read_dir(&dir).at(&dir)? {
             let path = entry.at(&dir)?.path();
             // A file in seen/ is no store, and never unborn.
@@ -156,7 +159,7 @@ pub(super) fn settle_what_was_deleted(ledger: &mut Ledger, batch: &mut Batch, fo
 
 /// Counts the dead letters that are there: the account of them was lost.
 pub(super) fn recount_letters(
-    root: &std::path::Path,
+    root: &Path,
     ledger: &mut Ledger,
     batch: &mut Batch,
 ) -> Result<(), StoreError> {

@@ -410,3 +410,41 @@ fn a_period_that_is_being_read_can_be_read_by_others() {
     assert!(begun.elapsed() < Duration::from_secs(5));
     drop(being_read);
 }
+
+/// A kill in the first start leaves nothing that could have been promised.
+#[test]
+fn a_first_start_cut_short_is_no_damage() {
+    let home = TempDir::new().unwrap();
+    let whole = home.path().join("whole");
+    block_on(async {
+        let engine = SledEngine::open(options(&whole), Clock::manual(START)).unwrap();
+        Queue::sled(engine).close().await.unwrap();
+    });
+    let path = home.path().join("queue");
+    std::fs::create_dir(&path).unwrap();
+    let hold = |step: &str| {
+        let verdict = verify(&path, &mut |_| {}).unwrap();
+        assert_eq!(verdict.findings, vec![], "{step}");
+    };
+    hold("nothing");
+    std::fs::copy(whole.join("format"), path.join("format")).unwrap();
+    hold("its identity");
+    for dir in ["gen", "seen", "quarantine", "dead"] {
+        std::fs::create_dir_all(path.join(dir)).unwrap();
+    }
+    hold("its folders");
+    std::fs::write(path.join("high"), b"").unwrap();
+    hold("an empty high");
+    let (mut file, _) = HighFile::open(&path.join("high")).unwrap();
+    file.write(&high::High::default()).unwrap();
+    hold("high");
+    std::fs::create_dir(path.join("meta")).unwrap();
+    hold("a folder for the account");
+    drop(store::Store::create(&path.join("meta")).unwrap());
+    hold("a store for the account");
+    block_on(async {
+        let engine = SledEngine::open(options(&path), Clock::manual(START)).unwrap();
+        Queue::sled(engine).close().await.unwrap();
+    });
+    hold("all of it");
+}

@@ -253,6 +253,12 @@ impl Store {
         })
     }
 
+    /// A copy, which speaks of itself as the store that it is a copy of.
+    pub(super) fn copy_of(mut self, path: &Path) -> Self {
+        self.path = path.into();
+        self
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
