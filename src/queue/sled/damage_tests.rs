@@ -39,7 +39,7 @@ pub(super) fn body(id: u64, version: u8) -> String {
     format!("{{\"id\":{id},\"v\":{version},\"noise\":\"{noise:016x}{more:016x}\"}}")
 }
 
-fn id_of(body: &[u8]) -> u64 {
+pub(super) fn id_of(body: &[u8]) -> u64 {
     let text = std::str::from_utf8(body).unwrap();
     let digits = text.strip_prefix("{\"id\":").unwrap();
     digits.split(',').next().unwrap().parse().unwrap()

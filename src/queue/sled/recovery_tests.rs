@@ -448,3 +448,66 @@ fn a_first_start_cut_short_is_no_damage() {
     });
     hold("all of it");
 }
+
+/// `verify` in a daemon that rolls, seals, merges, deletes, buries, revives and purges meanwhile
+/// finds nothing. `PINRELAY_BUSY_SECONDS` asks for more than usual.
+#[test]
+fn verify_finds_nothing_in_a_busy_queue() {
+    let home = TempDir::new().unwrap();
+    let path = home.path().join("queue");
+    let seconds = std::env::var("PINRELAY_BUSY_SECONDS").map_or(2, |n| n.parse().unwrap());
+    block_on(async {
+        let busy = Options {
+            dead_max_bytes: 4 << 20,
+            ..options(&path)
+        };
+        let engine = SledEngine::open(busy, Clock::manual(START)).unwrap();
+        let queue = Queue::sled(engine.clone());
+        let end_at = Instant::now() + Duration::from_secs(seconds);
+        let sender = tokio::spawn({
+            let queue = queue.clone();
+            async move {
+                let mut known = Known::default();
+                let mut id = 0;
+                while Instant::now() < end_at {
+                    send(&queue, id..id + 20, 0, &mut known).await;
+                    // Some come back with other bytes: those that are dead by now are revived.
+                    let old = id.saturating_sub(200);
+                    send(&queue, old..old + 5, 1, &mut known).await;
+                    id += 20;
+                }
+            }
+        });
+        let deliverer = tokio::spawn({
+            let queue = queue.clone();
+            async move {
+                while let Ok(claimed) = queue.claim(30, 1 << 20).await {
+                    let events = claimed.iter().map(|e| (e.id, "checkout".into())).collect();
+                    let _ = queue.mark(Mark { events }).await;
+                    let settlements = claimed.into_iter().map(|entry| {
+                        let outcome = match id_of(&entry.body) % 7 {
+                            0 | 1 => refused(),
+                            2 if entry.failures == 0 => Outcome::SetApart { failures: 8 },
+                            _ => Outcome::Delivered,
+                        };
+                        Settlement { entry, outcome }
+                    });
+                    let _ = queue.settle(settlements.collect()).await;
+                }
+            }
+        });
+        let mut walks = 0;
+        while Instant::now() < end_at {
+            engine.tick();
+            let verdict = queue.verify().await.unwrap();
+            assert_eq!(verdict.findings, vec![], "walk {walks}");
+            walks += 1;
+        }
+        sender.await.unwrap();
+        println!("{walks} walks; {:?}", queue.census());
+        queue.close().await.unwrap();
+        deliverer.await.unwrap();
+    });
+    let verdict = verify(&path, &mut |_| {}).unwrap();
+    assert_eq!(verdict.findings, vec![]);
+}
