@@ -4,7 +4,7 @@
 //! letters were taken back, and who is in doubt. So after this everything unsettled is in doubt:
 //! sent again under its first event_id, and counted. No event is given up for the account's sake.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::dead::{self, DeadLetters, heads, read_group};
@@ -227,7 +227,8 @@ pub(super) fn recount_letters(
     Ok(())
 }
 
-/// An event stands in one place: the newest of its letters, and not in the line it died from.
+/// An event stands in one place: the newest of its letters, and not in the line it died from; or,
+/// if it came back with other bytes, where these stand.
 pub(super) fn one_event_one_place(
     ledger: &mut Ledger,
     batch: &mut Batch,
@@ -235,7 +236,12 @@ pub(super) fn one_event_one_place(
     found: &Generations,
 ) -> Result<(), StoreError> {
     let mut newest: HashMap<u128, (u64, Option<DeadReason>)> = HashMap::new();
+    let revived: HashSet<u64> = found.revived.iter().copied().collect();
+    let mut came_back: HashMap<u128, u64> = HashMap::new();
     for (number, head) in dead.all_heads(ledger)? {
+        if revived.contains(&number) {
+            came_back.insert(head.id_hash, 0);
+        }
         if ledger.dead_gone.contains(number) {
             continue;
         }
@@ -251,7 +257,13 @@ pub(super) fn one_event_one_place(
         ledger.bury(batch, older);
     }
     for (seq, id) in found.numbered() {
-        if newest.contains_key(&id) && !ledger.cursor.is_settled(seq) {
+        came_back
+            .entry(id)
+            .and_modify(|last| *last = seq.max(*last));
+    }
+    for (seq, id) in found.numbered() {
+        let died = newest.contains_key(&id) || came_back.get(&id).is_some_and(|last| seq < *last);
+        if died && !ledger.cursor.is_settled(seq) {
             ledger.marks.remove(batch, EntryId::line(seq));
             ledger.settle_line(batch, seq, seq);
         }
@@ -266,6 +278,9 @@ pub(super) fn finish(ledger: &mut Ledger, batch: &mut Batch, now: Millis) {
     let before = ledger.state.delivered;
     let off = ledger.census().imbalance();
     ledger.state.delivered = before.saturating_add_signed(off);
+    // An event that still stands in two places is sent twice, and counts as two.
+    let twice = ledger.census().imbalance();
+    ledger.state.totals.accepted = (ledger.state.totals.accepted).saturating_add_signed(-twice);
     tracing::error!(
         delivered = ledger.state.delivered,
         delivered_before = before,

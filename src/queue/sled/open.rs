@@ -21,7 +21,7 @@ use super::high::{Found, High, HighFile};
 use super::housekeeper::{self};
 use super::ledger::Ledger;
 use super::meta::{IDENTITY, Meta};
-use super::store::{Batch, create_private_dir, sweep, sync_dir};
+use super::store::{Batch, create_private_dir, is_there, sweep, sync_dir};
 use super::{Options, Pressure, ROOM_BYTES, Shared, account, dead, guard, identity};
 use crate::clock::{Clock, WallTrust};
 use crate::queue::entry::EntryId;
@@ -40,6 +40,12 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     let root = options.path.clone();
     let lock = identity::lock(&root)?;
     let machine_id = options.machine_id.as_deref();
+    if options.adopt && identity::load(&root)?.is_none() && !is_there(&root.join("gen"))? {
+        return Err(OpenError::Io(format!(
+            "queue folder {}: it holds no queue to adopt; restore it there first",
+            root.display()
+        )));
+    }
     let identity = identity::load_or_create(&root, machine_id)?;
     if !options.adopt && !identity.is_at_home(machine_id) {
         return Err(OpenError::Foreign(format!(
@@ -139,7 +145,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     };
     let roll_bytes = (options.dead_max_bytes / 8).max(1 << 20);
     // Their replacements were committed; a crash came before `meta` took note.
-    let mut replaced = std::mem::take(&mut found.revived);
+    let mut replaced = found.revived.clone();
     replaced.retain(|number| ledger.is_dead(*number));
     replaced.sort_unstable();
     replaced.dedup();

@@ -511,3 +511,58 @@ fn verify_finds_nothing_in_a_busy_queue() {
     let verdict = verify(&path, &mut |_| {}).unwrap();
     assert_eq!(verdict.findings, vec![]);
 }
+
+/// The account was lost; an event that had died and come back stood in the line twice, with the
+/// bytes it died with and with its new ones, and the ledger was off for good.
+#[test]
+fn an_event_that_came_back_stands_once_in_an_account_made_anew() {
+    let home = TempDir::new().unwrap();
+    for lost in ["meta", "meta and high"] {
+        let path = home.path().join("queue");
+        let killed = home.path().join("killed");
+        let mut known = Known::default();
+        block_on(async {
+            let clock = Clock::manual(START);
+            let queue = Queue::sled(SledEngine::open(options(&path), clock).unwrap());
+            send(&queue, 0..10, 0, &mut known).await;
+            let claimed = queue.claim(10, 1 << 20).await.unwrap();
+            let dying = claimed
+                .into_iter()
+                .filter(|e| (3..5).contains(&id_of(&e.body)));
+            let settlements = dying.map(|entry| Settlement {
+                entry,
+                outcome: refused(),
+            });
+            queue.settle(settlements.collect()).await.unwrap();
+            send(&queue, 3..5, 1, &mut known).await;
+            queue.settle(Vec::new()).await.unwrap();
+            copy(&path, &killed);
+            queue.close().await.unwrap();
+        });
+        std::fs::remove_dir_all(killed.join("meta")).unwrap();
+        if lost == "meta and high" {
+            std::fs::remove_file(killed.join("high")).unwrap();
+        }
+        let came = open_and_hold(&killed, &known, lost);
+        assert!(
+            matches!(came, Came::Opened { set_aside: 0 }),
+            "{lost}: {came:?}"
+        );
+        std::fs::remove_dir_all(&path).unwrap();
+        std::fs::remove_dir_all(&killed).unwrap();
+    }
+}
+
+#[test]
+fn a_folder_without_a_queue_is_not_adopted() {
+    let home = TempDir::new().unwrap();
+    let adopting = Options {
+        adopt: true,
+        ..options(home.path())
+    };
+    match SledEngine::open(adopting, Clock::manual(START)).map(drop) {
+        Err(OpenError::Io(why)) => assert!(why.contains("holds no queue"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(!home.path().join("format").exists());
+}
