@@ -19,7 +19,8 @@ What the copy does not know was delivered is in doubt from then on: it is sent a
 first event_id, which Pinterest recognises for 48 hours, and counted. The machine that the queue \
 comes from must not send any more. The daemon has to be stopped.
 
-Exit codes: 0 adopted · 69 a daemon runs on it · 74 it cannot be opened
+Exit codes: 0 adopted · 69 a daemon runs on it · 74 it holds no queue, or cannot be opened · \
+78 a newer pinrelay wrote it
 
 Example:
   pinrelay adopt && systemctl start pinrelay")]

@@ -4,7 +4,8 @@
 //! letters were taken back, and who is in doubt. So after this everything unsettled is in doubt:
 //! sent again under its first event_id, and counted. No event is given up for the account's sake.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use super::dead::{self, DeadLetters, heads, read_group};
 use super::found::Generations;
@@ -12,9 +13,9 @@ use super::guard::{Guard, keep};
 use super::high::High;
 use super::ledger::{Ledger, Period};
 use super::letter;
-use super::meta::Meta;
+use super::meta::{Meta, UNFINISHED};
 use super::state::State;
-use super::store::{At, Batch, Store, StoreError, delete_folder};
+use super::store::{At, Batch, Store, StoreError, delete_folder, is_there};
 use crate::queue::entry::{DeadReason, EntryId, Millis};
 use crate::queue::ranges::RangeSet;
 
@@ -29,25 +30,25 @@ pub(super) struct Account {
 /// Opens `meta`, or makes it.
 pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError> {
     let path = Meta::folder(guard.root);
-    let is_new = high.state == State::default();
+    let is_new = high.state == State::default() && !holds_anything(guard.root)?;
     if !Meta::is_there(guard.root)? {
-        if path.exists() {
+        if is_there(&path)? {
             // Its making was cut short.
             delete_folder(&path)?;
         }
-        let is_remade = !is_new || holds_anything(guard)?;
-        if is_remade {
+        if !is_new {
             tracing::error!("store {}: it is missing", path.display());
         }
-        return make(guard, high, is_remade);
+        return make(guard, high, !is_new);
     }
     let copy = guard.copy(&path)?;
     let read = Meta::open(&path).and_then(|(meta, state)| {
         let ledger = Ledger::load(&meta.store, state)?;
-        Ok((meta, ledger))
+        let is_unfinished = Meta::is_unfinished(&meta.store)?;
+        Ok((meta, ledger, is_unfinished))
     });
     match read {
-        Ok((meta, ledger)) if ledger.state.settle_no >= high.state.settle_no => {
+        Ok((meta, ledger, false)) if ledger.state.settle_no >= high.state.settle_no => {
             guard.agreed(copy)?;
             Ok(Account {
                 meta,
@@ -55,17 +56,20 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
                 is_remade: false,
             })
         }
-        Ok((meta, mut ledger)) => {
-            let lost = high.state.settle_no - ledger.state.settle_no;
+        Ok((meta, mut ledger, is_unfinished)) => {
+            let lost = high.state.settle_no.saturating_sub(ledger.state.settle_no);
             let kept = copy.map(|copy| keep(guard.root, &copy, "meta.copy"));
             let kept = kept.transpose()?;
+            let what = match is_unfinished {
+                true => "a start ended while it made the account anew".into(),
+                false => format!("it was cut short, its last {lost} writes are missing"),
+            };
             tracing::error!(
-                "store {}: it was cut short, its last {lost} writes are missing. As it was: {}",
+                "store {}: {what}. As it was: {}",
                 path.display(),
                 kept.map_or("no copy".into(), |kept| kept.display().to_string())
             );
-            let mut batch = Batch::default();
-            bring_forward(&mut ledger, &mut batch, high);
+            let batch = begin_anew(&mut ledger, high);
             let mut account = Account {
                 meta,
                 ledger,
@@ -75,7 +79,7 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
             Ok(account)
         }
         // Nothing was ever committed beside it: its making was cut short, in any order.
-        Err(StoreError::Damaged { .. }) if is_new && !holds_anything(guard)? => {
+        Err(StoreError::Damaged { .. }) if is_new => {
             guard.agreed(copy)?;
             delete_folder(&path)?;
             make(guard, high, false)
@@ -93,10 +97,13 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
 }
 
 /// Whether anything is there that was once committed: an event, a dead letter, an id.
-fn holds_anything(guard: &Guard<'_>) -> Result<bool, StoreError> {
+pub(super) fn holds_anything(root: &Path) -> Result<bool, StoreError> {
     for folder in ["gen", "dead", "seen"] {
-        let dir = guard.root.join(folder);
-        for entry in std::fs::read_dir(&dir).into_iter().flatten() {
+        let dir = root.join(folder);
+        if !is_there(&dir)? {
+            continue;
+        }
+        for entry in std::fs::read_dir(&dir).at(&dir)? {
             let path = entry.at(&dir)?.path();
             // A file in seen/ is no store, and never unborn.
             if !Store::is_unborn(&path)? {
@@ -109,12 +116,11 @@ fn holds_anything(guard: &Guard<'_>) -> Result<bool, StoreError> {
 
 fn make(guard: &Guard<'_>, high: &High, is_remade: bool) -> Result<Account, StoreError> {
     let mut ledger = Ledger::default();
-    let mut meta = Meta::create(&Meta::folder(guard.root), &mut ledger.state)?;
-    if is_remade {
-        let mut batch = Batch::default();
-        bring_forward(&mut ledger, &mut batch, high);
-        meta.commit(batch, &mut ledger.state)?;
-    }
+    let first = match is_remade {
+        true => begin_anew(&mut ledger, high),
+        false => Batch::default(),
+    };
+    let meta = Meta::create(&Meta::folder(guard.root), first, &mut ledger.state)?;
     Ok(Account {
         meta,
         ledger,
@@ -122,15 +128,20 @@ fn make(guard: &Guard<'_>, high: &High, is_remade: bool) -> Result<Account, Stor
     })
 }
 
-/// What `high` knows and the account does not.
-fn bring_forward(ledger: &mut Ledger, batch: &mut Batch, high: &High) {
+/// What `high` knows and the account does not. Invariant: until [`finish`] the account says of
+/// itself that it is unfinished, so that a start that ends before is made good by the next: taken
+/// for whole, it would name no period of dead letters, and what it does not name is deleted.
+fn begin_anew(ledger: &mut Ledger, high: &High) -> Batch {
+    let mut batch = Batch::default();
+    batch.put(UNFINISHED, Vec::new());
     ledger.state = ledger.state.newest(&high.state);
     let low = ledger.state.low;
-    ledger.settle_line(batch, 1, low - 1);
+    ledger.settle_line(&mut batch, 1, low - 1);
     // All are read: which of their events are dead letters has to be found out.
     for generation in std::mem::take(&mut ledger.generations).into_keys() {
-        ledger.remove_generation(batch, generation);
+        ledger.remove_generation(&mut batch, generation);
     }
+    batch
 }
 
 /// Generations are deleted when they are settled: numbers before the first that is held were
@@ -148,13 +159,13 @@ pub(super) fn settle_what_was_deleted(ledger: &mut Ledger, batch: &mut Batch, fo
 
 /// Counts the dead letters that are there: the account of them was lost.
 pub(super) fn recount_letters(
-    root: &std::path::Path,
+    root: &Path,
     ledger: &mut Ledger,
     batch: &mut Batch,
 ) -> Result<(), StoreError> {
     let dir = root.join("dead");
     for period in ledger.periods.keys().copied().collect::<Vec<_>>() {
-        if !dead::folder(&dir, period).exists() {
+        if !is_there(&dead::folder(&dir, period))? {
             // Purged since, or lost: either way there is nothing to read.
             ledger.remove_period(batch, period);
         }
@@ -162,7 +173,7 @@ pub(super) fn recount_letters(
     // Newest first: what a crash left beyond the end of a period may bear numbers that the next
     // one has given to others.
     let mut limit = u64::MAX;
-    for period in dead::periods_in(&dir).into_iter().rev() {
+    for period in dead::periods_in(&dir)?.into_iter().rev() {
         let path = dead::folder(&dir, period);
         let store = match Store::open(&path) {
             Ok(store) => store,
@@ -174,7 +185,7 @@ pub(super) fn recount_letters(
             }
             Err(error) => return Err(error),
         };
-        let mut letters = heads(&store).letters;
+        let mut letters = heads(&store)?;
         letters.retain(|(number, _)| *number < limit);
         let (Some((first, _)), Some((last, _))) = (letters.first(), letters.last()) else {
             ledger.remove_period(batch, period);
@@ -216,7 +227,8 @@ pub(super) fn recount_letters(
     Ok(())
 }
 
-/// An event stands in one place: the newest of its letters, and not in the line it died from.
+/// An event stands in one place: the newest of its letters, and not in the line it died from; or,
+/// if it came back with other bytes, where these stand.
 pub(super) fn one_event_one_place(
     ledger: &mut Ledger,
     batch: &mut Batch,
@@ -224,7 +236,12 @@ pub(super) fn one_event_one_place(
     found: &Generations,
 ) -> Result<(), StoreError> {
     let mut newest: HashMap<u128, (u64, Option<DeadReason>)> = HashMap::new();
+    let revived: HashSet<u64> = found.revived.iter().copied().collect();
+    let mut came_back: HashMap<u128, u64> = HashMap::new();
     for (number, head) in dead.all_heads(ledger)? {
+        if revived.contains(&number) {
+            came_back.insert(head.id_hash, 0);
+        }
         if ledger.dead_gone.contains(number) {
             continue;
         }
@@ -240,7 +257,13 @@ pub(super) fn one_event_one_place(
         ledger.bury(batch, older);
     }
     for (seq, id) in found.numbered() {
-        if newest.contains_key(&id) && !ledger.cursor.is_settled(seq) {
+        came_back
+            .entry(id)
+            .and_modify(|last| *last = seq.max(*last));
+    }
+    for (seq, id) in found.numbered() {
+        let died = newest.contains_key(&id) || came_back.get(&id).is_some_and(|last| seq < *last);
+        if died && !ledger.cursor.is_settled(seq) {
             ledger.marks.remove(batch, EntryId::line(seq));
             ledger.settle_line(batch, seq, seq);
         }
@@ -249,11 +272,15 @@ pub(super) fn one_event_one_place(
 }
 
 /// Closes the account: everything unsettled is in doubt, and what is left was delivered.
-pub(super) fn balance(ledger: &mut Ledger, now: Millis) {
+pub(super) fn finish(ledger: &mut Ledger, batch: &mut Batch, now: Millis) {
+    batch.remove(UNFINISHED);
     ledger.doubt_everything(now);
     let before = ledger.state.delivered;
     let off = ledger.census().imbalance();
     ledger.state.delivered = before.saturating_add_signed(off);
+    // An event that still stands in two places is sent twice, and counts as two.
+    let twice = ledger.census().imbalance();
+    ledger.state.totals.accepted = (ledger.state.totals.accepted).saturating_add_signed(-twice);
     tracing::error!(
         delivered = ledger.state.delivered,
         delivered_before = before,

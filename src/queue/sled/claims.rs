@@ -196,7 +196,7 @@ impl Claims {
         let found = match find_chunk(&store, next, end) {
             Err(error @ StoreError::Damaged { .. }) => {
                 tracing::error!("{error}");
-                Err(beyond(&store, next).map_or(end, |after| (after - 1).min(end)))
+                Err(beyond(&store, next)?.map_or(end, |after| (after - 1).min(end)))
             }
             found => found?,
         };
@@ -245,13 +245,13 @@ fn find_chunk(store: &Store, seq: u64, end: u64) -> Result<Result<Chunk, u64>, S
         Some(Err(error)) => return Err(error),
     }
     Ok(Err(
-        beyond(store, seq).map_or(end, |after| (after - 1).min(end))
+        beyond(store, seq)?.map_or(end, |after| (after - 1).min(end))
     ))
 }
 
 /// The first chunk that begins after `seq`: it ends an unreadable stretch.
-fn beyond(store: &Store, seq: u64) -> Option<u64> {
-    store.firsts().0.into_iter().find(|first| *first > seq)
+fn beyond(store: &Store, seq: u64) -> Result<Option<u64>, StoreError> {
+    Ok(store.firsts()?.0.into_iter().find(|first| *first > seq))
 }
 
 /// Reads the chunk that begins with `first`.

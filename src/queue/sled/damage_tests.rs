@@ -13,18 +13,18 @@ use super::tests::{block_on, copy};
 use super::*;
 use crate::queue::{BlockBuilder, DeadReason, Outcome, Queue};
 
-const START: Millis = 1_800_000_000_000;
+pub(super) const START: Millis = 1_800_000_000_000;
 
 /// What the clients and Pinterest know of the queue.
 #[derive(Default, Clone)]
-struct Known {
+pub(super) struct Known {
     /// Acknowledged: id → its last bytes.
-    accepted: BTreeMap<u64, String>,
+    pub(super) accepted: BTreeMap<u64, String>,
     delivered: BTreeSet<u64>,
     dead: BTreeSet<u64>,
 }
 
-fn options(path: &Path) -> Options {
+pub(super) fn options(path: &Path) -> Options {
     Options {
         min_free: 0,
         roll_events: 40,
@@ -32,20 +32,20 @@ fn options(path: &Path) -> Options {
     }
 }
 
-fn body(id: u64, version: u8) -> String {
+pub(super) fn body(id: u64, version: u8) -> String {
     // As random as real events: what compresses to nothing leaves nothing to damage.
     let noise = codec::checksum(&id.to_le_bytes(), &[version]);
     let more = codec::checksum(&noise.to_le_bytes(), b"more");
     format!("{{\"id\":{id},\"v\":{version},\"noise\":\"{noise:016x}{more:016x}\"}}")
 }
 
-fn id_of(body: &[u8]) -> u64 {
+pub(super) fn id_of(body: &[u8]) -> u64 {
     let text = std::str::from_utf8(body).unwrap();
     let digits = text.strip_prefix("{\"id\":").unwrap();
     digits.split(',').next().unwrap().parse().unwrap()
 }
 
-async fn send(queue: &Queue, ids: std::ops::Range<u64>, version: u8, known: &mut Known) {
+pub(super) async fn send(queue: &Queue, ids: std::ops::Range<u64>, version: u8, known: &mut Known) {
     let mut builder = BlockBuilder::new(queue.hasher(), START);
     for id in ids.clone() {
         builder.push(
@@ -64,7 +64,12 @@ async fn send(queue: &Queue, ids: std::ops::Range<u64>, version: u8, known: &mut
 }
 
 /// Claims `count` events and ends them as `outcome` says of each.
-async fn end(queue: &Queue, count: usize, known: &mut Known, outcome: impl Fn(u64) -> Outcome) {
+pub(super) async fn end(
+    queue: &Queue,
+    count: usize,
+    known: &mut Known,
+    outcome: impl Fn(u64) -> Outcome,
+) {
     let mut left = count;
     while left > 0 {
         let claimed = queue.claim(left, 1 << 20).await.unwrap();
@@ -86,7 +91,7 @@ async fn end(queue: &Queue, count: usize, known: &mut Known, outcome: impl Fn(u6
     }
 }
 
-fn refused() -> Outcome {
+pub(super) fn refused() -> Outcome {
     Outcome::Dead {
         reason: DeadReason::Refused,
         message: "no".into(),
@@ -95,7 +100,7 @@ fn refused() -> Outcome {
 
 /// Several generations, sealed, settled in part and not at all; dead letters, some revived; an
 /// event set apart; marks. Then a kill.
-fn rich(home: &Path) -> Known {
+pub(super) fn rich(home: &Path) -> Known {
     let path = home.join("made");
     let mut known = Known::default();
     block_on(async {
@@ -129,7 +134,7 @@ fn rich(home: &Path) -> Known {
 }
 
 /// All files of a folder, with their paths in it.
-fn files(root: &Path) -> Vec<PathBuf> {
+pub(super) fn files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -147,7 +152,7 @@ fn files(root: &Path) -> Vec<PathBuf> {
 
 /// What opening a damaged queue came to.
 #[derive(Debug)]
-enum Came {
+pub(super) enum Came {
     Refused(String),
     /// Set aside, and in how many places the damage was told.
     Opened {
@@ -156,7 +161,7 @@ enum Came {
 }
 
 /// Opens the queue, delivers all of it, and holds it to the promise.
-fn open_and_hold(path: &Path, known: &Known, what: &str) -> Came {
+pub(super) fn open_and_hold(path: &Path, known: &Known, what: &str) -> Came {
     let failed: Arc<Mutex<Option<String>>> = Arc::default();
     let told = failed.clone();
     let options = Options {
@@ -435,10 +440,10 @@ fn each_kind_of_damage_is_told_and_the_rest_is_delivered() {
 }
 
 /// Xorshift: a seed is all that a run needs.
-struct Draw(u64);
+pub(super) struct Draw(pub(super) u64);
 
 impl Draw {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -447,7 +452,7 @@ impl Draw {
 }
 
 /// Does one thing to one file; says what.
-fn harm(root: &Path, draw: &mut Draw) -> String {
+pub(super) fn harm(root: &Path, draw: &mut Draw) -> String {
     let all = files(root);
     let file = &all[draw.below(all.len() as u64) as usize];
     let path = root.join(file);

@@ -7,14 +7,14 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::guard::keep;
 use super::ledger::{Ledger, Period};
 use super::letter::{self, Head, Record, body_hash, groups};
 use super::store::{
-    Batch, Store, StoreError, create_private_dir, delete_folder, disk_usage, part_key, split_part,
-    sweep,
+    At, Batch, Store, StoreError, create_private_dir, delete_folder, disk_usage, part_key,
+    split_part, sweep,
 };
 use crate::queue::entry::{DeadReason, Entry, EntryId, Millis};
 use crate::queue::ranges::RangeSet;
@@ -35,6 +35,8 @@ pub(super) struct DeadLetters {
     current: Option<(u64, Arc<Store>)>,
     /// A past period that was read last.
     past: Option<(u64, Arc<Store>)>,
+    /// The ones before it that somebody may still read: a store cannot be opened twice.
+    lent: Vec<(u64, Weak<Store>)>,
     index: HashMap<u128, Known>,
     /// A period is closed beyond this size, so that purging the oldest frees a share only.
     roll_bytes: u64,
@@ -57,7 +59,7 @@ impl DeadLetters {
         let dir = root.join("dead");
         create_private_dir(&dir)?;
         sweep(&dir)?;
-        for period in periods_in(&dir) {
+        for period in periods_in(&dir)? {
             if !ledger.periods.contains_key(&period) {
                 delete_folder(&folder(&dir, period))?;
             }
@@ -66,13 +68,14 @@ impl DeadLetters {
             dir,
             current: None,
             past: None,
+            lent: Vec::new(),
             index: HashMap::new(),
             roll_bytes,
         };
         for (period, numbers) in ledger.periods.clone() {
             let path = folder(&letters.dir, period);
             match Store::open(&path) {
-                Ok(store) => letters.take_in(period, numbers, store, ledger, batch),
+                Ok(store) => letters.take_in(period, numbers, store, ledger, batch)?,
                 Err(error @ StoreError::Damaged { .. }) => {
                     let lost = set_period_aside(period, ledger, batch);
                     let kept = match path.exists() {
@@ -98,12 +101,12 @@ impl DeadLetters {
         store: Store,
         ledger: &mut Ledger,
         batch: &mut Batch,
-    ) {
+    ) -> Result<(), StoreError> {
         let mut missing = RangeSet::default();
         missing.insert(numbers.first..=numbers.last);
         let before: u64 = numbers.dead.iter().sum();
         numbers.dead = Default::default();
-        for (number, head) in heads(&store).letters {
+        for (number, head) in heads(&store)? {
             if !numbers.holds(number) {
                 // What a crash left beyond the period: a later one has given that number again.
                 continue;
@@ -144,6 +147,7 @@ impl DeadLetters {
         if ledger.periods.keys().next_back() == Some(&period) {
             self.current = Some((period, Arc::new(store)));
         }
+        Ok(())
     }
 
     /// The dead letter under this id, if it is one now.
@@ -243,8 +247,19 @@ impl DeadLetters {
         // Invariant: period numbers never go down, whatever the clock does.
         let next = ledger.periods.keys().next_back().map_or(1, |p| p + 1);
         let store = Store::create(&folder(&self.dir, next))?;
-        self.current = Some((next, Arc::new(store)));
+        let before = self.current.replace((next, Arc::new(store)));
+        self.leave(before);
         Ok(next)
+    }
+
+    /// Closes a period's store, unless somebody reads it.
+    fn leave(&mut self, open: Option<(u64, Arc<Store>)>) {
+        let lent = open
+            .iter()
+            .map(|(period, store)| (*period, Arc::downgrade(store)));
+        self.lent.extend(lent);
+        drop(open);
+        self.lent.retain(|(_, store)| store.strong_count() > 0);
     }
 
     /// A letter that is queued again, as a claim.
@@ -282,9 +297,14 @@ impl DeadLetters {
         let is =
             |open: &Option<(u64, Arc<Store>)>| open.as_ref().is_some_and(|(p, _)| *p == period);
         if !is(&self.current) && !is(&self.past) {
-            self.past = None;
-            let store = Store::open(&folder(&self.dir, period))?;
-            self.past = Some((period, Arc::new(store)));
+            let before = self.past.take();
+            self.leave(before);
+            let mut lent = self.lent.iter().filter(|(lent, _)| *lent == period);
+            let store = match lent.find_map(|(_, store)| store.upgrade()) {
+                Some(store) => store,
+                None => Arc::new(Store::open(&folder(&self.dir, period))?),
+            };
+            self.past = Some((period, store));
         }
         let open = if is(&self.current) {
             &self.current
@@ -300,7 +320,7 @@ impl DeadLetters {
         let mut all = Vec::new();
         for (period, numbers) in &ledger.periods {
             let store = self.store(*period)?;
-            let letters = heads(&store).letters;
+            let letters = heads(&store)?;
             all.extend(letters.into_iter().filter(|(n, _)| numbers.holds(*n)));
         }
         Ok(all)
@@ -308,6 +328,7 @@ impl DeadLetters {
 
     /// Deletes a period's folder; it must not be the current one.
     pub(super) fn delete(&mut self, period: u64) -> Result<(), StoreError> {
+        self.lent.retain(|(lent, _)| *lent != period);
         if self.past.as_ref().is_some_and(|(p, _)| *p == period) {
             self.past = None;
         }
@@ -346,15 +367,14 @@ impl DeadLetters {
 }
 
 /// The periods that have a folder, ascending.
-pub(super) fn periods_in(dir: &Path) -> Vec<u64> {
-    let mut periods: Vec<u64> = std::fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
+pub(super) fn periods_in(dir: &Path) -> Result<Vec<u64>, StoreError> {
+    let mut periods = Vec::new();
+    for entry in std::fs::read_dir(dir).at(dir)? {
+        let name = entry.at(dir)?.file_name();
+        periods.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
+    }
     periods.sort_unstable();
-    periods
+    Ok(periods)
 }
 
 /// A period cannot be opened: its letters, dead or queued again, are set aside; how many.
@@ -374,31 +394,21 @@ fn set_period_aside(period: u64, ledger: &mut Ledger, batch: &mut Batch) -> u64 
     lost
 }
 
-/// What a walk over the letters of a store finds.
-#[derive(Default)]
-pub(super) struct Heads {
-    /// The numbered heads of all letters that can be read.
-    pub(super) letters: Vec<(u64, Head)>,
-    /// First number and fault of each group that cannot; 0 where sled itself cannot go on.
-    pub(super) faults: Vec<(u64, StoreError)>,
-}
-
-/// The letters of a store.
-pub(super) fn heads(store: &Store) -> Heads {
-    let mut found = Heads::default();
-    let (firsts, met) = store.firsts();
-    for first in firsts {
+/// The numbered heads of all letters of a store that are not damaged.
+pub(super) fn heads(store: &Store) -> Result<Vec<(u64, Head)>, StoreError> {
+    let mut letters = Vec::new();
+    for first in store.firsts()?.0 {
         let read = read_group(store, first).and_then(|bytes| {
             let bad = |bad| StoreError::bad(store.path(), &format!("dead letter {first}"), bad);
             letter::heads(&bytes).map_err(bad)
         });
         match read {
-            Ok(heads) => found.letters.extend((first..).zip(heads)),
-            Err(fault) => found.faults.push((first, fault)),
+            Ok(heads) => letters.extend((first..).zip(heads)),
+            Err(StoreError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
         }
     }
-    found.faults.extend(met.map(|met| (0, met)));
-    found
+    Ok(letters)
 }
 
 /// The bytes of the group that begins with `first`.

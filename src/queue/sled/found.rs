@@ -9,7 +9,7 @@ use super::chunk::AcceptTotals;
 use super::claims::{Readable, read_chunk};
 use super::committer::Head;
 use super::dedup::Dedup;
-use super::guard::Guard;
+use super::guard::{Guard, keep};
 use super::housekeeper::Job;
 use super::ledger::{Ledger, Sealed};
 use super::open::generation_folder;
@@ -70,16 +70,15 @@ pub(super) fn open_seen(
         let path = entry.at(&dir)?.path();
         match SeenFile::open(&path) {
             Ok(file) => files.push(Arc::new(file)),
-            Err(error @ StoreError::Newer { .. }) => return Err(error),
-            Err(error) => {
-                let name = path.file_name().unwrap_or_default();
-                let kept = root.join("quarantine").join(name);
-                fs::rename(&path, &kept).at(&path)?;
+            Err(error @ StoreError::Damaged { .. }) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let kept = keep(root, &path, &name)?;
                 tracing::error!(
                     "{error}; it was moved to {}: a messageId in it that comes again is sent again",
                     kept.display()
                 );
             }
+            Err(error) => return Err(error),
         }
     }
     let within = |file: &SeenFile, other: &SeenFile| {
@@ -153,7 +152,15 @@ pub(super) fn open_generations(
                         found.sealed.insert(generation, sealed);
                         found.reread.push(unsealed);
                     }
-                    _ => drop(found.unsealed.insert(generation, unsealed)),
+                    _ => {
+                        // Invariant: a sealed generation is never written to, for it is deleted
+                        // when what the account says is in it is settled. This one, if it was
+                        // sealed before its file in `seen/` was lost, is not any more.
+                        if ledger.generations.contains_key(&generation) {
+                            ledger.remove_generation(batch, generation);
+                        }
+                        found.unsealed.insert(generation, unsealed);
+                    }
                 }
                 copies.extend(copy.map(|copy| (copy, path)));
             }
@@ -181,7 +188,7 @@ fn scan(store: Store, found: &mut Generations) -> Result<Unsealed, StoreError> {
         ids: Vec::new(),
         chunks: Vec::new(),
     };
-    let (firsts, met) = store.firsts();
+    let (firsts, met) = store.firsts()?;
     if let Some(error) = met {
         found.damaged = true;
         tracing::error!("{error}; what can be read of it is kept");

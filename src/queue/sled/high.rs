@@ -6,6 +6,7 @@
 //! loses nothing of it, and after a power cut it is at worst behind, never ahead.
 
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -103,7 +104,7 @@ const RECORD: usize = 1 + 8 + State::LEN + 1 + 8;
 fn read(file: &File, path: &Path) -> Result<(Option<u64>, Found), StoreError> {
     let mut newest: Option<(u64, High)> = None;
     for slot in 0..2 {
-        match read_slot(file, slot) {
+        match read_slot(file, slot).at(path)? {
             Ok(found) if newest.is_none_or(|(no, _)| found.0 > no) => newest = Some(found),
             Err(Bad::Newer(version)) => {
                 return Err(StoreError::Newer {
@@ -122,11 +123,13 @@ fn read(file: &File, path: &Path) -> Result<(Option<u64>, Found), StoreError> {
     })
 }
 
-fn read_slot(file: &File, slot: u64) -> Result<(u64, High), Bad> {
+fn read_slot(file: &File, slot: u64) -> io::Result<Result<(u64, High), Bad>> {
     let mut bytes = [0; RECORD];
-    file.read_exact_at(&mut bytes, slot * SLOT)
-        .map_err(|_| Bad::Short)?;
-    read_record(&bytes)
+    match file.read_exact_at(&mut bytes, slot * SLOT) {
+        Ok(()) => Ok(read_record(&bytes)),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(Err(Bad::Short)),
+        Err(e) => Err(e),
+    }
 }
 
 /// The `written`-th record as it stands in its slot.

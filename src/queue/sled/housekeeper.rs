@@ -200,7 +200,7 @@ fn reopen(shared: &Shared, generation: u64, store: Arc<Store>) -> Result<(), Sto
 }
 
 /// Looks at the disk and says whether events may come in.
-fn look(shared: &Shared) {
+pub(super) fn look(shared: &Shared) {
     let pressure = pressure(shared);
     shared.pressure.send_if_modified(|current| {
         let kind = std::mem::discriminant(current) != std::mem::discriminant(&pressure);

@@ -11,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use siphasher::sip128::SipHasher24;
 
 use super::codec::{self, FORMAT_VERSION};
-use super::store::{At, StoreError, create_private_dir, sync_dir};
+use super::store::{At, StoreError, create_private_dir, is_there, sync_dir};
 use crate::queue::OpenError;
 
 /// Held while this process owns the folder.
@@ -134,7 +134,7 @@ pub(super) fn load_or_create(
         Some(identity) => Ok(identity),
         None => {
             for store in ["meta", "gen"] {
-                if root.join(store).exists() {
+                if is_there(&root.join(store))? {
                     return Err(StoreError::damaged(
                         &path,
                         "it holds the key of the messageIds and is missing; `pinrelay verify \

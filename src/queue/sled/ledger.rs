@@ -5,7 +5,7 @@
 //! `r` + first: a settled range above the mark · `q` + first: dead letters queued again · `x` +
 //! first: dead letters that are gone · `m` + mark + part: a mark · `g` + generation: a sealed
 //! generation · `p` + period: a period of dead letters and how many of them are dead · `i` a
-//! copy of the `format` file.
+//! copy of the `format` file · `u` while the account is being made anew.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -281,11 +281,11 @@ impl Ledger {
     /// Events in doubt: those marked so, and the unmarked ones below the doubt marks.
     fn in_doubt(&self) -> u64 {
         let (lines, letters) = (self.state.doubt_lines, self.state.doubt_letters);
-        if self.cursor.mark() >= lines && letters == 0 {
-            return self.marks.in_doubt();
-        }
         let open = self.cursor.unsettled(lines.saturating_sub(1))
             + self.dead_queued.count_within(1..=letters.saturating_sub(1));
+        if open == 0 {
+            return self.marks.in_doubt();
+        }
         let marked = self.marks.iter().filter(|(id, _)| self.is_doubtful(*id));
         self.marks.in_doubt() + open.saturating_sub(marked.count() as u64)
     }

@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 
 use super::codec::{Reader, Writer};
 use super::state::State;
-use super::store::{Batch, Store, StoreError};
+use super::store::{Batch, Store, StoreError, is_there};
 
 /// The key of the state record.
 const STATE: &[u8] = b"s";
 /// The key of a copy of the `format` file.
 pub(super) const IDENTITY: &[u8] = b"i";
+/// The key of a row that stands while the account is being made anew: what the others say is not
+/// all of it yet.
+pub(super) const UNFINISHED: &[u8] = b"u";
 
 /// The open store and what is known of its rows.
 pub(super) struct Meta {
@@ -38,17 +41,17 @@ impl Meta {
     /// Whether the store was ever made.
     pub(super) fn is_there(root: &Path) -> Result<bool, StoreError> {
         let path = Self::folder(root);
-        Ok(path.exists() && !Store::is_unborn(&path)?)
+        Ok(is_there(&path)? && !Store::is_unborn(&path)?)
     }
 
-    /// Makes the store, with a first record in it.
-    pub(super) fn create(path: &Path, state: &mut State) -> Result<Self, StoreError> {
+    /// Makes the store, with `first` and `state` in it.
+    pub(super) fn create(path: &Path, first: Batch, state: &mut State) -> Result<Self, StoreError> {
         let mut meta = Self {
             store: Store::create(path)?,
             rows: HashMap::new(),
             sum: 0,
         };
-        meta.commit(Batch::default(), state)?;
+        meta.commit(first, state)?;
         Ok(meta)
     }
 
@@ -57,6 +60,11 @@ impl Meta {
         let store = Store::open(path)?;
         let Rows { state, rows, sum } = Self::read(&store)?;
         Ok((Self { store, rows, sum }, state))
+    }
+
+    /// Whether a start ended while it made the account anew.
+    pub(super) fn is_unfinished(store: &Store) -> Result<bool, StoreError> {
+        Ok(store.get(UNFINISHED)?.is_some())
     }
 
     /// Checks every row of a store.

@@ -43,6 +43,8 @@ mod meta;
 mod open;
 #[doc(hidden)]
 pub mod properties;
+#[cfg(test)]
+mod recovery_tests;
 mod seen;
 mod settle;
 mod state;

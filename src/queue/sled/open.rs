@@ -21,7 +21,7 @@ use super::high::{Found, High, HighFile};
 use super::housekeeper::{self};
 use super::ledger::Ledger;
 use super::meta::{IDENTITY, Meta};
-use super::store::{Batch, create_private_dir, sweep, sync_dir};
+use super::store::{Batch, create_private_dir, is_there, sweep, sync_dir};
 use super::{Options, Pressure, ROOM_BYTES, Shared, account, dead, guard, identity};
 use crate::clock::{Clock, WallTrust};
 use crate::queue::entry::EntryId;
@@ -40,6 +40,12 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     let root = options.path.clone();
     let lock = identity::lock(&root)?;
     let machine_id = options.machine_id.as_deref();
+    if options.adopt && identity::load(&root)?.is_none() && !is_there(&root.join("gen"))? {
+        return Err(OpenError::Io(format!(
+            "queue folder {}: it holds no queue to adopt; restore it there first",
+            root.display()
+        )));
+    }
     let identity = identity::load_or_create(&root, machine_id)?;
     if !options.adopt && !identity.is_at_home(machine_id) {
         return Err(OpenError::Foreign(format!(
@@ -138,6 +144,11 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         None => None,
     };
     let roll_bytes = (options.dead_max_bytes / 8).max(1 << 20);
+    // Their replacements were committed; a crash came before `meta` took note.
+    let mut replaced = found.revived.clone();
+    replaced.retain(|number| ledger.is_dead(*number));
+    replaced.sort_unstable();
+    replaced.dedup();
     let set_aside = ledger.state.set_aside;
     let mut dead = DeadLetters::open(&root, ledger, &mut batch, roll_bytes)?;
     match copy {
@@ -147,19 +158,21 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         }
         copy => guard.agreed(copy)?,
     }
-    for number in std::mem::take(&mut found.revived) {
-        // Its replacement was committed; a crash came before `meta` took note.
+    for number in replaced {
         if ledger.is_dead(number) {
             if let Some(reason) = dead.reason(number) {
                 ledger.uncount_dead(number, reason);
                 ledger.put_period_of(&mut batch, number);
             }
             ledger.bury(&mut batch, number);
+        } else {
+            // Just set aside as a letter that cannot be read; its event stands in the line.
+            ledger.state.set_aside -= 1;
         }
     }
     if account.is_remade {
         account::one_event_one_place(ledger, &mut batch, &mut dead, &found)?;
-        account::balance(ledger, clock.now());
+        account::finish(ledger, &mut batch, clock.now());
     }
     for (generation, unsealed) in &found.unsealed {
         for id in &unsealed.ids {

@@ -11,7 +11,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, ErrorKind, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -186,8 +186,10 @@ impl SeenFile {
         let file = patiently(|| File::open(path)).at(path)?;
         let bad = |bad| StoreError::bad(path, "remembered ids", bad);
         let mut head = vec![0; BLOCK];
-        file.read_exact_at(&mut head, 0)
-            .map_err(|_| bad(Bad::Short))?;
+        match file.read_exact_at(&mut head, 0) {
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Err(bad(Bad::Short)),
+            read => read.at(path)?,
+        }
         let coverage = read_header(&head).map_err(bad)?;
         let len = file.metadata().at(path)?.len();
         let blocks = coverage.count.div_ceil(PER_BLOCK as u64);

@@ -168,7 +168,7 @@ impl Store {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         // A folder without its data file would open as a new, empty store.
         for file in ["db", "conf"] {
-            if !path.join(file).is_file() {
+            if !is_there(&path.join(file))? {
                 let what = format!("its file `{file}` is missing");
                 return Err(StoreError::damaged(path, &what));
             }
@@ -187,7 +187,11 @@ impl Store {
     /// syncs its files before anything is committed to it, and until then `conf` may be missing
     /// or empty beside a data file that is there.
     pub(super) fn is_unborn(path: &Path) -> Result<bool, StoreError> {
-        if !path.is_dir() || fs::metadata(path.join("db")).is_ok_and(|db| db.len() > UNBORN) {
+        if !path.is_dir() {
+            return Ok(false);
+        }
+        let db = path.join("db");
+        if is_there(&db)? && fs::metadata(&db).at(&db)?.len() > UNBORN {
             return Ok(false);
         }
         for entry in fs::read_dir(path).at(path)? {
@@ -247,6 +251,12 @@ impl Store {
             path: self.path.clone(),
             source,
         })
+    }
+
+    /// A copy, which speaks of itself as the store that it is a copy of.
+    pub(super) fn copy_of(mut self, path: &Path) -> Self {
+        self.path = path.into();
+        self
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -314,8 +324,8 @@ impl Store {
     }
 
     /// Every key that can be reached, from the front and, past a place that sled cannot read,
-    /// from the back; and what was met there.
-    pub(super) fn keys(&self) -> (Vec<sled::IVec>, Option<StoreError>) {
+    /// from the back; and the damage that was met there.
+    fn keys(&self) -> Result<(Vec<sled::IVec>, Option<StoreError>), StoreError> {
         let mut keys = Vec::new();
         let mut met = None;
         let mut rows = self.db.iter();
@@ -324,10 +334,11 @@ impl Store {
             {
                 Ok(Some((key, _))) => keys.push(key),
                 Ok(None) => break,
-                Err(error) => {
+                Err(error @ StoreError::Damaged { .. }) => {
                     met = Some(error);
                     break;
                 }
+                Err(error) => return Err(error),
             }
         }
         if met.is_some() {
@@ -342,18 +353,18 @@ impl Store {
             }
             keys.extend(back.into_iter().rev());
         }
-        (keys, met)
+        Ok((keys, met))
     }
 
-    /// The numbers under which something in parts begins, and what was met where keys cannot be
-    /// reached.
-    pub(super) fn firsts(&self) -> (Vec<u64>, Option<StoreError>) {
-        let (keys, met) = self.keys();
+    /// The numbers under which something in parts begins, and the damage that was met where keys
+    /// cannot be reached.
+    pub(super) fn firsts(&self) -> Result<(Vec<u64>, Option<StoreError>), StoreError> {
+        let (keys, met) = self.keys()?;
         let firsts = keys.iter().filter_map(|key| match split_part(key) {
             Some((prefix, 0)) => prefix.try_into().ok().map(u64::from_be_bytes),
             _ => None,
         });
-        (firsts.collect(), met)
+        Ok((firsts.collect(), met))
     }
 
     /// What [`Batch::put_parts`] put under this number.
@@ -379,7 +390,7 @@ impl Store {
             let number = split_part(key).and_then(|(prefix, _)| prefix.try_into().ok());
             number.is_some_and(|n| (first..=last).contains(&u64::from_be_bytes(n)))
         };
-        let keys: Vec<_> = self.keys().0.into_iter().filter(numbered).collect();
+        let keys: Vec<_> = self.keys()?.0.into_iter().filter(numbered).collect();
         for keys in keys.chunks(400) {
             let mut batch = Batch::default();
             keys.iter().for_each(|key| batch.remove(key));
@@ -442,6 +453,12 @@ impl Batch {
     pub(super) fn journal(&self) -> &[(Box<[u8]>, Option<u64>)] {
         &self.journal
     }
+}
+
+/// Whether there is something at `path`. What the system refuses to tell is an error: taken for
+/// missing, it would be moved away or deleted.
+pub(super) fn is_there(path: &Path) -> Result<bool, StoreError> {
+    path.try_exists().at(path)
 }
 
 /// How many parts a payload takes.

@@ -73,7 +73,7 @@ fn refused() -> Outcome {
 
 /// Until `is`, giving the committer something to do meanwhile; a bounded poll, for the
 /// housekeeper tells nobody outside.
-async fn until(queue: &Queue, what: &str, is: impl Fn() -> bool) {
+pub(super) async fn until(queue: &Queue, what: &str, is: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is() {
         assert!(begun.elapsed() < Duration::from_secs(20), "never: {what}");

@@ -4,7 +4,7 @@
 use super::super::ledger::Ledger;
 use super::super::open::generation_folder;
 use super::super::store::{Store, StoreError};
-use super::super::{Shared, lock};
+use super::super::{Shared, housekeeper, lock};
 use super::walk::{Stores, Walk};
 use crate::queue::verdict::{Finding, Verdict};
 
@@ -23,7 +23,11 @@ pub(crate) fn run(shared: &Shared, ledger: &Ledger, meta: Option<StoreError>) ->
 
 fn walk(shared: &Shared, ledger: &Ledger) -> Verdict {
     let root = &shared.options.path;
-    let mut tell = |what: &str| tracing::debug!("verify reads {what}");
+    let mut tell = |what: &str| {
+        tracing::debug!("verify reads {what}");
+        // This thread has the disk to watch, however long the walk.
+        housekeeper::look(shared);
+    };
     match Walk::new(ledger, None).all(root, &mut Open(shared), true, &mut tell) {
         Ok(walk) => walk.verdict,
         Err(error) => Verdict {

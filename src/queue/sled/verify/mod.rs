@@ -18,8 +18,9 @@ use super::identity::{self, Identity};
 use super::ledger::Ledger;
 use super::meta::{IDENTITY, Meta};
 use super::open::generation_folder;
+use super::state::State;
 use super::store::{At, Store, StoreError, create_private_dir};
-use super::{Op, Options, SledEngine, dead};
+use super::{Op, Options, SledEngine, account, dead};
 use crate::clock::Clock;
 use crate::queue::OpenError;
 use crate::queue::verdict::{Finding, Verdict};
@@ -163,11 +164,7 @@ fn check(root: &Path, tell: &mut dyn FnMut(&str)) -> Result<(Verdict, Vec<Piece>
     };
     match identity::load(root) {
         Ok(Some(_)) => {}
-        Ok(None) if !Meta::is_there(root)? => {
-            let mut verdict = Verdict::default();
-            verdict.notes.push("the folder holds no queue yet".into());
-            return Ok((verdict, Vec::new()));
-        }
+        Ok(None) if !Meta::is_there(root)? => return Ok((no_queue_yet(), Vec::new())),
         Ok(None) | Err(StoreError::Damaged { .. }) => {
             let next = match identity_in_meta(root) {
                 Ok(Some(_)) => "run `pinrelay verify --repair`: the account holds a copy",
@@ -179,7 +176,16 @@ fn check(root: &Path, tell: &mut dyn FnMut(&str)) -> Result<(Verdict, Vec<Piece>
         Err(error) => return Err(error),
     }
     const REPAIR: &str = "start the daemon, which mends it, or run `pinrelay verify --repair`";
-    let high = match HighFile::look(&root.join("high"))? {
+    let found = HighFile::look(&root.join("high"))?;
+    // As a start sees it: then nothing was ever committed.
+    let is_new = match found {
+        Found::High(high) => high.state == State::default(),
+        Found::Nothing | Found::Damaged => true,
+    } && !account::holds_anything(root)?;
+    if is_new && !Meta::is_there(root)? {
+        return Ok((no_queue_yet(), Vec::new()));
+    }
+    let high = match found {
         Found::High(high) => Some(high.state),
         Found::Nothing | Found::Damaged => {
             let what = "it is damaged or missing: whether a store was cut short cannot be told";
@@ -191,6 +197,7 @@ fn check(root: &Path, tell: &mut dyn FnMut(&str)) -> Result<(Verdict, Vec<Piece>
     let mut copies = Copies::new(root);
     let ledger = match copies.account() {
         Ok(ledger) => ledger,
+        Err(StoreError::Damaged { .. }) if is_new => return Ok((no_queue_yet(), Vec::new())),
         Err(error @ StoreError::Damaged { .. }) => {
             find(Piece::AtOpen, "meta", error.to_string(), REPAIR);
             let (pieces, findings) = early.into_iter().unzip();
@@ -218,6 +225,13 @@ fn check(root: &Path, tell: &mut dyn FnMut(&str)) -> Result<(Verdict, Vec<Piece>
     Ok((verdict, pieces))
 }
 
+fn no_queue_yet() -> Verdict {
+    Verdict {
+        notes: vec!["the folder holds no queue yet".into()],
+        ..Verdict::default()
+    }
+}
+
 /// Stores looked at through copies, one at a time: opening one writes to it.
 struct Copies {
     root: PathBuf,
@@ -236,9 +250,13 @@ impl Copies {
         if copy.exists() {
             std::fs::remove_dir_all(&copy).at(&copy)?;
         }
-        copy_folder(store, &copy)?;
-        let opened = Store::open(&copy).map(|store| look(&store));
-        std::fs::remove_dir_all(&copy).at(&copy)?;
+        let copied = copy_folder(store, &copy);
+        let opened = copied.and_then(|()| Store::open(&copy));
+        let opened = opened.map(|opened| look(&opened.copy_of(store)));
+        if copy.exists() {
+            // Also where there was no room for all of it.
+            std::fs::remove_dir_all(&copy).at(&copy)?;
+        }
         // The copy is gone; what is wrong is wrong with the store.
         opened.map_err(|error| match error {
             StoreError::Damaged { what, .. } => StoreError::damaged(store, &what),
@@ -254,8 +272,13 @@ impl Copies {
         }
         let mut ledger = None;
         self.show(&path, &mut |store| {
-            let read = Meta::read(store).and_then(|rows| Ledger::load(store, rows.state));
-            ledger = Some(read);
+            ledger = Some(Meta::read(store).and_then(|rows| {
+                if Meta::is_unfinished(store)? {
+                    let what = "a start ended while it made the account anew";
+                    return Err(StoreError::damaged(store.path(), what));
+                }
+                Ledger::load(store, rows.state)
+            }));
         })?;
         ledger.unwrap_or_else(|| Err(StoreError::damaged(&path, "it cannot be read")))
     }

@@ -63,6 +63,8 @@ pub(super) struct Walk<'a> {
     pub(super) verdict: Verdict,
     pub(super) pieces: Vec<Piece>,
     held: RangeSet,
+    /// Generation, first number and fault of each chunk that cannot be used.
+    faults: Vec<(u64, u64, String)>,
     /// Numbers that a finding names already.
     told: RangeSet,
     revived: Vec<u64>,
@@ -97,6 +99,7 @@ impl<'a> Walk<'a> {
             verdict: Verdict::default(),
             pieces: Vec::new(),
             held: RangeSet::default(),
+            faults: Vec::new(),
             told: RangeSet::default(),
             revived: Vec::new(),
             totals,
@@ -148,6 +151,7 @@ impl<'a> Walk<'a> {
                 );
             }
         }
+        self.faulty_lines();
         self.missing_lines();
         for period in self.ledger.periods.keys() {
             tell(&format!("dead/{period:010}"));
@@ -223,10 +227,24 @@ impl<'a> Walk<'a> {
                 self.last_seq = self.last_seq.max(*last);
             }
         }
-        for (first, fault) in std::mem::take(&mut held.faults) {
-            let after = held.chunks.iter().map(|(f, _)| *f).find(|f| *f > first);
+        let faults = std::mem::take(&mut held.faults).into_iter();
+        self.faults
+            .extend(faults.map(|(first, fault)| (generation, first, fault)));
+        if !is_live {
+            self.totals = self.totals.max(&held.totals);
+            self.revived.append(&mut held.revived);
+        }
+        Ok(held.ids)
+    }
+
+    /// Chunks that cannot be used. Each reaches to the next event that some store holds, at most
+    /// to the end of its generation: known only when all were read.
+    fn faulty_lines(&mut self) {
+        for (generation, first, fault) in std::mem::take(&mut self.faults) {
+            let sealed = self.ledger.generations.get(&generation);
             let end = sealed.map_or(self.last_seq, |s| s.last_seq);
-            let last = after.map_or(end, |after| after - 1).max(first);
+            let after = self.held.iter().map(|(f, _)| f).find(|f| *f > first);
+            let last = after.map_or(end, |after| end.min(after - 1)).max(first);
             let piece = Piece::Lines {
                 generation: Some(generation),
                 first,
@@ -237,13 +255,12 @@ impl<'a> Walk<'a> {
                 open => format!("{open} events from {first} to {last} cannot be delivered"),
             };
             self.told.insert(first..=last);
-            self.find(piece, object.clone(), format!("{fault}; {cost}"));
+            self.find(
+                piece,
+                format!("gen/{generation:010}"),
+                format!("{fault}; {cost}"),
+            );
         }
-        if !is_live {
-            self.totals = self.totals.max(&held.totals);
-            self.revived.append(&mut held.revived);
-        }
-        Ok(held.ids)
     }
 
     fn unopened(
@@ -338,7 +355,10 @@ impl<'a> Walk<'a> {
         let mut dead = [0u64; DeadReason::ALL.len()];
         let mut checked = 0;
         let looked = stores.period(period, &mut |store| {
-            let (firsts, unreached) = store.firsts();
+            let (firsts, unreached) = match store.firsts() {
+                Ok(found) => found,
+                Err(error) => return fatal = Some(error),
+            };
             for first in firsts.into_iter().filter(|first| numbers.holds(*first)) {
                 let records = read_group(store, first).and_then(|bytes| {
                     letter::decode(&bytes)
@@ -446,7 +466,7 @@ fn name(path: &Path) -> String {
 }
 
 fn read_generation(store: &Store, held: &mut Held) -> Result<(), StoreError> {
-    let (firsts, met) = store.firsts();
+    let (firsts, met) = store.firsts()?;
     for first in firsts {
         let chunk = read_chunk(store, first).and_then(|chunk| {
             let unpacked = chunk.entries();
