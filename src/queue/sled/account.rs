@@ -5,6 +5,7 @@
 //! sent again under its first event_id, and counted. No event is given up for the account's sake.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use super::dead::{self, DeadLetters, heads, read_group};
 use super::found::Generations;
@@ -29,13 +30,13 @@ pub(super) struct Account {
 /// Opens `meta`, or makes it.
 pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError> {
     let path = Meta::folder(guard.root);
-    let is_new = high.state == State::default();
+    let is_new = is_new(guard.root, &high.state)?;
     if !Meta::is_there(guard.root)? {
         if path.exists() {
             // Its making was cut short.
             delete_folder(&path)?;
         }
-        let is_remade = !is_new || holds_anything(guard)?;
+        let is_remade = !is_new;
         if is_remade {
             tracing::error!("store {}: it is missing", path.display());
         }
@@ -75,7 +76,7 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
             Ok(account)
         }
         // Nothing was ever committed beside it: its making was cut short, in any order.
-        Err(StoreError::Damaged { .. }) if is_new && !holds_anything(guard)? => {
+        Err(StoreError::Damaged { .. }) if is_new => {
             guard.agreed(copy)?;
             delete_folder(&path)?;
             make(guard, high, false)
@@ -92,10 +93,17 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
     }
 }
 
+/// Whether nothing was ever committed, by what is beside `meta`: then whatever `meta` looks like,
+/// its making was cut short. `high`: the counters outside the stores, the default where they
+/// cannot be read.
+pub(super) fn is_new(root: &Path, high: &State) -> Result<bool, StoreError> {
+    Ok(*high == State::default() && !holds_anything(root)?)
+}
+
 /// Whether anything is there that was once committed: an event, a dead letter, an id.
-fn holds_anything(guard: &Guard<'_>) -> Result<bool, StoreError> {
+fn holds_anything(root: &Path) -> Result<bool, StoreError> {
     for folder in ["gen", "dead", "seen"] {
-        let dir = guard.root.join(folder);
+        let dir = root.join(folder);
         for entry in std::fs::read_dir(&dir).into_iter().flatten() {
             let path = entry.at(&dir)?.path();
             // A file in seen/ is no store, and never unborn.
@@ -148,7 +156,7 @@ pub(super) fn settle_what_was_deleted(ledger: &mut Ledger, batch: &mut Batch, fo
 
 /// Counts the dead letters that are there: the account of them was lost.
 pub(super) fn recount_letters(
-    root: &std::path::Path,
+    root: &Path,
     ledger: &mut Ledger,
     batch: &mut Batch,
 ) -> Result<(), StoreError> {

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 pub(super) use live::run as live;
 use walk::{Piece, Stores, Walk};
 
-use super::guard::{copy_folder, keep};
+use super::account::is_new;
+use super::guard::{copy_durably, copy_folder, keep};
 use super::high::{Found, HighFile};
 use super::identity::{self, Identity};
 use super::ledger::Ledger;
@@ -23,6 +24,9 @@ use super::{Op, Options, SledEngine, dead};
 use crate::clock::Clock;
 use crate::queue::OpenError;
 use crate::queue::verdict::{Finding, Verdict};
+
+const CUT_SHORT: &str =
+    "the folder holds no queue yet: its making was cut short, and the next start makes it anew";
 
 /// Checks the queue at `root`, which no daemon has open. `tell` hears what is being read.
 ///
@@ -89,7 +93,7 @@ fn move_aside(root: &Path, pieces: &[Piece]) -> Result<(), StoreError> {
                     let name = store.strip_prefix(root).unwrap_or(&store).display();
                     let name = format!("{}.copy", name.to_string().replace('/', "-"));
                     let copy = root.join("quarantine/verify.deleting");
-                    copy_folder(&store, &copy)?;
+                    copy_durably(&store, &copy)?;
                     keep(root, &copy, &name)?;
                     copied.push(store);
                 }
@@ -161,13 +165,16 @@ fn check(root: &Path, tell: &mut dyn FnMut(&str)) -> Result<(Verdict, Vec<Piece>
         let (object, next) = (object.into(), next.into());
         early.push((piece, Finding { object, what, next }));
     };
-    match identity::load(root) {
+    let noted = |note: &str| {
+        let mut verdict = Verdict::default();
+        verdict.notes.push(note.into());
+        Ok((verdict, Vec::new()))
+    };
+    let identity = identity::load(root);
+    let is_known = matches!(identity, Ok(Some(_)));
+    match identity {
         Ok(Some(_)) => {}
-        Ok(None) if !Meta::is_there(root)? => {
-            let mut verdict = Verdict::default();
-            verdict.notes.push("the folder holds no queue yet".into());
-            return Ok((verdict, Vec::new()));
-        }
+        Ok(None) if !Meta::is_there(root)? => return noted("the folder holds no queue yet"),
         Ok(None) | Err(StoreError::Damaged { .. }) => {
             let next = match identity_in_meta(root) {
                 Ok(Some(_)) => "run `pinrelay verify --repair`: the account holds a copy",
@@ -179,9 +186,18 @@ fn check(root: &Path, tell: &mut dyn FnMut(&str)) -> Result<(Verdict, Vec<Piece>
         Err(error) => return Err(error),
     }
     const REPAIR: &str = "start the daemon, which mends it, or run `pinrelay verify --repair`";
-    let high = match HighFile::look(&root.join("high"))? {
+    let looked = match HighFile::look(&root.join("high"))? {
         Found::High(high) => Some(high.state),
-        Found::Nothing | Found::Damaged => {
+        Found::Nothing | Found::Damaged => None,
+    };
+    // A crash may leave `high` and `meta` torn in any way while they are made.
+    let is_new = is_known && is_new(root, &looked.unwrap_or_default())?;
+    if is_new && !Meta::is_there(root)? {
+        return noted(CUT_SHORT);
+    }
+    let high = match looked {
+        Some(high) => Some(high),
+        None => {
             let what = "it is damaged or missing: whether a store was cut short cannot be told";
             find(Piece::AtOpen, "high", what.into(), REPAIR);
             None
@@ -191,6 +207,7 @@ fn check(root: &Path, tell: &mut dyn FnMut(&str)) -> Result<(Verdict, Vec<Piece>
     let mut copies = Copies::new(root);
     let ledger = match copies.account() {
         Ok(ledger) => ledger,
+        Err(StoreError::Damaged { .. }) if is_new => return noted(CUT_SHORT),
         Err(error @ StoreError::Damaged { .. }) => {
             find(Piece::AtOpen, "meta", error.to_string(), REPAIR);
             let (pieces, findings) = early.into_iter().unzip();
