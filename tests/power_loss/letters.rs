@@ -3,6 +3,8 @@
 //! Not here: a purge by `dead_letters.retention`, which is a minute at least. It takes the same
 //! way as the one by `dead_letters.max_bytes`.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rand::distr::{Alphanumeric, SampleString};
@@ -10,8 +12,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
-use crate::script::{Recording, Stage, poison, settled, tree};
-use crate::support::{Client, Daemon, Sample, Site, StandIn, ms, s, samples, within};
+use crate::script::{Recording, Stage, poison, settled};
+use crate::support::{Client, Daemon, Sample, Site, StandIn, s, samples, within};
 
 /// `dead_letters.max_bytes`, the least the config allows, and so the size of a period as well.
 pub const QUOTA: u64 = 1 << 20;
@@ -47,11 +49,13 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// Bytes of all periods.
+    /// Bytes of all periods; what vanishes meanwhile counts nothing.
     fn usage(&self) -> u64 {
-        let dead = self.site.path("queue/dead");
-        let files = dead.exists().then(|| tree(&dead)).unwrap_or_default();
-        files.values().flatten().map(|f| f.len() as u64).sum()
+        let list = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
+        let files = list(self.site.path("queue/dead")).flat_map(|period| list(period.path()));
+        files
+            .filter_map(|file| Some(file.metadata().ok()?.len()))
+            .sum()
     }
 
     /// Sends it, and good ones beside it, until it is set apart.

@@ -143,6 +143,20 @@ impl<'a> Trial<'a> {
         found.expect("the same cuts again")
     }
 
+    /// The cuts that leave a copy of a store, under its final name, that is not whole.
+    pub fn torn_copies(&self) -> Vec<(Cut, Vec<String>)> {
+        let mut torn = Vec::new();
+        self.each(|cut, image| {
+            for copy in copies_in(&image()) {
+                if !self.copies.contains(&copy) {
+                    let fault = format!("{}: evidence that is torn", copy.0.display());
+                    torn.push((cut.clone(), vec![fault]));
+                }
+            }
+        });
+        torn
+    }
+
     /// Opens every distinct image, some at a time.
     pub fn run(&self) -> Sight {
         let scratch = scratch();
@@ -151,7 +165,6 @@ impl<'a> Trial<'a> {
         let inbox = Mutex::new(inbox);
         let found: Mutex<Vec<(usize, Result<Found, String>)>> = Mutex::default();
         let mut sight = Sight::default();
-        let mut torn = Vec::new();
         std::thread::scope(|scope| {
             for _ in 0..WORKERS {
                 scope.spawn(|| {
@@ -169,16 +182,9 @@ impl<'a> Trial<'a> {
                     }
                 });
             }
-            let torn = &mut torn;
             let mut known: HashMap<u128, usize> = HashMap::new();
             sight.syncs = self.each(|cut, image| {
                 let image = image();
-                for copy in copies_in(&image) {
-                    if !self.copies.contains(&copy) {
-                        let fault = format!("{}: evidence that is torn", copy.0.display());
-                        torn.push((cut.clone(), vec![fault]));
-                    }
-                }
                 let next = known.len();
                 let number = *known.entry(image.hash()).or_insert(next);
                 if number == next {
@@ -192,7 +198,7 @@ impl<'a> Trial<'a> {
         found.sort_by_key(|(number, _)| *number);
         sight.found = found.into_iter().map(|(_, found)| found).collect();
         sight.failures = sight.judge(self.story);
-        sight.failures.append(&mut torn);
+        sight.failures.extend(self.torn_copies());
         sight
     }
 }
