@@ -180,7 +180,7 @@ impl State {
     }
 
     fn beyond_the_door(&mut self, request: &Request<'_>, now: i64) -> io::Result<Answer> {
-        let Some(fault) = self.fault() else {
+        let Some(fault) = self.fault(request.body.unwrap_or_default()) else {
             return self.good(request, now, true);
         };
         let processed = self.switches.fault_processed
@@ -217,8 +217,16 @@ impl State {
     }
 
     /// The fault that this request meets, if any.
-    fn fault(&mut self) -> Option<Fault> {
+    fn fault(&mut self, body: &[u8]) -> Option<Fault> {
         let fault = self.switches.fault?;
+        let text = self
+            .switches
+            .fault_containing
+            .as_deref()
+            .unwrap_or_default();
+        if !String::from_utf8_lossy(body).contains(text) {
+            return None;
+        }
         self.met += 1;
         if self.switches.fault_first.is_some_and(|n| self.met > n) {
             return None;

@@ -27,6 +27,9 @@ pub struct Switches {
     /// Only the first so many event requests since this was set meet the fault.
     #[arg(long)]
     pub fault_first: Option<u64>,
+    /// Only requests whose body contains this text meet the fault.
+    #[arg(long, value_name = "TEXT")]
+    pub fault_containing: Option<String>,
     /// The probability, 0 to 1, with which a request meets the fault.
     #[arg(long, default_value_t = 1.0)]
     pub fault_probability: f64,
@@ -111,6 +114,7 @@ impl Default for Switches {
             ad_account: None,
             fault: None,
             fault_first: None,
+            fault_containing: None,
             fault_probability: 1.0,
             seed: 1,
             fault_processed: false,

@@ -324,6 +324,19 @@ async fn refusals_by_id_name_and_text_under_every_status() {
 }
 
 #[tokio::test]
+async fn a_fault_may_meet_only_the_requests_that_contain_a_text() {
+    let run = with(Switches {
+        fault: Some(Fault::Status(500)),
+        fault_containing: Some("\"bad\"".into()),
+        ..Switches::default()
+    })
+    .await;
+    assert_eq!(run.status(&[event("good")]).await, 200);
+    assert_eq!(run.status(&[event("bad"), event("good")]).await, 500);
+    assert_eq!(run.status(&[event("badly")]).await, 200);
+}
+
+#[tokio::test]
 async fn status_faults_for_the_first_requests_with_their_headers() {
     let run = with(Switches {
         fault: Some(Fault::Status(429)),

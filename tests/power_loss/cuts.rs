@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::disk::{Change, Disk, Image, Keep, Pending, SECTOR};
-use crate::trace::{Act, Step};
+use crate::step::{Act, Step};
 
 /// One cut and one selection of what it kept.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::script::Tree;
-use crate::trace::{Act, Step};
+use crate::step::{Act, Step};
 
 pub const SECTOR: usize = 512;
 

@@ -12,24 +12,33 @@ use crate::story::{Event, Sending, Story, Told, Verdict};
 pub fn faults(story: &Story, found: &Found, cut: usize, settled: &BTreeSet<String>) -> Vec<String> {
     let mut faults = Vec::new();
     let census = &found.census;
-    if census.imbalance() != 0 || census.set_aside != 0 || census.purged != 0 {
+    if census.imbalance() != 0 || census.set_aside != 0 {
         faults.push(format!("the ledger: {census:?}"));
     }
     if !found.quarantine.is_empty() {
         faults.push(format!("damage was seen: {:?}", found.quarantine));
     }
-    let (mut told, mut read, mut processed) = (0, 0, 0);
+    for finding in &found.verify {
+        faults.push(format!("verify: {finding}"));
+    }
+    let (mut told, mut read, mut processed, mut purged) = (0, 0, 0, 0);
     for (id, event) in &story.events {
         let at = At { event, cut };
         told += u64::from(at.told().next().is_some());
         read += u64::from(at.lines().next().is_some());
         processed += u64::from(at.verdicts().any(|v| v == Verdict::Processed));
-        if let Err(fault) = at.check(id, found, settled) {
+        let is_purged = at.is_purged(id, found);
+        purged += u64::from(is_purged);
+        if let Err(fault) = at.check(id, found, settled, is_purged) {
             faults.push(format!("{id}: {fault}"));
         }
     }
     if !(told..=read).contains(&census.accepted) {
         faults.push(format!("{} accepted of {told} to {read}", census.accepted));
+    }
+    let due = story.purged_from.is_some_and(|from| from <= cut);
+    if census.purged != purged || (purged > 0 && !due) {
+        faults.push(format!("{} purged, {purged} are gone", census.purged));
     }
     if census.delivered > processed {
         faults.push(format!("{} delivered of {processed}", census.delivered));
@@ -83,7 +92,13 @@ impl<'a> At<'a> {
         line.map_or("", |(_, line)| line.as_str())
     }
 
-    fn check(&self, id: &str, found: &Found, settled: &BTreeSet<String>) -> Result<(), String> {
+    fn check(
+        &self,
+        id: &str,
+        found: &Found,
+        settled: &BTreeSet<String>,
+        is_purged: bool,
+    ) -> Result<(), String> {
         let acknowledged = self.told().next().is_some();
         let claims = found.claims.get(id).map_or(&[][..], Vec::as_slice);
         if acknowledged
@@ -95,6 +110,7 @@ impl<'a> At<'a> {
             return Err("it was acknowledged and is taken for new".into());
         }
         match claims {
+            [] if is_purged => Ok(()),
             [] if acknowledged => self.check_settled(id, found),
             [] => Ok(()),
             [(body, name)] => {
@@ -105,6 +121,15 @@ impl<'a> At<'a> {
             }
             _ => Err(format!("it is queued {} times", claims.len())),
         }
+    }
+
+    /// It was a dead letter and nothing but its id is known any more.
+    fn is_purged(&self, id: &str, found: &Found) -> bool {
+        let verdicts: Vec<_> = self.verdicts().collect();
+        let died = self.event.sent.is_empty() || verdicts.contains(&Verdict::Failed);
+        let acknowledged = self.told().next().is_some();
+        let known = found.other.get(id) == Some(&Receipt::Duplicate);
+        acknowledged && known && died && !verdicts.contains(&Verdict::Processed)
     }
 
     /// Not claimable: delivered, as Pinterest said, or a dead letter.

@@ -22,6 +22,22 @@ pub struct Found {
     pub other: BTreeMap<String, Receipt>,
     /// What recovery put into `quarantine/`.
     pub quarantine: Vec<String>,
+    /// What `verify` found before any start.
+    pub verify: Vec<String>,
+}
+
+/// What `verify` says of the image as it is. It works on copies of stores, but makes folders for
+/// them: on an image of its own.
+fn verify(image: &Image, root: &Path) -> Result<Vec<String>, String> {
+    image.lay(root);
+    let verdict = pinrelay::queue::sled::verify(root, &mut |_| {});
+    std::fs::remove_dir_all(root).map_err(|e| e.to_string())?;
+    let verdict = verdict.map_err(|e| format!("verify: {e}"))?;
+    Ok(verdict
+        .findings
+        .iter()
+        .map(|f| format!("{}: {}", f.object, f.what))
+        .collect())
 }
 
 /// A claim that takes longer never ends.
@@ -80,6 +96,7 @@ pub fn open_image(
     now: Millis,
     lines: &BTreeMap<String, Vec<String>>,
 ) -> Result<Found, String> {
+    let verify = verify(image, &root.with_extension("verify"))?;
     image.lay(root);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -102,8 +119,6 @@ pub fn open_image(
         let quarantine = kept
             .flatten()
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            // A copy made before a cut, of a store that needs none any more, is no word of damage.
-            .filter(|name| !name.ends_with(".copy"))
             .collect();
 
         let queue = open(root, now).map_err(|e| format!("a second start: {e}"))?;
@@ -132,6 +147,7 @@ pub fn open_image(
             again,
             other,
             quarantine,
+            verify,
         })
     })
 }

@@ -48,17 +48,31 @@ pub fn can_trace() -> bool {
     traced.is_ok_and(|out| out.status.success())
 }
 
-struct Stage<'a> {
+/// Where lives follow one another.
+pub struct Stage<'a> {
     site: &'a Site,
     lives: Vec<Life>,
 }
 
 impl<'a> Stage<'a> {
+    pub fn new(site: &'a Site) -> Self {
+        let lives = Vec::new();
+        Self { site, lives }
+    }
+
+    /// All that was seen.
+    pub fn recording(self) -> Recording {
+        Recording {
+            root: self.site.path("queue"),
+            lives: self.lives,
+        }
+    }
+
     fn trace(&self) -> PathBuf {
         self.site.path(&format!("trace-{}", self.lives.len()))
     }
 
-    fn start(&self) -> Daemon<'a> {
+    pub fn start(&self) -> Daemon<'a> {
         self.site.ready(self.process())
     }
 
@@ -81,7 +95,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Keeps what strace and the folder say after the daemon's end.
-    fn ended(&mut self) {
+    pub fn ended(&mut self) {
         let path = self.trace();
         let trace = within(s(30), "the end of the trace", || {
             let text = fs::read_to_string(&path).ok()?;
@@ -113,14 +127,15 @@ pub fn tree(root: &Path) -> Tree {
     tree
 }
 
-fn settled(daemon: &Daemon<'_>, delivered: u64, dead: u64) {
+/// Waits until so many are delivered and so many are dead.
+pub fn settled(daemon: &Daemon<'_>, delivered: u64, dead: u64) {
     daemon.shows(s(60), "all settled", |status| {
         status["delivered"] == delivered && status["dead_total"] == dead
     });
 }
 
 /// Events that Pinterest refuses, of this turn.
-fn poison(n: std::ops::Range<usize>, turn: &str) -> Vec<Sample> {
+pub fn poison(n: std::ops::Range<usize>, turn: &str) -> Vec<Sample> {
     let line = |n: usize| {
         format!(
             r#"{{"messageId":"poison-{n}","type":"track","event":"Product Viewed","properties":{{"turn":"{turn}"}},"context":{{"traits":{{"email":"poison{n}@mail.example"}}}}}}"#
@@ -160,10 +175,7 @@ fn signed_up(n: std::ops::Range<usize>) -> Vec<Sample> {
 
 /// Sends these one by one and stops in order; they may be known already.
 pub fn record_short(site: &Site, samples: &[Sample]) -> Recording {
-    let mut stage = Stage {
-        site,
-        lives: Vec::new(),
-    };
+    let mut stage = Stage::new(site);
     let daemon = stage.start();
     let mut client = Client::connect(&daemon.socket());
     for sample in samples {
@@ -175,18 +187,12 @@ pub fn record_short(site: &Site, samples: &[Sample]) -> Recording {
     }
     assert_eq!(daemon.stop(s(20)).code, Some(0));
     stage.ended();
-    Recording {
-        root: site.path("queue"),
-        lives: stage.lives,
-    }
+    stage.recording()
 }
 
 /// Runs the script. Every phase ends with something seen, so that it is in the trace.
 pub fn record(site: &Site, stand_in: &StandIn) -> Recording {
-    let mut stage = Stage {
-        site,
-        lives: Vec::new(),
-    };
+    let mut stage = Stage::new(site);
 
     // First creation, then groups of one and of many.
     let daemon = stage.start();
@@ -294,8 +300,5 @@ pub fn record(site: &Site, stand_in: &StandIn) -> Recording {
     assert_eq!(daemon.stop(s(20)).code, Some(0));
     stage.ended();
 
-    Recording {
-        root: site.path("queue"),
-        lives: stage.lives,
-    }
+    stage.recording()
 }

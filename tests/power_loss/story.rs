@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use crate::trace::{Act, Step};
+use crate::letters;
+use crate::step::{Act, Step};
 
 /// An answer on the ingest socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub struct Event {
 pub struct Story {
     pub events: BTreeMap<String, Event>,
     pub ends: Vec<usize>,
+    /// From when on the dead letters may have taken so much that some were purged.
+    pub purged_from: Option<usize>,
 }
 
 #[derive(Default)]
@@ -68,8 +71,15 @@ impl Story {
     pub fn read(steps: &[Step]) -> Self {
         let mut story = Self::default();
         let mut sockets: HashMap<&str, Socket> = HashMap::new();
+        let mut buried = 0;
         for step in steps {
             match &step.act {
+                Act::Write { path, data, .. } if path.starts_with("dead") => {
+                    buried += data.len() as u64;
+                    if buried > letters::QUOTA / 2 {
+                        story.purged_from.get_or_insert(step.end);
+                    }
+                }
                 Act::Got { socket, data } => {
                     let socket = sockets.entry(socket).or_default();
                     socket.got.extend(data);

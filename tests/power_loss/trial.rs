@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::path::Path;
-use std::sync::{Mutex, mpsc};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::cuts::{self, Cut};
-use crate::disk::Image;
+use crate::disk::{Disk, Image, Keep};
 use crate::judge;
 use crate::open::{self, Found};
+use crate::step::{Act, Step};
 use crate::story::Story;
-use crate::trace::Step;
 
 /// Images opened at a time.
 const WORKERS: usize = 2;
@@ -40,10 +40,41 @@ fn lines(story: &Story) -> BTreeMap<String, Vec<String>> {
     all
 }
 
+/// Files of a folder below `quarantine/`, by their paths.
+type Copy = BTreeMap<PathBuf, Arc<Vec<u8>>>;
+
+fn copies_in(image: &Image) -> BTreeMap<PathBuf, Copy> {
+    let mut copies: BTreeMap<PathBuf, Copy> = BTreeMap::new();
+    for (path, content) in &image.0 {
+        let folder: PathBuf = path.iter().take(2).collect();
+        let is_copy = folder.extension().is_some_and(|e| e == "copy");
+        if is_copy && folder.starts_with("quarantine") {
+            let copy = copies.entry(folder).or_default();
+            copy.extend(content.clone().map(|content| (path.clone(), content)));
+        }
+    }
+    copies
+}
+
+/// Every copy of a store that bore its name, as it was then.
+fn copies_made(steps: &[Step]) -> Vec<(PathBuf, Copy)> {
+    let mut disk = Disk::new();
+    let mut made = Vec::new();
+    for step in steps {
+        disk.take(step);
+        if matches!(&step.act, Act::Rename { to, .. } if to.extension().is_some_and(|e| e == "copy"))
+        {
+            made.extend(copies_in(&disk.image(&|_| Keep::All)));
+        }
+    }
+    made
+}
+
 /// What is tried.
 pub struct Trial<'a> {
     story: &'a Story,
     lines: BTreeMap<String, Vec<String>>,
+    copies: Vec<(PathBuf, Copy)>,
     now: i64,
     steps: &'a [Step],
     /// Only cuts after this moment.
@@ -82,6 +113,7 @@ impl<'a> Trial<'a> {
         Self {
             story,
             lines: lines(story),
+            copies: copies_made(steps),
             now: i64::try_from(now.as_millis()).expect("this century"),
             steps,
             from,
@@ -109,6 +141,20 @@ impl<'a> Trial<'a> {
             }
         });
         found.expect("the same cuts again")
+    }
+
+    /// The cuts that leave a copy of a store, under its final name, that is not whole.
+    pub fn torn_copies(&self) -> Vec<(Cut, Vec<String>)> {
+        let mut torn = Vec::new();
+        self.each(|cut, image| {
+            for copy in copies_in(&image()) {
+                if !self.copies.contains(&copy) {
+                    let fault = format!("{}: evidence that is torn", copy.0.display());
+                    torn.push((cut.clone(), vec![fault]));
+                }
+            }
+        });
+        torn
     }
 
     /// Opens every distinct image, some at a time.
@@ -152,6 +198,7 @@ impl<'a> Trial<'a> {
         found.sort_by_key(|(number, _)| *number);
         sight.found = found.into_iter().map(|(_, found)| found).collect();
         sight.failures = sight.judge(self.story);
+        sight.failures.extend(self.torn_copies());
         sight
     }
 }

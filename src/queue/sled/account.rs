@@ -30,7 +30,7 @@ pub(super) struct Account {
 /// Opens `meta`, or makes it.
 pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError> {
     let path = Meta::folder(guard.root);
-    let is_new = high.state == State::default() && !holds_anything(guard.root)?;
+    let is_new = is_new(guard.root, &high.state)?;
     if !Meta::is_there(guard.root)? {
         if is_there(&path)? {
             // Its making was cut short.
@@ -96,8 +96,15 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
     }
 }
 
+/// Whether nothing was ever committed, by what is beside `meta`: then whatever `meta` looks like,
+/// its making was cut short. `high`: the counters outside the stores, the default where they
+/// cannot be read.
+pub(super) fn is_new(root: &Path, high: &State) -> Result<bool, StoreError> {
+    Ok(*high == State::default() && !holds_anything(root)?)
+}
+
 /// Whether anything is there that was once committed: an event, a dead letter, an id.
-pub(super) fn holds_anything(root: &Path) -> Result<bool, StoreError> {
+fn holds_anything(root: &Path) -> Result<bool, StoreError> {
     for folder in ["gen", "dead", "seen"] {
         let dir = root.join(folder);
         if !is_there(&dir)? {

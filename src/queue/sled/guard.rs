@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 
 use super::open::generation_folder;
-use super::store::{At, StoreError, create_private_dir, delete_folder, disk_usage};
+use super::store::{
+    At, StoreError, create_private_dir, delete_folder, disk_usage, sync_dir, sync_file,
+};
 
 /// Copies a store before it is opened after an unclean stop.
 pub(super) struct Guard<'a> {
@@ -42,8 +44,10 @@ impl Guard<'_> {
             return Ok(None);
         }
         let partial = copy.with_extension("deleting");
-        copy_folder(store, &partial)?;
+        copy_durably(store, &partial)?;
         fs::rename(&partial, &copy).at(&copy)?;
+        // Opening the store overwrites it: from then on this is the only evidence.
+        sync_dir(&self.root.join("quarantine"))?;
         Ok(Some(copy))
     }
 
@@ -67,7 +71,38 @@ pub(super) fn keep(root: &Path, from: &Path, name: &str) -> Result<PathBuf, Stor
         .find(|path| !path.exists())
         .unwrap_or_else(|| root.join("quarantine/store"));
     fs::rename(from, &kept).at(from)?;
+    for folder in [kept.parent(), from.parent()].into_iter().flatten() {
+        sync_dir(folder)?;
+    }
     Ok(kept)
+}
+
+/// Deals with the copies that no guard of this start took up: a start that was cut short made
+/// them, and their stores are gone or hold nothing since. `is_whole`: this start missed nothing.
+pub(super) fn settle_copies(root: &Path, is_whole: bool) -> Result<(), StoreError> {
+    let dir = root.join("quarantine");
+    for entry in fs::read_dir(&dir).at(&dir)? {
+        let copy = entry.at(&dir)?.path();
+        if copy.extension().is_none_or(|e| e != "copy") {
+            continue;
+        }
+        if is_whole {
+            tracing::info!(
+                "{}: the copy of a store that is not needed any more is removed; nothing is \
+                 missing",
+                copy.display()
+            );
+            delete_folder(&copy)?;
+        } else {
+            let name = copy.file_name().and_then(|n| n.to_str()).unwrap_or("copy");
+            let kept = keep(root, &copy, name)?;
+            tracing::error!(
+                "{}: a store as an earlier start found it, which may hold what is missing",
+                kept.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Moves a sealed generation that cannot be opened out of the way: in its place it would be
@@ -80,6 +115,26 @@ pub(super) fn keep_generation(root: &Path, generation: u64) -> Result<Option<Pat
     keep(root, &folder, &format!("gen-{generation:010}")).map(Some)
 }
 
+/// Copies a folder so that a power cut leaves the copy whole, once it bears its final name.
+pub(super) fn copy_durably(from: &Path, to: &Path) -> Result<(), StoreError> {
+    copy_folder(from, to)?;
+    sync_folder(to)
+}
+
+/// Makes everything in a folder durable, not its own name.
+fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(path).at(path)? {
+        let path = entry.at(path)?.path();
+        if path.is_dir() {
+            sync_folder(&path)?;
+        } else {
+            sync_file(&path)?;
+        }
+    }
+    sync_dir(path)
+}
+
+/// Copies a folder, unsynced.
 pub(super) fn copy_folder(from: &Path, to: &Path) -> Result<(), StoreError> {
     create_private_dir(to)?;
     for entry in fs::read_dir(from).at(from)? {

@@ -27,6 +27,8 @@ mod claims;
 mod codec;
 mod committer;
 #[cfg(test)]
+mod cut_short_tests;
+#[cfg(test)]
 mod damage_tests;
 mod dead;
 mod dedup;

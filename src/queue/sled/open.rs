@@ -21,6 +21,7 @@ use super::high::{Found, High, HighFile};
 use super::housekeeper::{self};
 use super::ledger::Ledger;
 use super::meta::{IDENTITY, Meta};
+use super::state::State;
 use super::store::{Batch, create_private_dir, is_there, sweep, sync_dir};
 use super::{Options, Pressure, ROOM_BYTES, Shared, account, dead, guard, identity};
 use crate::clock::{Clock, WallTrust};
@@ -68,11 +69,16 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     let (mut high_file, found) = HighFile::open(&root.join("high"))?;
     let high = match found {
         Found::High(high) => high,
-        // The first start of a new queue, or one that was cut short.
-        Found::Nothing if !Meta::is_there(&root)? => High {
-            clean: true,
-            ..High::default()
-        },
+        // The first start of a new queue, or one that was cut short, even while it wrote this
+        // file: it is synced before `meta` is made.
+        Found::Nothing | Found::Damaged
+            if !Meta::is_there(&root)? && account::is_new(&root, &State::default())? =>
+        {
+            High {
+                clean: true,
+                ..High::default()
+            }
+        }
         Found::Nothing | Found::Damaged => {
             tracing::error!(
                 "{}/high is damaged or missing: it is written anew; whether a store was cut \
@@ -95,6 +101,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     };
     let mut account = account::open(&guard, &high)?;
     let ledger = &mut account.ledger;
+    let set_aside_before = ledger.state.set_aside;
     let wall = ledger.state.wall;
     let trust = WallTrust::new(clock.clone(), (wall > 0).then_some(wall), MAX_OFF);
     let mut batch = Batch::default();
@@ -198,6 +205,9 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     if options.adopt {
         identity.write(&root)?;
     }
+    let is_whole =
+        !account.is_remade && !found.damaged && ledger.state.set_aside == set_aside_before;
+    guard::settle_copies(&root, is_whole)?;
 
     let census = ledger.census();
     if census.imbalance() == 0 {

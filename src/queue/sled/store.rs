@@ -504,7 +504,8 @@ pub(super) fn sync_dir(path: &Path) -> Result<(), StoreError> {
     dir.sync_all().at(path)
 }
 
-fn sync_file(path: &Path) -> Result<(), StoreError> {
+/// Makes a file's bytes durable.
+pub(super) fn sync_file(path: &Path) -> Result<(), StoreError> {
     let file = patiently(|| File::open(path)).at(path)?;
     file.sync_all().at(path)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -123,6 +124,10 @@ impl Site {
         within(s(30), "a daemon that takes events", || {
             assert!(process.running(), "it ended: {}", process.output());
             Client::try_connect(&self.socket()).ok()
+        });
+        // Events are taken a moment before the first status can be asked for.
+        within(s(30), "an admin socket", || {
+            UnixStream::connect(self.admin()).ok()
         });
         Daemon {
             site: self,

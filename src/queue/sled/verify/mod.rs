@@ -12,18 +12,21 @@ use std::path::{Path, PathBuf};
 pub(super) use live::run as live;
 use walk::{Piece, Stores, Walk};
 
-use super::guard::{copy_folder, keep};
+use super::account::is_new;
+use super::guard::{copy_durably, copy_folder, keep};
 use super::high::{Found, HighFile};
 use super::identity::{self, Identity};
 use super::ledger::Ledger;
 use super::meta::{IDENTITY, Meta};
 use super::open::generation_folder;
-use super::state::State;
 use super::store::{At, Store, StoreError, create_private_dir};
-use super::{Op, Options, SledEngine, account, dead};
+use super::{Op, Options, SledEngine, dead};
 use crate::clock::Clock;
 use crate::queue::OpenError;
 use crate::queue::verdict::{Finding, Verdict};
+
+const CUT_SHORT: &str =
+    "the folder holds no queue yet: its making was cut short, and the next start makes it anew";
 
 /// Checks the queue at `root`, which no daemon has open. `tell` hears what is being read.
 ///
@@ -90,7 +93,7 @@ fn move_aside(root: &Path, pieces: &[Piece]) -> Result<(), StoreError> {
                     let name = store.strip_prefix(root).unwrap_or(&store).display();
                     let name = format!("{}.copy", name.to_string().replace('/', "-"));
                     let copy = root.join("quarantine/verify.deleting");
-                    copy_folder(&store, &copy)?;
+                    copy_durably(&store, &copy)?;
                     keep(root, &copy, &name)?;
                     copied.push(store);
                 }
@@ -162,9 +165,16 @@ fn check(root: &Path, tell: &mut dyn FnMut(&str)) -> Result<(Verdict, Vec<Piece>
         let (object, next) = (object.into(), next.into());
         early.push((piece, Finding { object, what, next }));
     };
-    match identity::load(root) {
+    let noted = |note: &str| {
+        let mut verdict = Verdict::default();
+        verdict.notes.push(note.into());
+        Ok((verdict, Vec::new()))
+    };
+    let identity = identity::load(root);
+    let is_known = matches!(identity, Ok(Some(_)));
+    match identity {
         Ok(Some(_)) => {}
-        Ok(None) if !Meta::is_there(root)? => return Ok((no_queue_yet(), Vec::new())),
+        Ok(None) if !Meta::is_there(root)? => return noted("the folder holds no queue yet"),
         Ok(None) | Err(StoreError::Damaged { .. }) => {
             let next = match identity_in_meta(root) {
                 Ok(Some(_)) => "run `pinrelay verify --repair`: the account holds a copy",
@@ -176,18 +186,18 @@ fn check(root: &Path, tell: &mut dyn FnMut(&str)) -> Result<(Verdict, Vec<Piece>
         Err(error) => return Err(error),
     }
     const REPAIR: &str = "start the daemon, which mends it, or run `pinrelay verify --repair`";
-    let found = HighFile::look(&root.join("high"))?;
-    // As a start sees it: then nothing was ever committed.
-    let is_new = match found {
-        Found::High(high) => high.state == State::default(),
-        Found::Nothing | Found::Damaged => true,
-    } && !account::holds_anything(root)?;
-    if is_new && !Meta::is_there(root)? {
-        return Ok((no_queue_yet(), Vec::new()));
-    }
-    let high = match found {
+    let looked = match HighFile::look(&root.join("high"))? {
         Found::High(high) => Some(high.state),
-        Found::Nothing | Found::Damaged => {
+        Found::Nothing | Found::Damaged => None,
+    };
+    // A crash may leave `high` and `meta` torn in any way while they are made.
+    let is_new = is_known && is_new(root, &looked.unwrap_or_default())?;
+    if is_new && !Meta::is_there(root)? {
+        return noted(CUT_SHORT);
+    }
+    let high = match looked {
+        Some(high) => Some(high),
+        None => {
             let what = "it is damaged or missing: whether a store was cut short cannot be told";
             find(Piece::AtOpen, "high", what.into(), REPAIR);
             None
@@ -197,7 +207,7 @@ fn check(root: &Path, tell: &mut dyn FnMut(&str)) -> Result<(Verdict, Vec<Piece>
     let mut copies = Copies::new(root);
     let ledger = match copies.account() {
         Ok(ledger) => ledger,
-        Err(StoreError::Damaged { .. }) if is_new => return Ok((no_queue_yet(), Vec::new())),
+        Err(StoreError::Damaged { .. }) if is_new => return noted(CUT_SHORT),
         Err(error @ StoreError::Damaged { .. }) => {
             find(Piece::AtOpen, "meta", error.to_string(), REPAIR);
             let (pieces, findings) = early.into_iter().unzip();
@@ -223,13 +233,6 @@ fn check(root: &Path, tell: &mut dyn FnMut(&str)) -> Result<(Verdict, Vec<Piece>
         verdict.notes.push(note);
     }
     Ok((verdict, pieces))
-}
-
-fn no_queue_yet() -> Verdict {
-    Verdict {
-        notes: vec!["the folder holds no queue yet".into()],
-        ..Verdict::default()
-    }
 }
 
 /// Stores looked at through copies, one at a time: opening one writes to it.
