@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::answer::Answers;
+use super::flood::Tally;
 use super::lines::{Lines, Next};
 use crate::event::{self, Invalid};
 use crate::queue::{BlockBuilder, Pending, QueueError};
@@ -49,8 +50,7 @@ pub(super) async fn serve(stream: UnixStream, shared: Arc<Shared>) {
         block: shared.new_block(),
         answers: Answers::default(),
         line: 0,
-        wasted: 0,
-        useful: 0,
+        tally: Tally::default(),
         owe,
         room: Arc::new(Semaphore::new(DUE_BYTES)),
         shared,
@@ -92,9 +92,8 @@ struct Reader {
     answers: Answers,
     /// Lines so far, blank ones included.
     line: u64,
-    /// Lines since the last hand-over that brought nothing, and the others.
-    wasted: u32,
-    useful: u32,
+    /// Lines that brought nothing, and the others.
+    tally: Tally,
     owe: mpsc::Sender<Owed>,
     /// What is left of [`DUE_BYTES`].
     room: Arc<Semaphore>,
@@ -165,14 +164,14 @@ impl Reader {
     fn take(&mut self, line: &[u8]) {
         self.line += 1;
         if event::is_blank(line) {
-            self.wasted += 1;
+            self.tally.wasted += 1;
             return;
         }
         let call = match event::check(line) {
             Ok(call) => call,
             Err(why) => return self.reject(&why),
         };
-        self.useful += 1;
+        self.tally.useful += 1;
         if let Some(reason) = call.kind.ignored() {
             self.block.count_ignored();
             self.answers.ignored(&call.message_id, reason);
@@ -191,16 +190,14 @@ impl Reader {
     }
 
     fn reject(&mut self, why: &Invalid) {
-        self.wasted += 1;
+        self.tally.wasted += 1;
         self.block.count_rejected();
         self.answers.rejected(self.line, why);
     }
 
     /// Waits if the lines of late brought nothing; see [`super::flood`].
     async fn slow_down(&mut self) {
-        let (wasted, useful) = (self.wasted, self.useful);
-        (self.wasted, self.useful) = (0, 0);
-        let after = self.shared.flood.after(wasted, useful, Instant::now());
+        let after = self.shared.flood.after(&mut self.tally, Instant::now());
         if let Some(after) = after {
             let mut stop = self.shared.stop.clone();
             tokio::select! {

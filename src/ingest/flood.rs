@@ -11,6 +11,31 @@ const COST: Duration = Duration::from_micros(100);
 /// A wait longer than this is told, once per [`super::SPELL`].
 const TOLD: Duration = Duration::from_secs(1);
 
+/// So many more of them than of others are free: one bad line among good ones, or a blank one to
+/// keep a connection alive, must not wait behind the floods of others.
+const FREE: u32 = 32;
+
+/// The lines of one client since it last paid, or owed nothing.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) wasted: u32,
+    pub(super) useful: u32,
+}
+
+impl Tally {
+    /// How many lines have to be paid for now.
+    fn take(&mut self) -> Option<u32> {
+        if self.wasted > self.useful.saturating_add(FREE) {
+            return Some(std::mem::take(self).wasted);
+        }
+        if self.wasted <= self.useful {
+            // Good lines of long ago pay for no flood.
+            *self = Self::default();
+        }
+        None
+    }
+}
+
 /// The debt that clients of this kind share. A shared one, for else many clients would do what
 /// one may not.
 #[derive(Default)]
@@ -24,12 +49,9 @@ struct Debt {
 }
 
 impl Flood {
-    /// When a client may be read again that sent `wasted` lines for nothing beside `useful`
-    /// ones; `None`: at once.
-    pub(super) fn after(&self, wasted: u32, useful: u32, now: Instant) -> Option<Instant> {
-        if wasted <= useful {
-            return None;
-        }
+    /// When the client of this tally may be read again; `None`: at once.
+    pub(super) fn after(&self, tally: &mut Tally, now: Instant) -> Option<Instant> {
+        let wasted = tally.take()?;
         let mut debt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let paid = debt.paid.map_or(now, |paid| paid.max(now)) + COST * wasted;
         debt.paid = Some(paid);
@@ -53,15 +75,44 @@ mod tests {
     async fn floods_share_one_debt_and_events_pay_nothing() {
         let flood = Flood::default();
         let now = Instant::now();
-        assert_eq!(flood.after(0, 0, now), None);
-        assert_eq!(flood.after(500, 500, now), None);
-        let first = flood.after(1000, 10, now).expect("a wait");
+        let sent = |wasted, useful, now| flood.after(&mut Tally { wasted, useful }, now);
+        assert_eq!(sent(0, 0, now), None);
+        assert_eq!(sent(500, 500, now), None);
+        let first = sent(1000, 10, now).expect("a wait");
         assert_eq!(first - now, Duration::from_millis(100));
-        let second = flood.after(1000, 0, now).expect("a wait");
+        let second = sent(1000, 0, now).expect("a wait");
         assert_eq!(second - now, Duration::from_millis(200));
         // Good clients go on meanwhile, and a debt that is paid is forgotten.
-        assert_eq!(flood.after(1, 1000, now), None);
+        assert_eq!(sent(1, 1000, now), None);
         let later = now + Duration::from_secs(10);
-        assert_eq!(flood.after(1, 0, later), Some(later + COST));
+        assert_eq!(sent(33, 0, later), Some(later + COST * 33));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bad_line_does_not_wait_behind_the_floods_of_others() {
+        let flood = Flood::default();
+        let now = Instant::now();
+        for _ in 0..1000 {
+            flood.after(
+                &mut Tally {
+                    wasted: 1000,
+                    useful: 0,
+                },
+                now,
+            );
+        }
+        let mut honest = Tally::default();
+        for _ in 0..1000 {
+            honest.wasted += 1;
+            assert_eq!(flood.after(&mut honest, now), None);
+            honest.useful += 1;
+            assert_eq!(flood.after(&mut honest, now), None);
+        }
+        // Its good lines are no credit for a flood, one by one or not.
+        let free = (0..1000).take_while(|_| {
+            honest.wasted += 1;
+            flood.after(&mut honest, now).is_none()
+        });
+        assert_eq!(free.count(), FREE as usize);
     }
 }
