@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::batch::Batch;
 use super::chunk::{self, Chunk};
 use super::committer::{Committer, Receipts};
+use super::error::StoreError;
 use super::letter;
 use super::lock;
-use super::store::{Batch, StoreError};
 use crate::queue::block::{self, Block};
 use crate::queue::entry::{Millis, Receipt};
 

@@ -7,15 +7,19 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::dead::{self, DeadLetters, heads, read_group};
+use super::batch::Batch;
+use super::dead::DeadLetters;
+use super::error::{At, StoreError};
+use super::files::{delete_folder, is_there};
 use super::found::Generations;
 use super::guard::{Guard, keep};
 use super::high::High;
 use super::ledger::{Ledger, Period};
 use super::letter;
 use super::meta::{Meta, UNFINISHED};
+use super::period::{self, heads, read_group};
 use super::state::State;
-use super::store::{At, Batch, Store, StoreError, delete_folder, is_there};
+use super::store::Store;
 use crate::queue::entry::{DeadReason, EntryId, Millis};
 use crate::queue::ranges::RangeSet;
 
@@ -172,7 +176,7 @@ pub(super) fn recount_letters(
 ) -> Result<(), StoreError> {
     let dir = root.join("dead");
     for period in ledger.periods.keys().copied().collect::<Vec<_>>() {
-        if !is_there(&dead::folder(&dir, period))? {
+        if !is_there(&period::folder(&dir, period))? {
             // Purged since, or lost: either way there is nothing to read.
             ledger.remove_period(batch, period);
         }
@@ -180,8 +184,8 @@ pub(super) fn recount_letters(
     // Newest first: what a crash left beyond the end of a period may bear numbers that the next
     // one has given to others.
     let mut limit = u64::MAX;
-    for period in dead::periods_in(&dir)?.into_iter().rev() {
-        let path = dead::folder(&dir, period);
+    for period in period::periods_in(&dir)?.into_iter().rev() {
+        let path = period::folder(&dir, period);
         let store = match Store::open(&path) {
             Ok(store) => store,
             Err(error @ StoreError::Damaged { .. }) => {

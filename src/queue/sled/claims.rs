@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::batch::split_part;
 use super::chunk::{self, Chunk};
-use super::store::{Store, StoreError, split_part};
+use super::error::StoreError;
+use super::store::Store;
 use super::{Op, Shared, lock};
 use crate::queue::entry::{Entry, EntryId, Millis, Origin};
 use crate::queue::ranges::Cursor;
@@ -232,7 +234,7 @@ impl Claims {
 /// The chunk of `store` that holds `seq`, or the last number (at most `end`) of the unreadable
 /// stretch that `seq` is in.
 fn find_chunk(store: &Store, seq: u64, end: u64) -> Result<Result<Chunk, u64>, StoreError> {
-    let limit = super::store::part_key(&chunk::key(seq), u16::MAX);
+    let limit = super::batch::part_key(&chunk::key(seq), u16::MAX);
     let first = match store.key_at_or_below(&limit)? {
         Some(key) => split_part(&key)
             .and_then(|(p, _)| p.try_into().ok())

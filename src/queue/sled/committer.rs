@@ -9,12 +9,14 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
+use super::batch::{self, Batch};
 use super::dedup::Dedup;
+use super::error::StoreError;
 use super::high::{High, HighFile};
 use super::housekeeper::Job;
 use super::ledger::Ledger;
 use super::meta::Meta;
-use super::store::{self, Batch, Store, StoreError};
+use super::store::Store;
 use super::{Op, Options, PanicIsFailure, Pressure, Shared, horizon, lock};
 use crate::queue::QueueError;
 use crate::queue::block::Block;
@@ -83,7 +85,7 @@ impl Group {
     fn push(&mut self, op: Op) {
         match op {
             Op::Enqueue { block, reply, room } => {
-                self.parts += store::parts(block.packed.len() + block.ids.len() * 16 + 96);
+                self.parts += batch::parts(block.packed.len() + block.ids.len() * 16 + 96);
                 self.blocks.push((block, reply, room));
             }
             Op::Close(reply) => self.close = Some(reply),

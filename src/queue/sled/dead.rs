@@ -9,13 +9,14 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
+use super::batch::{Batch, part_key, split_part};
+use super::error::StoreError;
+use super::files::{create_private_dir, delete_folder, disk_usage, sweep};
 use super::guard::keep;
 use super::ledger::{Ledger, Period};
 use super::letter::{self, Head, Record, body_hash, groups};
-use super::store::{
-    At, Batch, Store, StoreError, create_private_dir, delete_folder, disk_usage, part_key,
-    split_part, sweep,
-};
+use super::period::{folder, heads, periods_in, read_group};
+use super::store::Store;
 use crate::queue::entry::{DeadReason, Entry, EntryId, Millis};
 use crate::queue::ranges::RangeSet;
 
@@ -40,11 +41,6 @@ pub(super) struct DeadLetters {
     index: HashMap<u128, Known>,
     /// A period is closed beyond this size, so that purging the oldest frees a share only.
     roll_bytes: u64,
-}
-
-/// The folder of a period.
-pub(super) fn folder(dir: &Path, period: u64) -> PathBuf {
-    dir.join(format!("{period:010}"))
 }
 
 impl DeadLetters {
@@ -366,17 +362,6 @@ impl DeadLetters {
     }
 }
 
-/// The periods that have a folder, ascending.
-pub(super) fn periods_in(dir: &Path) -> Result<Vec<u64>, StoreError> {
-    let mut periods = Vec::new();
-    for entry in std::fs::read_dir(dir).at(dir)? {
-        let name = entry.at(dir)?.file_name();
-        periods.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
-    }
-    periods.sort_unstable();
-    Ok(periods)
-}
-
 /// A period cannot be opened: its letters, dead or queued again, are set aside; how many.
 fn set_period_aside(period: u64, ledger: &mut Ledger, batch: &mut Batch) -> u64 {
     let Some(numbers) = ledger.periods.get(&period).copied() else {
@@ -392,27 +377,4 @@ fn set_period_aside(period: u64, ledger: &mut Ledger, batch: &mut Batch) -> u64 
     ledger.state.set_aside += lost;
     ledger.remove_period(batch, period);
     lost
-}
-
-/// The numbered heads of all letters of a store that are not damaged.
-pub(super) fn heads(store: &Store) -> Result<Vec<(u64, Head)>, StoreError> {
-    let mut letters = Vec::new();
-    for first in store.firsts()?.0 {
-        let read = read_group(store, first).and_then(|bytes| {
-            let bad = |bad| StoreError::bad(store.path(), &format!("dead letter {first}"), bad);
-            letter::heads(&bytes).map_err(bad)
-        });
-        match read {
-            Ok(heads) => letters.extend((first..).zip(heads)),
-            Err(StoreError::Damaged { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(letters)
-}
-
-/// The bytes of the group that begins with `first`.
-pub(super) fn read_group(store: &Store, first: u64) -> Result<Vec<u8>, StoreError> {
-    let bad = |bad| StoreError::bad(store.path(), &format!("dead letter {first}"), bad);
-    store.read_parts(first)?.map_err(bad)
 }

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use super::error::StoreError;
 use super::seen::SeenFile;
-use super::store::StoreError;
 use crate::queue::entry::Millis;
 
 /// The ids are keyed hashes already: their own bits are the best hash there is.

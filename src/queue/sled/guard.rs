@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 
+use super::error::{At, StoreError};
+use super::files::{create_private_dir, delete_folder, disk_usage, sync_dir, sync_file};
 use super::open::generation_folder;
-use super::store::{
-    At, StoreError, create_private_dir, delete_folder, disk_usage, sync_dir, sync_file,
-};
 
 /// Copies a store before it is opened after an unclean stop.
 pub(super) struct Guard<'a> {

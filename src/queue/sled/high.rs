@@ -11,8 +11,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::codec::{self, Bad, Reader, Writer};
+use super::error::{At, StoreError};
+use super::files::sync_dir;
 use super::state::State;
-use super::store::{At, StoreError, sync_dir};
 
 const SLOT: u64 = 512;
 pub(super) const KEY: &[u8] = b"high";

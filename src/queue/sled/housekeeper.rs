@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use nix::sys::statvfs::statvfs;
 use tokio::sync::oneshot;
 
+use super::error::{At, StoreError};
+use super::files::{delete_folder, disk_usage, patiently};
 use super::ledger::{Ledger, Sealed};
 use super::open::generation_folder;
 use super::seen::{self, Coverage, SeenFile};
-use super::store::{At, Store, StoreError, delete_folder, disk_usage, patiently};
+use super::store::Store;
 use super::{Op, PanicIsFailure, Pressure, Shared, lock, verify};
 use crate::queue::entry::Millis;
 use crate::queue::verdict::Verdict;

@@ -11,7 +11,8 @@ use nix::fcntl::{Flock, FlockArg};
 use siphasher::sip128::SipHasher24;
 
 use super::codec::{self, FORMAT_VERSION};
-use super::store::{At, StoreError, create_private_dir, is_there, sync_dir};
+use super::error::{At, StoreError};
+use super::files::{create_private_dir, is_there, sync_dir};
 use crate::queue::OpenError;
 
 /// Held while this process owns the folder.

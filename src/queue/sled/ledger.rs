@@ -10,10 +10,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::batch::Batch;
 use super::codec::{Bad, Reader, Writer};
+use super::error::StoreError;
 use super::marks::Marks;
 use super::state::State;
-use super::store::{Batch, Store, StoreError};
+use super::store::Store;
 use crate::queue::census::Census;
 use crate::queue::entry::{DeadReason, EntryId, Mark, Millis, Origin};
 use crate::queue::ranges::{Cursor, RangeDiff, RangeSet};

@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::batch::{Batch, part_key, parts, split_part};
 use super::codec::Bad;
+use super::error::StoreError;
 use super::ledger::{number, ranged};
 use super::mark;
-use super::store::{Batch, Store, StoreError, part_key, parts, split_part};
+use super::store::Store;
 use crate::queue::entry::{EntryId, Millis};
 
 /// An event that left, or is about to.

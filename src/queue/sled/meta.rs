@@ -5,9 +5,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::batch::Batch;
 use super::codec::{Reader, Writer};
+use super::error::StoreError;
+use super::files::is_there;
 use super::state::State;
-use super::store::{Batch, Store, StoreError, is_there};
+use super::store::Store;
 
 /// The key of the state record.
 const STATE: &[u8] = b"s";

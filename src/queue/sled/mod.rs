@@ -15,13 +15,14 @@
 //!    filters of sealed ones, the claimed events and at most [`claims::TAIL_BYTES`] of the newest
 //!    chunks.
 //!
-//! Reading order: [`codec`], [`store`], [`chunk`], [`high`], [`ledger`] (the account), [`dead`],
-//! [`seen`] and [`dedup`], then recovery ([`open`] with [`guard`]
-//! and [`found`]) and the threads: [`committer`] (with [`accept`], [`settle`], [`upkeep`]),
-//! [`claims`], [`housekeeper`].
+//! Reading order: [`codec`], [`store`] (with [`error`], [`files`] and [`batch`]), [`chunk`],
+//! [`high`], [`ledger`] (the account), [`dead`] (with [`period`]), [`seen`] and [`dedup`], then
+//! recovery ([`open`] with [`guard`] and [`found`]) and the threads: [`committer`] (with
+//! [`accept`], [`settle`], [`upkeep`]), [`claims`], [`housekeeper`].
 
 mod accept;
 mod account;
+mod batch;
 mod chunk;
 mod claims;
 mod codec;
@@ -32,6 +33,8 @@ mod cut_short_tests;
 mod damage_tests;
 mod dead;
 mod dedup;
+mod error;
+mod files;
 mod found;
 mod guard;
 mod high;
@@ -43,6 +46,7 @@ mod mark;
 mod marks;
 mod meta;
 mod open;
+mod period;
 #[doc(hidden)]
 pub mod properties;
 #[cfg(test)]

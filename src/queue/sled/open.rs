@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 
+use super::batch::Batch;
 use super::claims::{Apart, Claims, Tail};
 use super::committer::Committer;
 use super::dead::DeadLetters;
 use super::dedup::Dedup;
+use super::files::{create_private_dir, is_there, sweep, sync_dir};
 use super::found::{Generations, open_generations, open_seen};
 use super::guard::Guard;
 use super::high::{Found, High, HighFile};
@@ -22,8 +24,7 @@ use super::housekeeper::{self};
 use super::ledger::Ledger;
 use super::meta::{IDENTITY, Meta};
 use super::state::State;
-use super::store::{Batch, create_private_dir, is_there, sweep, sync_dir};
-use super::{Options, Pressure, ROOM_BYTES, Shared, account, dead, guard, identity};
+use super::{Options, Pressure, ROOM_BYTES, Shared, account, guard, identity, period};
 use crate::clock::{Clock, WallTrust};
 use crate::queue::entry::EntryId;
 use crate::queue::ranges::RangeSet;
@@ -147,7 +148,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         account::recount_letters(&root, ledger, &mut batch)?;
     }
     let copy = match ledger.periods.keys().next_back() {
-        Some(period) => guard.copy(&dead::folder(&root.join("dead"), *period))?,
+        Some(period) => guard.copy(&period::folder(&root.join("dead"), *period))?,
         None => None,
     };
     let roll_bytes = (options.dead_max_bytes / 8).max(1 << 20);

@@ -188,7 +188,7 @@ fn a_repair_gives_up_nothing_of_the_next_generation() {
             plain_len: block.plain_len as u32,
             packed: block.packed,
         };
-        let mut batch = store::Batch::default();
+        let mut batch = batch::Batch::default();
         batch.put_parts(&chunk::key(31), &chunk.encode());
         next.commit(batch).unwrap();
         let (mut file, Found::High(mut high)) = HighFile::open(&path.join("high")).unwrap() else {
@@ -199,7 +199,7 @@ fn a_repair_gives_up_nothing_of_the_next_generation() {
     });
     spoil(
         &path.join("gen/0000000001"),
-        &store::part_key(&chunk::key(21), 0),
+        &batch::part_key(&chunk::key(21), 0),
     );
     let verdict = verify(&path, &mut |_| {}).unwrap();
     assert_eq!(verdict.findings.len(), 1, "{verdict}");
@@ -247,7 +247,7 @@ fn a_letter_that_came_back_is_not_set_aside_with_its_period() {
         let period = path.join("dead/0000000001");
         match harm {
             "the period is gone" => std::fs::remove_dir_all(&period).unwrap(),
-            _ => spoil(&period, &store::part_key(&1u64.to_be_bytes(), 0)),
+            _ => spoil(&period, &batch::part_key(&1u64.to_be_bytes(), 0)),
         }
         let engine = SledEngine::open(options(&path), Clock::manual(START)).unwrap();
         let census = engine.census();
@@ -387,9 +387,9 @@ fn a_period_that_is_being_read_can_be_read_by_others() {
     rich(home.path());
     let path = home.path().join("killed");
     let mut ledger = ledger::Ledger::default();
-    let mut batch = store::Batch::default();
+    let mut batch = batch::Batch::default();
     for period in 1..=3u64 {
-        let folder = dead::folder(&path.join("dead"), period);
+        let folder = period::folder(&path.join("dead"), period);
         if period > 1 {
             drop(store::Store::create(&folder).unwrap());
         }

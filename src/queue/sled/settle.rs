@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::batch::Batch;
 use super::committer::{Committer, MAX_OPS, answer};
+use super::error::StoreError;
 use super::housekeeper::Job;
 use super::letter::Record;
-use super::store::{Batch, StoreError};
 use super::{Op, lock};
 use crate::queue::entry::{EntryId, Origin, Outcome, Settlement};
 

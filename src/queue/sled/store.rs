@@ -1,111 +1,24 @@
 //! One sled store in one folder, with the fences that its measured faults ask for.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::codec::{self, Bad, MAX_VALUE};
+use super::batch::{Batch, split_part};
+use super::codec::{self, Bad};
+use super::error::{At, StoreError, is_systems};
+use super::files::{
+    NO_FILES, create_private_dir, is_there, out_of_files, patiently, sync_dir, sync_file,
+};
 use super::sync;
-use crate::queue::OpenError;
 
 /// The data file of a store to which nothing was committed is not longer: sled's own records and
 /// the probe. The smallest commit makes it longer.
 const UNBORN: u64 = 200;
 /// How long sled may take to let go of a store that was dropped.
 const LET_GO: Duration = Duration::from_secs(10);
-
-/// How long to wait for a descriptor when the process, or the machine, has none left.
-const NO_FILES: Duration = Duration::from_secs(30);
-
-/// A failure of storage, naming its object.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
-    /// The system refused or failed.
-    #[error("{path}: {source}")]
-    Io {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    /// sled refused or failed.
-    #[error("store {path}: {source}")]
-    Sled {
-        path: PathBuf,
-        #[source]
-        source: sled::Error,
-    },
-    /// What is there cannot be used.
-    #[error("store {path} is damaged: {what}")]
-    Damaged { path: PathBuf, what: String },
-    /// Written by a newer release.
-    #[error(
-        "{path} was written by a newer pinrelay (format {version}); install that release again"
-    )]
-    Newer { path: PathBuf, version: u8 },
-}
-
-impl StoreError {
-    pub(super) fn damaged(path: &Path, what: &str) -> Self {
-        Self::Damaged {
-            path: path.into(),
-            what: what.into(),
-        }
-    }
-
-    pub(super) fn bad(path: &Path, what: &str, bad: Bad) -> Self {
-        match bad {
-            Bad::Newer(version) => Self::Newer {
-                path: path.into(),
-                version,
-            },
-            bad => Self::damaged(path, &format!("{what}: {bad}")),
-        }
-    }
-}
-
-impl From<StoreError> for OpenError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            error @ StoreError::Newer { .. } => Self::Newer(error.to_string()),
-            error => Self::Io(format!("queue: {error}")),
-        }
-    }
-}
-
-/// Adds the path to an I/O error.
-pub(super) trait At<T> {
-    fn at(self, path: &Path) -> Result<T, StoreError>;
-}
-
-impl<T> At<T> for io::Result<T> {
-    fn at(self, path: &Path) -> Result<T, StoreError> {
-        self.map_err(|source| StoreError::Io {
-            path: path.into(),
-            source,
-        })
-    }
-}
-
-impl<T> At<T> for sled::Result<T> {
-    fn at(self, path: &Path) -> Result<T, StoreError> {
-        self.map_err(|source| match source {
-            // What the disk says is told as the disk's; an error of sled's own making is about
-            // what it read.
-            sled::Error::Io(source) if is_systems(&source) => StoreError::Io {
-                path: path.into(),
-                source,
-            },
-            sled::Error::Corruption { .. } => StoreError::damaged(path, "sled found corruption"),
-            source => StoreError::Sled {
-                path: path.into(),
-                source,
-            },
-        })
-    }
-}
 
 /// A row of [`Store::scan`]: its key, and its payload or what is wrong with that.
 pub(super) type Row = Result<(sled::IVec, Result<Vec<u8>, Bad>), StoreError>;
@@ -114,30 +27,6 @@ pub(super) type Row = Result<(sled::IVec, Result<Vec<u8>, Bad>), StoreError>;
 fn fenced<T>(path: &Path, read: impl FnOnce() -> T) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(read))
         .map_err(|_| StoreError::damaged(path, "sled cannot read it"))
-}
-
-/// Whether the system said so. sled makes I/O errors of its own about what it reads, and hands
-/// out copies of the system's that have kept the words alone.
-fn is_systems(error: &io::Error) -> bool {
-    error.raw_os_error().is_some() || error.to_string().contains("Os { code")
-}
-
-/// Opens something. Without a descriptor nothing has failed yet: it is tried again, for a while,
-/// and what waits for it waits.
-pub(super) fn patiently<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let begun = Instant::now();
-    loop {
-        match open() {
-            Err(error) if out_of_files(&error) && begun.elapsed() < NO_FILES => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            done => return done,
-        }
-    }
-}
-
-fn out_of_files(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// An open store.
@@ -411,72 +300,6 @@ impl Store {
     }
 }
 
-/// Changes that become durable together.
-#[derive(Default)]
-pub(super) struct Batch {
-    changes: sled::Batch,
-    /// Each key changed, and the checksum of its new value; none where it is removed.
-    journal: Vec<(Box<[u8]>, Option<u64>)>,
-}
-
-impl Batch {
-    /// Puts a payload of at most [`MAX_VALUE`] bytes.
-    pub(super) fn put(&mut self, key: &[u8], payload: Vec<u8>) {
-        debug_assert!(
-            payload.len() <= MAX_VALUE,
-            "{} bytes under one key",
-            payload.len()
-        );
-        let value = codec::seal(key, payload);
-        self.journal.push((key.into(), Some(codec::sum_of(&value))));
-        self.changes.insert(key, value);
-    }
-
-    pub(super) fn remove(&mut self, key: &[u8]) {
-        self.changes.remove(key);
-        self.journal.push((key.into(), None));
-    }
-
-    /// Puts a payload of any length under `prefix` + part number.
-    pub(super) fn put_parts(&mut self, prefix: &[u8], payload: &[u8]) {
-        for (part, piece) in payload.chunks(MAX_VALUE).enumerate() {
-            self.put(&part_key(prefix, part as u16), piece.to_vec());
-        }
-    }
-
-    /// Operations so far.
-    pub(super) fn len(&self) -> usize {
-        self.journal.len()
-    }
-
-    /// The changes so far, in order.
-    pub(super) fn journal(&self) -> &[(Box<[u8]>, Option<u64>)] {
-        &self.journal
-    }
-}
-
-/// Whether there is something at `path`. What the system refuses to tell is an error: taken for
-/// missing, it would be moved away or deleted.
-pub(super) fn is_there(path: &Path) -> Result<bool, StoreError> {
-    path.try_exists().at(path)
-}
-
-/// How many parts a payload takes.
-pub(super) fn parts(len: usize) -> usize {
-    len.div_ceil(MAX_VALUE)
-}
-
-/// `prefix` and the part number, big-endian.
-pub(super) fn part_key(prefix: &[u8], part: u16) -> Vec<u8> {
-    [prefix, &part.to_be_bytes()].concat()
-}
-
-/// Splits a key of [`part_key`].
-pub(super) fn split_part(key: &[u8]) -> Option<(&[u8], u16)> {
-    let (prefix, part) = key.split_last_chunk::<2>()?;
-    Some((prefix, u16::from_be_bytes(*part)))
-}
-
 /// Removes what a kill during open leaves and what the next open would stumble over. Only
 /// these: without `snap.*` proper a damaged store can reopen empty.
 fn remove_torn_snapshots(path: &Path) -> Result<(), StoreError> {
@@ -487,63 +310,4 @@ fn remove_torn_snapshots(path: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
-}
-
-/// Makes a folder that only its owner enters.
-pub(super) fn create_private_dir(path: &Path) -> Result<(), StoreError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .at(path)
-}
-
-/// Makes the names inside a folder durable.
-pub(super) fn sync_dir(path: &Path) -> Result<(), StoreError> {
-    let dir = patiently(|| File::open(path)).at(path)?;
-    dir.sync_all().at(path)
-}
-
-/// Makes a file's bytes durable.
-pub(super) fn sync_file(path: &Path) -> Result<(), StoreError> {
-    let file = patiently(|| File::open(path)).at(path)?;
-    file.sync_all().at(path)
-}
-
-/// Deletes a store's folder so that no crash leaves half of it under its name.
-pub(super) fn delete_folder(path: &Path) -> Result<(), StoreError> {
-    let doomed = path.with_extension("deleting");
-    fs::rename(path, &doomed).at(path)?;
-    if let Some(parent) = path.parent() {
-        sync_dir(parent)?;
-    }
-    patiently(|| fs::remove_dir_all(&doomed)).at(&doomed)
-}
-
-/// Finishes deletions that a crash interrupted, and drops files never put in place.
-pub(super) fn sweep(dir: &Path) -> Result<(), StoreError> {
-    for entry in fs::read_dir(dir).at(dir)? {
-        let path = entry.at(dir)?.path();
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("deleting") => fs::remove_dir_all(&path).at(&path)?,
-            Some("tmp") => fs::remove_file(&path).at(&path)?,
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Bytes of the files in a folder tree; what vanishes meanwhile counts nothing.
-pub(super) fn disk_usage(path: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(path) else {
-        return 0;
-    };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(meta) if meta.is_dir() => disk_usage(&entry.path()),
-            Ok(meta) => meta.len(),
-            Err(_) => 0,
-        })
-        .sum()
 }

@@ -1,10 +1,11 @@
 //! The committer's upkeep: when a generation rolls, seals and goes, when ids are merged and
 //! forgotten, when dead letters are purged. The housekeeper does the slow part.
 
+use super::batch::Batch;
 use super::claims::Readable;
 use super::committer::{Committer, Head};
+use super::error::StoreError;
 use super::housekeeper::{Done, Job};
-use super::store::{Batch, StoreError};
 use super::{horizon, lock};
 use crate::queue::entry::Millis;
 

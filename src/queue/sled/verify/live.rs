@@ -1,9 +1,10 @@
 //! The walk in a running daemon, on the housekeeper's thread: nothing rolls, is sealed or is
 //! deleted meanwhile, and committing and claiming go on.
 
+use super::super::error::StoreError;
 use super::super::ledger::Ledger;
 use super::super::open::generation_folder;
-use super::super::store::{Store, StoreError};
+use super::super::store::Store;
 use super::super::{Shared, housekeeper, lock};
 use super::walk::{Stores, Walk};
 use crate::queue::verdict::{Finding, Verdict};

@@ -13,14 +13,16 @@ pub(super) use live::run as live;
 use walk::{Piece, Stores, Walk};
 
 use super::account::is_new;
+use super::error::{At, StoreError};
+use super::files::create_private_dir;
 use super::guard::{copy_durably, copy_folder, keep};
 use super::high::{Found, HighFile};
 use super::identity::{self, Identity};
 use super::ledger::Ledger;
 use super::meta::{IDENTITY, Meta};
 use super::open::generation_folder;
-use super::store::{At, Store, StoreError, create_private_dir};
-use super::{Op, Options, SledEngine, dead};
+use super::store::Store;
+use super::{Op, Options, SledEngine, period};
 use crate::clock::Clock;
 use crate::queue::OpenError;
 use crate::queue::verdict::{Finding, Verdict};
@@ -110,7 +112,7 @@ fn store_of(root: &Path, piece: &Piece) -> Option<PathBuf> {
             generation: Some(generation),
             ..
         } => generation_folder(root, *generation),
-        Piece::Letters { period, .. } => dead::folder(&root.join("dead"), *period),
+        Piece::Letters { period, .. } => period::folder(&root.join("dead"), *period),
         _ => return None,
     };
     path.exists().then_some(path)
@@ -131,7 +133,7 @@ fn remove_rows(root: &Path, pieces: &[Piece]) -> Result<(), StoreError> {
         match Store::open(&path) {
             Ok(store) => store.remove_parts(first, last)?,
             // Its copy is kept, and all that was in it is settled.
-            Err(StoreError::Damaged { .. }) => super::store::delete_folder(&path)?,
+            Err(StoreError::Damaged { .. }) => super::files::delete_folder(&path)?,
             Err(error) => return Err(error),
         }
     }
@@ -310,7 +312,7 @@ impl Stores for Copies {
     }
 
     fn period(&mut self, period: u64, look: &mut dyn FnMut(&Store)) -> Result<bool, StoreError> {
-        let path = dead::folder(&self.root.join("dead"), period);
+        let path = period::folder(&self.root.join("dead"), period);
         if !path.exists() {
             return Err(StoreError::damaged(&path, "it is missing"));
         }

@@ -1,0 +1,64 @@
+//! What is committed to a store at once, and how a payload of any length is put there in parts:
+//! no value is longer than [`MAX_VALUE`].
+
+use super::codec::{self, MAX_VALUE};
+
+/// Changes that become durable together.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) changes: sled::Batch,
+    /// Each key changed, and the checksum of its new value; none where it is removed.
+    journal: Vec<(Box<[u8]>, Option<u64>)>,
+}
+
+impl Batch {
+    /// Puts a payload of at most [`MAX_VALUE`] bytes.
+    pub(super) fn put(&mut self, key: &[u8], payload: Vec<u8>) {
+        debug_assert!(
+            payload.len() <= MAX_VALUE,
+            "{} bytes under one key",
+            payload.len()
+        );
+        let value = codec::seal(key, payload);
+        self.journal.push((key.into(), Some(codec::sum_of(&value))));
+        self.changes.insert(key, value);
+    }
+
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        self.changes.remove(key);
+        self.journal.push((key.into(), None));
+    }
+
+    /// Puts a payload of any length under `prefix` + part number.
+    pub(super) fn put_parts(&mut self, prefix: &[u8], payload: &[u8]) {
+        for (part, piece) in payload.chunks(MAX_VALUE).enumerate() {
+            self.put(&part_key(prefix, part as u16), piece.to_vec());
+        }
+    }
+
+    /// Operations so far.
+    pub(super) fn len(&self) -> usize {
+        self.journal.len()
+    }
+
+    /// The changes so far, in order.
+    pub(super) fn journal(&self) -> &[(Box<[u8]>, Option<u64>)] {
+        &self.journal
+    }
+}
+
+/// How many parts a payload takes.
+pub(super) fn parts(len: usize) -> usize {
+    len.div_ceil(MAX_VALUE)
+}
+
+/// `prefix` and the part number, big-endian.
+pub(super) fn part_key(prefix: &[u8], part: u16) -> Vec<u8> {
+    [prefix, &part.to_be_bytes()].concat()
+}
+
+/// Splits a key of [`part_key`].
+pub(super) fn split_part(key: &[u8]) -> Option<(&[u8], u16)> {
+    let (prefix, part) = key.split_last_chunk::<2>()?;
+    Some((prefix, u16::from_be_bytes(*part)))
+}

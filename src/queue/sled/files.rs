@@ -1,0 +1,96 @@
+//! Files and folders under the queue: made for their owner alone, made durable by name, deleted
+//! so that no crash leaves half of one, and opened with patience where descriptors have run out.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::error::{At, StoreError};
+
+/// How long to wait for a descriptor when the process, or the machine, has none left.
+pub(super) const NO_FILES: Duration = Duration::from_secs(30);
+
+/// Opens something. Without a descriptor nothing has failed yet: it is tried again, for a while,
+/// and what waits for it waits.
+pub(super) fn patiently<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let begun = Instant::now();
+    loop {
+        match open() {
+            Err(error) if out_of_files(&error) && begun.elapsed() < NO_FILES => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            done => return done,
+        }
+    }
+}
+
+pub(super) fn out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+/// Whether there is something at `path`. What the system refuses to tell is an error: taken for
+/// missing, it would be moved away or deleted.
+pub(super) fn is_there(path: &Path) -> Result<bool, StoreError> {
+    path.try_exists().at(path)
+}
+
+/// Makes a folder that only its owner enters.
+pub(super) fn create_private_dir(path: &Path) -> Result<(), StoreError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .at(path)
+}
+
+/// Makes the names inside a folder durable.
+pub(super) fn sync_dir(path: &Path) -> Result<(), StoreError> {
+    let dir = patiently(|| File::open(path)).at(path)?;
+    dir.sync_all().at(path)
+}
+
+/// Makes a file's bytes durable.
+pub(super) fn sync_file(path: &Path) -> Result<(), StoreError> {
+    let file = patiently(|| File::open(path)).at(path)?;
+    file.sync_all().at(path)
+}
+
+/// Deletes a store's folder so that no crash leaves half of it under its name.
+pub(super) fn delete_folder(path: &Path) -> Result<(), StoreError> {
+    let doomed = path.with_extension("deleting");
+    fs::rename(path, &doomed).at(path)?;
+    if let Some(parent) = path.parent() {
+        sync_dir(parent)?;
+    }
+    patiently(|| fs::remove_dir_all(&doomed)).at(&doomed)
+}
+
+/// Finishes deletions that a crash interrupted, and drops files never put in place.
+pub(super) fn sweep(dir: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(dir).at(dir)? {
+        let path = entry.at(dir)?.path();
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("deleting") => fs::remove_dir_all(&path).at(&path)?,
+            Some("tmp") => fs::remove_file(&path).at(&path)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of the files in a folder tree; what vanishes meanwhile counts nothing.
+pub(super) fn disk_usage(path: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(path) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => disk_usage(&entry.path()),
+            Ok(meta) => meta.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}

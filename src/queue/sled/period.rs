@@ -1,0 +1,47 @@
+//! The folder and the store of one period of dead letters, as [`super::dead`], recovery and
+//! `verify` read them.
+
+use std::path::{Path, PathBuf};
+
+use super::error::{At, StoreError};
+use super::letter::{self, Head};
+use super::store::Store;
+
+/// The folder of a period.
+pub(super) fn folder(dir: &Path, period: u64) -> PathBuf {
+    dir.join(format!("{period:010}"))
+}
+
+/// The periods that have a folder, ascending.
+pub(super) fn periods_in(dir: &Path) -> Result<Vec<u64>, StoreError> {
+    let mut periods = Vec::new();
+    for entry in std::fs::read_dir(dir).at(dir)? {
+        let name = entry.at(dir)?.file_name();
+        periods.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
+    }
+    periods.sort_unstable();
+    Ok(periods)
+}
+
+/// The numbered heads of all letters of a store that are not damaged.
+pub(super) fn heads(store: &Store) -> Result<Vec<(u64, Head)>, StoreError> {
+    let mut letters = Vec::new();
+    for first in store.firsts()?.0 {
+        let read = read_group(store, first).and_then(|bytes| {
+            let bad = |bad| StoreError::bad(store.path(), &format!("dead letter {first}"), bad);
+            letter::heads(&bytes).map_err(bad)
+        });
+        match read {
+            Ok(heads) => letters.extend((first..).zip(heads)),
+            Err(StoreError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(letters)
+}
+
+/// The bytes of the group that begins with `first`.
+pub(super) fn read_group(store: &Store, first: u64) -> Result<Vec<u8>, StoreError> {
+    let bad = |bad| StoreError::bad(store.path(), &format!("dead letter {first}"), bad);
+    store.read_parts(first)?.map_err(bad)
+}

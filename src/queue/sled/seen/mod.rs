@@ -1,0 +1,170 @@
+//! `seen/`: the messageIds of sealed generations, one sorted, immutable file for one or several
+//! of them, with a filter that stays in memory.
+//!
+//! Why plain files and not a store: they are written once, in order, and read one block at a
+//! time; 16 bytes an id and about 2.3 for the filter, and deleting one gives its disk back.
+//!
+//! Layout: header (one block) · blocks of [`PER_BLOCK`] ids, ascending, each with its checksum ·
+//! the index: the upper half of each block's first id, a filter (descriptor and fingerprints) per
+//! [`SHARD_BLOCKS`] blocks, and a checksum over all of it. A file is written as `.tmp`, synced, and renamed into place.
+
+mod filter;
+mod merge;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::codec::{self, Bad, Reader, Writer};
+use super::error::{At, StoreError};
+use super::files::patiently;
+use crate::queue::entry::Millis;
+use filter::IdFilter;
+pub(super) use merge::{merge, mergeable};
+
+const BLOCK: usize = 4096;
+const PER_BLOCK: usize = (BLOCK - 8) / 16;
+/// Blocks behind one filter (about 65,000 ids): building one takes a few megabytes.
+const SHARD_BLOCKS: usize = 256;
+const MAGIC: u64 = 0x7072_7365_656e_0001;
+
+/// What a file covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Coverage {
+    /// First and last generation whose ids are in it.
+    pub(super) generations: (u64, u64),
+    /// The last sequence number among them.
+    pub(super) last_seq: u64,
+    /// When the newest of them was accepted.
+    pub(super) newest: Millis,
+    /// How many ids.
+    pub(super) count: u64,
+}
+
+/// An open file of remembered ids.
+pub(super) struct SeenFile {
+    file: File,
+    path: PathBuf,
+    pub(super) coverage: Coverage,
+    /// The upper half of each block's first id.
+    fences: Vec<u64>,
+    /// One for each [`SHARD_BLOCKS`] blocks.
+    filters: Vec<IdFilter>,
+}
+
+/// The name of the file that covers these generations.
+pub(super) fn file_name(generations: (u64, u64)) -> String {
+    format!("{:010}-{:010}.ids", generations.0, generations.1)
+}
+
+impl SeenFile {
+    /// Opens a file and loads its index.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let file = patiently(|| File::open(path)).at(path)?;
+        let bad = |bad| StoreError::bad(path, "remembered ids", bad);
+        let mut head = vec![0; BLOCK];
+        match file.read_exact_at(&mut head, 0) {
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Err(bad(Bad::Short)),
+            read => read.at(path)?,
+        }
+        let coverage = read_header(&head).map_err(bad)?;
+        let len = file.metadata().at(path)?.len();
+        let blocks = coverage.count.div_ceil(PER_BLOCK as u64);
+        let from = (blocks.saturating_add(1)).saturating_mul(BLOCK as u64);
+        let mut index = vec![0; len.checked_sub(from).ok_or_else(|| bad(Bad::Short))? as usize];
+        file.read_exact_at(&mut index, from).at(path)?;
+        let (fences, filters) = read_index(&index, blocks as usize).map_err(bad)?;
+        Ok(Self {
+            file,
+            path: path.into(),
+            coverage,
+            fences,
+            filters,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether `id` is among them: the filter first, then one read.
+    pub(super) fn contains(&self, id: u128) -> Result<bool, StoreError> {
+        let upper = (id >> 64) as u64;
+        // Blocks whose first id has the same upper half may begin with it; go back one as well.
+        let end = self.fences.partition_point(|fence| *fence <= upper);
+        let start = self.fences[..end]
+            .partition_point(|fence| *fence < upper)
+            .saturating_sub(1);
+        for block in start..end {
+            if self.filters[block / SHARD_BLOCKS].may_hold(id)
+                && self.block(block)?.binary_search(&id).is_ok()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// All ids, ascending, read block by block.
+    pub(super) fn ids(&self) -> impl Iterator<Item = Result<u128, StoreError>> + '_ {
+        (0..self.fences.len()).flat_map(|at| match self.block(at) {
+            Ok(ids) => ids.into_iter().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        })
+    }
+
+    fn block(&self, at: usize) -> Result<Vec<u128>, StoreError> {
+        let mut bytes = vec![0; BLOCK];
+        self.file
+            .read_exact_at(&mut bytes, ((at + 1) * BLOCK) as u64)
+            .at(&self.path)?;
+        let payload = codec::open(&(at as u64).to_le_bytes(), &bytes)
+            .map_err(|bad| StoreError::bad(&self.path, "a block", bad))?;
+        let count = (self.coverage.count as usize - at * PER_BLOCK).min(PER_BLOCK);
+        let mut r = Reader(payload);
+        (0..count)
+            .map(|_| r.u128())
+            .collect::<Result<_, _>>()
+            .map_err(|bad| StoreError::bad(&self.path, "a block", bad))
+    }
+}
+
+pub(super) fn header(coverage: &Coverage) -> Vec<u8> {
+    let mut w = Writer::versioned();
+    w.u64(MAGIC);
+    w.u64(coverage.generations.0);
+    w.u64(coverage.generations.1);
+    w.u64(coverage.last_seq);
+    w.i64(coverage.newest);
+    w.u64(coverage.count);
+    w.0.resize(BLOCK - 8, 0);
+    codec::seal(b"header", w.0)
+}
+
+pub(super) fn read_header(bytes: &[u8]) -> Result<Coverage, Bad> {
+    let mut r = Reader::versioned(codec::open(b"header", bytes)?)?;
+    if r.u64()? != MAGIC {
+        return Err(Bad::Value);
+    }
+    let generations = (r.u64()?, r.u64()?);
+    Ok(Coverage {
+        generations,
+        last_seq: r.u64()?,
+        newest: r.i64()?,
+        count: r.u64()?,
+    })
+}
+
+pub(super) fn read_index(bytes: &[u8], blocks: usize) -> Result<(Vec<u64>, Vec<IdFilter>), Bad> {
+    let mut r = Reader(codec::open(b"index", bytes)?);
+    let fences = (0..blocks).map(|_| r.u64()).collect::<Result<_, _>>()?;
+    let shards = blocks.div_ceil(SHARD_BLOCKS);
+    let filters = (0..shards)
+        .map(|_| IdFilter::read(&mut r))
+        .collect::<Result<_, _>>()?;
+    Ok((fences, filters))
+}

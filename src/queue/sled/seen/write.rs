@@ -1,0 +1,124 @@
+//! Writing a file of remembered ids: in one pass over ascending ids, one shard in memory, and put
+//! in place by its name only when all of it is durable.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write as _};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use super::super::codec::{self, Writer};
+use super::super::error::{At, StoreError};
+use super::super::files::{patiently, sync_dir};
+use super::filter::IdFilter;
+use super::{BLOCK, Coverage, PER_BLOCK, SHARD_BLOCKS, SeenFile, file_name, header};
+
+impl SeenFile {
+    /// Writes a new file into `dir` from ids in any order, durably, and opens it.
+    pub(crate) fn write(
+        dir: &Path,
+        coverage: Coverage,
+        mut ids: Vec<u128>,
+    ) -> Result<Self, StoreError> {
+        ids.sort_unstable();
+        Self::write_sorted(dir, coverage, ids.into_iter().map(Ok))
+    }
+
+    /// Writes a new file from ascending ids, which may repeat; holds one shard at a time.
+    pub(super) fn write_sorted(
+        dir: &Path,
+        coverage: Coverage,
+        ids: impl Iterator<Item = Result<u128, StoreError>>,
+    ) -> Result<Self, StoreError> {
+        let path = dir.join(file_name(coverage.generations));
+        let tmp = path.with_extension("tmp");
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let file = patiently(|| options.open(&tmp)).at(&tmp)?;
+        let mut body = Body {
+            out: BufWriter::with_capacity(1 << 18, &file),
+            tmp: &tmp,
+            block: Vec::with_capacity(PER_BLOCK),
+            fences: Vec::new(),
+            keys: Vec::new(),
+            filters: Writer::default(),
+        };
+        // The header knows the count last; its place is kept.
+        body.put(&[0; BLOCK])?;
+        let mut count = 0;
+        let mut before = None;
+        for id in ids {
+            let id = id?;
+            if before.replace(id) != Some(id) {
+                count += 1;
+                body.push(id)?;
+            }
+        }
+        body.finish()?;
+        let header = header(&Coverage { count, ..coverage });
+        file.write_all_at(&header, 0).at(&tmp)?;
+        file.sync_all().at(&tmp)?;
+        std::fs::rename(&tmp, &path).at(&path)?;
+        sync_dir(dir)?;
+        Self::open(&path)
+    }
+}
+
+/// A file while it is written.
+struct Body<'a> {
+    out: BufWriter<&'a File>,
+    tmp: &'a Path,
+    block: Vec<u128>,
+    fences: Vec<u64>,
+    /// Filter keys of the shard that is being filled.
+    keys: Vec<u64>,
+    filters: Writer,
+}
+
+impl Body<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.out.write_all(bytes).at(self.tmp)
+    }
+
+    fn push(&mut self, id: u128) -> Result<(), StoreError> {
+        self.block.push(id);
+        self.keys.push(id as u64);
+        if self.block.len() == PER_BLOCK {
+            self.end_block()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn end_block(&mut self) -> Result<(), StoreError> {
+        let Some(first) = self.block.first() else {
+            return Ok(());
+        };
+        let at = self.fences.len() as u64;
+        self.fences.push((first >> 64) as u64);
+        let mut w = Writer(Vec::with_capacity(BLOCK));
+        self.block.drain(..).for_each(|id| w.u128(id));
+        w.0.resize(BLOCK - 8, 0);
+        self.put(&codec::seal(&at.to_le_bytes(), w.0))?;
+        if self.fences.len().is_multiple_of(SHARD_BLOCKS) {
+            self.end_shard();
+        }
+        Ok(())
+    }
+
+    fn end_shard(&mut self) {
+        if !self.keys.is_empty() {
+            IdFilter::new(&self.keys).write(&mut self.filters);
+            self.keys.clear();
+        }
+    }
+
+    fn finish(mut self) -> Result<(), StoreError> {
+        self.end_block()?;
+        self.end_shard();
+        let mut index = Writer::default();
+        self.fences.iter().for_each(|fence| index.u64(*fence));
+        index.0.append(&mut self.filters.0);
+        self.put(&codec::seal(b"index", index.0))?;
+        self.out.flush().at(self.tmp)
+    }
+}

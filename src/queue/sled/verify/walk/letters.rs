@@ -1,0 +1,91 @@
+//! The dead letters of a period: each number that the account knows has its bytes, and each
+//! reason its count.
+
+use super::{Piece, Stores, Walk};
+use crate::queue::entry::DeadReason;
+use crate::queue::ranges::RangeSet;
+use crate::queue::sled::error::StoreError;
+use crate::queue::sled::letter;
+use crate::queue::sled::period::read_group;
+
+impl Walk<'_> {
+    pub(super) fn period(
+        &mut self,
+        period: u64,
+        stores: &mut dyn Stores,
+    ) -> Result<(), StoreError> {
+        let ledger = self.ledger;
+        let numbers = ledger.periods[&period];
+        let object = format!("dead/{period:010}");
+        let (mut faults, mut fatal, mut met) = (Vec::new(), None, None);
+        let mut missing = RangeSet::default();
+        missing.insert(numbers.first..=numbers.last);
+        let mut dead = [0u64; DeadReason::ALL.len()];
+        let mut checked = 0;
+        let looked = stores.period(period, &mut |store| {
+            let (firsts, unreached) = match store.firsts() {
+                Ok(found) => found,
+                Err(error) => return fatal = Some(error),
+            };
+            for first in firsts.into_iter().filter(|first| numbers.holds(*first)) {
+                let records = read_group(store, first).and_then(|bytes| {
+                    letter::decode(&bytes)
+                        .map_err(|bad| StoreError::bad(store.path(), "a dead letter", bad))
+                });
+                match records {
+                    Ok(records) => {
+                        for (number, record) in (first..).zip(records) {
+                            missing.remove(number..=number);
+                            checked += 1;
+                            if let (true, Some(reason)) = (ledger.is_dead(number), record.reason) {
+                                dead[reason.index()] += 1;
+                            }
+                        }
+                    }
+                    Err(error @ StoreError::Damaged { .. }) => faults.push((first, error)),
+                    Err(error) => fatal = Some(error),
+                }
+            }
+            met = unreached;
+        });
+        match looked {
+            Err(error @ StoreError::Damaged { .. }) => {
+                self.find(Piece::AtOpen, object, error.to_string());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+            Ok(false) => return Ok(()),
+            Ok(true) => {}
+        }
+        if let Some(error) = fatal {
+            return Err(error);
+        }
+        self.verdict.checked.dead_letters += checked;
+        for (first, last) in ledger.dead_gone.iter() {
+            missing.remove(first..=last);
+        }
+        let is_short = missing.count() > 0;
+        for (first, fault) in faults {
+            let cost = match is_short {
+                true => "its letters are lost",
+                false => "its letters are gone or set aside already: nothing is lost",
+            };
+            let piece = Piece::Letters { period, first };
+            self.find(piece, object.clone(), format!("{fault}; {cost}"));
+        }
+        if is_short {
+            let why = met.map_or(String::new(), |e| format!(": {e}"));
+            let what = format!("{} dead letters cannot be read{why}", missing.count());
+            self.find(Piece::AtOpen, object, what);
+            return Ok(());
+        }
+        if dead != numbers.dead {
+            let what = format!(
+                "it holds {dead:?} letters by reason, counted are {:?}",
+                numbers.dead
+            );
+            self.find(Piece::None, object, what);
+        }
+        Ok(())
+    }
+}

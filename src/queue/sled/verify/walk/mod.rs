@@ -1,0 +1,241 @@
+//! The walk over everything stored, against the account: each sequence number has one state,
+//! each stored value its checksum, each dead letter its bytes, each queued event its messageId.
+
+mod letters;
+mod lines;
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::super::chunk::AcceptTotals;
+use super::super::error::{At, StoreError};
+use super::super::ledger::Ledger;
+use super::super::seen::SeenFile;
+use super::super::state::State;
+use super::super::store::Store;
+use crate::queue::ranges::RangeSet;
+use crate::queue::verdict::{Finding, Verdict};
+
+const REPAIR: &str = "stop the daemon and run `pinrelay verify --repair`";
+const REPORT: &str = "keep a copy of the queue folder and report it: this is a bug";
+
+/// What a finding is about, for `--repair`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// The account, `high` or a whole store: opening the queue deals with it.
+    AtOpen,
+    /// Events of a generation whose bytes cannot be used.
+    Lines {
+        /// The store they were read from, if it is one.
+        generation: Option<u64>,
+        first: u64,
+        last: u64,
+    },
+    /// Dead letters whose bytes cannot be used, by the first of their group.
+    Letters { period: u64, first: u64 },
+    /// A file of remembered ids, by its name in `seen/`.
+    Seen(String),
+    /// The `format` file.
+    Format,
+    /// Nothing that a repair would mend.
+    None,
+}
+
+/// The stores, wherever they are opened.
+pub(super) trait Stores {
+    /// The generations there are, ascending.
+    fn generations(&self) -> Vec<u64>;
+    /// Shows a generation's store.
+    fn generation(
+        &mut self,
+        generation: u64,
+        look: &mut dyn FnMut(&Store),
+    ) -> Result<(), StoreError>;
+    /// Shows the store of a period of dead letters; false if it was purged meanwhile.
+    fn period(&mut self, period: u64, look: &mut dyn FnMut(&Store)) -> Result<bool, StoreError>;
+}
+
+/// A walk under way.
+pub(super) struct Walk<'a> {
+    ledger: &'a Ledger,
+    /// The counters outside the stores, if they can be read.
+    high: Option<State>,
+    pub(super) verdict: Verdict,
+    pub(super) pieces: Vec<Piece>,
+    held: RangeSet,
+    /// Generation, first number and fault of each chunk that cannot be used.
+    faults: Vec<(u64, u64, String)>,
+    /// Numbers that a finding names already.
+    told: RangeSet,
+    revived: Vec<u64>,
+    totals: AcceptTotals,
+    last_seq: u64,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(ledger: &'a Ledger, high: Option<State>) -> Self {
+        let mut totals = ledger.state.totals;
+        let mut last_seq = ledger.state.last_seq;
+        if let Some(high) = &high {
+            totals = totals.max(&high.totals);
+            last_seq = last_seq.max(high.last_seq);
+        }
+        Self {
+            ledger,
+            high,
+            verdict: Verdict::default(),
+            pieces: Vec::new(),
+            held: RangeSet::default(),
+            faults: Vec::new(),
+            told: RangeSet::default(),
+            revived: Vec::new(),
+            totals,
+            last_seq,
+        }
+    }
+
+    pub(super) fn find(&mut self, piece: Piece, object: String, what: String) {
+        let next = match piece {
+            Piece::None => REPORT.into(),
+            _ => REPAIR.into(),
+        };
+        self.pieces.push(piece);
+        self.verdict.findings.push(Finding { object, what, next });
+    }
+
+    /// Walks over all of it; `is_live` says that the daemon goes on meanwhile: then what came
+    /// after the account was read is passed over.
+    pub(super) fn all(
+        mut self,
+        root: &Path,
+        stores: &mut dyn Stores,
+        is_live: bool,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Self, StoreError> {
+        let files = self.open_seen(&root.join("seen"), is_live)?;
+        let mut left = stores.generations();
+        for file in files {
+            let (first, last) = file.coverage.generations;
+            tell(&format!("seen/{}", name(file.path())));
+            let mut ids = HashSet::new();
+            let covered: Vec<u64> = left
+                .extract_if(.., |g| (first..=last).contains(g))
+                .collect();
+            for generation in covered {
+                tell(&format!("gen/{generation:010}"));
+                ids.extend(self.generation(generation, stores, is_live)?);
+            }
+            self.remembered(&file, ids);
+        }
+        for generation in left {
+            tell(&format!("gen/{generation:010}"));
+            let ids = self.generation(generation, stores, is_live)?;
+            if self.ledger.generations.contains_key(&generation) && !ids.is_empty() {
+                self.find(
+                    Piece::AtOpen,
+                    format!("gen/{generation:010}"),
+                    "no file in seen/ remembers its messageIds".into(),
+                );
+            }
+        }
+        self.faulty_lines();
+        self.missing_lines();
+        for period in self.ledger.periods.keys() {
+            tell(&format!("dead/{period:010}"));
+            self.period(*period, stores)?;
+        }
+        self.balance(is_live);
+        Ok(self)
+    }
+
+    fn open_seen(&mut self, dir: &Path, is_live: bool) -> Result<Vec<SeenFile>, StoreError> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(dir).into_iter().flatten() {
+            let path = entry.at(dir)?.path();
+            if path.extension().is_none_or(|e| e != "ids") {
+                continue;
+            }
+            match SeenFile::open(&path) {
+                Ok(file) => {
+                    if !is_live {
+                        self.last_seq = self.last_seq.max(file.coverage.last_seq);
+                    }
+                    files.push(file);
+                }
+                Err(error @ StoreError::Damaged { .. }) => self.find(
+                    Piece::Seen(name(&path)),
+                    format!("seen/{}", name(&path)),
+                    error.to_string(),
+                ),
+                Err(error) => return Err(error),
+            }
+        }
+        files.sort_by_key(|file| file.coverage.generations);
+        Ok(files)
+    }
+
+    /// The ids of queued and settled events of the generations that `file` covers are in it, and
+    /// its blocks are whole.
+    fn remembered(&mut self, file: &SeenFile, mut ids: HashSet<u128>) {
+        let object = format!("seen/{}", name(file.path()));
+        for id in file.ids() {
+            match id {
+                Ok(id) => {
+                    self.verdict.checked.message_ids += 1;
+                    ids.remove(&id);
+                }
+                Err(error) => {
+                    self.find(Piece::Seen(name(file.path())), object, error.to_string());
+                    return;
+                }
+            }
+        }
+        if !ids.is_empty() {
+            let what = format!("it lacks the messageIds of {} stored events", ids.len());
+            self.find(Piece::None, object, what);
+        }
+    }
+
+    /// The counters, as the next start will see them.
+    fn balance(&mut self, is_live: bool) {
+        let mut census = self.ledger.census();
+        let mut pending = 0;
+        if !is_live {
+            let numbered = self.last_seq.saturating_sub(self.totals.revived);
+            census.accepted = self.totals.accepted.max(numbered);
+            census.sending = 0;
+            census.queued =
+                self.ledger.cursor.unsettled(self.last_seq) + self.ledger.dead_queued.count();
+            // A crash came between the chunk that replaces a letter and the account's note of it.
+            let replaced = self.revived.iter().filter(|n| self.ledger.is_dead(**n));
+            pending = replaced.count() as i64;
+        }
+        let imbalance = census.imbalance() + pending;
+        self.verdict.ledger_imbalance = imbalance;
+        if imbalance != 0 {
+            let what = format!(
+                "accepted events less those accounted for is {imbalance}: {} accepted, {} queued, \
+                 {} delivered, {} purged, {} set aside",
+                census.accepted,
+                census.queued + census.sending,
+                census.delivered,
+                census.purged,
+                census.set_aside
+            );
+            self.find(Piece::None, "the ledger".into(), what);
+        }
+        if let Some(high) = self
+            .high
+            .filter(|h| h.settle_no > self.ledger.state.settle_no)
+        {
+            let lost = high.settle_no - self.ledger.state.settle_no;
+            let what = format!("its last {lost} writes are missing: it was cut short");
+            self.find(Piece::AtOpen, "meta".into(), what);
+        }
+    }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name()
+        .map_or(String::new(), |name| name.to_string_lossy().into_owned())
+}
