@@ -489,23 +489,37 @@ pub(super) fn harm(root: &Path, draw: &mut Draw) -> String {
     what
 }
 
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|n| n.parse().expect(name))
+}
+
+/// The seeds of a run: so many, unless `PINRELAY_DAMAGE_RUNS` or `PINRELAY_DAMAGE_SEED` say
+/// otherwise.
+pub(super) fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let runs = number("PINRELAY_DAMAGE_RUNS").unwrap_or(usual);
+    number("PINRELAY_DAMAGE_SEED").map_or(1..runs + 1, |seed| seed..seed + 1)
+}
+
+/// A copy of one of the queues that [`rich`] made, with one thing done to it; and what.
+pub(super) fn harmed(home: &Path, seed: u64) -> (PathBuf, String) {
+    let mut draw = Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let from = ["killed", "made"][draw.below(2) as usize];
+    let path = home.join(format!("run-{seed}"));
+    copy(&home.join(from), &path);
+    let what = harm(&path, &mut draw);
+    let what = format!("PINRELAY_DAMAGE_SEED={seed}: {from}/{what}");
+    println!("{what}");
+    (path, what)
+}
+
 /// `PINRELAY_DAMAGE_RUNS` asks for more than usual, `PINRELAY_DAMAGE_SEED` repeats one run.
 #[test]
 fn any_damage_is_told_and_the_rest_is_delivered() {
-    let number = |name: &str| std::env::var(name).ok().map(|n| n.parse::<u64>().unwrap());
-    let only = number("PINRELAY_DAMAGE_SEED");
-    let runs = number("PINRELAY_DAMAGE_RUNS").unwrap_or(60);
     let home = TempDir::new().unwrap();
     let known = rich(home.path());
     let (mut opened, mut refused, mut lossy, mut blind) = (0, 0, 0, Vec::new());
-    for seed in only.map_or(1..runs + 1, |seed| seed..seed + 1) {
-        let mut draw = Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let from = ["killed", "made"][draw.below(2) as usize];
-        let path = home.path().join(format!("run-{seed}"));
-        copy(&home.path().join(from), &path);
-        let what = harm(&path, &mut draw);
-        let what = format!("PINRELAY_DAMAGE_SEED={seed}: {from}/{what}");
-        println!("{what}");
+    for seed in seeds(60) {
+        let (path, what) = harmed(home.path(), seed);
         let verdict = verify(&path, &mut |_| {});
         match open_and_hold(&path, &known, &what) {
             Came::Refused(why) => {
@@ -553,7 +567,6 @@ fn places(bytes: &[u8], of: &[u8]) -> Vec<usize> {
 /// is among them. `PINRELAY_FLIPS` asks for more than usual.
 #[test]
 fn a_changed_byte_of_a_stored_value_is_found() {
-    let number = |name: &str| std::env::var(name).ok().map(|n| n.parse::<u64>().unwrap());
     let home = TempDir::new().unwrap();
     rich(home.path());
     let from = home.path().join("killed");

@@ -16,6 +16,7 @@ use super::claims::{Apart, Claims, Tail};
 use super::committer::Committer;
 use super::dead::DeadLetters;
 use super::dedup::Dedup;
+use super::error::StoreError;
 use super::files::{create_private_dir, is_there, sweep, sync_dir};
 use super::found::{Generations, open_generations, open_seen};
 use super::guard::Guard;
@@ -144,42 +145,16 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         }
     }
 
-    if account.is_remade {
-        account::recount_letters(&root, ledger, &mut batch)?;
-    }
-    let copy = match ledger.periods.keys().next_back() {
-        Some(period) => guard.copy(&period::folder(&root.join("dead"), *period))?,
-        None => None,
-    };
     let roll_bytes = (options.dead_max_bytes / 8).max(1 << 20);
-    // Their replacements were committed; a crash came before `meta` took note.
-    let mut replaced = found.revived.clone();
-    replaced.retain(|number| ledger.is_dead(*number));
-    replaced.sort_unstable();
-    replaced.dedup();
-    let set_aside = ledger.state.set_aside;
-    let mut dead = DeadLetters::open(&root, ledger, &mut batch, roll_bytes)?;
-    match copy {
-        Some(copy) if ledger.state.set_aside > set_aside => {
-            let kept = guard::keep(&root, &copy, "dead.copy")?;
-            tracing::error!("the period as it was before this start: {}", kept.display());
-        }
-        copy => guard.agreed(copy)?,
-    }
-    for number in replaced {
-        if ledger.is_dead(number) {
-            if let Some(reason) = dead.reason(number) {
-                ledger.uncount_dead(number, reason);
-                ledger.put_period_of(&mut batch, number);
-            }
-            ledger.bury(&mut batch, number);
-        } else {
-            // Just set aside as a letter that cannot be read; its event stands in the line.
-            ledger.state.set_aside -= 1;
-        }
-    }
+    let dead = open_letters(
+        &guard,
+        ledger,
+        &mut batch,
+        account.is_remade,
+        &found,
+        roll_bytes,
+    )?;
     if account.is_remade {
-        account::one_event_one_place(ledger, &mut batch, &mut dead, &found)?;
         account::finish(ledger, &mut batch, clock.now());
     }
     for (generation, unsealed) in &found.unsealed {
@@ -291,6 +266,56 @@ fn spawn(
         .name(name.into())
         .spawn(run)
         .map_err(|e| OpenError::Io(format!("the {name} thread cannot be started: {e}")))
+}
+
+/// Opens the dead letters; those that cannot be read are set aside, those that events of the line
+/// have replaced are gone.
+fn open_letters(
+    guard: &Guard<'_>,
+    ledger: &mut Ledger,
+    batch: &mut Batch,
+    is_remade: bool,
+    found: &Generations,
+    roll_bytes: u64,
+) -> Result<DeadLetters, StoreError> {
+    let root = guard.root;
+    if is_remade {
+        account::recount_letters(root, ledger, batch)?;
+    }
+    let copy = match ledger.periods.keys().next_back() {
+        Some(period) => guard.copy(&period::folder(&root.join("dead"), *period))?,
+        None => None,
+    };
+    // Their replacements were committed; a crash came before `meta` took note.
+    let mut replaced = found.revived.clone();
+    replaced.retain(|number| ledger.is_dead(*number));
+    replaced.sort_unstable();
+    replaced.dedup();
+    let set_aside = ledger.state.set_aside;
+    let mut dead = DeadLetters::open(root, ledger, batch, roll_bytes)?;
+    match copy {
+        Some(copy) if ledger.state.set_aside > set_aside => {
+            let kept = guard::keep(root, &copy, "dead.copy")?;
+            tracing::error!("the period as it was before this start: {}", kept.display());
+        }
+        copy => guard.agreed(copy)?,
+    }
+    for number in replaced {
+        if ledger.is_dead(number) {
+            if let Some(reason) = dead.reason(number) {
+                ledger.uncount_dead(number, reason);
+                ledger.put_period_of(batch, number);
+            }
+            ledger.bury(batch, number);
+        } else {
+            // Just set aside as a letter that cannot be read; its event stands in the line.
+            ledger.state.set_aside -= 1;
+        }
+    }
+    if is_remade {
+        account::one_event_one_place(ledger, batch, &mut dead, found)?;
+    }
+    Ok(dead)
 }
 
 /// Sets aside numbers that were accepted and that no store holds any more; how many.

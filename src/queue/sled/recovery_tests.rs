@@ -96,19 +96,10 @@ fn a_generation_whose_ids_were_lost_is_not_sealed_any_more() {
 /// Harms one file, then repairs at once, without a start in between.
 #[test]
 fn a_repair_gives_up_no_more_than_a_start_does() {
-    let number = |name: &str| std::env::var(name).ok().map(|n| n.parse::<u64>().unwrap());
-    let only = number("PINRELAY_DAMAGE_SEED");
-    let runs = number("PINRELAY_DAMAGE_RUNS").unwrap_or(10);
     let home = TempDir::new().unwrap();
     let known = rich(home.path());
-    for seed in only.map_or(1..runs + 1, |seed| seed..seed + 1) {
-        let mut draw = Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let from = ["killed", "made"][draw.below(2) as usize];
-        let path = home.path().join(format!("run-{seed}"));
-        copy(&home.path().join(from), &path);
-        let what = harm(&path, &mut draw);
-        let what = format!("PINRELAY_DAMAGE_SEED={seed}: {from}/{what}");
-        println!("{what}");
+    for seed in seeds(10) {
+        let (path, what) = harmed(home.path(), seed);
         let started = home.path().join("started");
         copy(&path, &started);
         let by_start = open_and_hold(&started, &known, &what);
