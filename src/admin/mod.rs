@@ -1,24 +1,23 @@
 //! The operator's door: a Unix socket that speaks HTTP/1.1 and JSON.
 //!
-//! `GET /status` gives a [`Report`] as JSON; with `?format=text` the same for people.
-//! `GET /verify` reads the whole queue and gives a [`Verdict`](crate::queue::Verdict) as JSON.
+//! One file per group of routes: `status`, `verify`, `control`. Errors are plain text with a
+//! status code: 503 when the queue has stopped, 422 when what was asked cannot be done.
 
+mod control;
 mod report;
+mod status;
+mod verify;
 
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
-use axum::routing::get;
-use serde::Deserialize;
 use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+pub use control::Reloaded;
 pub use report::{Gate, Report};
 
 use crate::queue::Queue;
@@ -27,61 +26,37 @@ use crate::queue::Queue;
 pub type Source =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Report> + Send>> + Send + Sync + 'static>;
 
-#[derive(Deserialize)]
-struct StatusQuery {
-    format: Option<String>,
+/// What is behind the door: everything a route may ask or change.
+#[derive(Clone)]
+pub struct Door {
+    /// The queue.
+    pub queue: Queue,
+    /// Reports.
+    pub report: Source,
+    /// What only the daemon's own loop can do.
+    pub commands: mpsc::UnboundedSender<Command>,
+}
+
+/// Asked of the daemon's loop.
+pub enum Command {
+    /// Read config and token again; the answer is what changed, or what is wrong.
+    Reload(oneshot::Sender<Result<Reloaded, String>>),
 }
 
 /// Serves on `listener` until the task is aborted. Must be called within a runtime.
 ///
 /// # Errors
 /// The system's, if the listener cannot be watched.
-pub fn spawn(
-    listener: StdUnixListener,
-    source: Source,
-    queue: Queue,
-) -> std::io::Result<JoinHandle<()>> {
+pub fn spawn(listener: StdUnixListener, door: Door) -> std::io::Result<JoinHandle<()>> {
     let listener = UnixListener::from_std(listener)?;
     let routes = Router::new()
-        .route("/status", get(status))
-        .with_state(source)
-        .merge(
-            Router::new()
-                .route("/verify", get(verify))
-                .with_state(queue),
-        );
+        .merge(status::routes())
+        .merge(verify::routes())
+        .merge(control::routes())
+        .with_state(door);
     Ok(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {
             tracing::error!("the admin socket has ended: {error}");
         }
     }))
-}
-
-async fn status(
-    State(source): State<Source>,
-    Query(query): Query<StatusQuery>,
-) -> impl IntoResponse {
-    let report = source().await;
-    match query.format.as_deref() {
-        Some("text") => (
-            [(CONTENT_TYPE, "text/plain; charset=utf-8")],
-            report.to_string(),
-        ),
-        _ => ([(CONTENT_TYPE, "application/json")], report.to_json()),
-    }
-}
-
-async fn verify(State(queue): State<Queue>) -> impl IntoResponse {
-    match queue.verify().await {
-        Ok(verdict) => (
-            StatusCode::OK,
-            [(CONTENT_TYPE, "application/json")],
-            verdict.to_json(),
-        ),
-        Err(stopped) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            [(CONTENT_TYPE, "text/plain; charset=utf-8")],
-            stopped.to_string(),
-        ),
-    }
 }

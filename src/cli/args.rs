@@ -23,20 +23,6 @@ pub struct TransformArgs {
     pub config: ConfigArg,
 }
 
-/// Flags of `pinrelay status`.
-#[derive(clap::Args, Debug)]
-pub struct StatusArgs {
-    /// Which config file; it says where the admin socket is.
-    #[command(flatten)]
-    pub config: ConfigArg,
-    /// The daemon's admin socket, instead of the config's.
-    #[arg(long, value_name = "PATH")]
-    pub socket: Option<PathBuf>,
-    /// As the daemon gives it, for programs.
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// Flags of `pinrelay demo`.
 #[derive(clap::Args, Debug)]
 pub struct DemoArgs {

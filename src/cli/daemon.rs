@@ -8,53 +8,135 @@ use anyhow::{Context, anyhow};
 
 use super::exit::{Exit, Failure, OrExit};
 
-/// What the daemon behind this admin socket answers to `GET path`, within `patience`.
-///
-/// # Errors
-/// With exit 69 when no daemon is there.
-pub(super) fn ask(socket: &Path, path: &str, patience: Duration) -> Result<String, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .or_exit(Exit::Io)?;
-    runtime.block_on(fetch(socket.to_owned(), path, patience))
+/// The daemon behind an admin socket.
+pub(super) struct Client {
+    socket: PathBuf,
+    runtime: tokio::runtime::Runtime,
+    http: reqwest::Client,
 }
 
-async fn fetch(socket: PathBuf, path: &str, patience: Duration) -> Result<String, Failure> {
-    let shown = socket.display().to_string();
-    let missing = |error: std::io::Error| Failure {
-        exit: match error.kind() {
-            io::ErrorKind::PermissionDenied => Exit::Io,
-            _ => Exit::Unavailable,
-        },
-        error: anyhow!(
-            "admin socket {shown}: {error}; is the daemon running, and may this user (or root) \
-             open its admin socket?"
-        ),
-    };
-    // Connecting by hand first tells apart what the HTTP client would not.
-    tokio::net::UnixStream::connect(&socket)
-        .await
-        .map_err(missing)?;
-    // Without a provider the HTTP client refuses to be built, TLS or not. A second call changes
-    // nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let get = async {
-        let client = reqwest::Client::builder()
+impl Client {
+    /// Connects once, to tell apart what the HTTP client would not.
+    ///
+    /// # Errors
+    /// With exit 69 when no daemon is there.
+    pub(super) fn connect(socket: &Path) -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .or_exit(Exit::Io)?;
+        if let Err(error) = std::os::unix::net::UnixStream::connect(socket) {
+            return Err(missing(socket, &error));
+        }
+        // Without a provider the HTTP client refuses to be built, TLS or not. A second call
+        // changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
             .unix_socket(socket)
             .tls_certs_only([])
-            .timeout(patience)
-            .build()?;
-        let url = format!("http://pinrelay{path}");
-        client
-            .get(url)
-            .send()
-            .await?
-            .error_for_status()?
-            .text()
-            .await
+            .build()
+            .or_exit(Exit::Io)?;
+        Ok(Self {
+            socket: socket.to_owned(),
+            runtime,
+            http,
+        })
+    }
+
+    /// What the daemon answers to `GET path`, within `patience`.
+    ///
+    /// # Errors
+    /// Those of [`Client::post`].
+    pub(super) fn get(&self, path: &str, patience: Duration) -> Result<String, Failure> {
+        self.text(self.http.get(url(path)).timeout(patience))
+    }
+
+    /// What the daemon answers to `POST path`, within `patience`.
+    ///
+    /// # Errors
+    /// Exit 78 with the daemon's words where it says that what was asked cannot be done (422),
+    /// 69 where it gives no answer or is ending.
+    pub(super) fn post(
+        &self,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+        patience: Duration,
+    ) -> Result<String, Failure> {
+        self.text(self.http.post(url(path)).body(body).timeout(patience))
+    }
+
+    fn text(&self, request: reqwest::RequestBuilder) -> Result<String, Failure> {
+        let answer = async {
+            let answer = request.send().await?;
+            let status = answer.status();
+            Ok::<_, reqwest::Error>((status, answer.text().await?))
+        };
+        let (status, text) = self.runtime.block_on(answer).map_err(|e| self.silent(e))?;
+        if status.is_success() {
+            return Ok(text);
+        }
+        Err(refused(status, &text))
+    }
+
+    fn silent(&self, error: reqwest::Error) -> Failure {
+        let shown = self.socket.display();
+        let failure = Err::<(), _>(error)
+            .with_context(|| format!("admin socket {shown}: no answer from the daemon"))
+            .or_exit(Exit::Unavailable);
+        match failure {
+            Err(failure) => failure,
+            Ok(()) => unreachable!("made from an error above"),
+        }
+    }
+}
+
+fn url(path: &str) -> String {
+    format!("http://pinrelay{path}")
+}
+
+fn refused(status: reqwest::StatusCode, text: &str) -> Failure {
+    Failure {
+        exit: match status.as_u16() {
+            422 => Exit::Config,
+            400 | 404 => Exit::Data,
+            _ => Exit::Unavailable,
+        },
+        error: anyhow!("{}", text.trim_end()),
+    }
+}
+
+fn missing(socket: &Path, error: &io::Error) -> Failure {
+    let shown = socket.display();
+    let (exit, next) = match error.kind() {
+        io::ErrorKind::PermissionDenied => (Exit::Io, next_step_of_denied(socket)),
+        _ => (
+            Exit::Unavailable,
+            "is the daemon running (`systemctl status pinrelay`), and is this its admin socket?"
+                .to_owned(),
+        ),
     };
-    get.await
-        .with_context(|| format!("admin socket {shown}: no answer from the daemon"))
-        .or_exit(Exit::Unavailable)
+    Failure {
+        exit,
+        error: anyhow!("admin socket {shown}: {error}; {next}"),
+    }
+}
+
+/// Who may open it: the group, if it lets its group in.
+fn next_step_of_denied(socket: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let group = std::fs::metadata(socket)
+        .ok()
+        .filter(|meta| meta.mode() & 0o060 == 0o060)
+        .and_then(|meta| {
+            nix::unistd::Group::from_gid(meta.gid().into())
+                .ok()
+                .flatten()
+        });
+    match group {
+        Some(group) => format!(
+            "join its group: `usermod -a -G {} <user>` as root, then log in anew; or use sudo",
+            group.name
+        ),
+        None => "use sudo, or set [admin] group and join that group".to_owned(),
+    }
 }

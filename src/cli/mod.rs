@@ -16,6 +16,7 @@ mod demo;
 pub mod exit;
 mod mock_pinterest;
 mod owner;
+mod reload;
 mod run;
 mod send;
 mod status;
@@ -41,7 +42,9 @@ enum Command {
     /// Show what would be sent for each event, without sending or storing any.
     Transform(args::TransformArgs),
     /// Show what the running daemon holds and does.
-    Status(args::StatusArgs),
+    Status(status::Args),
+    /// Have the running daemon read its config and token again.
+    Reload(reload::Args),
     /// Check everything stored against the ledger: stopped or running.
     Verify(verify::Args),
     /// Take over a queue from another machine, or one restored from a copy.
@@ -84,6 +87,34 @@ impl ConfigArg {
     }
 }
 
+/// Which daemon: where its admin socket is.
+#[derive(clap::Args, Debug, Clone)]
+pub struct AdminArg {
+    /// Which config file; it says where the admin socket is.
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// The daemon's admin socket, instead of the config's.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+impl AdminArg {
+    /// The daemon.
+    ///
+    /// # Errors
+    /// With exit 69 when it is not there.
+    fn client(&self) -> Result<daemon::Client, Failure> {
+        let socket = match &self.socket {
+            Some(socket) => socket.clone(),
+            None => {
+                let config = self.config.load(config::process_env());
+                config.or_exit(Exit::Config)?.admin.socket
+            }
+        };
+        daemon::Client::connect(&socket)
+    }
+}
+
 /// What opening a queue has to say goes to stderr: stdout is the command's own.
 fn log_to_stderr() {
     // Fails only where a logger stands already.
@@ -112,6 +143,7 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Send(args) => send::run(args),
         Command::Transform(args) => transform::run(args),
         Command::Status(args) => status::run(args),
+        Command::Reload(args) => reload::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Adopt(args) => adopt::run(args),
         Command::Check(args) => check::run(args),

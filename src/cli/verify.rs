@@ -71,7 +71,7 @@ pub fn run(args: Args) -> Outcome {
     match sled::verify(&root, &mut tell) {
         Ok(verdict) => print(&verdict, args.json),
         Err(OpenError::InUse(_)) => {
-            let answer = daemon::ask(&config.admin.socket, "/verify", PATIENCE)?;
+            let answer = daemon::Client::connect(&config.admin.socket)?.get("/verify", PATIENCE)?;
             let verdict = serde_json::from_str(&answer).or_exit(Exit::Io)?;
             print(&verdict, args.json)
         }

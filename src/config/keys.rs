@@ -1,13 +1,14 @@
 //! Every scalar key, once: this table makes the sections' types, reads them, names the
 //! environment variables and is the reference.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::raw::Raw;
 use super::values::{
-    BaseUrl, Hashing, Kind, LogFormat, OnRefused, ad_account_id, app_name, base_url, currency,
-    duration, flag, number, one_of, optional, path, size, text,
+    BaseUrl, Hashing, Kind, LogFormat, OnLate, OnRefused, ad_account_id, app_name, base_url,
+    currency, duration, flag, loopback, number, one_of, optional, path, size, text,
 };
 
 /// One row of the table.
@@ -53,6 +54,10 @@ const HASHINGS: &[(&str, Hashing)] = &[("raw", Hashing::Raw), ("sha256", Hashing
 const ON_REFUSED: &[(&str, OnRefused)] = &[
     ("strip", OnRefused::Strip),
     ("dead_letter", OnRefused::DeadLetter),
+];
+const ON_LATE: &[(&str, OnLate)] = &[
+    ("deliver", OnLate::Deliver),
+    ("dead_letter", OnLate::DeadLetter),
 ];
 const LEVELS: &[(&str, &str)] = &[
     ("error", "error"),
@@ -195,6 +200,11 @@ settings! {
         backoff_initial: Duration = Duration, "1s", duration("10ms", "1h"), reload;
         /// The longest interval between attempts. From 10ms to 1d.
         backoff_max: Duration = Duration, "5m", duration("10ms", "1d"), reload;
+        /// Older events are late: Pinterest treats them as offline, and does not deduplicate
+        /// them against the Tag. From 1s to 7d.
+        late_after: Duration = Duration, "1h", duration("1s", "7d"), reload;
+        /// What becomes of a late event: "deliver", or "dead_letter" (reason `late`).
+        on_late: OnLate = Text, "deliver", one_of(ON_LATE), reload;
         /// How long a stop waits for what is queued to be delivered. Up to 1h; systemd's
         /// TimeoutStopSec has to be longer.
         drain_deadline: Duration = Duration, "20s", duration("0s", "1h"), reload;
@@ -222,8 +232,25 @@ settings! {
     }
     /// `[admin]`: the operator's door.
     admin: Admin {
-        /// The Unix socket of `pinrelay status`.
+        /// The Unix socket that the commands speak to.
         socket: PathBuf = Text, "/run/pinrelay/admin.sock", path, restart;
+        /// A group that may use it as well (0660); empty: only the daemon's user and root.
+        group: String = Text, "", text, restart;
+    }
+    /// `[metrics]`: for Prometheus.
+    metrics: Metrics {
+        /// A loopback address and port for /metrics, /healthz and /readyz, like
+        /// "127.0.0.1:9464"; empty: on the admin socket alone.
+        listen: Option<SocketAddr> = Text, "", optional(loopback), restart;
+    }
+    /// `[notify]`: who is told when something changes for the worse, or for the better.
+    notify: Notify {
+        /// The file with the URL that is told, as a POST of JSON; empty: nobody is told.
+        webhook_url_file: Option<PathBuf> = Text, "", optional(path), reload;
+        /// The least time between two notifications of one kind. From 1s to 1d.
+        min_interval: Duration = Duration, "15m", duration("1s", "1d"), reload;
+        /// A backlog whose oldest event waits longer than this is told. From 1s to 7d.
+        backlog_age: Duration = Duration, "30m", duration("1s", "7d"), reload;
     }
     /// `[log]`: what is told, and how.
     log: Log {

@@ -19,15 +19,15 @@ mod units;
 mod values;
 
 pub use keys::{
-    Admin, CustomProperties, DeadLetters, Delivery, Ingest, KEYS, Key, Log, Pinterest, Queue,
-    UserData,
+    Admin, CustomProperties, DeadLetters, Delivery, Ingest, KEYS, Key, Log, Metrics, Notify,
+    Pinterest, Queue, UserData,
 };
 pub use raw::{Pair, Place, Problem};
 pub use token::{
     CREDENTIAL, DEFAULT_TOKEN_FILE, FoundToken, TOKEN_VARIABLE, TokenError, TokenSources,
 };
 pub use units::{show_duration, show_size};
-pub use values::{BaseUrl, Hashing, Kind, LogFormat, OnRefused};
+pub use values::{BaseUrl, Hashing, Kind, LogFormat, OnLate, OnRefused};
 
 use crate::secret::Token;
 use raw::Raw;
@@ -54,6 +54,10 @@ pub struct Config {
     pub custom_properties: CustomProperties,
     /// `[admin]`
     pub admin: Admin,
+    /// `[metrics]`
+    pub metrics: Metrics,
+    /// `[notify]`
+    pub notify: Notify,
     /// `[log]`
     pub log: Log,
     /// `[event_names]`: from a track's event to its event_name, in the order of the file.
@@ -171,6 +175,8 @@ pub(crate) fn read(
         user_data: sections.user_data,
         custom_properties: sections.custom_properties,
         admin: sections.admin,
+        metrics: sections.metrics,
+        notify: sections.notify,
         log: sections.log,
     })
 }

@@ -78,6 +78,8 @@ max_age = "7d"
 max_calls_per_minute = 5000
 backoff_initial = "1s"
 backoff_max = "5m"
+late_after = "1h"
+on_late = "deliver"
 drain_deadline = "20s"
 [dead_letters]
 retention = "30d"
@@ -97,6 +99,13 @@ destination = "properties.value"
 on_refused = "strip"
 [admin]
 socket = "/run/pinrelay/admin.sock"
+group = ""
+[metrics]
+listen = ""
+[notify]
+webhook_url_file = ""
+min_interval = "15m"
+backlog_age = "30m"
 [log]
 level = "info"
 format = "auto"
@@ -113,6 +122,8 @@ fn the_full_file_says_what_the_defaults_say() {
     assert_eq!(full.user_data, bare.user_data);
     assert_eq!(full.custom_properties, bare.custom_properties);
     assert_eq!(full.admin, bare.admin);
+    assert_eq!(full.metrics, bare.metrics);
+    assert_eq!(full.notify, bare.notify);
     assert_eq!(full.log, bare.log);
     assert_eq!(full.pinterest.base_url, bare.pinterest.base_url);
     assert_eq!(full.needs_restart(&bare), ["pinterest.ad_account_id"]);
@@ -136,7 +147,7 @@ fn the_full_file_says_what_the_defaults_say() {
         ("properties.total".into(), "properties.value".into())
     );
     assert!(
-        matches!(full.mappings[1].place, Place::Line(_, 43)),
+        matches!(full.mappings[1].place, Place::Line(_, 45)),
         "{:?}",
         full.mappings[1].place
     );
@@ -309,7 +320,8 @@ fn every_scalar_key_has_a_variable() {
             ("default_action_source", _) => "offline",
             ("default_currency", _) => "eur",
             ("hashing", _) => "sha256",
-            ("on_refused", _) => "dead_letter",
+            ("on_refused" | "on_late", _) => "dead_letter",
+            ("listen", _) => "127.0.0.1:1",
             ("level", _) => "debug",
             ("format", _) => "json",
             ("backoff_initial" | "backoff_max", _) => "2s",
@@ -336,7 +348,8 @@ fn every_scalar_key_has_a_variable() {
                     &c.user_data,
                     &c.custom_properties,
                     &c.admin,
-                    &c.log
+                    &c.metrics,
+                    (&c.notify, &c.log)
                 )
             )
         };

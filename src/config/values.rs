@@ -1,7 +1,7 @@
 //! From the text of a value to its type. Each parser says what it expects, never what it got:
 //! a secret that strayed into the wrong key must not come back in an error.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,6 +54,15 @@ pub enum OnRefused {
     /// It is sent again without the property.
     Strip,
     /// It becomes a dead letter.
+    DeadLetter,
+}
+
+/// What becomes of an event that is older than `delivery.late_after`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLate {
+    /// It is sent: an offline event is better than none.
+    Deliver,
+    /// It is a dead letter (`late`).
     DeadLetter,
 }
 
@@ -111,6 +120,13 @@ pub(super) fn optional<T>(parse: impl Fn(&str) -> Parsed<T>) -> impl Fn(&str) ->
     move |value| match value {
         "" => Ok(None),
         _ => parse(value).map(Some),
+    }
+}
+
+pub(super) fn loopback(value: &str) -> Parsed<SocketAddr> {
+    match value.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        _ => Err("a loopback address and port, like \"127.0.0.1:9464\"".into()),
     }
 }
 

@@ -244,8 +244,9 @@ impl Stage {
 
     /// What `pinrelay status` says.
     pub fn status(&self) -> Result<Status> {
-        let text =
-            daemon::ask(&self.path("admin.sock"), "/status", PATIENCE).map_err(|f| f.error)?;
+        let text = daemon::Client::connect(&self.path("admin.sock"))
+            .and_then(|daemon| daemon.get("/status", PATIENCE))
+            .map_err(|f| f.error)?;
         serde_json::from_str(&text).context("the daemon's status")
     }
 

@@ -1,0 +1,255 @@
+//! The composition root: opens the parts, joins them, and takes them down in order.
+
+//!
+//! `reload` reads the config again, `stop` is the drain, `reports` is what `status` shows,
+//! `prepare` the seam between delivery and transform.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use nix::sys::stat::{Mode, umask};
+use tokio::net::UnixListener;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+use crate::admin::{self, Door};
+use crate::clock::{Clock, WallTrust};
+use crate::config::{Config, ConfigError, LogFormat};
+use crate::deliver;
+use crate::ingest;
+use crate::lifecycle::{self, Signal, notify};
+use crate::queue::Queue;
+use crate::queue::sled::SledEngine;
+use crate::secret::SharedToken;
+
+mod error;
+mod prepare;
+mod reload;
+mod reports;
+mod stop;
+
+pub use error::DaemonError;
+
+use prepare::prepare;
+use reports::reports;
+
+/// How often the service manager's status line is brought up to date, and the exit's guard.
+const STATUS_EVERY: Duration = Duration::from_secs(10);
+const EXIT_GUARD: Duration = Duration::from_secs(5);
+
+/// Fewer open files than this are told: a hundred clients would be too many.
+const FEW_FILES: u64 = 256;
+
+/// Runs until it is told to stop, then drains. `load` reads the config, now and at each reload.
+///
+/// # Errors
+/// [`DaemonError`], before anything was accepted. After a storage error the process ends with
+/// exit code 74 from within.
+pub fn run(load: impl Fn() -> Result<Config, ConfigError>) -> Result<(), DaemonError> {
+    umask(Mode::from_bits_truncate(0o077));
+    lifecycle::no_core();
+    let config = load()?;
+    let log = match config.log.format {
+        LogFormat::Auto => lifecycle::Format::Auto,
+        LogFormat::Human => lifecycle::Format::Human,
+        LogFormat::Journald => lifecycle::Format::Journald,
+        LogFormat::Json => lifecycle::Format::Json,
+    };
+    lifecycle::init_log(config.log.level, log).map_err(|e| DaemonError::Config(e.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| DaemonError::Io(format!("the runtime cannot be started: {e}")))?;
+    runtime.block_on(serve(config, load))
+}
+
+async fn serve(
+    config: Config,
+    load: impl Fn() -> Result<Config, ConfigError>,
+) -> Result<(), DaemonError> {
+    let signals = lifecycle::signals()
+        .map_err(|e| DaemonError::Io(format!("signals cannot be taken: {e}")))?;
+    let clock = Clock::system();
+    let daemon = Daemon::open(config, clock)?;
+    daemon.run(load, signals).await;
+    Ok(())
+}
+
+/// The parts, joined.
+struct Daemon {
+    config: Config,
+    clock: Clock,
+    queue: Queue,
+    token: SharedToken,
+    ingest: ingest::Handle,
+    delivery: Arc<deliver::Handle>,
+    admin: tokio::task::JoinHandle<()>,
+    draining: Arc<AtomicBool>,
+    report: admin::Source,
+    /// What the admin socket asks of the daemon itself.
+    asked: UnboundedReceiver<admin::Command>,
+    /// Socket files of our own making, removed at a stop in order.
+    bound: Vec<PathBuf>,
+}
+
+impl Daemon {
+    fn open(config: Config, clock: Clock) -> Result<Self, DaemonError> {
+        // Everything that can be wrong with the config comes before the folder is touched.
+        let required = config.require_run()?;
+        let transform = config.transform()?;
+        let token = read_token(&config)?;
+        let delivery_options = config.delivery_options(required.ad_account_id);
+        let open_files = lifecycle::open_files();
+        if open_files < FEW_FILES {
+            tracing::warn!(
+                "this process may open {open_files} files: few clients can be served at once, \
+                 and the queue may run out of them; raise LimitNOFILE to {FEW_FILES} or more"
+            );
+        }
+
+        let engine = SledEngine::open(
+            config.queue_options(Arc::new(storage_failed)),
+            clock.clone(),
+        )?;
+        let trust: WallTrust = engine.trust();
+        let queue = Queue::sled(engine);
+
+        let mut bound = Vec::new();
+        let listener = match passed_listener()? {
+            Some(listener) => listener,
+            None => {
+                let path = &config.ingest.socket;
+                let listener = ingest::bind(path, 0o660, &config.ingest.group)?;
+                bound.push(path.clone());
+                listener
+            }
+        };
+        let admin_listener = ingest::bind(&config.admin.socket, 0o600, "")?;
+        bound.push(config.admin.socket.clone());
+
+        let seed = rand::random();
+        let delivery = deliver::spawn(
+            &delivery_options,
+            queue.clone(),
+            prepare(transform),
+            token.clone(),
+            clock.clone(),
+            trust,
+            seed,
+        )
+        .map_err(|e| DaemonError::Config(e.to_string()))?;
+        let delivery = Arc::new(delivery);
+        let draining = Arc::new(AtomicBool::new(false));
+        let report = reports(&config, &queue, &delivery, &clock, &draining);
+        let watched =
+            |e: std::io::Error| DaemonError::Io(format!("a socket cannot be watched: {e}"));
+        let (commands, asked) = mpsc::unbounded_channel();
+        let door = Door {
+            queue: queue.clone(),
+            report: report.clone(),
+            commands,
+        };
+        let admin = admin::spawn(admin_listener, door).map_err(watched)?;
+        let listener = UnixListener::from_std(listener).map_err(watched)?;
+        let ingest = ingest::spawn(
+            listener,
+            queue.clone(),
+            clock.clone(),
+            config.ingest_options(open_files),
+        );
+        Ok(Self {
+            config,
+            clock,
+            queue,
+            token,
+            ingest,
+            delivery,
+            admin,
+            draining,
+            report,
+            asked,
+            bound,
+        })
+    }
+
+    async fn run(
+        mut self,
+        load: impl Fn() -> Result<Config, ConfigError>,
+        mut signals: UnboundedReceiver<Signal>,
+    ) {
+        tracing::info!(
+            socket = %self.config.ingest.socket.display(),
+            admin = %self.config.admin.socket.display(),
+            hashing = ?self.config.user_data.hashing,
+            "ready: taking events; user_data.hashing says whether personal data is sent raw or \
+             as sha256"
+        );
+        notify::ready(&(self.report)().await.line());
+        let mut status = tokio::time::interval(STATUS_EVERY);
+        let mut told = String::new();
+        loop {
+            tokio::select! {
+                signal = signals.recv() => match signal {
+                    Some(Signal::Reload) => {
+                        // What is wrong is in the log.
+                        let _ = self.reload(&load).await;
+                    }
+                    Some(Signal::Stop) | None => break,
+                },
+                Some(command) = self.asked.recv() => match command {
+                    admin::Command::Reload(answer) => {
+                        let _ = answer.send(self.reload(&load).await);
+                    }
+                },
+                _ = status.tick() => {
+                    let line = (self.report)().await.line();
+                    if line != told {
+                        notify::status(&line);
+                        told = line;
+                    }
+                }
+            }
+        }
+        self.stop(signals).await;
+    }
+}
+
+/// Storage has failed: nothing more is acknowledged, and the process ends for the supervisor
+/// to start it anew. Nothing is dropped on the way, for dropping a store can hang.
+fn storage_failed(_why: &str) {
+    // If exiting itself hangs, this does not.
+    let guard = std::thread::Builder::new()
+        .name("exit guard".into())
+        .spawn(|| {
+            std::thread::sleep(EXIT_GUARD);
+            std::process::abort();
+        });
+    if guard.is_err() {
+        std::process::abort();
+    }
+    std::process::exit(74);
+}
+
+fn read_token(config: &Config) -> Result<SharedToken, DaemonError> {
+    let found = config.token.read()?;
+    if let (true, Some(file)) = (found.exposed, &found.file) {
+        tracing::warn!(
+            "the token file {} can be read by every user of this machine: chmod 0640 it",
+            file.display()
+        );
+    }
+    Ok(SharedToken::new(found.token))
+}
+
+/// The listener that systemd passes through `pinrelay.socket`, if it does.
+fn passed_listener() -> Result<Option<std::os::unix::net::UnixListener>, DaemonError> {
+    let unusable = |e| DaemonError::Io(format!("the socket passed by systemd cannot be used: {e}"));
+    let listener = listenfd::ListenFd::from_env()
+        .take_unix_listener(0)
+        .map_err(unusable)?;
+    if let Some(listener) = &listener {
+        listener.set_nonblocking(true).map_err(unusable)?;
+    }
+    Ok(listener)
+}
