@@ -19,6 +19,7 @@ use crate::config::{Config, ConfigError, LogFormat};
 use crate::deliver;
 use crate::ingest;
 use crate::lifecycle::{self, Signal, notify};
+use crate::observe::Observer;
 use crate::queue::Queue;
 use crate::queue::sled::SledEngine;
 use crate::secret::SharedToken;
@@ -108,10 +109,10 @@ impl Daemon {
             );
         }
 
-        let engine = SledEngine::open(
-            config.queue_options(Arc::new(storage_failed)),
-            clock.clone(),
-        )?;
+        let observer = Observer::default();
+        let mut queue_options = config.queue_options(Arc::new(storage_failed));
+        queue_options.observer = observer.clone();
+        let engine = SledEngine::open(queue_options, clock.clone())?;
         let trust: WallTrust = engine.trust();
         let queue = Queue::sled(engine);
 
@@ -134,8 +135,11 @@ impl Daemon {
             queue.clone(),
             prepare(transform),
             token.clone(),
-            clock.clone(),
-            trust,
+            deliver::Surroundings {
+                clock: clock.clone(),
+                trust,
+                observer: observer.clone(),
+            },
             seed,
         )
         .map_err(|e| DaemonError::Config(e.to_string()))?;
@@ -157,6 +161,7 @@ impl Daemon {
             queue.clone(),
             clock.clone(),
             config.ingest_options(open_files),
+            observer,
         );
         Ok(Self {
             config,

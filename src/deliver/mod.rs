@@ -50,6 +50,7 @@ mod send;
 mod status;
 mod strip;
 mod upkeep;
+mod witness;
 mod words;
 
 #[cfg(test)]
@@ -63,6 +64,7 @@ pub use item::{Dead, Prepare, Prepared, StrippedKeys};
 pub use status::{DrainEnd, DrainReport, GateState, GateStatus, LastError, Requests, Status};
 
 use crate::clock::{Clock, WallTrust};
+use crate::observe::Observer;
 use crate::queue::Queue;
 use crate::secret::SharedToken;
 use courier::Courier;
@@ -118,6 +120,17 @@ pub enum OnRefused {
     DeadLetter,
 }
 
+/// What the process lends to the delivery side.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The process' clock.
+    pub clock: Clock,
+    /// Whether the wall clock may end events.
+    pub trust: WallTrust,
+    /// Told of requests and of events' ends.
+    pub observer: Observer,
+}
+
 /// The running delivery side. Dropping it abandons what is in flight, as a crash would; end it
 /// with [`Handle::drain`].
 pub struct Handle {
@@ -135,14 +148,11 @@ pub fn spawn(
     queue: Queue,
     prepare: Prepare,
     token: SharedToken,
-    clock: Clock,
-    trust: WallTrust,
+    around: Surroundings,
     seed: u64,
 ) -> Result<Handle, ClientError> {
     let transport = client::Http::new(options, token)?;
-    Ok(start(
-        options, queue, prepare, transport, clock, trust, seed,
-    ))
+    Ok(start(options, queue, prepare, transport, around, seed))
 }
 
 fn start(
@@ -150,13 +160,12 @@ fn start(
     queue: Queue,
     prepare: Prepare,
     transport: impl Transport,
-    clock: Clock,
-    trust: WallTrust,
+    around: Surroundings,
     seed: u64,
 ) -> Handle {
     let rng = StdRng::seed_from_u64(seed);
     let limits = options.limits.clone();
-    let courier = Courier::new(limits, options.test, rng, clock, trust, Instant::now());
+    let courier = Courier::new(limits, options.test, rng, around, Instant::now());
     let (commands, command_rx) = mpsc::unbounded_channel();
     let last = Arc::new(Mutex::default());
     let (status, queue_there) = (Arc::clone(&last), queue.clone());

@@ -10,6 +10,7 @@
 
 mod block;
 mod census;
+mod disk;
 mod entry;
 mod memory;
 mod ranges;
@@ -18,6 +19,7 @@ mod verdict;
 
 pub use block::{Block, BlockBuilder, IdHasher};
 pub use census::Census;
+pub use disk::{Closed, Disk};
 pub use entry::{DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement};
 pub use memory::MemoryEngine;
 pub use verdict::{Checked, Finding, Verdict};
@@ -185,6 +187,14 @@ impl Queue {
         match &self.engine {
             Engine::Memory(engine) => engine.census(),
             Engine::Sled(engine) => engine.census(),
+        }
+    }
+
+    /// Room on disk, and whether events may come in.
+    pub fn disk(&self) -> Disk {
+        match &self.engine {
+            Engine::Memory(_) => Disk::default(),
+            Engine::Sled(engine) => engine.disk(),
         }
     }
 
