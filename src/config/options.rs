@@ -91,10 +91,9 @@ impl Config {
             roll_events: self.queue.generation_events.into(),
             dead_retention: self.dead_letters.retention,
             dead_max_bytes: self.dead_letters.max_bytes,
-            path: self.queue.path.clone(),
             machine_id: machine_id(&self.queue.machine_id_file),
-            adopt: false,
             on_failure,
+            ..sled::Options::new(&self.queue.path)
         }
     }
 
