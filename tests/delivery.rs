@@ -71,6 +71,7 @@ impl World {
                 ad_account_id: "549755885175".into(),
                 test: false,
                 request_timeout: Duration::from_secs(2),
+                paused: None,
                 limits: Limits {
                     max_batch_events: 1000,
                     max_batch_bytes: 2 << 20,

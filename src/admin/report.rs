@@ -10,16 +10,18 @@ use crate::queue::{Census, DeadReason, Millis};
 /// The gate before Pinterest.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Gate {
-    /// `open`, `shut` or `parked`.
+    /// `open`, `shut`, `parked` or `paused`.
     pub state: String,
     /// Why it is not open.
     pub reason: Option<String>,
-    /// Pinterest's words, without values.
+    /// Pinterest's words, without values; the operator's, if it is paused.
     pub detail: Option<String>,
     /// Since when it is not open, Unix milliseconds.
     pub since: Option<Millis>,
     /// When the next probe leaves, Unix milliseconds.
     pub next_probe: Option<Millis>,
+    /// When a pause ends by itself, Unix milliseconds.
+    pub until: Option<Millis>,
 }
 
 /// One look at the daemon. No personal data and no token in it.
@@ -27,7 +29,7 @@ pub struct Gate {
 pub struct Report {
     /// The daemon's version.
     pub version: &'static str,
-    /// `delivering`, `parked`, `backing off` or `draining`.
+    /// `delivering`, `parked`, `backing off`, `paused` or `draining`.
     pub state: String,
     /// `?test=true` is on.
     pub test_mode: bool,
@@ -133,7 +135,14 @@ impl Report {
     /// One line for the service manager.
     pub fn line(&self) -> String {
         let mut line = format!("{}, {} queued", self.state, self.queued + self.sending);
-        if let Some(reason) = &self.gate.reason {
+        if self.gate.state == "paused" {
+            let until = match self.gate.until {
+                Some(until) => format!("until {}", clock_time(until)),
+                None => "until `pinrelay resume`".to_owned(),
+            };
+            let words = self.gate.detail.as_deref().unwrap_or("no reason given");
+            line.push_str(&format!(" ({until}: {words})"));
+        } else if let Some(reason) = &self.gate.reason {
             line.push_str(&format!(" ({reason})"));
         }
         if self.test_mode {
@@ -158,6 +167,9 @@ impl fmt::Display for Report {
             }
             if let Some(next) = self.gate.next_probe {
                 write!(f, ", next probe in {} s", (next - self.now).max(0) / 1000)?;
+            }
+            if let Some(until) = self.gate.until {
+                write!(f, ", until {}", clock_time(until))?;
             }
             writeln!(f)?;
             if let Some(detail) = &self.gate.detail {
@@ -198,4 +210,12 @@ impl fmt::Display for Report {
             l.duplicate, l.ignored, l.rejected, l.revived, l.resent, l.resent_late
         )
     }
+}
+
+/// To the second, in UTC.
+fn clock_time(at: Millis) -> String {
+    jiff::Timestamp::from_millisecond(at).map_or_else(
+        |_| "another age".to_owned(),
+        |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    )
 }

@@ -104,6 +104,7 @@ impl Config {
             ad_account_id: ad_account_id.to_owned(),
             test: self.pinterest.test,
             request_timeout: self.delivery.request_timeout,
+            paused: None,
             limits: self.delivery_limits(),
         }
     }

@@ -1,8 +1,8 @@
 //! The composition root: opens the parts, joins them, and takes them down in order.
-
 //!
-//! `reload` reads the config again, `stop` is the drain, `reports` is what `status` shows,
-//! `prepare` the seam between delivery and transform.
+//! `control` does what the admin socket asks, `reload` reads the config again, `pause` keeps
+//! the operator's pause, `stop` is the drain, `reports` is what `status` shows, `prepare` the
+//! seam between delivery and transform.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +24,9 @@ use crate::queue::Queue;
 use crate::queue::sled::SledEngine;
 use crate::secret::SharedToken;
 
+mod control;
 mod error;
+mod pause;
 mod prepare;
 mod reload;
 mod reports;
@@ -32,6 +34,7 @@ mod stop;
 
 pub use error::DaemonError;
 
+use pause::Pauses;
 use prepare::prepare;
 use reports::reports;
 
@@ -87,6 +90,7 @@ struct Daemon {
     delivery: Arc<deliver::Handle>,
     admin: tokio::task::JoinHandle<()>,
     draining: Arc<AtomicBool>,
+    pauses: Pauses,
     report: admin::Source,
     /// What the admin socket asks of the daemon itself.
     asked: UnboundedReceiver<admin::Command>,
@@ -100,7 +104,7 @@ impl Daemon {
         let required = config.require_run()?;
         let transform = config.transform()?;
         let token = read_token(&config)?;
-        let delivery_options = config.delivery_options(required.ad_account_id);
+        let mut delivery_options = config.delivery_options(required.ad_account_id);
         let open_files = lifecycle::open_files();
         if open_files < FEW_FILES {
             tracing::warn!(
@@ -115,6 +119,8 @@ impl Daemon {
         let engine = SledEngine::open(queue_options, clock.clone())?;
         let trust: WallTrust = engine.trust();
         let queue = Queue::sled(engine);
+        let (pauses, paused) = Pauses::open(&config.queue.path, clock.clone(), trust.believed());
+        delivery_options.paused = paused;
 
         let mut bound = Vec::new();
         let listener = match passed_listener()? {
@@ -172,6 +178,7 @@ impl Daemon {
             delivery,
             admin,
             draining,
+            pauses,
             report,
             asked,
             bound,
@@ -202,11 +209,11 @@ impl Daemon {
                     }
                     Some(Signal::Stop) | None => break,
                 },
-                Some(command) = self.asked.recv() => match command {
-                    admin::Command::Reload(answer) => {
-                        let _ = answer.send(self.reload(&load).await);
-                    }
-                },
+                Some(command) = self.asked.recv() => self.obey(command, &load).await,
+                () = self.pauses.over() => {
+                    self.pauses.ended_by_itself();
+                    self.delivery.pause_over();
+                }
                 _ = status.tick() => {
                     let line = (self.report)().await.line();
                     if line != told {

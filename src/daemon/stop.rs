@@ -17,6 +17,8 @@ impl Daemon {
     /// The drain, as the operator sees it: no new work, answers out, deliveries until the
     /// deadline, everything synced, and the report as the last line.
     pub(super) async fn stop(self, mut signals: UnboundedReceiver<Signal>) {
+        // Whoever asks for something now is told so at once.
+        drop(self.asked);
         let begun = self.clock.monotonic();
         let deadline = Instant::now() + self.config.delivery.drain_deadline;
         self.draining.store(true, Ordering::Relaxed);

@@ -13,6 +13,7 @@ use super::gate::{Gate, Pass, Ticket};
 use super::isolate::Isolation;
 use super::item::{Item, StrippedKeys};
 use super::pace::Pace;
+use super::pause::Pause;
 use super::prepare::{Done, Job, Kind};
 use super::ready::{Ready, Room};
 use super::refusal::Streak;
@@ -59,6 +60,8 @@ pub(super) struct Courier {
     pub(super) waiting: Waiting,
     pub(super) isolation: Isolation,
     pub(super) gate: Gate,
+    /// The operator's pause: nothing leaves, not even a probe.
+    pub(super) paused: Option<Pause>,
     pub(super) pace: Pace,
     pub(super) streak: Streak,
     pub(super) strip: Strip,
@@ -102,6 +105,7 @@ impl Courier {
             gate: Gate::new(limits.backoff_initial, limits.backoff_max),
             stubborn_backoff: Backoff::new(limits.backoff_initial, limits.backoff_max),
             pace: Pace::new(limits.max_calls_per_minute, test, now),
+            paused: None,
             config_since: clock.now(),
             limits,
             test,
@@ -135,7 +139,7 @@ impl Courier {
     pub fn room(&self) -> Option<(usize, usize)> {
         // Before a gate that is not open a few batches are enough for its probes; the rest waits
         // on disk instead of in memory.
-        let open = self.gate.view().is_none();
+        let open = self.gate_closed().is_none();
         let batches = if open { self.limits.max_in_flight } else { 0 } + SPARE_BATCHES;
         let most = batches * self.batch_events();
         let mut held = self.hand_events;
@@ -232,6 +236,9 @@ impl Courier {
 
     /// The next request to leave, if one may.
     pub fn next(&mut self, now: Instant) -> Option<(Batch, Ticket)> {
+        if self.paused.is_some() {
+            return None;
+        }
         loop {
             let pass = self.gate.pass(now);
             let most = match pass {

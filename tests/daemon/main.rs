@@ -15,6 +15,7 @@ mod full_disk;
 mod full_scale;
 mod io_errors;
 mod path;
+mod pause;
 mod quota;
 mod refused_all;
 mod reload;

@@ -370,6 +370,7 @@ pub fn options() -> Options {
         ad_account_id: "1".into(),
         test: false,
         request_timeout: 30 * SECOND,
+        paused: None,
         limits: Limits {
             max_batch_events: 1000,
             max_batch_bytes: 2 << 20,

@@ -60,6 +60,8 @@ mod sync;
 mod tests;
 mod upkeep;
 mod verify;
+#[cfg(test)]
+mod watched_tests;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -108,10 +110,14 @@ pub struct Options {
     pub on_failure: Arc<dyn Fn(&str) + Send + Sync>,
     /// Hears how long syncs take.
     pub observer: Observer,
+    /// Told while the queue is opened, at each store that is copied or read: how far it
+    /// has come, in words for people. An opening that stays silent hangs.
+    pub on_progress: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Options {
-    /// The engine's defaults for a folder; `on_failure` does nothing beyond the latch.
+    /// The engine's defaults for a folder; `on_failure` does nothing beyond the latch, and
+    /// `on_progress` nothing.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -125,6 +131,7 @@ impl Options {
             adopt: false,
             on_failure: Arc::new(|_| {}),
             observer: Observer::default(),
+            on_progress: Arc::new(|_| {}),
         }
     }
 }
@@ -188,6 +195,8 @@ enum Op {
     /// The same of a dead letter that is queued again.
     SetLetterAside(u64),
     Kept(housekeeper::Done),
+    /// The committer has come round.
+    Heartbeat(oneshot::Sender<()>),
     /// Check everything stored against the account of this moment.
     Verify(oneshot::Sender<Verdict>),
     Tick,
@@ -328,6 +337,12 @@ impl SledEngine {
     #[cfg(test)]
     pub(super) fn tick(&self) {
         self.send(Op::Tick).unwrap();
+    }
+
+    pub(super) async fn heartbeat(&self) -> Result<(), QueueError> {
+        let (reply, beat) = oneshot::channel();
+        self.send(Op::Heartbeat(reply))?;
+        beat.await.map_err(|_| self.stopped())
     }
 
     pub(super) async fn verify(&self) -> Result<Verdict, QueueError> {
