@@ -4,6 +4,7 @@
 //! the operator's pause, `stop` is the drain, `reports` is what `status` shows, `prepare` the
 //! seam between delivery and transform.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -88,7 +89,8 @@ struct Daemon {
     token: SharedToken,
     ingest: ingest::Handle,
     delivery: Arc<deliver::Handle>,
-    admin: tokio::task::JoinHandle<()>,
+    /// The admin socket, and the metrics port if there is one.
+    doors: Vec<tokio::task::JoinHandle<()>>,
     draining: Arc<AtomicBool>,
     pauses: Pauses,
     report: admin::Source,
@@ -134,6 +136,7 @@ impl Daemon {
         };
         let admin_listener = ingest::bind(&config.admin.socket, 0o600, "")?;
         bound.push(config.admin.socket.clone());
+        let metrics_listener = config.metrics.listen.map(listen).transpose()?;
 
         let seed = rand::random();
         let delivery = deliver::spawn(
@@ -157,10 +160,14 @@ impl Daemon {
         let (commands, asked) = mpsc::unbounded_channel();
         let door = Door {
             queue: queue.clone(),
+            observer: observer.clone(),
             report: report.clone(),
             commands,
         };
-        let admin = admin::spawn(admin_listener, door).map_err(watched)?;
+        let mut doors = vec![admin::spawn(admin_listener, door.clone()).map_err(watched)?];
+        if let Some(listener) = metrics_listener {
+            doors.push(admin::spawn_metrics(listener, door).map_err(watched)?);
+        }
         let listener = UnixListener::from_std(listener).map_err(watched)?;
         let ingest = ingest::spawn(
             listener,
@@ -176,7 +183,7 @@ impl Daemon {
             token,
             ingest,
             delivery,
-            admin,
+            doors,
             draining,
             pauses,
             report,
@@ -252,6 +259,22 @@ fn read_token(config: &Config) -> Result<SharedToken, DaemonError> {
         );
     }
     Ok(SharedToken::new(found.token))
+}
+
+/// Listens where metrics are served.
+fn listen(address: SocketAddr) -> Result<TcpListener, DaemonError> {
+    let listener = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    listener.map_err(|e| {
+        let words =
+            format!("metrics.listen: {address}: {e}; choose another port, or leave it empty");
+        match e.kind() {
+            std::io::ErrorKind::AddrInUse => DaemonError::InUse(words),
+            _ => DaemonError::Io(words),
+        }
+    })
 }
 
 /// The listener that systemd passes through `pinrelay.socket`, if it does.

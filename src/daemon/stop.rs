@@ -43,7 +43,7 @@ impl Daemon {
                 }
             }
         };
-        self.admin.abort();
+        self.doors.iter().for_each(tokio::task::JoinHandle::abort);
         if let Err(error) = self.queue.close().await {
             tracing::error!("closing the queue: {error}");
         }

@@ -20,7 +20,7 @@ const LIMITED_MIN: Duration = Duration::from_secs(1);
 const RAMP_START: usize = 2;
 
 /// Why the gate is not open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// 5xx, time-outs, broken connections.
@@ -38,6 +38,18 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The name used in the CLI, logs and docs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::RateLimited => "rate_limited",
+            Self::Auth => "auth",
+            Self::Unexpected => "unexpected",
+            Self::RefusedAll => "refused_all",
+            Self::Paused => "paused",
+        }
+    }
+
     /// Whether somebody has to act, so that the gate counts as parked and not only shut.
     pub const fn parks(self) -> bool {
         !matches!(self, Self::Unavailable | Self::RateLimited)

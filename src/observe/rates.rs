@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 /// What the rates are taken over.
 const SPAN: Duration = Duration::from_secs(60);
+/// Between two readings that are kept, at least.
+const APART: Duration = Duration::from_secs(1);
 
 /// The counters at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +22,11 @@ pub struct Reading {
 pub struct Rates(VecDeque<(Instant, Reading)>);
 
 impl Rates {
-    /// Remembers a reading. Called every few seconds.
+    /// Remembers a reading, unless the last one is hardly older.
     pub fn read(&mut self, now: Instant, reading: Reading) {
+        if self.0.back().is_some_and(|(last, _)| now - *last < APART) {
+            return;
+        }
         self.0.push_back((now, reading));
         while self.0.get(1).is_some_and(|(at, _)| now - *at >= SPAN) {
             self.0.pop_front();
