@@ -25,4 +25,6 @@ mod start;
 mod status;
 mod stop;
 mod systemd;
+mod tail;
+mod trace;
 mod verify;

@@ -56,7 +56,7 @@ fn one_screen_says_what_is_held_what_was_done_and_why_nothing_leaves() {
         .find(|line| line.starts_with("gate"))
         .expect("a gate");
     assert!(
-        parked.contains("parked: token or account refused since "),
+        parked.contains("parked: credentials refused since "),
         "{text}"
     );
     assert!(parked.contains("next probe in "), "{text}");

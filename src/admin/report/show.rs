@@ -182,7 +182,7 @@ fn reason_words(reason: &str) -> &str {
     match reason {
         "unavailable" => "Pinterest does not answer",
         "rate_limited" => "rate limited",
-        "auth" => "token or account refused",
+        "auth" => "credentials refused",
         "unexpected" => "undocumented answers",
         "refused_all" => "every event refused alike",
         other => other,
@@ -301,7 +301,7 @@ mod tests {
         assert!(text.lines().count() <= 24, "{text}");
         for says in [
             "pinrelay 0.1.0: parked, TEST MODE; up 4 d 15 h since 1994-11-01",
-            "gate         parked: token or account refused since 08:46:37 (3 min), next probe in",
+            "gate         parked: credentials refused since 08:46:37 (3 min), next probe in 40 s\n",
             "queued       123,456,789, oldest 1 d 2 h; 0 sending, 0 in doubt",
             "accepted          999,999,999       1,999,999,999                 140,000\n",
             "disk         5 GiB of 8 GiB",
