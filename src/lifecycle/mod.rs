@@ -1,5 +1,6 @@
 //! What the system and the daemon say to each other: signals, readiness, the log, the end.
 
+mod fold;
 mod limits;
 mod log;
 pub mod notify;
