@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 pub use control::{PauseFor, Paused, Reloaded, Resume, Resumed};
-pub use report::{Gate, Ledger, PerSecond, Report, SinceStart};
+pub use report::{Gate, Ledger, PerSecond, Report, SinceStart, Took};
 pub use tail::Seen;
 pub use trace::Trace;
 

@@ -23,6 +23,7 @@ mod run;
 mod send;
 mod status;
 mod tail;
+mod top;
 mod trace;
 mod transform;
 mod verify;
@@ -49,6 +50,8 @@ enum Command {
     Status(status::Args),
     /// Show events as they pass through the running daemon.
     Tail(tail::Args),
+    /// The same as status, live, with curves.
+    Top(top::Args),
     /// Show what happened to one event.
     Trace(trace::Args),
     /// Have the running daemon read its config and token again.
@@ -156,6 +159,7 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Transform(args) => transform::run(args),
         Command::Status(args) => status::run(args),
         Command::Tail(args) => tail::run(args),
+        Command::Top(args) => top::run(args),
         Command::Trace(args) => trace::run(args),
         Command::Reload(args) => reload::run(args),
         Command::Pause(args) => pause::run(args),

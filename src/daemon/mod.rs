@@ -154,7 +154,7 @@ impl Daemon {
         .map_err(|e| DaemonError::Config(e.to_string()))?;
         let delivery = Arc::new(delivery);
         let draining = Arc::new(AtomicBool::new(false));
-        let report = reports(&config, &queue, &delivery, &clock, &draining);
+        let report = reports(&config, &queue, &delivery, &clock, &draining, &observer);
         let watched =
             |e: std::io::Error| DaemonError::Io(format!("a socket cannot be watched: {e}"));
         let (commands, asked) = mpsc::unbounded_channel();

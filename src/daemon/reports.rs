@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::admin::{self, PerSecond, Report, SinceStart};
+use crate::admin::{self, PerSecond, Report, SinceStart, Took};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::deliver::{self, GateState};
-use crate::observe::{Rates, Reading};
+use crate::observe::{Observer, Rates, Reading};
 use crate::queue::{Millis, Queue};
 
 /// Where a report's parts come from.
@@ -17,6 +17,7 @@ struct Parts {
     delivery: Arc<deliver::Handle>,
     clock: Clock,
     draining: Arc<AtomicBool>,
+    observer: Observer,
     test_mode: bool,
     started_at: Millis,
     /// Events accepted before this process.
@@ -31,12 +32,14 @@ pub(super) fn reports(
     delivery: &Arc<deliver::Handle>,
     clock: &Clock,
     draining: &Arc<AtomicBool>,
+    observer: &Observer,
 ) -> admin::Source {
     let parts = Arc::new(Parts {
         queue: queue.clone(),
         delivery: delivery.clone(),
         clock: clock.clone(),
         draining: draining.clone(),
+        observer: observer.clone(),
         test_mode: config.pinterest.test,
         started_at: clock.now(),
         accepted_before: queue.census().accepted,
@@ -61,6 +64,7 @@ impl Parts {
             (_, GateState::Parked) => "parked",
             (_, GateState::Paused) => "paused",
         };
+        let (count, seconds) = self.observer.meters().requests();
         let mut not_accepting = Vec::new();
         if draining {
             not_accepting.push("the daemon is stopping".to_owned());
@@ -88,6 +92,7 @@ impl Parts {
                 accepted: census.accepted,
                 delivered: census.delivered,
             }),
+            requests: Took { count, seconds },
             disk,
             delivery,
             ..Report::new(&census, self.clock.now())

@@ -100,6 +100,19 @@ impl Meters {
         self.batch.observe(events as f64);
     }
 
+    /// Requests that ended since the start: how many, and their seconds together.
+    pub fn requests(&self) -> (u64, f64) {
+        let classes = CLASSES
+            .iter()
+            .map(|class| self.request.with_label_values(&[*class]));
+        classes.fold((0, 0.0), |(count, seconds), class| {
+            (
+                count + class.get_sample_count(),
+                seconds + class.get_sample_sum(),
+            )
+        })
+    }
+
     /// Events were delivered, so many seconds after each was accepted. One call per request.
     pub fn delivered(&self, ages: impl Iterator<Item = f64>) {
         // Counted aside, then added at once: an event costs no atomic operation.

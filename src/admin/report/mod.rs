@@ -65,6 +65,8 @@ pub struct Report {
     pub since_start: SinceStart,
     /// Events a second over the last minute.
     pub rates: PerSecond,
+    /// Requests that ended since the start, and how long they took.
+    pub requests: Took,
     /// Room on disk.
     pub disk: Disk,
     /// The account: accepted = queued + sending + delivered + dead + purged + set_aside.
@@ -85,6 +87,16 @@ pub struct SinceStart {
     pub delivered: u64,
     /// Events that became dead letters.
     pub dead: u64,
+}
+
+/// So many things, and how long they took together.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Took {
+    /// How many.
+    pub count: u64,
+    /// Seconds, all of them together.
+    pub seconds: f64,
 }
 
 /// Events a second.

@@ -72,7 +72,7 @@ impl Report {
         )
     }
 
-    /// The gate in a line, such as `parked: auth since 02:14:09 (3 min), next probe in 40 s`.
+    /// The gate in a line, such as `parked: credentials refused since 02:14:09, next probe in 40 s`.
     pub fn gate_line(&self, zone: &TimeZone) -> String {
         let gate = &self.gate;
         let mut line = gate.state.clone();
@@ -81,8 +81,7 @@ impl Report {
             let _ = write!(line, ": {}", reason_words(reason));
         }
         if let Some(since) = gate.since {
-            let (at, ago) = (local(since, self.now, zone), duration(self.now - since));
-            let _ = write!(line, " since {at} ({ago})");
+            let _ = write!(line, " since {}", local(since, self.now, zone));
         }
         if let Some(next) = gate.next_probe {
             let _ = write!(line, ", next probe in {}", duration(next - self.now));
@@ -141,6 +140,10 @@ impl Report {
         let others = others.iter().filter(|(_, number)| *number > 0);
         parts.extend(others.map(|(name, number)| format!("{} {name}", count(*number))));
         parts.push(format!("{} in flight", self.delivery.in_flight));
+        if self.requests.count > 0 {
+            let mean = self.requests.seconds * 1000.0 / self.requests.count as f64;
+            parts.push(format!("{mean:.0} ms on average"));
+        }
         parts.join(", ")
     }
 
@@ -301,7 +304,7 @@ mod tests {
         assert!(text.lines().count() <= 24, "{text}");
         for says in [
             "pinrelay 0.1.0: parked, TEST MODE; up 4 d 15 h since 1994-11-01",
-            "gate         parked: credentials refused since 08:46:37 (3 min), next probe in 40 s\n",
+            "gate         parked: credentials refused since 08:46:37, next probe in 40 s\n",
             "queued       123,456,789, oldest 1 d 2 h; 0 sending, 0 in doubt",
             "accepted          999,999,999       1,999,999,999                 140,000\n",
             "disk         5 GiB of 8 GiB",
