@@ -93,7 +93,7 @@ fn examine(config: &Config) -> Vec<Finding> {
     }
     token(config, &mut found);
     found.push(group(&config.ingest.group));
-    found.push(folder(&config.queue.path));
+    found.push(folder(&config.queue_folder()));
     let sockets = [&config.ingest.socket, &config.admin.socket];
     let folders: BTreeSet<&Path> = sockets.into_iter().filter_map(|s| s.parent()).collect();
     found.extend(folders.into_iter().filter_map(socket_folder));
@@ -252,8 +252,8 @@ fn told_once(config: &Config, found: &mut Vec<Finding>) {
     )));
     if pinterest.test {
         found.push(Advice(
-            "test mode: Pinterest checks the events and records none of them; remove [pinterest] \
-             test = true to go live"
+            "test mode: Pinterest checks the events and records none of them, and the queue is one \
+             of its own; remove [pinterest] test = true to go live"
                 .into(),
         ));
     }

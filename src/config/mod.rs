@@ -35,6 +35,9 @@ use raw::Raw;
 /// Pinterest processes no more events of a batch in test mode.
 const TEST_BATCH: u32 = 20;
 
+/// Behind `queue.path` in test mode.
+const TEST_FOLDER: &str = "-test";
+
 /// Everything the file and the environment say, in range and typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -261,6 +264,21 @@ impl Config {
             message: format!(
                 "`{name}` is not set: write it under {file}, or set PINRELAY_PINTEREST__{variable}"
             ),
+        }
+    }
+
+    /// The queue's folder. Test mode has one of its own beside it, so that going live starts
+    /// with no event and no messageId of the test.
+    pub fn queue_folder(&self) -> PathBuf {
+        let path = &self.queue.path;
+        match self.pinterest.test {
+            true => {
+                // A slash at the end is no part of the name.
+                let mut folder = path.components().as_path().as_os_str().to_owned();
+                folder.push(TEST_FOLDER);
+                folder.into()
+            }
+            false => path.clone(),
         }
     }
 

@@ -93,7 +93,7 @@ impl Config {
             dead_max_bytes: self.dead_letters.max_bytes,
             machine_id: machine_id(&self.queue.machine_id_file),
             on_failure,
-            ..sled::Options::new(&self.queue.path)
+            ..sled::Options::new(self.queue_folder())
         }
     }
 
@@ -124,6 +124,11 @@ impl Config {
             on_refused: match self.custom_properties.on_refused {
                 values::OnRefused::Strip => deliver::OnRefused::Strip,
                 values::OnRefused::DeadLetter => deliver::OnRefused::DeadLetter,
+            },
+            late_after: delivery.late_after,
+            on_late: match delivery.on_late {
+                values::OnLate::Deliver => deliver::OnLate::Deliver,
+                values::OnLate::DeadLetter => deliver::OnLate::DeadLetter,
             },
         }
     }

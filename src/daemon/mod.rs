@@ -1,7 +1,7 @@
 //! The composition root: opens the parts, joins them, and takes them down in order.
 //!
 //! `control` does what the admin socket asks, `reload` reads the config again, `pause` keeps
-//! the operator's pause, `stop` is the drain, `reports` is what `status` shows, `prepare` the
+//! the operator's pause, `lateness` warns of a backlog, `stop` is the drain, `reports` is what `status` shows, `prepare` the
 //! seam between delivery and transform.
 
 use std::path::PathBuf;
@@ -25,6 +25,7 @@ use crate::secret::SharedToken;
 
 mod control;
 mod error;
+mod lateness;
 mod pause;
 mod prepare;
 mod reload;
@@ -37,8 +38,11 @@ use pause::Pauses;
 use prepare::prepare;
 use reports::reports;
 
-/// How often the service manager's status line is brought up to date, and the exit's guard.
+/// How often the service manager's status line is brought up to date.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
+/// In test mode nothing is recorded, which is not to be forgotten.
+const TEST_MODE_EVERY: Duration = Duration::from_secs(3600);
+/// An exit that takes longer hangs.
 const EXIT_GUARD: Duration = Duration::from_secs(5);
 
 /// Fewer open files than this are told: a hundred clients would be too many.
@@ -89,6 +93,8 @@ struct Daemon {
     delivery: Arc<deliver::Handle>,
     admin: tokio::task::JoinHandle<()>,
     draining: Arc<AtomicBool>,
+    trust: WallTrust,
+    lateness: lateness::Watch,
     pauses: Pauses,
     report: admin::Source,
     /// What the admin socket asks of the daemon itself.
@@ -118,7 +124,8 @@ impl Daemon {
         )?;
         let trust: WallTrust = engine.trust();
         let queue = Queue::sled(engine);
-        let (pauses, paused) = Pauses::open(&config.queue.path, clock.clone(), trust.believed());
+        let (pauses, paused) =
+            Pauses::open(&config.queue_folder(), clock.clone(), trust.believed());
         delivery_options.paused = paused;
 
         let mut bound = Vec::new();
@@ -141,7 +148,7 @@ impl Daemon {
             prepare(transform),
             token.clone(),
             clock.clone(),
-            trust,
+            trust.clone(),
             seed,
         )
         .map_err(|e| DaemonError::Config(e.to_string()))?;
@@ -173,6 +180,8 @@ impl Daemon {
             delivery,
             admin,
             draining,
+            trust,
+            lateness: lateness::Watch::default(),
             pauses,
             report,
             asked,
@@ -194,6 +203,7 @@ impl Daemon {
         );
         notify::ready(&(self.report)().await.line());
         let mut status = tokio::time::interval(STATUS_EVERY);
+        let mut test_mode = tokio::time::interval(TEST_MODE_EVERY);
         let mut told = String::new();
         loop {
             tokio::select! {
@@ -209,7 +219,13 @@ impl Daemon {
                     self.pauses.ended_by_itself();
                     self.delivery.pause_over();
                 }
+                _ = test_mode.tick(), if self.config.pinterest.test => tracing::warn!(
+                    queue = %self.config.queue_folder().display(),
+                    "TEST MODE: Pinterest checks the events and records none of them; remove \
+                     [pinterest] test = true and restart to go live"
+                ),
                 _ = status.tick() => {
+                    self.look_for_lateness().await;
                     let line = (self.report)().await.line();
                     if line != told {
                         notify::status(&line);
@@ -219,6 +235,22 @@ impl Daemon {
             }
         }
         self.stop(signals).await;
+    }
+
+    /// While the wall clock is not believed no age is.
+    async fn look_for_lateness(&mut self) {
+        if !self.trust.believed() {
+            return;
+        }
+        let now = self.clock.now();
+        let oldest =
+            self.queue.census().oldest_accepted_at.map(|at| {
+                Duration::from_millis(u64::try_from(now.saturating_sub(at)).unwrap_or(0))
+            });
+        let late_after = self.config.delivery.late_after;
+        if let Some(turn) = self.lateness.look(oldest, late_after) {
+            lateness::tell(turn, oldest, self.delivery.status().await.gate.state);
+        }
     }
 }
 

@@ -32,6 +32,11 @@ pub(super) fn reports(
                 (_, GateState::Parked) => "parked",
                 (_, GateState::Paused) => "paused",
             };
+            let report = Report::new(&queue.census(), clock.now());
+            let (delivered, delivered_test) = match test_mode {
+                true => (0, report.delivered),
+                false => (report.delivered, 0),
+            };
             // Plain data serialises.
             let value = serde_json::to_value(&status).unwrap_or_default();
             let word = |key: &str| value["gate"][key].as_str().map(str::to_owned);
@@ -46,8 +51,11 @@ pub(super) fn reports(
                     next_probe: gate.next_probe,
                     until: gate.until,
                 },
+                delivered,
+                delivered_test,
+                late: status.late,
                 delivery: value,
-                ..Report::new(&queue.census(), clock.now())
+                ..report
             }
         })
     })

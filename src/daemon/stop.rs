@@ -52,7 +52,11 @@ impl Daemon {
             let _ = std::fs::remove_file(path);
         }
         let took = self.clock.monotonic() - begun;
-        tell_drain(&report, took, &self.config.queue.path.display().to_string());
+        tell_drain(
+            &report,
+            took,
+            &self.config.queue_folder().display().to_string(),
+        );
     }
 }
 

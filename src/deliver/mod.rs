@@ -111,6 +111,19 @@ pub struct Limits {
     pub backoff_max: Duration,
     /// `custom_properties.on_refused`.
     pub on_refused: OnRefused,
+    /// `delivery.late_after`: what happened longer ago is late when it leaves.
+    pub late_after: Duration,
+    /// `delivery.on_late`.
+    pub on_late: OnLate,
+}
+
+/// What becomes of an event that is late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLate {
+    /// It goes, and is counted.
+    Deliver,
+    /// It is a dead letter (`late`), and goes if it is queued again.
+    DeadLetter,
 }
 
 /// What becomes of an event whose custom property Pinterest refuses.

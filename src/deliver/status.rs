@@ -26,6 +26,9 @@ pub struct Status {
     pub last_error: Option<LastError>,
     /// Events answered `processed`.
     pub delivered: u64,
+    /// Of these, later than `delivery.late_after` when they left: to Pinterest they are offline
+    /// events, which it does not deduplicate against the Tag.
+    pub late: u64,
     /// Events that became dead letters.
     pub dead: u64,
     /// Events that were set apart because they keep failing alone.
