@@ -40,7 +40,7 @@ enum Command {
     /// Send events to the daemon, one JSON object per line, and wait for every answer.
     Send(send::Args),
     /// Show what would be sent for each event, without sending or storing any.
-    Transform(args::TransformArgs),
+    Transform(transform::Args),
     /// Show what the running daemon holds and does.
     Status(status::Args),
     /// Have the running daemon read its config and token again.
