@@ -1,23 +1,10 @@
 //! Flags of the commands that stand on the daemon: one struct per command.
 
-use std::path::PathBuf;
-
 use super::ConfigArg;
 
 /// Flags of `pinrelay run`.
 #[derive(clap::Args, Debug)]
 pub struct RunArgs {
-    /// Which config file.
-    #[command(flatten)]
-    pub config: ConfigArg,
-}
-
-/// Flags of `pinrelay transform`.
-#[derive(clap::Args, Debug)]
-pub struct TransformArgs {
-    /// The events, one JSON object per line; `-` or nothing is stdin.
-    #[arg(value_name = "FILE")]
-    pub file: Option<PathBuf>,
     /// Which config file.
     #[command(flatten)]
     pub config: ConfigArg,

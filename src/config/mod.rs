@@ -28,6 +28,7 @@ pub use token::{
 };
 pub use units::{duration as parse_duration, show_duration, show_size};
 pub use values::{BaseUrl, Hashing, Kind, LogFormat, OnLate, OnRefused};
+pub use values::{ad_account_id as parse_ad_account_id, app_name as parse_app_name};
 
 use crate::secret::Token;
 use raw::Raw;

@@ -19,7 +19,8 @@
 //!
 //! `courier` (with `answer` and `upkeep`) is the state and decides; `run` is the only part
 //! that waits. Leaves, each pure: `batch`, `ready`, `classify`, `words`, `gate`, `retry`,
-//! `pace`, `isolate`, `refusal`, `strip`, `age`. `client` carries the bytes.
+//! `pace`, `isolate`, `refusal`, `strip`, `age`. `client` carries the bytes; `online` sends one
+//! test event for `check`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,6 +39,7 @@ mod courier;
 mod gate;
 mod isolate;
 mod item;
+mod online;
 mod pace;
 mod pause;
 mod prepare;
@@ -62,6 +64,7 @@ pub use client::ClientError;
 pub use gate::Reason;
 pub use item::{Dead, Prepare, Prepared, StrippedKeys};
 pub use pause::Pause;
+pub use online::{Online, try_online};
 pub use status::{DrainEnd, DrainReport, GateState, GateStatus, LastError, Requests, Status};
 
 use crate::clock::{Clock, WallTrust};
