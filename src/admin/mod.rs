@@ -18,7 +18,7 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-pub use control::{PauseFor, Paused, Reloaded, Resume, Resumed};
+pub use control::{Change, PauseFor, Paused, Reloaded, Resume, Resumed};
 pub use report::{Gate, Report};
 
 use crate::queue::Queue;

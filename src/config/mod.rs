@@ -2,13 +2,14 @@
 //!
 //! `keys` is the table of every scalar key; `raw` reads file and environment into texts with
 //! places; `values` and `units` give the texts their types; `token` finds the secret; `options`
-//! hands each part what it has to know.
+//! hands each part what it has to know; `changes` compares two.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+mod changes;
 mod keys;
 mod options;
 mod raw;
@@ -289,18 +290,5 @@ impl Config {
             true => self.delivery.max_batch_events.min(TEST_BATCH),
             false => self.delivery.max_batch_events,
         }
-    }
-
-    /// The keys that differ in `new` and that a running daemon keeps until its restart, as
-    /// `section.name`.
-    pub fn needs_restart(&self, new: &Self) -> Vec<String> {
-        let text = |config: &Self, key: &Key| {
-            let set = config.texts.get(&(key.section, key.name));
-            set.map_or_else(|| key.default.to_owned(), Clone::clone)
-        };
-        KEYS.iter()
-            .filter(|key| !key.reloadable && text(self, key) != text(new, key))
-            .map(|key| format!("{}.{}", key.section, key.name))
-            .collect()
     }
 }

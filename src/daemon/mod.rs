@@ -85,7 +85,10 @@ async fn serve(
 
 /// The parts, joined.
 struct Daemon {
+    /// As it was started with.
     config: Config,
+    /// As it was read last: what a reload may change counts from here.
+    read: Config,
     clock: Clock,
     queue: Queue,
     token: SharedToken,
@@ -172,6 +175,7 @@ impl Daemon {
             config.ingest_options(open_files),
         );
         Ok(Self {
+            read: config.clone(),
             config,
             clock,
             queue,
@@ -247,7 +251,7 @@ impl Daemon {
             self.queue.census().oldest_accepted_at.map(|at| {
                 Duration::from_millis(u64::try_from(now.saturating_sub(at)).unwrap_or(0))
             });
-        let late_after = self.config.delivery.late_after;
+        let late_after = self.read.delivery.late_after;
         if let Some(turn) = self.lateness.look(oldest, late_after) {
             lateness::tell(turn, oldest, self.delivery.status().await.gate.state);
         }

@@ -20,14 +20,14 @@ impl Daemon {
         // Whoever asks for something now is told so at once.
         drop(self.asked);
         let begun = self.clock.monotonic();
-        let deadline = Instant::now() + self.config.delivery.drain_deadline;
+        let deadline = Instant::now() + self.read.delivery.drain_deadline;
         self.draining.store(true, Ordering::Relaxed);
         tracing::info!("stopping: answering what was read, then delivering what is queued");
         notify::stopping("draining");
         let delivery = self.delivery.clone();
         let drain = async {
             self.ingest
-                .stop(ANSWERS.min(self.config.delivery.drain_deadline))
+                .stop(ANSWERS.min(self.read.delivery.drain_deadline))
                 .await;
             self.delivery.drain(deadline).await
         };

@@ -63,8 +63,8 @@ mod tests;
 pub use client::ClientError;
 pub use gate::Reason;
 pub use item::{Dead, Prepare, Prepared, StrippedKeys};
-pub use pause::Pause;
 pub use online::{Online, try_online};
+pub use pause::Pause;
 pub use status::{DrainEnd, DrainReport, GateState, GateStatus, LastError, Requests, Status};
 
 use crate::clock::{Clock, WallTrust};
