@@ -25,7 +25,8 @@ pub use keys::{
 };
 pub use raw::{Pair, Place, Problem};
 pub use token::{
-    CREDENTIAL, DEFAULT_TOKEN_FILE, FoundToken, TOKEN_VARIABLE, TokenError, TokenSources,
+    CREDENTIAL, DEFAULT_TOKEN_FILE, FoundToken, TOKEN_VARIABLE, TokenError, TokenSource,
+    TokenSources,
 };
 pub use units::{duration as parse_duration, show_duration, show_size};
 pub use values::{BaseUrl, Hashing, Kind, LogFormat, OnLate, OnRefused};

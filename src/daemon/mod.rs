@@ -1,8 +1,9 @@
 //! The composition root: opens the parts, joins them, and takes them down in order.
 //!
-//! `control` does what the admin socket asks, `reload` reads the config again, `pause` keeps
-//! the operator's pause, `lateness` warns of a backlog, `stop` is the drain, `reports` is what `status` shows, `prepare` the
-//! seam between delivery and transform.
+//! `control` does what the admin socket asks, `reload` reads the config again, `token` follows
+//! the token's file, `pause` keeps the operator's pause, `lateness` warns of a backlog, `stop` is
+//! the drain, `reports` is what `status` shows, `prepare` the seam between delivery and
+//! transform.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,12 +32,14 @@ mod prepare;
 mod reload;
 mod reports;
 mod stop;
+mod token;
 
 pub use error::DaemonError;
 
 use pause::Pauses;
 use prepare::prepare;
 use reports::reports;
+use token::TokenWatch;
 
 /// How often the service manager's status line is brought up to date.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
@@ -92,6 +95,7 @@ struct Daemon {
     clock: Clock,
     queue: Queue,
     token: SharedToken,
+    token_watch: TokenWatch,
     ingest: ingest::Handle,
     delivery: Arc<deliver::Handle>,
     admin: tokio::task::JoinHandle<()>,
@@ -111,7 +115,10 @@ impl Daemon {
         // Everything that can be wrong with the config comes before the folder is touched.
         let required = config.require_run()?;
         let transform = config.transform()?;
-        let token = read_token(&config)?;
+        let found = token::read(&config)?;
+        let mut token_watch = TokenWatch::default();
+        token_watch.follow(&found);
+        let token = SharedToken::new(found.token);
         let mut delivery_options = config.delivery_options(required.ad_account_id);
         let open_files = lifecycle::open_files();
         if open_files < FEW_FILES {
@@ -180,6 +187,7 @@ impl Daemon {
             clock,
             queue,
             token,
+            token_watch,
             ingest,
             delivery,
             admin,
@@ -219,6 +227,7 @@ impl Daemon {
                     Some(Signal::Stop) | None => break,
                 },
                 Some(command) = self.asked.recv() => self.obey(command, &load).await,
+                () = self.token_watch.changed() => self.token_file_changed(),
                 () = self.pauses.over() => {
                     self.pauses.ended_by_itself();
                     self.delivery.pause_over();
@@ -272,17 +281,6 @@ fn storage_failed(_why: &str) {
         std::process::abort();
     }
     std::process::exit(74);
-}
-
-fn read_token(config: &Config) -> Result<SharedToken, DaemonError> {
-    let found = config.token.read()?;
-    if let (true, Some(file)) = (found.exposed, &found.file) {
-        tracing::warn!(
-            "the token file {} can be read by every user of this machine: chmod 0640 it",
-            file.display()
-        );
-    }
-    Ok(SharedToken::new(found.token))
 }
 
 /// The listener that systemd passes through `pinrelay.socket`, if it does.

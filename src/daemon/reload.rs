@@ -31,6 +31,7 @@ impl Daemon {
     }
 
     fn take(&mut self, config: Config, transform: Transform, token: FoundToken) -> Reloaded {
+        self.token_watch.follow(&token);
         let reloaded = Reloaded {
             changed: self.read.takes_effect(&config),
             // Against what was started with: told at each reload until there is a restart.

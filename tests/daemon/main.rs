@@ -27,5 +27,6 @@ mod start;
 mod stop;
 mod systemd;
 mod test_mode;
+mod token;
 mod transform;
 mod verify;
