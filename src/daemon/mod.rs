@@ -2,8 +2,8 @@
 //!
 //! `control` does what the admin socket asks, `reload` reads the config again, `token` follows
 //! the token's file, `pause` keeps the operator's pause, `lateness` warns of a backlog, `stop` is
-//! the drain, `reports` is what `status` shows, `prepare` the seam between delivery and
-//! transform.
+//! the drain, `watchdog` shows that the disk answers, `sockets` binds, `reports` is what `status`
+//! shows, `prepare` the seam between delivery and transform.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::deliver;
 use crate::ingest;
 use crate::lifecycle::{self, Signal, notify};
 use crate::queue::Queue;
-use crate::queue::sled::SledEngine;
+use crate::queue::sled::{self, SledEngine};
 use crate::secret::SharedToken;
 
 mod control;
@@ -31,8 +31,10 @@ mod pause;
 mod prepare;
 mod reload;
 mod reports;
+mod sockets;
 mod stop;
 mod token;
+mod watchdog;
 
 pub use error::DaemonError;
 
@@ -43,6 +45,8 @@ use token::TokenWatch;
 
 /// How often the service manager's status line is brought up to date.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
+/// How long one store of the queue may take to be read at a start: each asks for so much more.
+const OPENING: Duration = Duration::from_secs(120);
 /// In test mode nothing is recorded, which is not to be forgotten.
 const TEST_MODE_EVERY: Duration = Duration::from_secs(3600);
 /// An exit that takes longer hangs.
@@ -128,10 +132,11 @@ impl Daemon {
             );
         }
 
-        let engine = SledEngine::open(
-            config.queue_options(Arc::new(storage_failed)),
-            clock.clone(),
-        )?;
+        let options = sled::Options {
+            on_progress: Arc::new(|what| notify::extend(what, OPENING)),
+            ..config.queue_options(Arc::new(storage_failed))
+        };
+        let engine = SledEngine::open(options, clock.clone())?;
         let trust: WallTrust = engine.trust();
         let queue = Queue::sled(engine);
         let (pauses, paused) =
@@ -139,7 +144,7 @@ impl Daemon {
         delivery_options.paused = paused;
 
         let mut bound = Vec::new();
-        let listener = match passed_listener()? {
+        let listener = match sockets::passed()? {
             Some(listener) => listener,
             None => {
                 let path = &config.ingest.socket;
@@ -148,7 +153,7 @@ impl Daemon {
                 listener
             }
         };
-        let admin_listener = ingest::bind(&config.admin.socket, 0o600, "")?;
+        let admin_listener = sockets::admin(&config.admin)?;
         bound.push(config.admin.socket.clone());
 
         let seed = rand::random();
@@ -214,6 +219,7 @@ impl Daemon {
              as sha256"
         );
         notify::ready(&(self.report)().await.line());
+        watchdog::feed(self.queue.clone());
         let mut status = tokio::time::interval(STATUS_EVERY);
         let mut test_mode = tokio::time::interval(TEST_MODE_EVERY);
         let mut told = String::new();
@@ -281,16 +287,4 @@ fn storage_failed(_why: &str) {
         std::process::abort();
     }
     std::process::exit(74);
-}
-
-/// The listener that systemd passes through `pinrelay.socket`, if it does.
-fn passed_listener() -> Result<Option<std::os::unix::net::UnixListener>, DaemonError> {
-    let unusable = |e| DaemonError::Io(format!("the socket passed by systemd cannot be used: {e}"));
-    let listener = listenfd::ListenFd::from_env()
-        .take_unix_listener(0)
-        .map_err(unusable)?;
-    if let Some(listener) = &listener {
-        listener.set_nonblocking(true).map_err(unusable)?;
-    }
-    Ok(listener)
 }

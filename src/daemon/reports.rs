@@ -39,13 +39,12 @@ pub(super) fn reports(
             };
             // Plain data serialises.
             let value = serde_json::to_value(&status).unwrap_or_default();
-            let word = |key: &str| value["gate"][key].as_str().map(str::to_owned);
             Report {
                 state: state.into(),
                 test_mode,
                 gate: admin::Gate {
                     state: gate.state.name().into(),
-                    reason: word("reason"),
+                    reason: gate.reason.map(|reason| reason.name().to_owned()),
                     detail: gate.detail.clone(),
                     since: gate.since,
                     next_probe: gate.next_probe,

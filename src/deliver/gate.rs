@@ -43,6 +43,18 @@ impl Reason {
         !matches!(self, Self::Unavailable | Self::RateLimited)
     }
 
+    /// The name used in the CLI, logs, metrics and docs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::RateLimited => "rate_limited",
+            Self::Auth => "auth",
+            Self::Unexpected => "unexpected",
+            Self::RefusedAll => "refused_all",
+            Self::Paused => "paused",
+        }
+    }
+
     /// What the operator is to do.
     const fn next_step(self) -> &'static str {
         match self {

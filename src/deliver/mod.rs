@@ -254,7 +254,9 @@ impl Handle {
             dead: 0,
             queued: census.queued + census.sending,
             in_doubt: census.in_doubt + census.sending,
+            awaited: 0,
             abandoned: 0,
+            gate: self.status().await.gate,
         }
     }
 

@@ -145,7 +145,7 @@ pub enum DrainEnd {
 }
 
 /// What a drain did and left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DrainReport {
     /// How it ended.
     pub end: DrainEnd,
@@ -157,6 +157,10 @@ pub struct DrainReport {
     pub queued: u64,
     /// Of these, events that Pinterest may have seen: they are sent again under the same name.
     pub in_doubt: u64,
+    /// Requests in flight when the drain began, whose answers were waited for.
+    pub awaited: usize,
     /// Requests in flight that were abandoned; their events are in doubt.
     pub abandoned: usize,
+    /// How the gate stood at the end, and why.
+    pub gate: GateStatus,
 }

@@ -3,6 +3,7 @@
 #[allow(dead_code, reason = "shared with the other tests, which use the rest")]
 mod support;
 
+mod admin;
 mod answers;
 mod bad_input;
 mod clock;
