@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pinrelay::clock::{Clock, WallTrust};
 use pinrelay::deliver::{
-    self, Dead, DrainEnd, Handle, Limits, OnRefused, Options, Prepare, Prepared,
+    self, Dead, DrainEnd, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared,
 };
 use pinrelay::mock_pinterest::{self as mock, Fault, Mock, RefuseAs, Switches};
 use pinrelay::queue::{BlockBuilder, DeadReason, MemoryEngine, Queue};
@@ -70,6 +70,7 @@ impl World {
                 ad_account_id: "549755885175".into(),
                 test: false,
                 request_timeout: Duration::from_secs(2),
+                paused: None,
                 limits: Limits {
                     max_batch_events: 1000,
                     max_batch_bytes: 2 << 20,
@@ -80,6 +81,8 @@ impl World {
                     backoff_initial: Duration::from_millis(50),
                     backoff_max: Duration::from_secs(1),
                     on_refused: OnRefused::Strip,
+                    late_after: Duration::from_secs(3600),
+                    on_late: OnLate::Deliver,
                 },
             },
         }

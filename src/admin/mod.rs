@@ -11,13 +11,14 @@ mod verify;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-pub use control::Reloaded;
+pub use control::{Change, PauseFor, Paused, Reloaded, Resume, Resumed};
 pub use report::{Gate, Report};
 
 use crate::queue::Queue;
@@ -41,6 +42,22 @@ pub struct Door {
 pub enum Command {
     /// Read config and token again; the answer is what changed, or what is wrong.
     Reload(oneshot::Sender<Result<Reloaded, String>>),
+    /// Let nothing leave; the answer is the pause, or that a restart would end it.
+    Pause {
+        /// How long; `None`: until it is resumed.
+        length: Option<Duration>,
+        /// The operator's words.
+        reason: Option<String>,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<Paused, String>>,
+    },
+    /// End a pause and open the gate; the answer is what was ended, or why it was not.
+    Resume {
+        /// Refused events become dead letters one by one.
+        isolate: bool,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<Resumed, String>>,
+    },
 }
 
 /// Serves on `listener` until the task is aborted. Must be called within a runtime.

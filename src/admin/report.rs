@@ -10,16 +10,18 @@ use crate::queue::{Census, DeadReason, Millis};
 /// The gate before Pinterest.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Gate {
-    /// `open`, `shut` or `parked`.
+    /// `open`, `shut`, `parked` or `paused`.
     pub state: String,
     /// Why it is not open.
     pub reason: Option<String>,
-    /// Pinterest's words, without values.
+    /// Pinterest's words, without values; the operator's, if it is paused.
     pub detail: Option<String>,
     /// Since when it is not open, Unix milliseconds.
     pub since: Option<Millis>,
     /// When the next probe leaves, Unix milliseconds.
     pub next_probe: Option<Millis>,
+    /// When a pause ends by itself, Unix milliseconds.
+    pub until: Option<Millis>,
 }
 
 /// One look at the daemon. No personal data and no token in it.
@@ -27,7 +29,7 @@ pub struct Gate {
 pub struct Report {
     /// The daemon's version.
     pub version: &'static str,
-    /// `delivering`, `parked`, `backing off` or `draining`.
+    /// `delivering`, `parked`, `backing off`, `paused` or `draining`.
     pub state: String,
     /// `?test=true` is on.
     pub test_mode: bool,
@@ -39,8 +41,13 @@ pub struct Report {
     pub sending: u64,
     /// Of both: those Pinterest may have seen.
     pub in_doubt: u64,
-    /// Answered `processed`, ever.
+    /// Answered `processed`, ever; none in test mode.
     pub delivered: u64,
+    /// Answered `processed` in test mode: checked by Pinterest, recorded nowhere. The ledger,
+    /// which is the test's own then, has them as delivered.
+    pub delivered_test: u64,
+    /// Delivered since the start of the process, later than `delivery.late_after`.
+    pub late: u64,
     /// Dead letters now, by reason.
     pub dead: BTreeMap<&'static str, u64>,
     /// All dead letters now.
@@ -133,7 +140,14 @@ impl Report {
     /// One line for the service manager.
     pub fn line(&self) -> String {
         let mut line = format!("{}, {} queued", self.state, self.queued + self.sending);
-        if let Some(reason) = &self.gate.reason {
+        if self.gate.state == "paused" {
+            let until = match self.gate.until {
+                Some(until) => format!("until {}", clock_time(until)),
+                None => "until `pinrelay resume`".to_owned(),
+            };
+            let words = self.gate.detail.as_deref().unwrap_or("no reason given");
+            line.push_str(&format!(" ({until}: {words})"));
+        } else if let Some(reason) = &self.gate.reason {
             line.push_str(&format!(" ({reason})"));
         }
         if self.test_mode {
@@ -159,6 +173,9 @@ impl fmt::Display for Report {
             if let Some(next) = self.gate.next_probe {
                 write!(f, ", next probe in {} s", (next - self.now).max(0) / 1000)?;
             }
+            if let Some(until) = self.gate.until {
+                write!(f, ", until {}", clock_time(until))?;
+            }
             writeln!(f)?;
             if let Some(detail) = &self.gate.detail {
                 writeln!(f, "             {detail}")?;
@@ -167,7 +184,13 @@ impl fmt::Display for Report {
         writeln!(f, "  queued     {}", self.queued)?;
         writeln!(f, "  sending    {}", self.sending)?;
         writeln!(f, "  in doubt   {}", self.in_doubt)?;
-        writeln!(f, "  delivered  {}", self.delivered)?;
+        match self.test_mode {
+            true => writeln!(f, "  delivered  {} in test mode", self.delivered_test)?,
+            false => writeln!(f, "  delivered  {}", self.delivered)?,
+        }
+        if self.late > 0 {
+            writeln!(f, "  late       {} of them since the start", self.late)?;
+        }
         writeln!(f, "  dead       {}", self.dead_total)?;
         for (reason, count) in self.dead.iter().filter(|(_, count)| **count > 0) {
             writeln!(f, "    {reason:<16} {count}")?;
@@ -198,4 +221,12 @@ impl fmt::Display for Report {
             l.duplicate, l.ignored, l.rejected, l.revived, l.resent, l.resent_late
         )
     }
+}
+
+/// To the second, in UTC.
+fn clock_time(at: Millis) -> String {
+    jiff::Timestamp::from_millisecond(at).map_or_else(
+        |_| "another age".to_owned(),
+        |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    )
 }

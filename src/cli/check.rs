@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, Group, access, geteuid};
 use super::exit::{Exit, OrExit, Outcome};
 use super::{ConfigArg, online};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Hashing, process_env, show_duration};
+use crate::config::{Config, ConfigError, Hashing, TokenSource, process_env, show_duration};
 
 /// `TimeoutStopSec` of the shipped unit, less the time to close after a drain.
 const LONGEST_DRAIN: Duration = Duration::from_secs(35);
@@ -150,7 +150,7 @@ fn examine(config: &Config) -> Vec<Finding> {
     }
     token(config, &mut found);
     found.push(group(&config.ingest.group));
-    found.push(folder(&config.queue.path));
+    found.push(folder(&config.queue_folder()));
     let sockets = [&config.ingest.socket, &config.admin.socket];
     let folders: BTreeSet<&Path> = sockets.into_iter().filter_map(|s| s.parent()).collect();
     found.extend(folders.into_iter().filter_map(socket_folder));
@@ -173,7 +173,16 @@ fn token(config: &Config, found: &mut Vec<Finding>) {
     };
     match &read.file {
         Some(file) => {
-            found.push(Fine(format!("access token in {}", file.display())));
+            let changes = match read.source {
+                TokenSource::Credential => {
+                    "a credential, which stays as it was when the service started: see \
+                     systemd/loadcredential for a restart by itself"
+                }
+                TokenSource::File | TokenSource::Variable => {
+                    "a change of it reaches the running daemon by itself"
+                }
+            };
+            found.push(Fine(format!("access token in {}; {changes}", file.display())));
             if read.exposed {
                 found.push(Advice(format!(
                     "{0} can be read by every user: chmod 0640 {0}",
@@ -183,7 +192,8 @@ fn token(config: &Config, found: &mut Vec<Finding>) {
         }
         None => found.push(Advice(
             "the access token comes from the environment, which other programs of the same user \
-             can read: a file, /etc/pinrelay/token, is safer and can be changed without a restart"
+             can read, and a change of it takes a restart: a file, /etc/pinrelay/token, is safer and \
+             is followed"
                 .into(),
         )),
     }
@@ -309,8 +319,8 @@ fn told_once(config: &Config, found: &mut Vec<Finding>) {
     )));
     if pinterest.test {
         found.push(Advice(
-            "test mode: Pinterest checks the events and records none of them; remove [pinterest] \
-             test = true to go live"
+            "test mode: Pinterest checks the events and records none of them, and the queue is one \
+             of its own; remove [pinterest] test = true to go live"
                 .into(),
         ));
     }

@@ -55,7 +55,7 @@ impl Client {
     ///
     /// # Errors
     /// Exit 78 with the daemon's words where it says that what was asked cannot be done (422),
-    /// 69 where it gives no answer or is ending.
+    /// 65 where it does not understand it, 74 where storing failed (500), 69 where it gives no answer or is ending.
     pub(super) fn post(
         &self,
         path: &str,
@@ -99,6 +99,7 @@ fn refused(status: reqwest::StatusCode, text: &str) -> Failure {
         exit: match status.as_u16() {
             422 => Exit::Config,
             400 | 404 => Exit::Data,
+            500 => Exit::Io,
             _ => Exit::Unavailable,
         },
         error: anyhow!("{}", text.trim_end()),

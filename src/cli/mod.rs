@@ -20,7 +20,9 @@ mod mock_pinterest;
 mod notify;
 mod online;
 mod owner;
+mod pause;
 mod reload;
+mod resume;
 mod run;
 mod send;
 mod status;
@@ -51,6 +53,10 @@ enum Command {
     Status(status::Args),
     /// Have the running daemon read its config and token again.
     Reload(reload::Args),
+    /// Let nothing leave for Pinterest; events are still accepted.
+    Pause(pause::Args),
+    /// Go on delivering: end a pause, open a gate that is shut or parked.
+    Resume(resume::Args),
     /// Check everything stored against the ledger: stopped or running.
     Verify(verify::Args),
     /// Take over a queue from another machine, or one restored from a copy.
@@ -169,6 +175,8 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Transform(args) => transform::run(args),
         Command::Status(args) => status::run(args),
         Command::Reload(args) => reload::run(args),
+        Command::Pause(args) => pause::run(args),
+        Command::Resume(args) => resume::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Adopt(args) => adopt::run(args),
         Command::Check(args) => check::run(args),

@@ -91,10 +91,9 @@ impl Config {
             roll_events: self.queue.generation_events.into(),
             dead_retention: self.dead_letters.retention,
             dead_max_bytes: self.dead_letters.max_bytes,
-            path: self.queue.path.clone(),
             machine_id: machine_id(&self.queue.machine_id_file),
-            adopt: false,
             on_failure,
+            ..sled::Options::new(self.queue_folder())
         }
     }
 
@@ -121,6 +120,7 @@ impl Config {
             ad_account_id: ad_account_id.to_owned(),
             test: self.pinterest.test,
             request_timeout: self.delivery.request_timeout,
+            paused: None,
             limits: self.delivery_limits(),
         }
     }
@@ -140,6 +140,11 @@ impl Config {
             on_refused: match self.custom_properties.on_refused {
                 values::OnRefused::Strip => deliver::OnRefused::Strip,
                 values::OnRefused::DeadLetter => deliver::OnRefused::DeadLetter,
+            },
+            late_after: delivery.late_after,
+            on_late: match delivery.on_late {
+                values::OnLate::Deliver => deliver::OnLate::Deliver,
+                values::OnLate::DeadLetter => deliver::OnLate::DeadLetter,
             },
         }
     }

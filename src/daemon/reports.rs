@@ -30,6 +30,12 @@ pub(super) fn reports(
                 (_, GateState::Open) => "delivering",
                 (_, GateState::Shut) => "backing off",
                 (_, GateState::Parked) => "parked",
+                (_, GateState::Paused) => "paused",
+            };
+            let report = Report::new(&queue.census(), clock.now());
+            let (delivered, delivered_test) = match test_mode {
+                true => (0, report.delivered),
+                false => (report.delivered, 0),
             };
             // Plain data serialises.
             let value = serde_json::to_value(&status).unwrap_or_default();
@@ -38,14 +44,18 @@ pub(super) fn reports(
                 state: state.into(),
                 test_mode,
                 gate: admin::Gate {
-                    state: word("state").unwrap_or_default(),
+                    state: gate.state.name().into(),
                     reason: word("reason"),
                     detail: gate.detail.clone(),
                     since: gate.since,
                     next_probe: gate.next_probe,
+                    until: gate.until,
                 },
+                delivered,
+                delivered_test,
+                late: status.late,
                 delivery: value,
-                ..Report::new(&queue.census(), clock.now())
+                ..report
             }
         })
     })

@@ -17,15 +17,17 @@ impl Daemon {
     /// The drain, as the operator sees it: no new work, answers out, deliveries until the
     /// deadline, everything synced, and the report as the last line.
     pub(super) async fn stop(self, mut signals: UnboundedReceiver<Signal>) {
+        // Whoever asks for something now is told so at once.
+        drop(self.asked);
         let begun = self.clock.monotonic();
-        let deadline = Instant::now() + self.config.delivery.drain_deadline;
+        let deadline = Instant::now() + self.read.delivery.drain_deadline;
         self.draining.store(true, Ordering::Relaxed);
         tracing::info!("stopping: answering what was read, then delivering what is queued");
         notify::stopping("draining");
         let delivery = self.delivery.clone();
         let drain = async {
             self.ingest
-                .stop(ANSWERS.min(self.config.delivery.drain_deadline))
+                .stop(ANSWERS.min(self.read.delivery.drain_deadline))
                 .await;
             self.delivery.drain(deadline).await
         };
@@ -50,7 +52,11 @@ impl Daemon {
             let _ = std::fs::remove_file(path);
         }
         let took = self.clock.monotonic() - begun;
-        tell_drain(&report, took, &self.config.queue.path.display().to_string());
+        tell_drain(
+            &report,
+            took,
+            &self.config.queue_folder().display().to_string(),
+        );
     }
 }
 

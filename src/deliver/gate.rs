@@ -33,6 +33,8 @@ pub enum Reason {
     Unexpected,
     /// Every event is refused alike: a wrong config or a changed API.
     RefusedAll,
+    /// By the operator's word.
+    Paused,
 }
 
 impl Reason {
@@ -59,6 +61,7 @@ impl Reason {
                 "everything stays queued; mend the config and reload; one event a minute is \
                  tried by itself"
             }
+            Self::Paused => "nothing is lost; `pinrelay resume` ends it",
         }
     }
 }

@@ -41,6 +41,7 @@ mod isolate;
 mod item;
 mod online;
 mod pace;
+mod pause;
 mod prepare;
 #[doc(hidden)]
 pub mod properties;
@@ -63,6 +64,7 @@ pub use client::ClientError;
 pub use gate::Reason;
 pub use item::{Dead, Prepare, Prepared, StrippedKeys};
 pub use online::{Online, try_online};
+pub use pause::Pause;
 pub use status::{DrainEnd, DrainReport, GateState, GateStatus, LastError, Requests, Status};
 
 use crate::clock::{Clock, WallTrust};
@@ -84,6 +86,8 @@ pub struct Options {
     pub test: bool,
     /// `delivery.request_timeout`.
     pub request_timeout: Duration,
+    /// It starts paused.
+    pub paused: Option<Pause>,
     /// What a reload may change.
     pub limits: Limits,
 }
@@ -110,6 +114,19 @@ pub struct Limits {
     pub backoff_max: Duration,
     /// `custom_properties.on_refused`.
     pub on_refused: OnRefused,
+    /// `delivery.late_after`: what happened longer ago is late when it leaves.
+    pub late_after: Duration,
+    /// `delivery.on_late`.
+    pub on_late: OnLate,
+}
+
+/// What becomes of an event that is late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLate {
+    /// It goes, and is counted.
+    Deliver,
+    /// It is a dead letter (`late`), and goes if it is queued again.
+    DeadLetter,
 }
 
 /// What becomes of an event whose custom property Pinterest refuses.
@@ -159,7 +176,8 @@ fn start(
 ) -> Handle {
     let rng = StdRng::seed_from_u64(seed);
     let limits = options.limits.clone();
-    let courier = Courier::new(limits, options.test, rng, clock, trust, Instant::now());
+    let mut courier = Courier::new(limits, options.test, rng, clock, trust, Instant::now());
+    courier.paused = options.paused.clone();
     let (commands, command_rx) = mpsc::unbounded_channel();
     let last = Arc::new(Mutex::default());
     let (status, queue_there) = (Arc::clone(&last), queue.clone());
@@ -185,8 +203,19 @@ impl Handle {
         let _ = self.commands.send(Command::TokenChanged);
     }
 
-    /// Opens the gate by the operator's word. With `isolate` refused events become dead
-    /// letters one by one, however many they are, until one is processed.
+    /// Nothing leaves from here on; what is in flight is still taken, and what is too old
+    /// still expires.
+    pub fn pause(&self, pause: Pause) {
+        let _ = self.commands.send(Command::Pause(pause));
+    }
+
+    /// The pause has ended by itself. A gate that is not open stays so.
+    pub fn pause_over(&self) {
+        let _ = self.commands.send(Command::PauseOver);
+    }
+
+    /// Ends a pause and opens the gate by the operator's word. With `isolate` refused events
+    /// become dead letters one by one, however many they are, until one is processed.
     pub fn resume(&self, isolate: bool) {
         let _ = self.commands.send(Command::Resume { isolate });
     }

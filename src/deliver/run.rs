@@ -14,6 +14,7 @@ use super::classify::{Judgement, classify};
 use super::courier::Courier;
 use super::gate::Ticket;
 use super::item::Prepare;
+use super::pause::Pause;
 use super::prepare::{Done, Job, preparer};
 use super::send::{Reply, Signals, Transport};
 use super::status::{DrainEnd, DrainReport, Status};
@@ -42,6 +43,8 @@ pub(super) enum Msg {
 pub(super) enum Command {
     Reload(Prepare, Limits),
     TokenChanged,
+    Pause(Pause),
+    PauseOver,
     Resume { isolate: bool },
     Status(oneshot::Sender<Status>),
     Drain(Instant, oneshot::Sender<DrainReport>),
@@ -205,6 +208,8 @@ impl<T: Transport> Run<T> {
                 self.courier.reload(now, limits);
             }
             Command::TokenChanged => self.courier.gate.retry_now(now),
+            Command::Pause(pause) => self.courier.paused = Some(pause),
+            Command::PauseOver => self.courier.paused = None,
             Command::Resume { isolate } => self.courier.resume(isolate),
             Command::Status(answer) => {
                 let _ = answer.send(self.courier.status(now));

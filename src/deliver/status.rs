@@ -26,6 +26,9 @@ pub struct Status {
     pub last_error: Option<LastError>,
     /// Events answered `processed`.
     pub delivered: u64,
+    /// Of these, later than `delivery.late_after` when they left: to Pinterest they are offline
+    /// events, which it does not deduplicate against the Tag.
+    pub late: u64,
     /// Events that became dead letters.
     pub dead: u64,
     /// Events that were set apart because they keep failing alone.
@@ -43,16 +46,18 @@ pub struct Status {
 /// The gate's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct GateStatus {
-    /// Open, shut for a while, or parked.
+    /// Open, shut for a while, parked, or paused.
     pub state: GateState,
     /// Why it is not open.
     pub reason: Option<Reason>,
-    /// Pinterest's words, without values.
+    /// Pinterest's words, without values; the operator's, if it is paused.
     pub detail: Option<String>,
     /// Since when it is not open, wall-clock milliseconds.
     pub since: Option<Millis>,
     /// When the next probe leaves, wall-clock milliseconds.
     pub next_probe: Option<Millis>,
+    /// When a pause ends by itself, wall-clock milliseconds.
+    pub until: Option<Millis>,
 }
 
 /// How the gate stands.
@@ -66,6 +71,20 @@ pub enum GateState {
     Shut,
     /// Somebody has to mend something; probes find out when that is done.
     Parked,
+    /// The operator has it wait: nothing leaves, not even a probe.
+    Paused,
+}
+
+impl GateState {
+    /// The name used in the CLI, logs, metrics and docs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Shut => "shut",
+            Self::Parked => "parked",
+            Self::Paused => "paused",
+        }
+    }
 }
 
 /// The last trouble in words, without values.

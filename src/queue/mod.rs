@@ -188,6 +188,18 @@ impl Queue {
         }
     }
 
+    /// Resolves when whoever writes has come round: at once while the queue works, never while it
+    /// hangs. It waits for what is being committed, for nothing that waits itself.
+    ///
+    /// # Errors
+    /// [`QueueError::Stopped`].
+    pub async fn heartbeat(&self) -> Result<(), QueueError> {
+        match &self.engine {
+            Engine::Memory(engine) => engine.heartbeat(),
+            Engine::Sled(engine) => engine.heartbeat().await,
+        }
+    }
+
     /// Checks everything stored against the ledger, while the queue goes on.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::send::{NoReply, Reply, Signals, Transport};
 use super::super::{
-    Dead, Handle, Limits, OnRefused, Options, Prepare, Prepared, StrippedKeys, start,
+    Dead, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared, StrippedKeys, start,
 };
 use crate::clock::{Clock, WallTrust};
 use crate::queue::{BlockBuilder, Census, DeadReason, Entry, MemoryEngine, Queue};
@@ -369,6 +369,7 @@ pub fn options() -> Options {
         ad_account_id: "1".into(),
         test: false,
         request_timeout: 30 * SECOND,
+        paused: None,
         limits: Limits {
             max_batch_events: 1000,
             max_batch_bytes: 2 << 20,
@@ -379,6 +380,8 @@ pub fn options() -> Options {
             backoff_initial: SECOND,
             backoff_max: 300 * SECOND,
             on_refused: OnRefused::Strip,
+            late_after: Duration::from_secs(3600),
+            on_late: OnLate::Deliver,
         },
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
         return make(guard, high, !is_new);
     }
     let copy = guard.copy(&path)?;
+    guard.reads(&path);
     let read = Meta::open(&path).and_then(|(meta, state)| {
         let ledger = Ledger::load(&meta.store, state)?;
         let is_unfinished = Meta::is_unfinished(&meta.store)?;
@@ -170,10 +171,11 @@ pub(super) fn settle_what_was_deleted(ledger: &mut Ledger, batch: &mut Batch, fo
 
 /// Counts the dead letters that are there: the account of them was lost.
 pub(super) fn recount_letters(
-    root: &Path,
+    guard: &Guard<'_>,
     ledger: &mut Ledger,
     batch: &mut Batch,
 ) -> Result<(), StoreError> {
+    let root = guard.root;
     let dir = root.join("dead");
     for period in ledger.periods.keys().copied().collect::<Vec<_>>() {
         if !is_there(&period::folder(&dir, period))? {
@@ -186,6 +188,7 @@ pub(super) fn recount_letters(
     let mut limit = u64::MAX;
     for period in period::periods_in(&dir)?.into_iter().rev() {
         let path = period::folder(&dir, period);
+        guard.reads(&path);
         let store = match Store::open(&path) {
             Ok(store) => store,
             Err(error @ StoreError::Damaged { .. }) => {

@@ -89,6 +89,8 @@ impl Group {
                 self.blocks.push((block, reply, room));
             }
             Op::Close(reply) => self.close = Some(reply),
+            // Taking it is the answer: what the group has to commit is not its to wait for.
+            Op::Heartbeat(reply) => answer(&mut vec![reply]),
             other => self.others.push(other),
         }
     }

@@ -6,13 +6,13 @@
 //! counted and is overwritten.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use super::batch::{Batch, part_key, split_part};
 use super::error::StoreError;
 use super::files::{create_private_dir, delete_folder, disk_usage, sweep};
-use super::guard::keep;
+use super::guard::{Guard, keep};
 use super::ledger::{Ledger, Period};
 use super::letter::{self, Head, Record, body_hash, groups};
 use super::period::{folder, heads, periods_in, read_group};
@@ -47,11 +47,12 @@ impl DeadLetters {
     /// Opens what `ledger` knows of; folders it does not know hold nothing that was counted.
     /// Letters that cannot be read are set aside in `ledger` and `batch`.
     pub(super) fn open(
-        root: &Path,
+        guard: &Guard<'_>,
         ledger: &mut Ledger,
         batch: &mut Batch,
         roll_bytes: u64,
     ) -> Result<Self, StoreError> {
+        let root = guard.root;
         let dir = root.join("dead");
         create_private_dir(&dir)?;
         sweep(&dir)?;
@@ -70,6 +71,7 @@ impl DeadLetters {
         };
         for (period, numbers) in ledger.periods.clone() {
             let path = folder(&letters.dir, period);
+            guard.reads(&path);
             match Store::open(&path) {
                 Ok(store) => letters.take_in(period, numbers, store, ledger, batch)?,
                 Err(error @ StoreError::Damaged { .. }) => {

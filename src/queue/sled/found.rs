@@ -63,14 +63,16 @@ impl Unsealed {
 
 /// Opens the files of remembered ids; says which generations they cover.
 pub(super) fn open_seen(
-    root: &Path,
+    guard: &Guard<'_>,
     dedup: &mut Dedup,
     found: &mut Generations,
 ) -> Result<RangeSet, StoreError> {
+    let root = guard.root;
     let dir = root.join("seen");
     let mut files = Vec::new();
     for entry in fs::read_dir(&dir).at(&dir)? {
         let path = entry.at(&dir)?.path();
+        guard.reads(&path);
         match SeenFile::open(&path) {
             Ok(file) => files.push(Arc::new(file)),
             Err(error @ StoreError::Damaged { .. }) => {
@@ -141,6 +143,7 @@ pub(super) fn open_generations(
             continue;
         }
         let copy = guard.copy(&path)?;
+        guard.reads(&path);
         match Store::open(&path) {
             Ok(store) => {
                 let unsealed = scan(store, found)?;

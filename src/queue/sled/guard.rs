@@ -13,9 +13,18 @@ use super::open::generation_folder;
 pub(super) struct Guard<'a> {
     pub(super) root: &'a Path,
     pub(super) clean: bool,
+    /// Told of each store as its turn comes.
+    pub(super) tell: &'a dyn Fn(&str),
 }
 
 impl Guard<'_> {
+    /// Says that `store` is being read.
+    pub(super) fn reads(&self, store: &Path) {
+        let name = store.strip_prefix(self.root).unwrap_or(store);
+        (self.tell)(&format!("reading {}", name.display()));
+    }
+
+    /// A copy of `store`, unless the last stop was in order or there is no room for one.
     pub(super) fn copy(&self, store: &Path) -> Result<Option<PathBuf>, StoreError> {
         if self.clean || !store.exists() {
             return Ok(None);
@@ -42,6 +51,7 @@ impl Guard<'_> {
             );
             return Ok(None);
         }
+        (self.tell)(&format!("copying {name}"));
         let partial = copy.with_extension("deleting");
         copy_durably(store, &partial)?;
         fs::rename(&partial, &copy).at(&copy)?;

@@ -60,6 +60,8 @@ mod sync;
 mod tests;
 mod upkeep;
 mod verify;
+#[cfg(test)]
+mod watched_tests;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -104,10 +106,14 @@ pub struct Options {
     pub adopt: bool,
     /// Told once when storage has failed: the process must end.
     pub on_failure: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Told while the queue is opened, at each store that is copied or read: how far it
+    /// has come, in words for people. An opening that stays silent hangs.
+    pub on_progress: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Options {
-    /// The engine's defaults for a folder; `on_failure` does nothing beyond the latch.
+    /// The engine's defaults for a folder; `on_failure` does nothing beyond the latch, and
+    /// `on_progress` nothing.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -120,6 +126,7 @@ impl Options {
             machine_id: None,
             adopt: false,
             on_failure: Arc::new(|_| {}),
+            on_progress: Arc::new(|_| {}),
         }
     }
 }
@@ -181,6 +188,8 @@ enum Op {
     /// The same of a dead letter that is queued again.
     SetLetterAside(u64),
     Kept(housekeeper::Done),
+    /// The committer has come round.
+    Heartbeat(oneshot::Sender<()>),
     /// Check everything stored against the account of this moment.
     Verify(oneshot::Sender<Verdict>),
     Tick,
@@ -308,6 +317,12 @@ impl SledEngine {
     #[cfg(test)]
     pub(super) fn tick(&self) {
         self.send(Op::Tick).unwrap();
+    }
+
+    pub(super) async fn heartbeat(&self) -> Result<(), QueueError> {
+        let (reply, beat) = oneshot::channel();
+        self.send(Op::Heartbeat(reply))?;
+        beat.await.map_err(|_| self.stopped())
     }
 
     pub(super) async fn verify(&self) -> Result<Verdict, QueueError> {

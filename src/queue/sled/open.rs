@@ -100,6 +100,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     let guard = Guard {
         root: &root,
         clean: high.clean,
+        tell: &*options.on_progress,
     };
     let mut account = account::open(&guard, &high)?;
     let ledger = &mut account.ledger;
@@ -109,7 +110,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     let mut batch = Batch::default();
     let mut found = Generations::default();
     let mut dedup = Dedup::default();
-    let covered = open_seen(&root, &mut dedup, &mut found)?;
+    let covered = open_seen(&guard, &mut dedup, &mut found)?;
     let copies = open_generations(
         &guard,
         ledger,
@@ -280,7 +281,7 @@ fn open_letters(
 ) -> Result<DeadLetters, StoreError> {
     let root = guard.root;
     if is_remade {
-        account::recount_letters(root, ledger, batch)?;
+        account::recount_letters(guard, ledger, batch)?;
     }
     let copy = match ledger.periods.keys().next_back() {
         Some(period) => guard.copy(&period::folder(&root.join("dead"), *period))?,
@@ -292,7 +293,7 @@ fn open_letters(
     replaced.sort_unstable();
     replaced.dedup();
     let set_aside = ledger.state.set_aside;
-    let mut dead = DeadLetters::open(root, ledger, batch, roll_bytes)?;
+    let mut dead = DeadLetters::open(guard, ledger, batch, roll_bytes)?;
     match copy {
         Some(copy) if ledger.state.set_aside > set_aside => {
             let kept = guard::keep(root, &copy, "dead.copy")?;

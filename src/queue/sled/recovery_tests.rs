@@ -24,6 +24,7 @@ fn begin_to_open(path: &Path) {
     let guard = Guard {
         root: path,
         clean: false,
+        tell: &|_| {},
     };
     let account = account::open(&guard, &high).unwrap();
     assert!(account.is_remade);
@@ -393,7 +394,12 @@ fn a_period_that_is_being_read_can_be_read_by_others() {
         };
         ledger.put_period(&mut batch, period, numbers);
     }
-    let mut dead = dead::DeadLetters::open(&path, &mut ledger, &mut batch, 1 << 20).unwrap();
+    let guard = Guard {
+        root: &path,
+        clean: true,
+        tell: &|_| {},
+    };
+    let mut dead = dead::DeadLetters::open(&guard, &mut ledger, &mut batch, 1 << 20).unwrap();
     let being_read = dead.store(1).unwrap();
     dead.store(2).unwrap();
     let begun = Instant::now();
