@@ -17,6 +17,7 @@ pub mod exit;
 mod init;
 mod manual;
 mod mock_pinterest;
+mod notify;
 mod online;
 mod owner;
 mod pause;
@@ -62,6 +63,8 @@ enum Command {
     Adopt(adopt::Args),
     /// Say what is wrong with a configuration, and what to do about it.
     Check(check::Args),
+    /// Try the webhook that is told when something changes for the worse.
+    Notify(notify::Args),
     /// Print completions for a shell.
     Completions(manual::CompletionsArgs),
     /// Print the manual.
@@ -177,6 +180,7 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Verify(args) => verify::run(args),
         Command::Adopt(args) => adopt::run(args),
         Command::Check(args) => check::run(args),
+        Command::Notify(args) => notify::run(args),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),
         Command::Demo(args) => demo::run(args),
