@@ -18,6 +18,7 @@ pub mod transform;
 pub mod admin;
 pub mod deliver;
 pub mod ingest;
+pub mod notify;
 
 pub mod config;
 

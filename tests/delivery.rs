@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use pinrelay::clock::{Clock, WallTrust};
 use pinrelay::deliver::{
-    self, Dead, DrainEnd, Handle, Limits, OnRefused, Options, Prepare, Prepared, Surroundings,
+    self, Dead, DrainEnd, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared,
+    Surroundings,
 };
 use pinrelay::mock_pinterest::{self as mock, Fault, Mock, RefuseAs, Switches};
 use pinrelay::observe::Observer;
@@ -82,6 +83,8 @@ impl World {
                     backoff_initial: Duration::from_millis(50),
                     backoff_max: Duration::from_secs(1),
                     on_refused: OnRefused::Strip,
+                    late_after: Duration::from_secs(3600),
+                    on_late: OnLate::Deliver,
                 },
             },
         }

@@ -1,5 +1,6 @@
 //! What changes the running daemon: `POST /reload`, `POST /pause`, `POST /resume`.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -13,11 +14,31 @@ use tokio::sync::oneshot;
 use super::{Command, Door};
 use crate::queue::Millis;
 
+/// One key of the config with another value, or one pair of its tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// `section.name`, `event_names` or `mappings`.
+    pub key: String,
+    /// As the config writes it; `null`: not set, and without a default.
+    pub old: Option<String>,
+    /// Likewise.
+    pub new: Option<String>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".into());
+        write!(f, "{}: {} → {}", self.key, set(&self.old), set(&self.new))
+    }
+}
+
 /// What a reload found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
-    /// Keys that differ and take a restart, as `section.name`.
-    pub needs_restart: Vec<String>,
+    /// What differs from what was read last, and is in effect.
+    pub changed: Vec<Change>,
+    /// What differs from what the daemon was started with, and takes a restart.
+    pub needs_restart: Vec<Change>,
     /// The token is another one.
     pub token_changed: bool,
 }

@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-pub use control::{PauseFor, Paused, Reloaded, Resume, Resumed};
+pub use control::{Change, PauseFor, Paused, Reloaded, Resume, Resumed};
 pub use report::{Gate, Ledger, PerSecond, Report, SinceStart, Took};
 pub use tail::Seen;
 pub use trace::Trace;

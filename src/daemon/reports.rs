@@ -70,9 +70,17 @@ impl Parts {
             not_accepting.push("the daemon is stopping".to_owned());
         }
         not_accepting.extend(disk.closed.map(|closed| closed.words().to_owned()));
+        let report = Report::new(&census, self.clock.now());
+        let (delivered, delivered_test) = match self.test_mode {
+            true => (0, report.delivered),
+            false => (report.delivered, 0),
+        };
         Report {
             state: state.into(),
             test_mode: self.test_mode,
+            delivered,
+            delivered_test,
+            late: delivery.late,
             gate: admin::Gate {
                 state: gate.state.name().into(),
                 reason: gate.reason.map(|reason| reason.name().into()),
@@ -95,7 +103,7 @@ impl Parts {
             requests: Took { count, seconds },
             disk,
             delivery,
-            ..Report::new(&census, self.clock.now())
+            ..report
         }
     }
 

@@ -152,6 +152,7 @@ impl Courier {
         for (item, verdict) in items.into_iter().zip(verdicts) {
             match verdict {
                 Verdict::Processed => {
+                    self.status.late += u64::from(trial.lateness.is_late(&item.entry));
                     self.processed(now, item);
                     if let Some(without) = &trial.without {
                         self.strip_keys(now, without);

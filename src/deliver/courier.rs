@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-use super::age::Horizon;
+use super::age::{Horizon, Lateness};
 use super::batch::{Batch, framing};
 use super::gate::{Gate, Pass, Ticket};
 use super::isolate::Isolation;
@@ -20,7 +20,7 @@ use super::refusal::Streak;
 use super::retry::{Backoff, Waiting};
 use super::status::{LastError, Status};
 use super::strip::Strip;
-use super::{Limits, Surroundings};
+use super::{Limits, OnLate, Surroundings};
 use crate::clock::{Clock, WallTrust};
 use crate::observe::Observer;
 use crate::queue::{DeadReason, Entry, EntryId, Outcome, Settlement};
@@ -254,10 +254,14 @@ impl Courier {
                 Pass::ProbeBatch => self.probe_batch(now),
                 Pass::UpTo(_) | Pass::None => self.pick(now),
             }?;
-            let horizon = self.horizon();
-            let Some(mut batch) = self.unexpired(batch, horizon) else {
+            let (horizon, lateness) = (self.horizon(), self.lateness());
+            let Some(batch) = self.unexpired(batch, horizon) else {
                 continue;
             };
+            let Some(mut batch) = self.in_time(batch, lateness) else {
+                continue;
+            };
+            batch.trial.lateness = lateness;
             self.pace.take(now);
             self.in_flight += 1;
             self.stubborn_in_flight += usize::from(batch.trial.stubborn);
@@ -392,6 +396,27 @@ impl Courier {
         let left = batch.without(|i| horizon.passed(&i.entry), |i| old.push(i.entry));
         for entry in old {
             self.expired(entry);
+        }
+        left
+    }
+
+    fn lateness(&self) -> Lateness {
+        let believed = self.trust.believed();
+        Lateness::new(self.clock.now(), self.limits.late_after, believed)
+    }
+
+    /// Takes out what is late, if it is not to be sent; `None` if nothing is left. Only what is
+    /// about to leave is looked at, so that nothing dies of lateness before a gate that opens
+    /// in time.
+    fn in_time(&mut self, batch: Batch, lateness: Lateness) -> Option<Batch> {
+        if self.limits.on_late == OnLate::Deliver {
+            return Some(batch);
+        }
+        let mut late = Vec::new();
+        let left = batch.without(|i| lateness.may_die(&i.entry), |i| late.push(i.entry));
+        for entry in late {
+            let message = "it happened longer ago than delivery.late_after".to_owned();
+            self.die(entry, DeadReason::Late, message);
         }
         left
     }

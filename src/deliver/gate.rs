@@ -38,7 +38,12 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The name used in the CLI, logs and docs.
+    /// Whether somebody has to act, so that the gate counts as parked and not only shut.
+    pub const fn parks(self) -> bool {
+        !matches!(self, Self::Unavailable | Self::RateLimited)
+    }
+
+    /// The name used in the CLI, logs, metrics and docs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unavailable => "unavailable",
@@ -48,11 +53,6 @@ impl Reason {
             Self::RefusedAll => "refused_all",
             Self::Paused => "paused",
         }
-    }
-
-    /// Whether somebody has to act, so that the gate counts as parked and not only shut.
-    pub const fn parks(self) -> bool {
-        !matches!(self, Self::Unavailable | Self::RateLimited)
     }
 
     /// What the operator is to do.

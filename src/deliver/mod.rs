@@ -19,7 +19,8 @@
 //!
 //! `courier` (with `answer` and `upkeep`) is the state and decides; `run` is the only part
 //! that waits. Leaves, each pure: `batch`, `ready`, `classify`, `words`, `gate`, `retry`,
-//! `pace`, `isolate`, `refusal`, `strip`, `age`. `client` carries the bytes.
+//! `pace`, `isolate`, `refusal`, `strip`, `age`. `client` carries the bytes; `online` sends one
+//! test event for `check`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,6 +39,7 @@ mod courier;
 mod gate;
 mod isolate;
 mod item;
+mod online;
 mod pace;
 mod pause;
 mod prepare;
@@ -62,6 +64,7 @@ mod tests;
 pub use client::ClientError;
 pub use gate::Reason;
 pub use item::{Dead, Prepare, Prepared, StrippedKeys};
+pub use online::{Online, try_online};
 pub use pause::Pause;
 pub use status::{DrainEnd, DrainReport, GateState, GateStatus, LastError, Requests, Status};
 
@@ -113,6 +116,19 @@ pub struct Limits {
     pub backoff_max: Duration,
     /// `custom_properties.on_refused`.
     pub on_refused: OnRefused,
+    /// `delivery.late_after`: what happened longer ago is late when it leaves.
+    pub late_after: Duration,
+    /// `delivery.on_late`.
+    pub on_late: OnLate,
+}
+
+/// What becomes of an event that is late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLate {
+    /// It goes, and is counted.
+    Deliver,
+    /// It is a dead letter (`late`), and goes if it is queued again.
+    DeadLetter,
 }
 
 /// What becomes of an event whose custom property Pinterest refuses.
@@ -247,7 +263,9 @@ impl Handle {
             dead: 0,
             queued: census.queued + census.sending,
             in_doubt: census.in_doubt + census.sending,
+            awaited: 0,
             abandoned: 0,
+            gate: self.status().await.gate,
         }
     }
 

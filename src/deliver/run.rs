@@ -56,6 +56,7 @@ struct Drain {
     answer: oneshot::Sender<DrainReport>,
     delivered: u64,
     dead: u64,
+    awaited: usize,
     /// Since the gate was found closed.
     grace: Option<Instant>,
 }
@@ -221,6 +222,7 @@ impl<T: Transport> Run<T> {
                     answer,
                     delivered: self.courier.status.delivered,
                     dead: self.courier.status.dead,
+                    awaited: self.courier.in_flight,
                     grace: None,
                 });
             }
@@ -326,7 +328,9 @@ impl<T: Transport> Run<T> {
                 dead: status.dead - drain.dead,
                 queued: census.queued + census.sending,
                 in_doubt: census.in_doubt + census.sending,
+                awaited: drain.awaited,
                 abandoned,
+                gate: status.gate.clone(),
             };
             let _ = drain.answer.send(report);
         }

@@ -27,6 +27,9 @@ pub struct Status {
     pub last_error: Option<LastError>,
     /// Events answered `processed`.
     pub delivered: u64,
+    /// Of these, later than `delivery.late_after` when they left: to Pinterest they are offline
+    /// events, which it does not deduplicate against the Tag.
+    pub late: u64,
     /// Events that became dead letters.
     pub dead: u64,
     /// Events that were set apart because they keep failing alone.
@@ -153,7 +156,7 @@ pub enum DrainEnd {
 }
 
 /// What a drain did and left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainReport {
     /// How it ended.
     pub end: DrainEnd,
@@ -165,6 +168,10 @@ pub struct DrainReport {
     pub queued: u64,
     /// Of these, events that Pinterest may have seen: they are sent again under the same name.
     pub in_doubt: u64,
+    /// Requests in flight when the drain began, whose answers were waited for.
+    pub awaited: usize,
     /// Requests in flight that were abandoned; their events are in doubt.
     pub abandoned: usize,
+    /// How the gate stood at the end, and why.
+    pub gate: GateStatus,
 }

@@ -35,8 +35,18 @@ fn events(page: &Page, report: &Report) -> Result<(), Error> {
         ("accepted", ledger.accepted, "Events accepted, ever."),
         (
             "delivered",
-            ledger.delivered,
-            "Events that Pinterest processed, ever.",
+            report.delivered,
+            "Events that Pinterest processed, ever; none in test mode.",
+        ),
+        (
+            "delivered_test",
+            report.delivered_test,
+            "Events that Pinterest checked in test mode and recorded nowhere.",
+        ),
+        (
+            "late",
+            report.late,
+            "Events delivered later than delivery.late_after, since the start.",
         ),
         (
             "duplicate",

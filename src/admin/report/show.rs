@@ -120,8 +120,16 @@ impl Report {
         let line = |name: &str, start: u64, ever: u64| (name.to_owned(), count(start), count(ever));
         let (name, start, ever) = line("accepted", since.accepted, all.accepted);
         row(&name, &start, &ever, &rate(rates.accepted));
-        let (name, start, ever) = line("delivered", since.delivered, all.delivered);
+        // The ledger has what test mode processed as delivered.
+        let name = match self.test_mode {
+            true => "in test mode",
+            false => "delivered",
+        };
+        let (name, start, ever) = line(name, since.delivered, all.delivered);
         row(&name, &start, &ever, &rate(rates.delivered));
+        if self.late > 0 {
+            row("  late", &count(self.late), "", "");
+        }
         let (name, start, ever) = line("dead", since.dead, all.dead + all.purged + all.revived);
         row(&name, &start, &ever, "");
     }

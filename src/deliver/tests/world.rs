@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use super::super::send::{NoReply, Reply, Signals, Transport};
 use super::super::{
-    Dead, Handle, Limits, OnRefused, Options, Prepare, Prepared, StrippedKeys, Surroundings, start,
+    Dead, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared, StrippedKeys,
+    Surroundings, start,
 };
 use crate::clock::{Clock, WallTrust};
 use crate::observe::Observer;
@@ -381,6 +382,8 @@ pub fn options() -> Options {
             backoff_initial: SECOND,
             backoff_max: 300 * SECOND,
             on_refused: OnRefused::Strip,
+            late_after: Duration::from_secs(3600),
+            on_late: OnLate::Deliver,
         },
     }
 }
