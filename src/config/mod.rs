@@ -26,7 +26,7 @@ pub use raw::{Pair, Place, Problem};
 pub use token::{
     CREDENTIAL, DEFAULT_TOKEN_FILE, FoundToken, TOKEN_VARIABLE, TokenError, TokenSources,
 };
-pub use units::{show_duration, show_size};
+pub use units::{duration, show_duration, show_size};
 pub use values::{BaseUrl, Hashing, Kind, LogFormat, OnLate, OnRefused};
 
 use crate::secret::Token;
