@@ -12,6 +12,7 @@ mod adopt;
 pub mod args;
 mod check;
 mod daemon;
+mod dead;
 mod demo;
 pub mod exit;
 mod mock_pinterest;
@@ -45,6 +46,8 @@ enum Command {
     Status(status::Args),
     /// Have the running daemon read its config and token again.
     Reload(reload::Args),
+    /// The events that could not be delivered: see why, and send them again or give them up.
+    Dead(dead::Args),
     /// Check everything stored against the ledger: stopped or running.
     Verify(verify::Args),
     /// Take over a queue from another machine, or one restored from a copy.
@@ -144,6 +147,7 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Transform(args) => transform::run(args),
         Command::Status(args) => status::run(args),
         Command::Reload(args) => reload::run(args),
+        Command::Dead(args) => dead::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Adopt(args) => adopt::run(args),
         Command::Check(args) => check::run(args),
