@@ -10,6 +10,7 @@ use std::path::Path;
 use super::super::chunk::AcceptTotals;
 use super::super::error::{At, StoreError};
 use super::super::ledger::Ledger;
+use super::super::purged;
 use super::super::seen::SeenFile;
 use super::super::state::State;
 use super::super::store::Store;
@@ -144,6 +145,7 @@ impl<'a> Walk<'a> {
             tell(&format!("dead/{period:010}"));
             self.period(*period, stores)?;
         }
+        self.lists(root, is_live)?;
         self.balance(is_live);
         Ok(self)
     }
@@ -172,6 +174,24 @@ impl<'a> Walk<'a> {
         }
         files.sort_by_key(|file| file.coverage.generations);
         Ok(files)
+    }
+
+    /// Each list of purged letters that the account knows is there, and whole.
+    fn lists(&mut self, root: &Path, is_live: bool) -> Result<(), StoreError> {
+        for list in self.ledger.lists.values() {
+            let path = purged::path_of(root, list);
+            let error = match purged::read(root, list) {
+                Ok(_) => continue,
+                // Its time has come meanwhile.
+                Err(StoreError::Damaged { .. }) if is_live && !path.exists() => continue,
+                Err(error @ StoreError::Damaged { .. }) => error,
+                Err(error) => return Err(error),
+            };
+            let object = format!("{}/{}", purged::FOLDER, name(&path));
+            let what = format!("{error}; the purged events in it cannot be imported");
+            self.find(Piece::AtOpen, object, what);
+        }
+        Ok(())
     }
 
     /// The ids of queued and settled events of the generations that `file` covers are in it, and
