@@ -1,10 +1,11 @@
 //! The operator's door: a Unix socket that speaks HTTP/1.1 and JSON.
 //!
 //! One file per group of routes: `status`, `metrics` and `health`, `tail`, `trace`, `verify`,
-//! `control`. Errors are plain text with a
-//! status code: 503 when the queue has stopped, 422 when what was asked cannot be done.
+//! `control`, `dead`. Errors are plain text with a status code: 400 when a request is wrong, 503
+//! when the queue has stopped, 422 when what was asked cannot be done.
 
 mod control;
+mod dead;
 mod health;
 mod metrics;
 pub mod report;
@@ -25,10 +26,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 pub use control::{Change, PauseFor, Paused, Reloaded, Resume, Resumed};
+pub use dead::{Filter, Group, Groups, Letters, Line, Lines, Moved, Shown};
 pub use report::{Gate, Ledger, PerSecond, Report, SinceStart, Took};
 pub use tail::Seen;
 pub use trace::Trace;
 
+use crate::clock::Clock;
 use crate::observe::Observer;
 use crate::queue::Queue;
 
@@ -45,6 +48,8 @@ pub struct Door {
     pub observer: Observer,
     /// Reports.
     pub report: Source,
+    /// The time.
+    pub clock: Clock,
     /// What only the daemon's own loop can do.
     pub commands: mpsc::UnboundedSender<Command>,
 }
@@ -85,6 +90,7 @@ pub fn spawn(listener: StdUnixListener, door: Door) -> std::io::Result<JoinHandl
         .merge(trace::routes())
         .merge(verify::routes())
         .merge(control::routes())
+        .merge(dead::routes())
         .with_state(door);
     Ok(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {

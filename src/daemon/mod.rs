@@ -185,6 +185,7 @@ impl Daemon {
             queue: queue.clone(),
             observer: observer.clone(),
             report: report.clone(),
+            clock: clock.clone(),
             commands,
         };
         let mut doors = vec![admin::spawn(admin_listener, door.clone()).map_err(watched)?];
