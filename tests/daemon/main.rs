@@ -18,6 +18,7 @@ mod full_scale;
 mod init;
 mod io_errors;
 mod late;
+mod log;
 mod metrics;
 mod online;
 mod path;
