@@ -14,6 +14,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit::{Exit, Failure, OrExit, Outcome};
+use crate::config::Instance;
 
 mod answer;
 mod input;
@@ -42,6 +43,9 @@ pub struct Args {
         default_value = "/run/pinrelay/ingest.sock"
     )]
     socket: PathBuf,
+    /// The socket of this instance of several, `pinrelay@NAME`.
+    #[arg(long, value_name = "NAME", value_parser = Instance::parse, conflicts_with = "socket")]
+    instance: Option<Instance>,
     /// Give a new messageId to every event without one. A second run gives other ids: what it
     /// sends again is then not recognised as sent.
     #[arg(long)]
@@ -55,9 +59,10 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     let (source, size) = open(args.file.as_deref()).or_exit(Exit::Io)?;
     let bar = progress(size);
+    let socket = (args.instance).map_or(args.socket, |instance| instance.ingest_socket());
     let sending = Sending {
         source,
-        socket: &args.socket,
+        socket: &socket,
         assign_ids: args.assign_message_ids,
         patience: Duration::from_secs(args.timeout),
     };
