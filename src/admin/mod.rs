@@ -1,9 +1,11 @@
 //! The operator's door: a Unix socket that speaks HTTP/1.1 and JSON.
 //!
-//! One file per group of routes: `status`, `verify`, `control`. Errors are plain text with a
-//! status code: 503 when the queue has stopped, 422 when what was asked cannot be done.
+//! One file per group of routes: `status`, `verify`, `control`, `dead`. Errors are plain text with
+//! a status code: 400 when a request is wrong, 503 when the queue has stopped, 422 when what was
+//! asked cannot be done.
 
 mod control;
+mod dead;
 mod report;
 mod status;
 mod verify;
@@ -19,8 +21,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 pub use control::{Change, PauseFor, Paused, Reloaded, Resume, Resumed};
+pub use dead::{Filter, Group, Groups, Letters, Line, Lines, Moved, Shown};
 pub use report::{Gate, Report};
 
+use crate::clock::Clock;
 use crate::queue::Queue;
 
 /// Makes a report of this moment.
@@ -34,6 +38,8 @@ pub struct Door {
     pub queue: Queue,
     /// Reports.
     pub report: Source,
+    /// The time.
+    pub clock: Clock,
     /// What only the daemon's own loop can do.
     pub commands: mpsc::UnboundedSender<Command>,
 }
@@ -70,6 +76,7 @@ pub fn spawn(listener: StdUnixListener, door: Door) -> std::io::Result<JoinHandl
         .merge(status::routes())
         .merge(verify::routes())
         .merge(control::routes())
+        .merge(dead::routes())
         .with_state(door);
     Ok(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {

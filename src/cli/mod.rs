@@ -12,6 +12,7 @@ mod adopt;
 pub mod args;
 mod check;
 mod daemon;
+mod dead;
 mod demo;
 pub mod exit;
 mod init;
@@ -57,6 +58,8 @@ enum Command {
     Pause(pause::Args),
     /// Go on delivering: end a pause, open a gate that is shut or parked.
     Resume(resume::Args),
+    /// The events that could not be delivered: see why, and send them again or give them up.
+    Dead(dead::Args),
     /// Check everything stored against the ledger: stopped or running.
     Verify(verify::Args),
     /// Take over a queue from another machine, or one restored from a copy.
@@ -186,6 +189,7 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Reload(args) => reload::run(args),
         Command::Pause(args) => pause::run(args),
         Command::Resume(args) => resume::run(args),
+        Command::Dead(args) => dead::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Adopt(args) => adopt::run(args),
         Command::Check(args) => check::run(args),

@@ -176,6 +176,7 @@ impl Daemon {
         let door = Door {
             queue: queue.clone(),
             report: report.clone(),
+            clock: clock.clone(),
             commands,
         };
         let admin = admin::spawn(admin_listener, door).map_err(watched)?;

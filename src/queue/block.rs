@@ -8,6 +8,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use zstd::bulk::{Compressor, Decompressor};
 
 use super::entry::Millis;
+use super::letter::Import;
 
 /// Hashes messageIds with the key of one queue. 128 bits: equality of the hash counts as
 /// equality of the id, and the key keeps a client from making two ids collide.
@@ -59,7 +60,11 @@ impl BlockBuilder {
 
     /// Adds one event. `event_time` in Unix seconds; `body` is the line without its line end.
     pub fn push(&mut self, message_id: &str, event_time: i64, body: &[u8]) {
-        self.ids.push(self.hasher.hash(message_id));
+        self.push_hashed(self.hasher.hash(message_id), event_time, body);
+    }
+
+    fn push_hashed(&mut self, id_hash: u128, event_time: i64, body: &[u8]) {
+        self.ids.push(id_hash);
         self.times.push(event_time);
         self.lens
             .push(u32::try_from(body.len()).unwrap_or(u32::MAX));
@@ -161,6 +166,15 @@ pub struct Block {
     pub(crate) packed: Bytes,
     pub(crate) ignored: u32,
     pub(crate) rejected: u32,
+}
+
+impl Block {
+    /// A block of one event that comes back.
+    pub(super) fn of(hasher: IdHasher, event: &Import) -> Self {
+        let mut builder = BlockBuilder::new(hasher, event.accepted_at);
+        builder.push_hashed(event.id_hash, event.event_time, &event.body);
+        builder.finish()
+    }
 }
 
 /// One event inside an unpacked block.

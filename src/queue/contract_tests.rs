@@ -26,6 +26,11 @@ enum Op {
     Doubt(Vec<usize>),
     Release(Vec<usize>),
     Settle(Vec<(usize, u8)>),
+    /// Of the dead letters, by their place among them.
+    Revive(Vec<usize>),
+    Purge(Vec<usize>),
+    /// Ids of the pool, whatever became of them, with one of a few bodies.
+    Import(Vec<(u8, u8)>),
     /// A stop in order.
     Reopen,
     /// Kill -9: the files as they are.
@@ -42,6 +47,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => some().prop_map(Op::Doubt),
         1 => some().prop_map(Op::Release),
         4 => prop::collection::vec((0usize..40, 0u8..6), 1..6).prop_map(Op::Settle),
+        2 => some().prop_map(Op::Revive),
+        2 => some().prop_map(Op::Purge),
+        2 => prop::collection::vec((0u8..60, 0u8..3), 1..6).prop_map(Op::Import),
         1 => Just(Op::Reopen),
         1 => Just(Op::Crash),
     ];
@@ -85,6 +93,35 @@ impl Subject {
         ids
     }
 
+    /// All dead letters, by number.
+    async fn dead(&self) -> Vec<Letter> {
+        let (mut letters, mut from) = (Vec::new(), Some(0));
+        while let Some(first) = from {
+            let page = self.queue.dead_page(first..=u64::MAX, Arc::new(|_| true));
+            let mut page = page.await.unwrap();
+            letters.append(&mut page.letters);
+            from = page.next;
+        }
+        letters
+    }
+
+    async fn some_dead(&self, at: &[usize]) -> Vec<LetterKey> {
+        let dead = self.dead().await;
+        let some = at.iter().filter_map(|at| dead.get(*at));
+        some.map(|letter| letter.key).collect()
+    }
+
+    async fn import(&self, events: &[(u8, u8)], at: Millis) -> Vec<Imported> {
+        let hasher = self.queue.hasher();
+        let import = |(id, body): &(u8, u8)| {
+            let body = format!("{{\"id\":{id},\"body\":{body}}}").into();
+            let event_time = at / 1000 - i64::from(*id);
+            Import::new(&hasher, &format!("message-{id}"), at, event_time, body)
+        };
+        let events = events.iter().map(import).collect();
+        self.queue.import(events).await.unwrap()
+    }
+
     async fn settle(&mut self, at: &[(usize, u8)]) {
         let mut settlements = Vec::new();
         for (at, how) in at {
@@ -120,6 +157,20 @@ fn seen(entry: &Entry) -> Seen {
         entry.body.to_vec(),
         entry.sent_as.as_ref().map(ToString::to_string),
         entry.failures,
+    )
+}
+
+type Shown = (u64, DeadReason, Millis, i64, Millis, String, Vec<u8>);
+
+fn shown(letter: &Letter) -> Shown {
+    (
+        letter.key.number(),
+        letter.key.reason(),
+        letter.accepted_at,
+        letter.event_time,
+        letter.died_at,
+        letter.message.clone(),
+        letter.body.to_vec(),
     )
 }
 
@@ -221,6 +272,20 @@ async fn lockstep(ops: Vec<Op>) {
                 model.settle(at).await;
                 real.settle(at).await;
             }
+            Op::Revive(at) => {
+                let expected = model.queue.revive(model.some_dead(at).await).await.unwrap();
+                let revived = real.queue.revive(real.some_dead(at).await).await.unwrap();
+                assert_eq!(revived, expected, "{op:?}");
+            }
+            Op::Purge(at) => {
+                let expected = model.queue.purge(model.some_dead(at).await).await.unwrap();
+                let purged = real.queue.purge(real.some_dead(at).await).await.unwrap();
+                assert_eq!(purged, expected, "{op:?}");
+            }
+            Op::Import(events) => {
+                let expected = model.import(events, now - 1000).await;
+                assert_eq!(real.import(events, now - 1000).await, expected, "{op:?}");
+            }
             Op::Reopen | Op::Crash => {
                 model.held.clear();
                 real.held.clear();
@@ -249,6 +314,9 @@ async fn lockstep(ops: Vec<Op>) {
             expected.ignored = census.ignored;
         }
         assert_eq!(census, expected, "after {op:?}");
+        let (expected, dead) = (model.dead().await, real.dead().await);
+        let shown = |letters: Vec<Letter>| letters.iter().map(shown).collect::<Vec<_>>();
+        assert_eq!(shown(dead), shown(expected), "after {op:?}");
         assert_eq!(census.imbalance(), 0);
     }
     real.queue.close().await.unwrap();

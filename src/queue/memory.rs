@@ -3,7 +3,8 @@
 //! It is the model that the contract tests hold the durable engine against, and what the
 //! delivery loop is simulated on. [`MemoryEngine::reopen`] forgets what a crash forgets.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, oneshot};
@@ -13,6 +14,7 @@ use super::census::Census;
 use super::entry::{
     DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement,
 };
+use super::letter::{Import, Imported, Keep, LetterKey, Page};
 use super::verdict::Verdict;
 use super::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, Pending, QueueError, apart_share};
 use crate::clock::Clock;
@@ -43,6 +45,7 @@ struct Letter {
     stored: Stored,
     /// `None`: queued again from here.
     reason: Option<DeadReason>,
+    died_at: Millis,
     message: String,
 }
 
@@ -57,13 +60,46 @@ struct State {
     last_seq: u64,
     line: BTreeMap<u64, Stored>,
     claimed_up_to: u64,
-    claimed_apart: BTreeSet<u64>,
     bytes_in_hand: usize,
     last_dead: u64,
     letters: BTreeMap<u64, Letter>,
+    /// Letters that are queued again and not claimed, in the order of their coming.
+    apart: VecDeque<u64>,
+    purged: HashSet<u128>,
     seen: HashMap<u128, Millis>,
     marks: HashMap<EntryId, Marked>,
     counts: Census,
+}
+
+impl From<&Import> for Stored {
+    fn from(event: &Import) -> Self {
+        Self {
+            id_hash: event.id_hash,
+            accepted_at: event.accepted_at,
+            event_time: event.event_time,
+            body: event.body.clone(),
+            failures: 0,
+        }
+    }
+}
+
+impl Letter {
+    /// As the operator meets it; `None`: it is queued again.
+    fn shown(&self, number: u64) -> Option<super::Letter> {
+        let Stored { id_hash, .. } = self.stored;
+        Some(super::Letter {
+            key: LetterKey {
+                number,
+                id_hash,
+                reason: self.reason?,
+            },
+            accepted_at: self.stored.accepted_at,
+            event_time: self.stored.event_time,
+            died_at: self.died_at,
+            message: self.message.clone(),
+            body: self.stored.body.clone(),
+        })
+    }
 }
 
 impl MemoryEngine {
@@ -85,7 +121,8 @@ impl MemoryEngine {
         let mut state = self.lock();
         state.stopped = false;
         state.claimed_up_to = 0;
-        state.claimed_apart.clear();
+        let apart = state.letters.iter().filter(|(_, l)| l.reason.is_none());
+        state.apart = apart.map(|(number, _)| *number).collect();
         state.bytes_in_hand = 0;
         for mark in state.marks.values_mut() {
             mark.in_doubt = true;
@@ -115,6 +152,8 @@ impl MemoryEngine {
             let known = state.seen.get(id_hash).is_some_and(|at| *at >= horizon);
             let receipt = if !known {
                 state.counts.accepted += 1;
+                // It begins anew; what was purged under its name is of the past.
+                state.purged.remove(id_hash);
                 Receipt::Queued
             } else if let Some(number) = state.dead_with_other_bytes(*id_hash, &item.body) {
                 state.bury(number);
@@ -208,8 +247,10 @@ impl MemoryEngine {
 
     /// There is nothing stored that could differ from the counts.
     pub(super) fn verify(&self) -> Verdict {
+        let census = self.census();
         Verdict {
-            ledger_imbalance: self.census().imbalance(),
+            ledger_imbalance: census.imbalance(),
+            undelivered: Some(census.queued + census.sending + census.dead_total()),
             ..Verdict::default()
         }
     }
@@ -217,27 +258,91 @@ impl MemoryEngine {
     pub(super) fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError> {
         let mut state = self.lock();
         state.running()?;
+        let now = self.shared.clock.now();
         for settlement in settlements {
-            state.settle(settlement);
+            state.settle(settlement, now);
         }
         drop(state);
         self.shared.claimable.notify_one();
         Ok(())
     }
 
-    /// Purges every dead letter that is not queued again.
-    pub fn purge_dead(&self) {
-        let mut state = self.lock();
-        let numbers: Vec<u64> = state
-            .letters
-            .iter()
-            .filter(|(_, l)| l.reason.is_some())
-            .map(|(n, _)| *n)
-            .collect();
-        state.counts.purged += numbers.len() as u64;
-        for number in numbers {
-            state.bury(number);
+    pub(super) fn dead_page(&self, numbers: RangeInclusive<u64>, keep: &Keep) -> Page {
+        let state = self.lock();
+        let letters = state.letters.range(numbers);
+        let letters = letters.filter_map(|(number, letter)| letter.shown(*number));
+        Page {
+            letters: letters.filter(|letter| keep(letter)).collect(),
+            next: None,
         }
+    }
+
+    pub(super) fn dead_number(&self, id_hash: u128) -> Option<u64> {
+        self.lock().dead_number(id_hash)
+    }
+
+    pub(super) fn revive(&self, letters: &[LetterKey]) -> Result<u64, QueueError> {
+        let mut state = self.lock();
+        state.running()?;
+        let mut count = 0;
+        for number in state.dead_among(letters) {
+            let letter = state.letters.get_mut(&number);
+            let reason = letter.and_then(|letter| letter.reason.take());
+            if let Some(reason) = reason {
+                state.counts.dead[reason.index()] -= 1;
+                state.apart.push_back(number);
+                count += 1;
+            }
+        }
+        state.counts.revived += count;
+        drop(state);
+        self.shared.claimable.notify_one();
+        Ok(count)
+    }
+
+    pub(super) fn purge(&self, letters: &[LetterKey]) -> Result<u64, QueueError> {
+        let mut state = self.lock();
+        state.running()?;
+        let numbers = state.dead_among(letters);
+        for number in &numbers {
+            let id_hash = state.letters[number].stored.id_hash;
+            state.purged.insert(id_hash);
+            state.bury(*number);
+        }
+        state.counts.purged += numbers.len() as u64;
+        Ok(numbers.len() as u64)
+    }
+
+    /// What of these is known by its messageId; the others are new.
+    pub(super) fn take_back(&self, events: &[Import]) -> Result<Vec<Option<Imported>>, QueueError> {
+        let now = self.shared.clock.now();
+        let mut state = self.lock();
+        state.running()?;
+        let mut answers = Vec::with_capacity(events.len());
+        for event in events {
+            let horizon = now - self.shared.dedup_window;
+            let known = state
+                .seen
+                .get(&event.id_hash)
+                .is_some_and(|at| *at >= horizon);
+            answers.push(if let Some(number) = state.dead_number(event.id_hash) {
+                state.bury(number);
+                state.queue_apart(event.into(), now);
+                Some(Imported::Revived)
+            } else if state.purged.remove(&event.id_hash) {
+                state.counts.purged -= 1;
+                state.queue_apart(event.into(), now);
+                Some(Imported::Revived)
+            } else if known {
+                state.counts.duplicate += 1;
+                Some(Imported::Duplicate)
+            } else {
+                None
+            });
+        }
+        drop(state);
+        self.shared.claimable.notify_one();
+        Ok(answers)
     }
 
     /// The bytes, reason and message of every dead letter, by messageId hash.
@@ -288,13 +393,41 @@ impl State {
         }
     }
 
-    fn dead_with_other_bytes(&self, id_hash: u128, body: &[u8]) -> Option<u64> {
-        let mut letters = self.letters.iter();
+    /// The newest dead letter under this id.
+    fn dead_number(&self, id_hash: u128) -> Option<u64> {
+        let mut letters = self.letters.iter().rev();
         letters
-            .find(|(_, l)| {
-                l.reason.is_some() && l.stored.id_hash == id_hash && l.stored.body != body
-            })
+            .find(|(_, l)| l.reason.is_some() && l.stored.id_hash == id_hash)
             .map(|(number, _)| *number)
+    }
+
+    fn dead_with_other_bytes(&self, id_hash: u128, body: &[u8]) -> Option<u64> {
+        let number = self.dead_number(id_hash)?;
+        (self.letters[&number].stored.body != body).then_some(number)
+    }
+
+    /// The numbers of those that are dead now, ascending.
+    fn dead_among(&self, letters: &[LetterKey]) -> Vec<u64> {
+        let mut numbers: Vec<u64> = letters.iter().map(|key| key.number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let is_dead = |n: &u64| self.letters.get(n).is_some_and(|l| l.reason.is_some());
+        numbers.retain(is_dead);
+        numbers
+    }
+
+    /// An event that is taken back waits under a new number.
+    fn queue_apart(&mut self, stored: Stored, now: Millis) {
+        self.last_dead += 1;
+        let letter = Letter {
+            stored,
+            reason: None,
+            died_at: now,
+            message: String::new(),
+        };
+        self.letters.insert(self.last_dead, letter);
+        self.apart.push_back(self.last_dead);
+        self.counts.revived += 1;
     }
 
     /// Removes a letter and its count among the dead.
@@ -317,11 +450,7 @@ impl State {
             found.is_empty()
                 || (bytes + len <= max_bytes && in_hand + bytes + len <= CLAIM_WINDOW_BYTES)
         };
-        let apart: Vec<u64> = (self.letters.iter())
-            .filter(|(n, l)| l.reason.is_none() && !self.claimed_apart.contains(n))
-            .map(|(n, _)| *n)
-            .collect();
-        let line_share = max_events - apart_share(max_events).min(apart.len());
+        let line_share = max_events - apart_share(max_events).min(self.apart.len());
         if in_hand < CLAIM_WINDOW_BYTES {
             for (seq, stored) in self.line.range(self.claimed_up_to + 1..) {
                 let full = found.len() >= line_share || *seq >= first + CLAIM_WINDOW_EVENTS;
@@ -331,13 +460,13 @@ impl State {
                 bytes += stored.body.len();
                 found.push((EntryId::line(*seq), stored.body.len()));
             }
-            for number in apart {
-                let len = self.letters[&number].stored.body.len();
+            for number in &self.apart {
+                let len = self.letters[number].stored.body.len();
                 if found.len() >= max_events || !fits(bytes, len, &found) {
                     break;
                 }
                 bytes += len;
-                found.push((EntryId::dead(number), len));
+                found.push((EntryId::dead(*number), len));
             }
         }
         self.bytes_in_hand += bytes;
@@ -351,7 +480,8 @@ impl State {
                 &self.line[&seq]
             }
             Origin::Dead(number) => {
-                self.claimed_apart.insert(number);
+                // They were found in their order.
+                self.apart.pop_front();
                 &self.letters[&number].stored
             }
         };
@@ -366,7 +496,7 @@ impl State {
         }
     }
 
-    fn settle(&mut self, Settlement { entry, outcome }: Settlement) {
+    fn settle(&mut self, Settlement { entry, outcome }: Settlement, now: Millis) {
         self.bytes_in_hand -= entry.body.len();
         let mark = self.marks.remove(&entry.id);
         match entry.id.origin() {
@@ -374,7 +504,6 @@ impl State {
                 self.line.remove(&seq);
             }
             Origin::Dead(number) => {
-                self.claimed_apart.remove(&number);
                 self.letters.remove(&number);
             }
         }
@@ -402,9 +531,13 @@ impl State {
             Letter {
                 stored,
                 reason,
+                died_at: now,
                 message,
             },
         );
+        if reason.is_none() {
+            self.apart.push_back(self.last_dead);
+        }
         if let (None, Some(mark)) = (reason, mark) {
             // It may have arrived: under its new number it keeps the name it went out under.
             self.marks.insert(

@@ -7,10 +7,15 @@
 //! * [`Queue::claim`] hands out events first in, first out; a claim ends by [`Queue::settle`].
 //! * [`Queue::mark`] is durable before a request leaves, so that after a crash it is known by
 //!   name which events Pinterest may have seen.
+//! * Dead letters are read in pages ([`Queue::dead_page`]) beside the rest of the work, and go
+//!   back ([`Queue::revive`], [`Queue::import`]) or away ([`Queue::purge`]) by name.
+
+use std::ops::RangeInclusive;
 
 mod block;
 mod census;
 mod entry;
+mod letter;
 mod memory;
 mod ranges;
 pub mod sled;
@@ -19,6 +24,7 @@ mod verdict;
 pub use block::{Block, BlockBuilder, IdHasher};
 pub use census::Census;
 pub use entry::{DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement};
+pub use letter::{Import, Imported, Keep, Letter, LetterKey, Page};
 pub use memory::MemoryEngine;
 pub use verdict::{Checked, Finding, Verdict};
 
@@ -178,6 +184,86 @@ impl Queue {
             Engine::Memory(engine) => engine.settle(settlements),
             Engine::Sled(engine) => engine.settle(settlements).await,
         }
+    }
+
+    /// The dead letters with numbers in `numbers` that `keep` wants, at most a page of them; reads
+    /// beside the committer and the claims. What is revived or purged meanwhile may be among them.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] where they cannot be read, [`QueueError::Stopped`].
+    pub async fn dead_page(
+        &self,
+        numbers: RangeInclusive<u64>,
+        keep: Keep,
+    ) -> Result<Page, QueueError> {
+        match &self.engine {
+            Engine::Memory(engine) => Ok(engine.dead_page(numbers, &keep)),
+            Engine::Sled(engine) => engine.dead_page(numbers, keep).await,
+        }
+    }
+
+    /// The number of the dead letter under this messageId, if it is one now.
+    pub fn dead_number(&self, message_id: &str) -> Option<u64> {
+        let id_hash = self.hasher().hash(message_id);
+        match &self.engine {
+            Engine::Memory(engine) => engine.dead_number(id_hash),
+            Engine::Sled(engine) => engine.dead_number(id_hash),
+        }
+    }
+
+    /// Puts dead letters back into the queue, as they are; counted `revived`. Those that are dead
+    /// no more are passed over. Gives how many went back, durably.
+    ///
+    /// # Errors
+    /// [`QueueError::Stopped`]; some may have gone back.
+    pub async fn revive(&self, letters: Vec<LetterKey>) -> Result<u64, QueueError> {
+        match &self.engine {
+            Engine::Memory(engine) => engine.revive(&letters),
+            Engine::Sled(engine) => engine.revive(letters).await,
+        }
+    }
+
+    /// Gives dead letters up; counted `purged`. Those that are dead no more are passed over. Gives
+    /// how many are gone, durably. Their messageIds stay known, and only [`Queue::import`] brings
+    /// them back.
+    ///
+    /// # Errors
+    /// [`QueueError::Stopped`]; some may be gone.
+    pub async fn purge(&self, letters: Vec<LetterKey>) -> Result<u64, QueueError> {
+        match &self.engine {
+            Engine::Memory(engine) => engine.purge(&letters),
+            Engine::Sled(engine) => engine.purge(letters).await,
+        }
+    }
+
+    /// Takes events back under their messageIds: in place of a dead letter or a purged one, else
+    /// as new ones. One answer per event, in order, after the commitment.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] below the disk reserve, [`QueueError::Stopped`]; some may have
+    /// been taken.
+    pub async fn import(&self, events: Vec<Import>) -> Result<Vec<Imported>, QueueError> {
+        let known = match &self.engine {
+            Engine::Memory(engine) => engine.take_back(&events)?,
+            Engine::Sled(engine) => engine.take_back(&events).await?,
+        };
+        let (mut answers, mut pending) = (Vec::with_capacity(events.len()), Vec::new());
+        for (event, known) in events.iter().zip(known) {
+            if known.is_none() {
+                // It goes the way of every new event, and all of them at once.
+                let block = Block::of(self.hasher(), event);
+                pending.push((answers.len(), self.enqueue(block).await?));
+            }
+            answers.push(known.unwrap_or(Imported::Duplicate));
+        }
+        for (at, pending) in pending {
+            answers[at] = match pending.receipts().await?.first() {
+                Some(Receipt::Queued) => Imported::Queued,
+                Some(Receipt::Revived) => Imported::Revived,
+                Some(Receipt::Duplicate) | None => Imported::Duplicate,
+            };
+        }
+        Ok(answers)
     }
 
     /// The ledger and its side counts, as of the last commitment.

@@ -110,6 +110,26 @@ impl RangeSet {
             .sum()
     }
 
+    /// The ranges of the set as far as they lie within `range`.
+    pub(crate) fn within(
+        &self,
+        range: RangeInclusive<u64>,
+    ) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let (first, last) = (*range.start(), *range.end());
+        let start = self.range_of(first).map_or(first, |(f, _)| f);
+        let to = last.max(start);
+        (self.ranges.range(start..=to))
+            .map(move |(f, l)| ((*f).max(first), (*l).min(last)))
+            .filter(|(f, l)| f <= l)
+    }
+
+    /// Takes everything in `other` out.
+    pub(crate) fn subtract(&mut self, other: &Self, range: RangeInclusive<u64>) {
+        for (first, last) in other.within(range) {
+            self.remove(first..=last);
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.ranges.iter().map(|(f, l)| (*f, *l))
     }

@@ -10,6 +10,7 @@ mod clock;
 mod commands;
 mod commit;
 mod crash;
+mod dead;
 mod demo;
 mod events_of_their_own;
 mod full_disk;

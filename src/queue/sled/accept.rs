@@ -76,6 +76,11 @@ impl Committer {
         for (at, id) in block.ids.iter().enumerate() {
             let receipt = if !self.dedup.contains(*id, horizon)? {
                 self.ledger.state.totals.accepted += 1;
+                if let Some(number) = self.purged.number(*id) {
+                    // Its first life was purged, and is not to be imported beside this one.
+                    self.purged.forget(*id);
+                    replaced.push(number);
+                }
                 Receipt::Queued
             } else if let Some(number) = self.replaces(*id, &block, at, &mut items) {
                 replaced.push(number);

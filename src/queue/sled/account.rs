@@ -224,13 +224,13 @@ pub(super) fn recount_letters(
         unread.insert(first..=last);
         for (number, head) in letters {
             unread.remove(number..=number);
-            if ledger.dead_gone.contains(number) || ledger.dead_queued.contains(number) {
+            if ledger.is_gone(number) || ledger.dead_queued.contains(number) {
                 continue;
             }
             match head.reason {
                 Some(reason) => numbers.dead[reason.index()] += 1,
                 // Set apart: it waits for its next attempt.
-                None => ledger.queue_dead(batch, number),
+                None => ledger.queue_dead(batch, number..=number),
             }
         }
         for (first, last) in unread.iter() {
@@ -256,7 +256,7 @@ pub(super) fn one_event_one_place(
         if revived.contains(&number) {
             came_back.insert(head.id_hash, 0);
         }
-        if ledger.dead_gone.contains(number) {
+        if ledger.is_gone(number) {
             continue;
         }
         let Some((older, reason)) = newest.insert(head.id_hash, (number, head.reason)) else {
@@ -292,6 +292,9 @@ pub(super) fn finish(ledger: &mut Ledger, batch: &mut Batch, now: Millis) {
     let before = ledger.state.delivered;
     let off = ledger.census().imbalance();
     ledger.state.delivered = before.saturating_add_signed(off);
+    // What was purged by name may be back among the dead.
+    let back = ledger.census().imbalance();
+    ledger.state.purged = ledger.state.purged.saturating_add_signed(back.min(0));
     // An event that still stands in two places is sent twice, and counts as two.
     let twice = ledger.census().imbalance();
     ledger.state.totals.accepted = (ledger.state.totals.accepted).saturating_add_signed(-twice);

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use super::batch::split_part;
 use super::chunk::{self, Chunk};
 use super::error::StoreError;
+use super::pages::Group;
 use super::store::Store;
 use super::{Op, Shared, lock};
 use crate::queue::entry::{Entry, EntryId, Millis, Origin};
@@ -92,6 +93,7 @@ pub(super) struct Claims {
     pub(super) in_doubt: HashMap<EntryId, Arc<str>>,
     loaded: VecDeque<Entry>,
     pub(super) generations: BTreeMap<u64, Readable>,
+    group: Group,
 }
 
 impl Claims {
@@ -106,6 +108,7 @@ impl Claims {
             in_doubt,
             loaded: VecDeque::new(),
             generations,
+            group: Group::default(),
         }
     }
 
@@ -303,7 +306,7 @@ pub(super) fn take(
         let Some((number, period, name)) = lock(&shared.apart).0.pop_front() else {
             break;
         };
-        let read = match lock(&shared.dead).read(period, number) {
+        let read = match claims.group.read(shared, period, number) {
             Err(error @ StoreError::Damaged { .. }) => {
                 tracing::error!("{error}");
                 None

@@ -16,6 +16,8 @@ use super::high::{High, HighFile};
 use super::housekeeper::Job;
 use super::ledger::Ledger;
 use super::meta::Meta;
+use super::operate::LetterOp;
+use super::purged::Purged;
 use super::store::Store;
 use super::{Op, Options, PanicIsFailure, Pressure, Shared, horizon, lock};
 use crate::queue::QueueError;
@@ -66,6 +68,9 @@ pub(super) struct Committer {
     /// Generations whose deletion was asked for.
     pub(super) deleting: Vec<u64>,
     pub(super) merging: bool,
+    pub(super) purged: Purged,
+    /// That the quota of the dead letters is near was told.
+    pub(super) dead_quota_near: bool,
     #[allow(dead_code, reason = "held while the folder is ours")]
     pub(super) lock: super::identity::Lock,
 }
@@ -77,6 +82,7 @@ pub(super) type Receipts = oneshot::Sender<Result<Vec<Receipt>, QueueError>>;
 struct Group {
     blocks: Vec<(Block, Receipts, tokio::sync::OwnedSemaphorePermit)>,
     others: Vec<Op>,
+    letters: Vec<LetterOp>,
     parts: usize,
     close: Option<oneshot::Sender<()>>,
 }
@@ -88,6 +94,7 @@ impl Group {
                 self.parts += batch::parts(block.packed.len() + block.ids.len() * 16 + 96);
                 self.blocks.push((block, reply, room));
             }
+            Op::Letters(op) => self.letters.push(op),
             Op::Close(reply) => self.close = Some(reply),
             // Taking it is the answer: what the group has to commit is not its to wait for.
             Op::Heartbeat(reply) => answer(&mut vec![reply]),
@@ -96,7 +103,10 @@ impl Group {
     }
 
     fn is_full(&self) -> bool {
-        self.parts >= MAX_OPS || self.others.len() >= MAX_OPS || self.close.is_some()
+        self.parts >= MAX_OPS
+            || self.others.len() >= MAX_OPS
+            || !self.letters.is_empty()
+            || self.close.is_some()
     }
 }
 
@@ -137,6 +147,9 @@ impl Committer {
         }
         if !group.others.is_empty() {
             self.settle(group.others)?;
+        }
+        for op in group.letters {
+            self.operate(op)?;
         }
         self.shared.claimable.notify_one();
         self.keep_house();

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::tests::{block_on, copy};
 use super::*;
-use crate::queue::{BlockBuilder, DeadReason, Outcome, Queue};
+use crate::queue::{BlockBuilder, DeadReason, LetterKey, Outcome, Queue};
 
 pub(super) const START: Millis = 1_800_000_000_000;
 
@@ -91,6 +91,26 @@ pub(super) async fn end(
     }
 }
 
+/// The dead letters of these events.
+async fn letters(queue: &Queue, which: impl Fn(u64) -> bool) -> Vec<LetterKey> {
+    let page = queue.dead_page(1..=u64::MAX, Arc::new(|_| true));
+    let letters = page.await.unwrap().letters.into_iter();
+    let wanted = letters.filter(|letter| which(id_of(&letter.body)));
+    wanted.map(|letter| letter.key).collect()
+}
+
+/// Purges these events: like the delivered ones, they are not to be sent.
+async fn purge(queue: &Queue, known: &mut Known, which: impl Fn(u64) -> bool) {
+    let letters = letters(queue, &which).await;
+    let purged = queue.purge(letters).await.unwrap();
+    let gone: Vec<u64> = known.dead.iter().copied().filter(|id| which(*id)).collect();
+    assert_eq!(purged, gone.len() as u64);
+    for id in gone {
+        known.dead.remove(&id);
+        known.delivered.insert(id);
+    }
+}
+
 pub(super) fn refused() -> Outcome {
     Outcome::Dead {
         reason: DeadReason::Refused,
@@ -105,7 +125,16 @@ pub(super) fn rich(home: &Path) -> Known {
     let mut known = Known::default();
     block_on(async {
         let clock = Clock::manual(START);
-        let queue = Queue::sled(SledEngine::open(options(&path), clock.clone()).unwrap());
+        let engine = SledEngine::open(options(&path), clock.clone()).unwrap();
+        let queue = Queue::sled(engine.clone());
+        // A period of dead letters that were all purged: its list is left.
+        send(&queue, 1000..1010, 0, &mut known).await;
+        end(&queue, 10, &mut known, |_| refused()).await;
+        purge(&queue, &mut known, |_| true).await;
+        clock.advance(Duration::from_secs(61));
+        engine.tick();
+        queue.settle(Vec::new()).await.unwrap();
+        assert_eq!(std::fs::read_dir(path.join("purged")).unwrap().count(), 1);
         for at in 0..30 {
             send(&queue, at * 10..at * 10 + 10, 0, &mut known).await;
         }
@@ -118,6 +147,11 @@ pub(super) fn rich(home: &Path) -> Known {
         // Some of the dead come back with other bytes.
         send(&queue, 3..5, 1, &mut known).await;
         send(&queue, 23..25, 1, &mut known).await;
+        // Others are purged by name, or go back as they are.
+        purge(&queue, &mut known, |id| (43..45).contains(&id)).await;
+        let letters = letters(&queue, |id| (63..65).contains(&id)).await;
+        assert_eq!(queue.revive(letters).await.unwrap(), 2);
+        known.dead.retain(|id| !(63..65).contains(id));
         queue.close().await.unwrap();
         let queue = Queue::sled(SledEngine::open(options(&path), clock.clone()).unwrap());
         send(&queue, 300..360, 0, &mut known).await;

@@ -9,15 +9,17 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
-use super::batch::{Batch, part_key, split_part};
+use super::batch::{Batch, split_part};
 use super::error::StoreError;
-use super::files::{create_private_dir, delete_folder, disk_usage, sweep};
+use super::files::{create_private_dir, delete_folder, disk_usage, is_there, sweep};
 use super::guard::{Guard, keep};
 use super::ledger::{Ledger, Period};
 use super::letter::{self, Head, Record, body_hash, groups};
-use super::period::{folder, heads, periods_in, read_group};
+use super::period::{folder, heads, periods_in};
+use super::purged::Named;
 use super::store::Store;
-use crate::queue::entry::{DeadReason, Entry, EntryId, Millis};
+use super::{Shared, lock};
+use crate::queue::entry::{DeadReason, EntryId, Millis};
 use crate::queue::ranges::RangeSet;
 
 const DAY: Millis = 86_400_000;
@@ -39,6 +41,8 @@ pub(super) struct DeadLetters {
     /// The ones before it that somebody may still read: a store cannot be opened twice.
     lent: Vec<(u64, Weak<Store>)>,
     index: HashMap<u128, Known>,
+    /// Purged letters of periods that stand, as met at open.
+    purged: Vec<Named>,
     /// A period is closed beyond this size, so that purging the oldest frees a share only.
     roll_bytes: u64,
 }
@@ -67,6 +71,7 @@ impl DeadLetters {
             past: None,
             lent: Vec::new(),
             index: HashMap::new(),
+            purged: Vec::new(),
             roll_bytes,
         };
         for (period, numbers) in ledger.periods.clone() {
@@ -110,6 +115,9 @@ impl DeadLetters {
                 continue;
             }
             missing.remove(number..=number);
+            if ledger.dead_purged.contains(number) {
+                self.purged.push((head.id_hash, number));
+            }
             if let (true, Some(reason)) = (ledger.is_dead(number), head.reason) {
                 numbers.dead[reason.index()] += 1;
                 self.index.insert(
@@ -122,8 +130,8 @@ impl DeadLetters {
                 );
             }
         }
-        for (first, last) in ledger.dead_gone.iter() {
-            missing.remove(first..=last);
+        for gone in [&ledger.dead_gone, &ledger.dead_purged] {
+            missing.subtract(gone, numbers.first..=numbers.last);
         }
         if missing.count() > 0 {
             let mut lost = before.saturating_sub(numbers.dead.iter().sum());
@@ -260,57 +268,35 @@ impl DeadLetters {
         self.lent.retain(|(_, store)| store.strong_count() > 0);
     }
 
-    /// A letter that is queued again, as a claim.
-    pub(super) fn read(&mut self, period: u64, number: u64) -> Result<Option<Entry>, StoreError> {
-        let store = self.store(period)?;
-        let Some(first) = store.key_at_or_below(&part_key(&number.to_be_bytes(), u16::MAX))? else {
-            return Ok(None);
-        };
-        let prefix = split_part(&first).and_then(|(prefix, _)| prefix.try_into().ok());
-        let Some(start) = prefix.map(u64::from_be_bytes) else {
-            return Ok(None);
-        };
-        let bytes = read_group(&store, start)?;
-        let records =
-            letter::decode(&bytes).map_err(|bad| StoreError::bad(store.path(), "a record", bad))?;
-        let record = records.into_iter().nth((number - start) as usize);
-        Ok(record.map(|record| Entry {
-            id: EntryId::dead(number),
-            id_hash: record.id_hash,
-            accepted_at: record.accepted_at,
-            event_time: record.event_time,
-            body: record.body,
-            sent_as: None,
-            failures: record.failures,
-        }))
+    /// The store of a period, if it is open.
+    fn opened(&mut self, period: u64) -> Option<Arc<Store>> {
+        for (open, store) in [&self.current, &self.past].into_iter().flatten() {
+            if *open == period {
+                return Some(store.clone());
+            }
+        }
+        let mut lent = self.lent.iter().filter(|(lent, _)| *lent == period);
+        let store = lent.find_map(|(_, store)| store.upgrade())?;
+        self.shelve(period, store.clone());
+        Some(store)
     }
 
-    /// Whether the period has a folder: it goes when the period is purged.
-    pub(super) fn is_there(&self, period: u64) -> bool {
-        folder(&self.dir, period).exists()
+    /// Keeps a past period open until the next one is read.
+    fn shelve(&mut self, period: u64, store: Arc<Store>) {
+        let before = self.past.replace((period, store));
+        self.leave(before);
     }
 
     /// The store of a period, opened if it is not.
     pub(super) fn store(&mut self, period: u64) -> Result<Arc<Store>, StoreError> {
-        let is =
-            |open: &Option<(u64, Arc<Store>)>| open.as_ref().is_some_and(|(p, _)| *p == period);
-        if !is(&self.current) && !is(&self.past) {
-            let before = self.past.take();
-            self.leave(before);
-            let mut lent = self.lent.iter().filter(|(lent, _)| *lent == period);
-            let store = match lent.find_map(|(_, store)| store.upgrade()) {
-                Some(store) => store,
-                None => Arc::new(Store::open(&folder(&self.dir, period))?),
-            };
-            self.past = Some((period, store));
+        if let Some(store) = self.opened(period) {
+            return Ok(store);
         }
-        let open = if is(&self.current) {
-            &self.current
-        } else {
-            &self.past
-        };
-        // Unwrap safety: one of the two was just found or made to be this period.
-        Ok(open.as_ref().expect("an open period").1.clone())
+        let before = self.past.take();
+        self.leave(before);
+        let store = Arc::new(Store::open(&folder(&self.dir, period))?);
+        self.shelve(period, store.clone());
+        Ok(store)
     }
 
     /// The heads of all letters that can be read, by number.
@@ -334,6 +320,17 @@ impl DeadLetters {
             self.current = None;
         }
         delete_folder(&folder(&self.dir, period))
+    }
+
+    /// The dead letters of a period, by messageId and number.
+    pub(super) fn named(&self, numbers: &Period) -> Vec<Named> {
+        let known = self.index.iter().map(|(id, known)| (*id, known.number));
+        known.filter(|(_, n)| numbers.holds(*n)).collect()
+    }
+
+    /// The purged letters that were met at open.
+    pub(super) fn take_purged(&mut self) -> Vec<Named> {
+        std::mem::take(&mut self.purged)
     }
 
     /// The letters with these numbers are known no more.
@@ -362,6 +359,27 @@ impl DeadLetters {
             std::mem::forget(store);
         }
     }
+}
+
+/// The store of a period for whoever reads beside the committer; none once the period is gone.
+/// The committer, which writes to the current one, does not wait while a past one is opened.
+pub(super) fn store_of(shared: &Shared, period: u64) -> Result<Option<Arc<Store>>, StoreError> {
+    let opened = lock(&shared.dead).opened(period);
+    if opened.is_some() {
+        return Ok(opened);
+    }
+    // A store cannot be opened twice, and is not deleted while it is opened.
+    let _one = lock(&shared.opening);
+    if let Some(opened) = lock(&shared.dead).opened(period) {
+        return Ok(Some(opened));
+    }
+    let path = folder(&shared.options.path.join("dead"), period);
+    if !is_there(&path)? {
+        return Ok(None);
+    }
+    let store = Arc::new(Store::open(&path)?);
+    lock(&shared.dead).shelve(period, store.clone());
+    Ok(Some(store))
 }
 
 /// A period cannot be opened: its letters, dead or queued again, are set aside; how many.

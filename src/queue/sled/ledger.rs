@@ -3,17 +3,20 @@
 //! Every change goes into one batch of `meta` together with the counters that count it, so the
 //! identity of [`Census`] holds whichever batches a crash leaves. Keys: `s` the state record ·
 //! `r` + first: a settled range above the mark · `q` + first: dead letters queued again · `x` +
-//! first: dead letters that are gone · `m` + mark + part: a mark · `g` + generation: a sealed
+//! first: dead letters that are gone, their event being elsewhere · `y` + first: dead letters that
+//! were purged one by one · `l` + first: a list of purged letters · `m` + mark + part: a mark · `g` + generation: a sealed
 //! generation · `p` + period: a period of dead letters and how many of them are dead · `i` a
 //! copy of the `format` file · `u` while the account is being made anew.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::batch::Batch;
 use super::codec::{Bad, Reader, Writer};
 use super::error::StoreError;
 use super::marks::Marks;
+use super::purged::List;
 use super::state::State;
 use super::store::Store;
 use crate::queue::census::Census;
@@ -56,8 +59,12 @@ pub(super) struct Ledger {
     pub(super) cursor: Cursor,
     pub(super) dead_queued: RangeSet,
     pub(super) dead_gone: RangeSet,
+    /// Disjoint from the other two; of letters whose period still stands.
+    pub(super) dead_purged: RangeSet,
     pub(super) generations: BTreeMap<u64, Sealed>,
     pub(super) periods: BTreeMap<u64, Period>,
+    /// By first number.
+    pub(super) lists: BTreeMap<u64, List>,
     pub(super) marks: Marks,
 }
 
@@ -81,6 +88,7 @@ impl Ledger {
             (b'r', &mut above),
             (b'q', &mut ledger.dead_queued),
             (b'x', &mut ledger.dead_gone),
+            (b'y', &mut ledger.dead_purged),
         ] {
             for row in meta.scan(&[tag], &[tag + 1]) {
                 let (key, value) = row?;
@@ -105,6 +113,13 @@ impl Ledger {
                 .map_err(bad("a period"))?;
             ledger.periods.insert(period, numbers);
         }
+        for row in meta.scan(b"l", b"m") {
+            let (key, value) = row?;
+            let list = value
+                .and_then(|v| read_list(&key, &v))
+                .map_err(bad("a list"))?;
+            ledger.lists.insert(list.first, list);
+        }
         ledger.marks = Marks::load(meta, |id| ledger.is_open(id))?;
         Ok(ledger)
     }
@@ -117,12 +132,23 @@ impl Ledger {
         }
     }
 
-    /// Whether this dead letter is neither queued again nor gone.
+    /// Whether this dead letter is neither queued again nor gone nor purged.
     pub(super) fn is_dead(&self, number: u64) -> bool {
         number < self.state.dead_next
             && self.period_of(number).is_some()
             && !self.dead_queued.contains(number)
-            && !self.dead_gone.contains(number)
+            && !self.is_gone(number)
+    }
+
+    /// Whether this number stands for no event of its own any more.
+    pub(super) fn is_gone(&self, number: u64) -> bool {
+        self.dead_gone.contains(number) || self.dead_purged.contains(number)
+    }
+
+    /// How many of a period's numbers stand for no event any more.
+    pub(super) fn gone_within(&self, numbers: &Period) -> u64 {
+        let range = numbers.first..=numbers.last;
+        self.dead_gone.count_within(range.clone()) + self.dead_purged.count_within(range)
     }
 
     /// The period of a dead letter.
@@ -155,17 +181,26 @@ impl Ledger {
     }
 
     /// Puts dead letters back into the queue.
-    pub(super) fn queue_dead(&mut self, batch: &mut Batch, number: u64) {
-        let diff = self.dead_queued.insert(number..=number);
+    pub(super) fn queue_dead(&mut self, batch: &mut Batch, numbers: RangeInclusive<u64>) {
+        let diff = self.dead_queued.insert(numbers);
         put_diff(batch, b'q', &diff);
     }
 
     /// A dead letter's number has no event any more; the caller has counted where it went.
     pub(super) fn bury(&mut self, batch: &mut Batch, number: u64) {
-        let diff = self.dead_queued.remove(number..=number);
+        let numbers = number..=number;
+        let diff = self.dead_queued.remove(numbers.clone());
         put_diff(batch, b'q', &diff);
-        let diff = self.dead_gone.insert(number..=number);
+        let diff = self.dead_purged.remove(numbers.clone());
+        put_diff(batch, b'y', &diff);
+        let diff = self.dead_gone.insert(numbers);
         put_diff(batch, b'x', &diff);
+    }
+
+    /// Dead letters are given up; the caller counts them as purged.
+    pub(super) fn purge_dead(&mut self, batch: &mut Batch, numbers: RangeInclusive<u64>) {
+        let diff = self.dead_purged.insert(numbers);
+        put_diff(batch, b'y', &diff);
     }
 
     /// A letter counts as dead no more. [`Ledger::put_period_of`] makes that durable.
@@ -209,16 +244,73 @@ impl Ledger {
         self.periods.insert(period, numbers);
     }
 
-    /// Forgets a period; the caller has counted where its dead letters went.
+    /// Records that purged letters are listed.
+    pub(super) fn put_list(&mut self, batch: &mut Batch, list: List) {
+        let mut w = Writer::versioned();
+        w.u64(list.last);
+        w.i64(list.purged_at);
+        batch.put(&ranged(b'l', list.first), w.0);
+        self.lists.insert(list.first, list);
+    }
+
+    pub(super) fn remove_list(&mut self, batch: &mut Batch, first: u64) {
+        batch.remove(&ranged(b'l', first));
+        self.lists.remove(&first);
+    }
+
+    /// Forgets a period; the caller has counted where its dead letters went. Its rows of letters
+    /// that are gone or purged, of which there may be many, go by and by: [`Ledger::sweep`].
     pub(super) fn remove_period(&mut self, batch: &mut Batch, period: u64) {
         batch.remove(&ranged(b'p', period));
         if let Some(numbers) = self.periods.remove(&period) {
-            let range = numbers.first..=numbers.last;
-            let diff = self.dead_gone.remove(range.clone());
-            put_diff(batch, b'x', &diff);
-            let diff = self.dead_queued.remove(range);
+            let diff = self.dead_queued.remove(numbers.first..=numbers.last);
             put_diff(batch, b'q', &diff);
         }
+    }
+
+    /// Removes up to `limit` rows about letters of which nothing is left: neither their period,
+    /// nor a list of them in `listed`. How many were removed.
+    pub(super) fn sweep(&mut self, batch: &mut Batch, listed: &RangeSet, limit: usize) -> usize {
+        let periods: RangeSet = (self.periods.values())
+            .map(|numbers| (numbers.first, numbers.last))
+            .collect();
+        let everything = 0..=u64::MAX - 1;
+        let mut removed = 0;
+        for (tag, set) in [(b'x', &mut self.dead_gone), (b'y', &mut self.dead_purged)] {
+            let mut left = set.clone();
+            left.subtract(&periods, everything.clone());
+            if tag == b'x' {
+                left.subtract(listed, everything.clone());
+            }
+            for (first, last) in left.iter().take(limit - removed) {
+                put_diff(batch, tag, &set.remove(first..=last));
+                removed += 1;
+            }
+        }
+        removed
+    }
+
+    /// The first period that holds numbers in `range`, and of those, at most `limit`, the dead
+    /// ones; and the number from which to go on, if there are more.
+    pub(super) fn dead_within(
+        &self,
+        range: RangeInclusive<u64>,
+        limit: u64,
+    ) -> (Option<(u64, RangeSet)>, Option<u64>) {
+        let (from, to) = range.into_inner();
+        let to = to.min(self.state.dead_next - 1);
+        let mut periods = self.periods.iter().filter(|(_, p)| p.last >= from);
+        let Some((period, numbers)) = periods.next().filter(|(_, p)| p.first <= to) else {
+            return (None, None);
+        };
+        let first = from.max(numbers.first);
+        let last = to.min(numbers.last).min(first.saturating_add(limit - 1));
+        let mut dead = RangeSet::default();
+        dead.insert(first..=last);
+        for others in [&self.dead_queued, &self.dead_gone, &self.dead_purged] {
+            dead.subtract(others, first..=last);
+        }
+        (Some((*period, dead)), (last < to).then_some(last + 1))
     }
 
     /// Lays a mark. Events that are marked already keep their first name and count as resent,
@@ -353,6 +445,15 @@ fn read_sealed(key: &[u8], value: &[u8]) -> Result<(u64, Sealed), Bad> {
         last_seq: r.u64()?,
     };
     Ok((number(key)?, sealed))
+}
+
+fn read_list(key: &[u8], value: &[u8]) -> Result<List, Bad> {
+    let mut r = Reader::versioned(value)?;
+    Ok(List {
+        first: number(key)?,
+        last: r.u64()?,
+        purged_at: r.i64()?,
+    })
 }
 
 fn read_period(key: &[u8], value: &[u8]) -> Result<(u64, Period), Bad> {

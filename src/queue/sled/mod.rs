@@ -18,7 +18,8 @@
 //! Reading order: [`codec`], [`store`] (with [`error`], [`files`] and [`batch`]), [`chunk`],
 //! [`high`], [`ledger`] (the account), [`dead`] (with [`period`]), [`seen`] and [`dedup`], then
 //! recovery ([`open`] with [`guard`] and [`found`]) and the threads: [`committer`] (with
-//! [`accept`], [`settle`], [`upkeep`]), [`claims`], [`housekeeper`].
+//! [`accept`], [`settle`], [`operate`], [`retention`] with [`purged`], [`upkeep`]), [`claims`] and
+//! [`pages`], [`housekeeper`].
 
 mod accept;
 mod account;
@@ -46,11 +47,15 @@ mod mark;
 mod marks;
 mod meta;
 mod open;
+mod operate;
+mod pages;
 mod period;
 #[doc(hidden)]
 pub mod properties;
+mod purged;
 #[cfg(test)]
 mod recovery_tests;
+mod retention;
 mod seen;
 mod settle;
 mod state;
@@ -149,6 +154,8 @@ struct Shared {
     claims: Mutex<claims::Claims>,
     apart: Mutex<claims::Apart>,
     dead: Mutex<dead::DeadLetters>,
+    /// Held while a past period of dead letters is opened, and while one is deleted.
+    opening: Mutex<()>,
     claimable: Notify,
     /// The first sequence number that is not settled.
     low_water: AtomicU64,
@@ -192,6 +199,8 @@ enum Op {
     Heartbeat(oneshot::Sender<()>),
     /// Check everything stored against the account of this moment.
     Verify(oneshot::Sender<Verdict>),
+    /// What the operator does with dead letters.
+    Letters(operate::LetterOp),
     Tick,
     Close(oneshot::Sender<()>),
 }

@@ -24,8 +24,9 @@ use super::high::{Found, High, HighFile};
 use super::housekeeper::{self};
 use super::ledger::Ledger;
 use super::meta::{IDENTITY, Meta};
+use super::purged::Purged;
 use super::state::State;
-use super::{Options, Pressure, ROOM_BYTES, Shared, account, guard, identity, period};
+use super::{Options, Pressure, ROOM_BYTES, Shared, account, guard, identity, period, purged};
 use crate::clock::{Clock, WallTrust};
 use crate::queue::entry::EntryId;
 use crate::queue::ranges::RangeSet;
@@ -60,7 +61,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     // Names that a killed process made and did not sync are found and built upon: they have to
     // be durable before what follows from them is.
     sync_dir(&root)?;
-    for dir in ["gen", "seen", "quarantine", "dead"] {
+    for dir in ["gen", "seen", "quarantine", "dead", purged::FOLDER] {
         create_private_dir(&root.join(dir))?;
         sweep(&root.join(dir))?;
         sync_dir(&root.join(dir))?;
@@ -147,13 +148,21 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     }
 
     let roll_bytes = (options.dead_max_bytes / 8).max(1 << 20);
-    let dead = open_letters(
+    let mut dead = open_letters(
         &guard,
         ledger,
         &mut batch,
         account.is_remade,
         &found,
         roll_bytes,
+    )?;
+    let purged = Purged::open(
+        &guard,
+        ledger,
+        &mut batch,
+        dead.take_purged(),
+        &found.revived,
+        account.is_remade,
     )?;
     if account.is_remade {
         account::finish(ledger, &mut batch, clock.now());
@@ -220,6 +229,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         claims: Mutex::new(claims),
         apart: Mutex::new(apart),
         dead: Mutex::new(dead),
+        opening: Mutex::new(()),
         claimable: Notify::new(),
         low_water: ledger.cursor.mark().into(),
         bytes_in_hand: 0.into(),
@@ -253,6 +263,8 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         housekeeper: Some(keeper),
         deleting: Vec::new(),
         merging: false,
+        purged,
+        dead_quota_near: false,
         lock,
     };
     spawn("committer", move || committer.run())?;

@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::batch::{part_key, split_part};
 use super::error::{At, StoreError};
-use super::letter::{self, Head};
+use super::letter::{self, Head, Record};
 use super::store::Store;
 
 /// The folder of a period.
@@ -38,6 +39,19 @@ pub(super) fn heads(store: &Store) -> Result<Vec<(u64, Head)>, StoreError> {
         }
     }
     Ok(letters)
+}
+
+/// The number that the group begins with which `number` is in.
+pub(super) fn group_of(store: &Store, number: u64) -> Result<Option<u64>, StoreError> {
+    let key = store.key_at_or_below(&part_key(&number.to_be_bytes(), u16::MAX))?;
+    let prefix = key.as_deref().and_then(split_part);
+    Ok(prefix.and_then(|(prefix, _)| prefix.try_into().ok().map(u64::from_be_bytes)))
+}
+
+/// The letters of the group that begins with `first`.
+pub(super) fn read_letters(store: &Store, first: u64) -> Result<Vec<Record>, StoreError> {
+    let bytes = read_group(store, first)?;
+    letter::decode(&bytes).map_err(|bad| StoreError::bad(store.path(), "a dead letter", bad))
 }
 
 /// The bytes of the group that begins with `first`.

@@ -50,7 +50,7 @@ impl Committer {
                     self.ask(Job::Verify(Box::new(self.ledger.clone()), meta, reply));
                 }
                 Op::Tick => self.tick(&mut batch)?,
-                Op::Enqueue { .. } | Op::Heartbeat(_) | Op::Close(_) => {}
+                Op::Enqueue { .. } | Op::Letters(_) | Op::Heartbeat(_) | Op::Close(_) => {}
             }
             if batch.len() >= MAX_OPS {
                 self.write_meta(std::mem::take(&mut batch))?;
@@ -131,7 +131,7 @@ impl Committer {
                 if record.reason.is_some() {
                     continue;
                 }
-                self.ledger.queue_dead(batch, number);
+                self.ledger.queue_dead(batch, number..=number);
                 if let Some((name, at)) = &name {
                     // It may have arrived: under its new number it keeps that name.
                     let id = EntryId::dead(number);

@@ -1,6 +1,7 @@
 //! The walk in a running daemon, on the housekeeper's thread: nothing rolls, is sealed or is
 //! deleted meanwhile, and committing and claiming go on.
 
+use super::super::dead::store_of;
 use super::super::error::StoreError;
 use super::super::ledger::Ledger;
 use super::super::open::generation_folder;
@@ -76,12 +77,9 @@ impl Stores for Open<'_> {
     }
 
     fn period(&mut self, period: u64, look: &mut dyn FnMut(&Store)) -> Result<bool, StoreError> {
-        let mut dead = lock(&self.0.dead);
-        if !dead.is_there(period) {
+        let Some(store) = store_of(self.0, period)? else {
             return Ok(false);
-        }
-        let store = dead.store(period)?;
-        drop(dead);
+        };
         look(&store);
         Ok(true)
     }

@@ -5,8 +5,7 @@ use super::{Piece, Stores, Walk};
 use crate::queue::entry::DeadReason;
 use crate::queue::ranges::RangeSet;
 use crate::queue::sled::error::StoreError;
-use crate::queue::sled::letter;
-use crate::queue::sled::period::read_group;
+use crate::queue::sled::period::read_letters;
 
 impl Walk<'_> {
     pub(super) fn period(
@@ -28,11 +27,7 @@ impl Walk<'_> {
                 Err(error) => return fatal = Some(error),
             };
             for first in firsts.into_iter().filter(|first| numbers.holds(*first)) {
-                let records = read_group(store, first).and_then(|bytes| {
-                    letter::decode(&bytes)
-                        .map_err(|bad| StoreError::bad(store.path(), "a dead letter", bad))
-                });
-                match records {
+                match read_letters(store, first) {
                     Ok(records) => {
                         for (number, record) in (first..).zip(records) {
                             missing.remove(number..=number);
@@ -61,8 +56,8 @@ impl Walk<'_> {
             return Err(error);
         }
         self.verdict.checked.dead_letters += checked;
-        for (first, last) in ledger.dead_gone.iter() {
-            missing.remove(first..=last);
+        for gone in [&ledger.dead_gone, &ledger.dead_purged] {
+            missing.subtract(gone, numbers.first..=numbers.last);
         }
         let is_short = missing.count() > 0;
         for (first, fault) in faults {

@@ -10,6 +10,7 @@ use std::path::Path;
 use super::super::chunk::AcceptTotals;
 use super::super::error::{At, StoreError};
 use super::super::ledger::Ledger;
+use super::super::purged;
 use super::super::seen::SeenFile;
 use super::super::state::State;
 use super::super::store::Store;
@@ -80,10 +81,15 @@ impl<'a> Walk<'a> {
             totals = totals.max(&high.totals);
             last_seq = last_seq.max(high.last_seq);
         }
+        let census = ledger.census();
+        let open = ledger.cursor.unsettled(last_seq) + ledger.dead_queued.count();
         Self {
             ledger,
             high,
-            verdict: Verdict::default(),
+            verdict: Verdict {
+                undelivered: Some(open + census.dead_total()),
+                ..Verdict::default()
+            },
             pieces: Vec::new(),
             held: RangeSet::default(),
             faults: Vec::new(),
@@ -144,6 +150,7 @@ impl<'a> Walk<'a> {
             tell(&format!("dead/{period:010}"));
             self.period(*period, stores)?;
         }
+        self.lists(root, is_live)?;
         self.balance(is_live);
         Ok(self)
     }
@@ -172,6 +179,24 @@ impl<'a> Walk<'a> {
         }
         files.sort_by_key(|file| file.coverage.generations);
         Ok(files)
+    }
+
+    /// Each list of purged letters that the account knows is there, and whole.
+    fn lists(&mut self, root: &Path, is_live: bool) -> Result<(), StoreError> {
+        for list in self.ledger.lists.values() {
+            let path = purged::path_of(root, list);
+            let error = match purged::read(root, list) {
+                Ok(_) => continue,
+                // Its time has come meanwhile.
+                Err(StoreError::Damaged { .. }) if is_live && !path.exists() => continue,
+                Err(error @ StoreError::Damaged { .. }) => error,
+                Err(error) => return Err(error),
+            };
+            let object = format!("{}/{}", purged::FOLDER, name(&path));
+            let what = format!("{error}; the purged events in it cannot be imported");
+            self.find(Piece::AtOpen, object, what);
+        }
+        Ok(())
     }
 
     /// The ids of queued and settled events of the generations that `file` covers are in it, and

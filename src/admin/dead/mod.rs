@@ -1,0 +1,224 @@
+//! Dead letters. Times are Unix milliseconds; `event` is the stored line as it came.
+//!
+//! | route | answer |
+//! |---|---|
+//! | `GET /dead/groups?…` | [`Groups`]: how many for each reason and message. No personal data. |
+//! | `GET /dead?…&after=N` | [`Letters`]: a page of them, with their events |
+//! | `POST /dead/retry?…&after=N` | [`Moved`]: a page of them went back into the queue |
+//! | `POST /dead/purge?…&after=N` | [`Moved`]: a page of them was given up |
+//! | `POST /dead/import` | [`Lines`]: what became of each line; a line is a letter as `GET /dead` gives it, and `event` is all it must have |
+//!
+//! `…` is a [`Filter`]. A page is a bounded piece of work: whoever wants all asks again with
+//! `after` as the answer's `next` says, until that is null. Letters that die meanwhile get higher
+//! numbers; `to`, from the `last` of the groups, leaves them out.
+
+mod filter;
+mod import;
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::Door;
+use crate::event;
+use crate::queue::{Letter, Millis, Page, QueueError};
+pub use filter::Filter;
+pub use import::{Line, Lines};
+
+/// Groups that are told apart; the letters of any more share one.
+const MOST_GROUPS: usize = 1000;
+
+/// Dead letters by reason and message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Groups {
+    /// How many letters match.
+    pub letters: u64,
+    /// The highest number among them; 0 where there is none.
+    pub last: u64,
+    /// The largest first.
+    pub groups: Vec<Group>,
+}
+
+/// Dead letters of one reason and one message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Why they are dead.
+    pub reason: String,
+    /// Pinterest's message, or what was missing.
+    pub message: String,
+    /// How many.
+    pub count: u64,
+    /// When the first of them died.
+    pub first_died_at: Millis,
+    /// When the last of them died.
+    pub last_died_at: Millis,
+    /// The messageId of the first of them.
+    pub example: String,
+}
+
+/// Some of the dead letters.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Letters {
+    /// By number, ascending.
+    pub letters: Vec<Shown>,
+    /// Where to go on; null after the last page.
+    pub next: Option<u64>,
+}
+
+/// A dead letter with its event.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Shown {
+    /// Its number.
+    pub number: u64,
+    /// When it was accepted.
+    pub accepted_at: Millis,
+    /// When it died.
+    pub died_at: Millis,
+    /// Why.
+    pub reason: String,
+    /// Pinterest's message, or what was missing.
+    pub message: String,
+    /// Unix seconds; what goes out as event_time.
+    pub event_time: i64,
+    /// The line as it came.
+    pub event: Box<RawValue>,
+}
+
+/// What a page of a retry or a purge did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Letters that went.
+    pub count: u64,
+    /// Where to go on; null after the last page.
+    pub next: Option<u64>,
+}
+
+pub(super) fn routes() -> Router<Door> {
+    Router::new()
+        .route("/dead/groups", get(groups))
+        .route("/dead", get(letters))
+        .route("/dead/retry", post(retry))
+        .route("/dead/purge", post(purge))
+        .merge(import::routes())
+}
+
+async fn groups(
+    State(door): State<Door>,
+    Query(filter): Query<Filter>,
+) -> Result<Json<Groups>, Refused> {
+    let mut wanted = filter.wanted(&door.queue)?;
+    let mut found = Groups::default();
+    let mut groups: BTreeMap<(&'static str, String), Group> = BTreeMap::new();
+    loop {
+        let page = wanted.page(&door.queue).await?;
+        for letter in page.letters {
+            found.letters += 1;
+            found.last = letter.key.number();
+            let reason = letter.key.reason().name();
+            let mut key = (reason, letter.message.clone());
+            if groups.len() >= MOST_GROUPS && !groups.contains_key(&key) {
+                key.1 = "(other messages)".into();
+            }
+            let message = key.1.clone();
+            let group = groups.entry(key).or_insert_with(|| Group {
+                reason: reason.into(),
+                message,
+                count: 0,
+                first_died_at: letter.died_at,
+                last_died_at: letter.died_at,
+                example: message_id(&letter),
+            });
+            group.count += 1;
+            group.first_died_at = group.first_died_at.min(letter.died_at);
+            group.last_died_at = group.last_died_at.max(letter.died_at);
+        }
+        if !wanted.go_on(page.next) {
+            break;
+        }
+    }
+    found.groups = groups.into_values().collect();
+    found
+        .groups
+        .sort_by_key(|group| std::cmp::Reverse(group.count));
+    Ok(Json(found))
+}
+
+async fn letters(
+    State(door): State<Door>,
+    Query(filter): Query<Filter>,
+) -> Result<Json<Letters>, Refused> {
+    let Page { letters, next } = filter.wanted(&door.queue)?.page(&door.queue).await?;
+    Ok(Json(Letters {
+        letters: letters.iter().map(shown).collect(),
+        next,
+    }))
+}
+
+async fn retry(
+    State(door): State<Door>,
+    Query(filter): Query<Filter>,
+) -> Result<Json<Moved>, Refused> {
+    let page = filter.wanted(&door.queue)?.page(&door.queue).await?;
+    let keys = page.letters.iter().map(|letter| letter.key).collect();
+    let count = door.queue.revive(keys).await?;
+    if count > 0 {
+        tracing::info!(revived = count, "dead letters went back into the queue");
+    }
+    let next = page.next;
+    Ok(Json(Moved { count, next }))
+}
+
+async fn purge(
+    State(door): State<Door>,
+    Query(filter): Query<Filter>,
+) -> Result<Json<Moved>, Refused> {
+    let page = filter.wanted(&door.queue)?.page(&door.queue).await?;
+    let keys = page.letters.iter().map(|letter| letter.key).collect();
+    let count = door.queue.purge(keys).await?;
+    if count > 0 {
+        tracing::warn!(purged = count, "dead letters purged, as the operator asked");
+    }
+    let next = page.next;
+    Ok(Json(Moved { count, next }))
+}
+
+fn shown(letter: &Letter) -> Shown {
+    // What was accepted is JSON. Should a stored line not be, the letter is shown without it.
+    let event = serde_json::from_slice::<Box<RawValue>>(&letter.body);
+    Shown {
+        number: letter.key.number(),
+        accepted_at: letter.accepted_at,
+        died_at: letter.died_at,
+        reason: letter.key.reason().name().into(),
+        message: letter.message.clone(),
+        event_time: letter.event_time,
+        event: event.unwrap_or_else(|_| RawValue::NULL.to_owned()),
+    }
+}
+
+fn message_id(letter: &Letter) -> String {
+    let line = event::parse(&letter.body).ok();
+    let id = line.as_ref().and_then(|line| line.at("messageId").as_str());
+    id.unwrap_or_default().to_owned()
+}
+
+/// Why a request got no answer, as plain text with its status.
+struct Refused(StatusCode, String);
+
+impl From<QueueError> for Refused {
+    fn from(error: QueueError) -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, self.1).into_response()
+    }
+}

@@ -1,0 +1,106 @@
+//! `pinrelay dead export`: letters as lines that `jq` edits and `dead import` takes back.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::super::AdminArg;
+use super::super::exit::{Exit, Failure, OrExit, Outcome};
+use super::{Client, FilterArgs, count, get, groups, progress};
+use crate::admin::{Groups, Letters};
+
+/// Flags of `pinrelay dead export`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Exit codes: 0 also when none match · 69 no daemon is there, or it went away · 74 the file cannot \
+be written
+
+Writes personal data: events as they came. A file is made for you alone (0600). The letters stay \
+dead; `dead purge` gives them up. One line each:
+  {\"number\":7,\"accepted_at\":…,\"died_at\":…,\"reason\":\"…\",\"message\":\"…\",\"event_time\":…,\"event\":{…}}
+Times are Unix milliseconds, event_time Unix seconds.
+
+Example, with an email where it was missing:
+  pinrelay dead export --reason no_match_key -o dead.ndjson
+  jq -c '.event.context.traits.email = \"a@shop.example\"' dead.ndjson > mended.ndjson
+  pinrelay dead import mended.ndjson")]
+pub(super) struct Args {
+    #[command(flatten)]
+    admin: AdminArg,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Write to this file instead of stdout.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// With --output: say how many there were for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let client = args.admin.client()?;
+    let groups = groups(&client, &args.filter)?;
+    let Some(path) = &args.output else {
+        return match write(&client, &args.filter, &groups, io::stdout().lock())? {
+            // Whoever reads has seen enough (`| head`).
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
+            written => written.map(|_| Exit::Ok).or_exit(Exit::Io),
+        };
+    };
+    let context = || format!("cannot write {}", path.display());
+    let file = private(path).with_context(context).or_exit(Exit::Io)?;
+    let written = write(&client, &args.filter, &groups, &file)?;
+    // A purge may follow: then these are the only copies.
+    let exported = written.and_then(|exported| file.sync_all().map(|()| exported));
+    let exported = exported.with_context(context).or_exit(Exit::Io)?;
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => writeln!(out, r#"{{"exported":{exported}}}"#),
+        false => writeln!(out, "{} written to {}", count(exported), path.display()),
+    }
+    .or_exit(Exit::Io)?;
+    Ok(Exit::Ok)
+}
+
+/// A file that only its owner reads, whoever could before.
+fn private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).mode(0o600);
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        file.set_len(0)?;
+    }
+    Ok(file)
+}
+
+/// Writes the letters page by page; how many they were. The outer error is the daemon's.
+fn write(
+    client: &Client,
+    filter: &FilterArgs,
+    groups: &Groups,
+    out: impl Write,
+) -> Result<io::Result<u64>, Failure> {
+    let bar = progress(groups.letters);
+    let mut out = BufWriter::new(out);
+    let (mut exported, mut after) = (0, (groups.letters > 0).then_some(1));
+    while let Some(from) = after {
+        let query = filter.query(Some(from), Some(groups.last));
+        let page: Letters = get(client, &format!("/dead?{query}"))?;
+        for letter in &page.letters {
+            let line = serde_json::to_vec(letter).or_exit(Exit::Io)?;
+            let written = out.write_all(&line).and_then(|()| out.write_all(b"\n"));
+            if let Err(error) = written {
+                return Ok(Err(error));
+            }
+        }
+        exported += page.letters.len() as u64;
+        bar.set_position(exported);
+        after = page.next;
+    }
+    bar.finish_and_clear();
+    Ok(out.flush().map(|()| exported))
+}

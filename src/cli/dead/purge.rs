@@ -1,0 +1,71 @@
+//! `pinrelay dead purge`: given up, after a question.
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::anyhow;
+
+use super::super::AdminArg;
+use super::super::exit::{Exit, Failure, OrExit, Outcome};
+use super::{FilterArgs, count, groups, move_all};
+
+/// Flags of `pinrelay dead purge`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Exit codes: 0 also when none match · 1 the answer was no · 64 nobody to ask, and no --yes · \
+69 no daemon is there, or it went away: what is done is done
+
+Purged events are counted `purged` and are sent no more: an ordinary resend of one is a duplicate \
+while its messageId is remembered. `pinrelay dead import` of an export brings them back, so export \
+first. Their bytes leave the disk with the period (at most a day) that they died in: as soon as \
+all letters of that period are gone, or when it is past dead_letters.retention.
+
+Examples:
+  pinrelay dead export --reason expired -o expired.ndjson
+  pinrelay dead purge --reason expired --yes")]
+pub(super) struct Args {
+    #[command(flatten)]
+    admin: AdminArg,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    /// For programs.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let client = args.admin.client()?;
+    let groups = groups(&client, &args.filter)?;
+    if groups.letters > 0 && !args.yes && !is_wanted(groups.letters)? {
+        eprintln!("nothing was purged");
+        return Ok(Exit::NotHeld);
+    }
+    let purged = match groups.letters {
+        0 => 0,
+        _ => move_all(&client, "purge", &args.filter, &groups)?,
+    };
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => writeln!(out, r#"{{"purged":{purged}}}"#),
+        false => writeln!(out, "{} purged", count(purged)),
+    }
+    .or_exit(Exit::Io)?;
+    Ok(Exit::Ok)
+}
+
+/// Asks on the terminal.
+fn is_wanted(letters: u64) -> Result<bool, Failure> {
+    let letters = count(letters);
+    if !io::stdin().is_terminal() {
+        return Err(Failure {
+            exit: Exit::Usage,
+            error: anyhow!("{letters} would be purged: say --yes, for there is no terminal to ask"),
+        });
+    }
+    eprint!("Purge {letters}? Their events will not be sent. [y/N] ");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).or_exit(Exit::Io)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

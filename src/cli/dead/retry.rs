@@ -1,0 +1,45 @@
+//! `pinrelay dead retry`: back into the queue, as they are.
+
+use std::io::{self, Write};
+
+use super::super::AdminArg;
+use super::super::exit::{Exit, OrExit, Outcome};
+use super::{FilterArgs, count, groups, move_all};
+
+/// Flags of `pinrelay dead retry`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Exit codes: 0 also when none match · 69 no daemon is there, or it went away: what is done is done
+
+They go out under the event_id and event_time they had, transformed by the config that the daemon
+runs with now: mend that first, and `pinrelay reload`. What is refused again is dead again.
+
+Examples:
+  pinrelay dead retry --reason no_match_key
+  pinrelay dead retry --message 'currency' --since 2h
+  pinrelay dead retry --id order-1234")]
+pub(super) struct Args {
+    #[command(flatten)]
+    admin: AdminArg,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// For programs.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let client = args.admin.client()?;
+    let groups = groups(&client, &args.filter)?;
+    let revived = match groups.letters {
+        0 => 0,
+        _ => move_all(&client, "retry", &args.filter, &groups)?,
+    };
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => writeln!(out, r#"{{"revived":{revived}}}"#),
+        false => writeln!(out, "{} went back into the queue", count(revived)),
+    }
+    .or_exit(Exit::Io)?;
+    Ok(Exit::Ok)
+}

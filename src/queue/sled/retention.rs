@@ -1,0 +1,124 @@
+//! Which dead letters go by themselves: periods past their retention, the oldest beyond the quota,
+//! and periods of which every letter is gone, so that no bytes outlast their event for long.
+
+use super::batch::Batch;
+use super::committer::{Committer, MAX_OPS};
+use super::error::StoreError;
+use super::ledger::Period;
+use super::lock;
+use super::purged::listed;
+use crate::queue::entry::Millis;
+
+/// The current period is not closed for being spent while letters come in: making the next one
+/// takes the committer's time.
+const QUIET: Millis = 60_000;
+
+/// Batches of rows about what is gone that one look removes.
+const SWEEPS: usize = 20;
+
+impl Committer {
+    /// Deletes periods of dead letters past their retention, the oldest beyond the quota, and
+    /// those that are spent; forgets lists of purged letters past the dedup window.
+    pub(super) fn purge(&mut self, batch: &mut Batch, now: Millis) -> Result<(), StoreError> {
+        let retention = millis(self.shared.options.dead_retention);
+        let quota = self.shared.options.dead_max_bytes;
+        let periods: Vec<_> = self.ledger.periods.iter().map(|(p, n)| (*p, *n)).collect();
+        let mut usage: u64 = {
+            let dead = lock(&self.shared.dead);
+            periods.iter().map(|(period, _)| dead.usage(*period)).sum()
+        };
+        self.tell_of_quota(usage, quota);
+        for (period, numbers) in periods {
+            let old = now.saturating_sub(numbers.newest) > retention;
+            let range = numbers.first..=numbers.last;
+            let queued = self.ledger.dead_queued.count_within(range) > 0;
+            let is_current = self.ledger.periods.keys().next_back() == Some(&period);
+            let spent = self.ledger.gone_within(&numbers) == numbers.last + 1 - numbers.first
+                && (!is_current || now.saturating_sub(numbers.newest) > QUIET);
+            if queued || !(old || usage > quota || spent) {
+                continue;
+            }
+            let freed = self.delete_period(period, &numbers, batch, now)?;
+            usage = usage.saturating_sub(freed);
+            let letters: u64 = numbers.dead.iter().sum();
+            if letters > 0 {
+                tracing::warn!(
+                    purged = letters,
+                    "dead letters purged: {}",
+                    if old {
+                        "they were past dead_letters.retention"
+                    } else {
+                        "they were the oldest beyond dead_letters.max_bytes"
+                    }
+                );
+            }
+        }
+        self.forget_lists(batch, now)?;
+        for _ in 0..SWEEPS {
+            // Each removal may leave the rest of a range behind.
+            if self.ledger.sweep(batch, &listed(&self.ledger), MAX_OPS / 2) == 0 {
+                break;
+            }
+            self.write_meta(std::mem::take(batch))?;
+        }
+        Ok(())
+    }
+
+    /// Purges what is dead in a period and deletes its folder; how many bytes that frees. What
+    /// was purged is listed first, for it may be imported.
+    fn delete_period(
+        &mut self,
+        period: u64,
+        numbers: &Period,
+        batch: &mut Batch,
+        now: Millis,
+    ) -> Result<u64, StoreError> {
+        let dead = lock(&self.shared.dead).named(numbers);
+        let list = (self.purged).list((numbers.first, numbers.last), dead, now)?;
+        if let Some(list) = list {
+            self.ledger.put_list(batch, list);
+        }
+        self.ledger.state.purged += numbers.dead.iter().sum::<u64>();
+        self.ledger.remove_period(batch, period);
+        // Counted first, deleted after: a folder that nothing counts is removed at start.
+        self.write_meta(std::mem::take(batch))?;
+        let _nobody_opens_it = lock(&self.shared.opening);
+        let mut dead = lock(&self.shared.dead);
+        dead.forget_all(numbers);
+        let freed = dead.usage(period);
+        dead.delete(period)?;
+        Ok(freed)
+    }
+
+    /// Lists of purged letters whose messageIds are forgotten go as well.
+    fn forget_lists(&mut self, batch: &mut Batch, now: Millis) -> Result<(), StoreError> {
+        let window = millis(self.shared.options.dedup_window);
+        let lists = self.ledger.lists.values();
+        let is_past = |at: Millis| now.saturating_sub(at) > window;
+        let past: Vec<_> = lists.filter(|l| is_past(l.purged_at)).copied().collect();
+        for list in past {
+            self.ledger.remove_list(batch, list.first);
+            self.write_meta(std::mem::take(batch))?;
+            self.purged.drop_list(&list)?;
+        }
+        Ok(())
+    }
+
+    /// Says once that the quota is near, and again after it was not.
+    fn tell_of_quota(&mut self, usage: u64, quota: u64) {
+        let is_near = usage >= quota / 5 * 4;
+        if is_near && !self.dead_quota_near {
+            tracing::warn!(
+                "dead letters take {} MiB of the {} MiB of dead_letters.max_bytes: beyond it the \
+                 oldest are purged; see `pinrelay dead list`, then retry, export or purge them",
+                usage >> 20,
+                quota >> 20
+            );
+        }
+        self.dead_quota_near = is_near;
+    }
+}
+
+fn millis(duration: std::time::Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}

@@ -1,0 +1,392 @@
+//! `pinrelay dead`: the events that could not be delivered, as the operator meets them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Daemon, Sample, Site, StandIn, s};
+
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn json(&self) -> Value {
+        assert_eq!(self.code, Some(0), "{}", self.err);
+        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {}", self.out))
+    }
+}
+
+fn dead(site: &Site, args: &[&str]) -> Said {
+    let mut all = vec!["dead"];
+    all.extend(args);
+    let out = site.command(&all).output().expect("it runs");
+    Said {
+        code: out.status.code(),
+        out: String::from_utf8_lossy(&out.stdout).into_owned(),
+        err: String::from_utf8_lossy(&out.stderr).into_owned(),
+    }
+}
+
+/// Without an email, and with an address alone: a match key only where the config adds a user
+/// agent.
+const NO_AGENT: &str = "[user_data]\ndefault_user_agent = \"\"\n";
+
+/// `n` events of which nobody can be told who they are about under [`NO_AGENT`].
+fn faceless(series: &str, n: usize) -> Vec<Sample> {
+    let now = jiff::Timestamp::now().to_string();
+    let line = |n: usize| {
+        json!({
+            "messageId": format!("{series}-{n:05}"), "type": "track", "event": "Product Viewed",
+            "timestamp": now,
+            "context": {"ip": "203.0.113.7"},
+        })
+    };
+    (0..n)
+        .map(|n| Sample {
+            id: format!("{series}-{n:05}"),
+            event_name: "view_content",
+            line: line(n).to_string(),
+        })
+        .collect()
+}
+
+/// Waits until all are dead.
+fn die(daemon: &Daemon<'_>, samples: &[Sample], total: usize) {
+    Client::queue(&daemon.socket(), samples);
+    daemon.shows(s(60), "dead letters", |status| {
+        status["dead_total"] == total
+    });
+}
+
+fn ledger(daemon: &Daemon<'_>) -> Value {
+    let status = daemon.status();
+    assert_eq!(status["ledger"]["ledger_imbalance"], 0, "{status:#}");
+    status["ledger"].clone()
+}
+
+/// An export, with this done to each of its events.
+fn edit(file: &Path, change: impl Fn(&mut Value)) {
+    let text = fs::read_to_string(file).expect("an export");
+    let edited = text.lines().map(|line| {
+        let mut line: Value = serde_json::from_str(line).expect(line);
+        change(&mut line["event"]);
+        format!("{line}\n")
+    });
+    let edited: String = edited.collect();
+    fs::write(file, edited).expect("written");
+}
+
+fn add_email(event: &mut Value) {
+    event["context"]["traits"] = json!({"email": "a@mail.example"});
+}
+
+#[test]
+fn a_retry_delivers_what_a_mended_config_cures_under_its_first_event_id() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    site.config(NO_AGENT);
+    let daemon = site.start();
+    let samples = faceless("cured", 30);
+    die(&daemon, &samples, 30);
+    // Before it is mended nothing is won: all are dead again, and the retry ends.
+    assert_eq!(
+        dead(&site, &["retry", "--json"]).json(),
+        json!({"revived": 30})
+    );
+    daemon.shows(s(10), "dead again", |status| status["dead_total"] == 30);
+    assert_eq!(stand_in.totals().requests, 0);
+    let before = dead(&site, &["show", "cured-00007", "--json"]).json();
+    assert!(before["would_die"].is_string(), "{before}");
+
+    site.config("");
+    assert_eq!(
+        site.command(&["reload"])
+            .output()
+            .expect("it runs")
+            .status
+            .code(),
+        Some(0)
+    );
+    let shown = dead(&site, &["show", "cured-00007", "--json"]).json();
+    assert_eq!(shown["payload"]["event_id"], "cured-00007", "{shown}");
+    let event_time = shown["payload"]["event_time"].as_i64();
+    assert_eq!(event_time, shown["event_time"].as_i64());
+
+    let said = dead(&site, &["retry", "--id", "cured-00007"]);
+    assert_eq!(
+        said.out, "1 dead letter went back into the queue\n",
+        "{}",
+        said.err
+    );
+    stand_in.takes(1, s(10));
+    stand_in.holds(&samples[7..8]);
+    let said = dead(&site, &["retry", "--reason", "no_match_key"]);
+    assert_eq!(
+        said.out, "29 dead letters went back into the queue\n",
+        "{}",
+        said.err
+    );
+    stand_in.takes(30, s(10));
+    stand_in.holds(&samples);
+    daemon.shows(s(10), "settled", |status| status["delivered"] == 30);
+    let ledger = ledger(&daemon);
+    assert_eq!(
+        (&ledger["revived"], &ledger["dead"]),
+        (&json!(60), &json!(0))
+    );
+    assert_eq!(stand_in.totals().duplicates, 0);
+    let log = daemon.log();
+    assert!(!log.contains("203.0.113.7"), "{log}");
+}
+
+#[test]
+fn an_edited_export_comes_back_under_its_message_ids() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    site.config(NO_AGENT);
+    let daemon = site.start();
+    let samples = faceless("edited", 40);
+    die(&daemon, &samples, 40);
+    let file = site.path("dead.ndjson");
+    let name = file.to_str().expect("UTF-8");
+    // Whoever could read it before cannot now.
+    fs::write(&file, "old\n").expect("a file");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("a mode");
+    let said = dead(&site, &["export", "-o", name, "--json"]);
+    assert_eq!(said.json(), json!({"exported": 40}));
+    let mode = fs::metadata(&file).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let first = fs::read_to_string(&file).expect("an export");
+    assert_eq!(first.lines().count(), 40);
+    let line: Value = serde_json::from_str(first.lines().next().expect("a line")).expect("JSON");
+    for key in [
+        "number",
+        "accepted_at",
+        "died_at",
+        "reason",
+        "message",
+        "event",
+    ] {
+        assert!(line.get(key).is_some(), "{key}: {line}");
+    }
+    // The bytes are the client's, whatever their order of keys.
+    assert!(first.contains(&samples[0].line), "{first}");
+
+    edit(&file, add_email);
+    let bad = "{\"event\":{\"type\":\"page\"}}\nnonsense\n\n{\"event\":{\"messageId\":\"new\",\
+               \"type\":\"page\",\"context\":{\"traits\":{\"email\":\"b@mail.example\"}}}}\n";
+    let text = fs::read_to_string(&file).expect("an export");
+    fs::write(&file, format!("{text}{bad}")).expect("written");
+    let said = dead(&site, &["import", name, "--json"]);
+    assert_eq!(said.code, Some(65), "{}", said.err);
+    let tally: Value = serde_json::from_str(&said.out).expect("JSON");
+    let counts = ["revived", "queued", "duplicate", "rejected"].map(|key| tally[key].as_u64());
+    assert_eq!(counts, [Some(40), Some(1), Some(0), Some(2)], "{tally}");
+    assert_eq!(tally["errors"][0]["line"], 41);
+    assert_eq!(tally["errors"][1]["line"], 42);
+    stand_in.takes(41, s(10));
+    daemon.shows(s(10), "settled", |status| status["delivered"] == 41);
+    let ledger = ledger(&daemon);
+    assert_eq!(
+        (&ledger["revived"], &ledger["dead"]),
+        (&json!(40), &json!(0))
+    );
+    assert_eq!(ledger["accepted"], 41);
+    // Once is enough.
+    fs::write(&file, text).expect("written");
+    let said = dead(&site, &["import", name, "--json"]);
+    assert_eq!(said.json()["duplicate"], 40);
+    assert_eq!(stand_in.totals().duplicates, 0);
+    assert!(!daemon.log().contains("mail.example"));
+}
+
+#[test]
+fn a_purged_event_comes_back_by_import_alone() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    site.config(NO_AGENT);
+    let daemon = site.start();
+    let samples = faceless("purged", 20);
+    die(&daemon, &samples, 20);
+    let file = site.path("dead.ndjson");
+    let name = file.to_str().expect("UTF-8");
+    assert_eq!(dead(&site, &["export", "-o", name]).code, Some(0));
+    edit(&file, add_email);
+
+    // There is nobody to ask.
+    let said = dead(&site, &["purge"]);
+    assert_eq!(said.code, Some(64), "{}", said.err);
+    assert!(said.err.contains("--yes"), "{}", said.err);
+    assert_eq!(ledger(&daemon)["dead"], 20);
+    let said = dead(&site, &["purge", "--yes", "--json"]);
+    assert_eq!(said.json(), json!({"purged": 20}));
+    let after = ledger(&daemon);
+    assert_eq!((&after["dead"], &after["purged"]), (&json!(0), &json!(20)));
+    assert_eq!(dead(&site, &["show", "purged-00003"]).code, Some(65));
+
+    // The kill comes right behind the word that it was done.
+    daemon.kill();
+    let daemon = site.start();
+    assert_eq!(ledger(&daemon)["purged"], 20);
+    for answer in Client::send(&daemon.socket(), &samples) {
+        assert_eq!(answer.status(), "duplicate", "{answer:?}");
+    }
+    let said = dead(&site, &["import", name, "--json"]);
+    assert_eq!(said.json()["revived"], 20);
+    daemon.kill();
+    let daemon = site.start();
+    stand_in.takes(20, s(20));
+    stand_in.holds(&samples);
+    daemon.shows(s(10), "settled", |status| status["delivered"] == 20);
+    let after = ledger(&daemon);
+    assert_eq!(
+        (&after["purged"], &after["revived"]),
+        (&json!(0), &json!(20))
+    );
+    assert_eq!(daemon.stop(s(20)).code, Some(0));
+    let verdict = site.command(&["verify"]).output().expect("it runs");
+    assert_eq!(verdict.status.code(), Some(0), "{verdict:?}");
+}
+
+#[test]
+fn filters_choose_and_a_list_shows_no_personal_data() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    site.config(NO_AGENT);
+    let daemon = site.start();
+    let said = dead(&site, &["list"]);
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (Some(0), "no dead letters\n")
+    );
+    assert_eq!(dead(&site, &["list", "--json"]).json()["groups"], json!([]));
+    assert_eq!(
+        dead(&site, &["retry", "--json"]).json(),
+        json!({"revived": 0})
+    );
+
+    die(&daemon, &faceless("some", 5), 5);
+    let page = |n: usize| Sample {
+        id: format!("page-{n}"),
+        event_name: "page_visit",
+        line: json!({"messageId": format!("page-{n}"), "type": "page",
+            "context": {"ip": "203.0.113.7", "traits": {"lastName": "Byron"}}})
+        .to_string(),
+    };
+    die(&daemon, &[page(0), page(1)], 7);
+    let count = |args: &[&str]| {
+        let mut all = vec!["list", "--json"];
+        all.extend(args);
+        dead(&site, &all).json()["letters"]
+            .as_u64()
+            .expect("a count")
+    };
+    let number = dead(&site, &["show", "page-0", "--json"]).json()["number"].to_string();
+    for (args, letters) in [
+        (&["--reason", "no_match_key"][..], 7),
+        (&["--reason", "refused"], 0),
+        (&["--event", "Product Viewed"], 5),
+        (&["--event", "page"], 2),
+        (&["--event", "track", "--reason", "no_match_key"], 5),
+        (&["--since", "1h"], 7),
+        (&["--until", "1h"], 0),
+        (&["--since", "2100-01-01T00:00:00Z"], 0),
+        (&["--message", "em"], 7),
+        (&["--message", "no such words"], 0),
+        (&["--id", "some-00003"], 1),
+        (&["--id", &number], 1),
+        (&["--id", "some-99999"], 0),
+        (&["--id", "99999"], 0),
+    ] {
+        assert_eq!(count(args), letters, "{args:?}");
+    }
+    assert_eq!(
+        dead(&site, &["list", "--reason", "bad_luck"]).code,
+        Some(64)
+    );
+    let table = dead(&site, &["list"]).out;
+    assert!(
+        table.contains("no_match_key") && table.contains("7 dead letters"),
+        "{table}"
+    );
+    assert!(
+        table.lines().all(|line| line.chars().count() <= 100),
+        "{table}"
+    );
+    let json = dead(&site, &["list", "--json"]).out;
+    for personal in ["203.0.113.7", "Byron"] {
+        assert!(
+            !table.contains(personal) && !json.contains(personal),
+            "{table}{json}"
+        );
+    }
+    let shown = dead(&site, &["show", "page-0"]).out;
+    assert!(
+        shown.contains("Byron") && shown.contains("would not be sent now"),
+        "{shown}"
+    );
+
+    let said = dead(&site, &["purge", "--event", "page", "--yes"]);
+    assert_eq!(said.out, "2 dead letters purged\n");
+    assert_eq!(count(&[]), 5);
+    assert_eq!(ledger(&daemon)["purged"], 2);
+    let verdict = site.command(&["verify"]).output().expect("it runs");
+    assert_eq!(verdict.status.code(), Some(0), "{verdict:?}");
+    assert_eq!(daemon.stop(s(20)).code, Some(0));
+    for verb in ["list", "retry", "export", "import"] {
+        let said = dead(&site, &[verb]);
+        assert_eq!(said.code, Some(69), "{verb}: {}", said.err);
+    }
+}
+
+/// Bounds that a whole set in memory, a sync per letter, or an unpacking of its group for each
+/// letter would break.
+#[test]
+fn fifty_thousand_are_listed_exported_and_retried_in_no_time() {
+    const LETTERS: usize = 50_000;
+    let stand_in = StandIn::counting();
+    let site = Site::new(&stand_in);
+    site.config(NO_AGENT);
+    let daemon = site.start();
+    die(&daemon, &faceless("many", LETTERS), LETTERS);
+    let timed = |what: &str, limit: u64, args: &[&str]| {
+        let begun = Instant::now();
+        let said = dead(&site, args);
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(limit), "{what}: {took:?}");
+        said
+    };
+    let said = timed("list", 20, &["list", "--json"]);
+    assert_eq!(said.json()["letters"], LETTERS);
+    let file = site.path("dead.ndjson");
+    let name = file.to_str().expect("UTF-8");
+    let said = timed("export", 30, &["export", "-o", name, "--json"]);
+    assert_eq!(said.json(), json!({"exported": LETTERS}));
+    site.config("");
+    assert_eq!(
+        site.command(&["reload"])
+            .output()
+            .expect("it runs")
+            .status
+            .code(),
+        Some(0)
+    );
+    let said = timed("retry", 30, &["retry", "--json"]);
+    assert_eq!(said.json(), json!({"revived": LETTERS}));
+    // Events that come in meanwhile do not wait behind them.
+    Client::queue(&daemon.socket(), &faceless("fresh", 1));
+    daemon.shows(s(60), "delivered", |status| {
+        status["delivered"] == LETTERS + 1
+    });
+    let after = ledger(&daemon);
+    assert_eq!(
+        (&after["revived"], &after["dead"]),
+        (&json!(LETTERS), &json!(0))
+    );
+}
