@@ -3,7 +3,7 @@
 //! It is the model that the contract tests hold the durable engine against, and what the
 //! delivery loop is simulated on. [`MemoryEngine::reopen`] forgets what a crash forgets.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -14,6 +14,7 @@ use super::census::Census;
 use super::entry::{
     DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement,
 };
+use super::find::{Found, Sent};
 use super::letter::{Import, Imported, Keep, LetterKey, Page};
 use super::verdict::Verdict;
 use super::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, Pending, QueueError, apart_share};
@@ -51,6 +52,7 @@ struct Letter {
 
 struct Marked {
     name: Arc<str>,
+    at: Millis,
     in_doubt: bool,
 }
 
@@ -65,7 +67,8 @@ struct State {
     letters: BTreeMap<u64, Letter>,
     /// Letters that are queued again and not claimed, in the order of their coming.
     apart: VecDeque<u64>,
-    purged: HashSet<u128>,
+    /// By id; the numbers of letters that may be imported.
+    purged: HashMap<u128, u64>,
     seen: HashMap<u128, Millis>,
     marks: HashMap<EntryId, Marked>,
     counts: Census,
@@ -204,6 +207,7 @@ impl MemoryEngine {
     }
 
     pub(super) fn mark(&self, mark: Mark) -> Result<(), QueueError> {
+        let at = self.shared.clock.now();
         let mut state = self.lock();
         state.running()?;
         for (id, name) in mark.events {
@@ -214,6 +218,7 @@ impl MemoryEngine {
                         id,
                         Marked {
                             name,
+                            at,
                             in_doubt: false,
                         },
                     );
@@ -279,6 +284,43 @@ impl MemoryEngine {
         self.lock().dead_number(id_hash)
     }
 
+    pub(super) fn find(&self, id_hash: u128) -> Found {
+        let state = self.lock();
+        let is = |stored: &Stored| stored.id_hash == id_hash;
+        if let Some(number) = state.dead_number(id_hash) {
+            let letter = state.letters[&number].shown(number);
+            return letter.map_or(Found::Unknown, Found::Dead);
+        }
+        if let Some(number) = state.purged.get(&id_hash) {
+            return Found::Purged { number: *number };
+        }
+        let apart = state
+            .letters
+            .iter()
+            .map(|(n, l)| (EntryId::dead(*n), &l.stored));
+        let line = state.line.iter().map(|(seq, s)| (EntryId::line(*seq), s));
+        if let Some((id, stored)) = line.chain(apart).find(|(_, stored)| is(stored)) {
+            let sent = state.marks.get(&id).map(|mark| Sent {
+                name: Some(mark.name.clone()),
+                at: mark.at,
+                in_doubt: mark.in_doubt,
+            });
+            return Found::Queued {
+                id,
+                accepted_at: stored.accepted_at,
+                sent,
+            };
+        }
+        let horizon = self.shared.clock.now() - self.shared.dedup_window;
+        match state.seen.get(&id_hash).filter(|at| **at >= horizon) {
+            Some(at) => Found::Settled {
+                accepted_after: Some(*at),
+                accepted_by: Some(*at),
+            },
+            None => Found::Unknown,
+        }
+    }
+
     pub(super) fn revive(&self, letters: &[LetterKey]) -> Result<u64, QueueError> {
         let mut state = self.lock();
         state.running()?;
@@ -304,7 +346,7 @@ impl MemoryEngine {
         let numbers = state.dead_among(letters);
         for number in &numbers {
             let id_hash = state.letters[number].stored.id_hash;
-            state.purged.insert(id_hash);
+            state.purged.insert(id_hash, *number);
             state.bury(*number);
         }
         state.counts.purged += numbers.len() as u64;
@@ -327,7 +369,7 @@ impl MemoryEngine {
                 state.bury(number);
                 state.queue_apart(event.into(), now);
                 Some(Imported::Revived)
-            } else if state.purged.remove(&event.id_hash) {
+            } else if state.purged.remove(&event.id_hash).is_some() {
                 state.counts.purged -= 1;
                 state.queue_apart(event.into(), now);
                 Some(Imported::Revived)
