@@ -96,7 +96,12 @@ impl Dedup {
             }));
         }
         for (at, file) in files.iter().enumerate().rev() {
-            if file.coverage.newest >= horizon && file.contains(id)? {
+            let holds = match file.contains(id) {
+                // As an accept takes it: not remembered.
+                Err(StoreError::Damaged { .. }) => false,
+                holds => holds?,
+            };
+            if file.coverage.newest >= horizon && holds {
                 return Ok(Some(Whereabouts {
                     generations: file.coverage.generations,
                     after: newest_of(&files[..at]),

@@ -19,7 +19,7 @@ use crate::queue::letter::{Import, Imported, Keep, LetterKey, PAGE_NUMBERS, Page
 use crate::queue::ranges::RangeSet;
 
 /// Stretches of numbers that one batch changes: each may touch a neighbour on either side.
-const RUNS: usize = 100;
+const RUNS: usize = 80;
 /// Letters of one operation: others get their turn between two.
 const LETTERS: usize = 512;
 /// Events that one operation takes back: each may take a number out of the midst of a range.
@@ -148,7 +148,7 @@ impl Committer {
             } else if let Some(number) = self.purged.number(id) {
                 self.purged.forget(id);
                 self.ledger.state.purged -= 1;
-                self.ledger.bury(&mut batch, number);
+                self.ledger.unpurge(&mut batch, number);
             } else if self.dedup.contains(id, horizon)? {
                 self.ledger.state.totals.duplicate += 1;
                 answers.push(Some(Imported::Duplicate));

@@ -326,8 +326,12 @@ fn thousands_of_scattered_letters_are_taken_out_and_swept_in_pieces() {
         let (meta, state) = meta::Meta::open(&path).unwrap();
         let ledger = ledger::Ledger::load(&meta.store, state).unwrap();
         assert_eq!(
-            (ledger.dead_gone.count(), ledger.dead_purged.count()),
-            (0, 0)
+            (
+                ledger.dead_gone.count(),
+                ledger.dead_purged.count(),
+                ledger.listed_back.count()
+            ),
+            (0, 0, 0)
         );
         assert_eq!(ledger.lists.len(), 0);
     });

@@ -6,7 +6,6 @@ use super::committer::{Committer, MAX_OPS};
 use super::error::StoreError;
 use super::ledger::Period;
 use super::lock;
-use super::purged::listed;
 use crate::queue::entry::Millis;
 
 /// The current period is not closed for being spent while letters come in: making the next one
@@ -31,9 +30,10 @@ impl Committer {
         for (period, numbers) in periods {
             let old = now.saturating_sub(numbers.newest) > retention;
             let range = numbers.first..=numbers.last;
-            let queued = self.ledger.dead_queued.count_within(range) > 0;
+            let queued = self.ledger.dead_queued.count_within(range.clone()) > 0;
             let is_current = self.ledger.periods.keys().next_back() == Some(&period);
-            let spent = self.ledger.gone_within(&numbers) == numbers.last + 1 - numbers.first
+            let gone = self.ledger.dead_gone.count_within(range);
+            let spent = gone == numbers.last + 1 - numbers.first
                 && (!is_current || now.saturating_sub(numbers.newest) > QUIET);
             if queued || !(old || usage > quota || spent) {
                 continue;
@@ -56,7 +56,7 @@ impl Committer {
         self.forget_lists(batch, now)?;
         for _ in 0..SWEEPS {
             // Each removal may leave the rest of a range behind.
-            if self.ledger.sweep(batch, &listed(&self.ledger), MAX_OPS / 2) == 0 {
+            if self.ledger.sweep(batch, MAX_OPS / 2) == 0 {
                 break;
             }
             self.write_meta(std::mem::take(batch))?;
