@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use pinrelay::clock::{Clock, WallTrust};
 use pinrelay::deliver::{
-    self, Dead, DrainEnd, Handle, Limits, OnRefused, Options, Prepare, Prepared,
+    self, Dead, DrainEnd, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared,
+    Surroundings,
 };
 use pinrelay::mock_pinterest::{self as mock, Fault, Mock, RefuseAs, Switches};
+use pinrelay::observe::Observer;
 use pinrelay::queue::{BlockBuilder, DeadReason, MemoryEngine, Queue};
 use pinrelay::secret::{SharedToken, Token};
 use pinrelay::transform::{self, MappingRule, Transform};
@@ -70,6 +72,7 @@ impl World {
                 ad_account_id: "549755885175".into(),
                 test: false,
                 request_timeout: Duration::from_secs(2),
+                paused: None,
                 limits: Limits {
                     max_batch_events: 1000,
                     max_batch_bytes: 2 << 20,
@@ -80,6 +83,8 @@ impl World {
                     backoff_initial: Duration::from_millis(50),
                     backoff_max: Duration::from_secs(1),
                     on_refused: OnRefused::Strip,
+                    late_after: Duration::from_secs(3600),
+                    on_late: OnLate::Deliver,
                 },
             },
         }
@@ -99,8 +104,11 @@ impl World {
             self.queue.clone(),
             prepare(transform.unwrap()),
             self.token.clone(),
-            self.clock.clone(),
-            WallTrust::new(self.clock.clone(), None, DAY),
+            Surroundings {
+                clock: self.clock.clone(),
+                trust: WallTrust::new(self.clock.clone(), None, DAY),
+                observer: Observer::default(),
+            },
             1,
         )
         .unwrap()

@@ -50,9 +50,11 @@ const MAY: &[(&str, &[&str])] = &[
             "lifecycle",
         ],
     ),
+    ("notify", &["queue::Millis", "clock"]),
     (
         "config",
         &[
+            "notify",
             "ingest",
             "deliver",
             "admin",
@@ -67,6 +69,7 @@ const MAY: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
+            "notify",
             "config",
             "ingest",
             "deliver",
@@ -83,6 +86,7 @@ const MAY: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "notify",
             "daemon",
             "config",
             "ingest",
@@ -106,14 +110,21 @@ const MAY: &[(&str, &[&str])] = &[
     ),
     // Beside the line. `Millis` is the unit of time.
     ("clock", &["queue::Millis"]),
-    ("observe", &[]),
+    ("observe", &["queue::Millis"]),
     ("secret", &[]),
     ("lifecycle", &[]),
 ];
 
 /// Crates that only these parts may name.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("reqwest", &["src/deliver/client.rs", "src/cli/daemon.rs"]),
+    (
+        "reqwest",
+        &[
+            "src/deliver/client.rs",
+            "src/notify/webhook.rs",
+            "src/cli/daemon.rs",
+        ],
+    ),
     ("sled", &["src/queue/sled/"]),
     ("signal_hook", &["src/lifecycle/"]),
     ("sd_notify", &["src/lifecycle/"]),

@@ -148,6 +148,18 @@ fn transform(hashing: Hashing) -> Transform {
     .unwrap()
 }
 
+/// Takes a dot path out; null if it is not there.
+fn take(value: &mut Value, path: &str) -> Value {
+    let (outer, key) = match path.rsplit_once('.') {
+        Some((outer, key)) => (format!("/{}", outer.replace('.', "/")), key),
+        None => (String::new(), path),
+    };
+    let object = value.pointer_mut(&outer).and_then(Value::as_object_mut);
+    object
+        .and_then(|members| members.remove(key))
+        .unwrap_or_default()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
@@ -179,6 +191,48 @@ proptest! {
         prop_assert_eq!(event["event_time"].to_string(), time.to_string());
         // The same line gives the same bytes: a resend is what was sent.
         prop_assert_eq!(t.payload(line.as_bytes(), time, None, &|_| false).ok(), Some(full));
+    }
+
+    #[test]
+    fn an_explanation_tells_every_field_and_names_a_source_for_each(line in line(), hashed in any::<bool>(), mapped in any::<bool>()) {
+        // serde_json's own word for a number would make `Value` read an object as one.
+        let line = line.replace("$serde_json::private::Number", "token");
+        let hashing = if hashed { Hashing::Sha256 } else { Hashing::Raw };
+        let t = match mapped {
+            true => transform(hashing),
+            false => Transform::new(Options { hashing, ..Options::default() }).unwrap(),
+        };
+        let told = t.explain(line.as_bytes(), 1_700_000_000).unwrap();
+        let payload = t.payload(line.as_bytes(), 1_700_000_000, None, &|_| false);
+        prop_assert_eq!(told.dead.is_some(), payload.is_err());
+        let Ok(payload) = payload else { return Ok(()) };
+        let mut left: Value = serde_json::from_slice(&payload.json).unwrap();
+        for field in &told.fields {
+            let sent = take(&mut left, &field.field);
+            prop_assert_eq!(&sent, &field.value, "{}", &field.field);
+            let named = field.source.is_some() || field.mapping.is_some();
+            let dropped = hashed && sent.is_null() && named;
+            prop_assert!(named != sent.is_null() || dropped, "{:?}", field);
+            prop_assert_eq!(field.omitted.is_some(), sent.is_null(), "{:?}", field);
+        }
+        for block in ["user_data", "custom_data"] {
+            if left[block] == serde_json::json!({}) {
+                take(&mut left, block);
+            }
+        }
+        prop_assert_eq!(left, serde_json::json!({}), "fields that were not told");
+        // What was tried in vain can go without changing anything.
+        if !mapped {
+            for field in told.fields {
+                let mut without: Value = serde_json::from_str(&line).unwrap();
+                for tried in &field.tried {
+                    take(&mut without, tried.source);
+                }
+                let again = t.explain(without.to_string().as_bytes(), 1_700_000_000).unwrap();
+                let same = again.fields.iter().find(|other| other.field == field.field);
+                prop_assert_eq!(same.map(|f| &f.value), Some(&field.value), "{}", &field.field);
+            }
+        }
     }
 
     #[test]

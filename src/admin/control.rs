@@ -1,4 +1,7 @@
-//! What changes the running daemon: `POST /reload`.
+//! What changes the running daemon: `POST /reload`, `POST /pause`, `POST /resume`.
+
+use std::fmt;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,26 +12,147 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::{Command, Door};
+use crate::queue::Millis;
+
+/// One key of the config with another value, or one pair of its tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// `section.name`, `event_names` or `mappings`.
+    pub key: String,
+    /// As the config writes it; `null`: not set, and without a default.
+    pub old: Option<String>,
+    /// Likewise.
+    pub new: Option<String>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".into());
+        write!(f, "{}: {} → {}", self.key, set(&self.old), set(&self.new))
+    }
+}
 
 /// What a reload found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
-    /// Keys that differ and take a restart, as `section.name`.
-    pub needs_restart: Vec<String>,
+    /// What differs from what was read last, and is in effect.
+    pub changed: Vec<Change>,
+    /// What differs from what the daemon was started with, and takes a restart.
+    pub needs_restart: Vec<Change>,
     /// The token is another one.
     pub token_changed: bool,
 }
 
+/// The body of `POST /pause`; an empty one is a pause without an end and without words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PauseFor {
+    /// How long, milliseconds, at least 1; `null`: until it is resumed.
+    pub milliseconds: Option<u64>,
+    /// Shown wherever the pause is; one line of at most 200 characters.
+    pub reason: Option<String>,
+}
+
+/// A pause that holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Unix milliseconds.
+    pub since: Millis,
+    /// When it ends by itself, Unix milliseconds.
+    pub until: Option<Millis>,
+    /// The operator's words.
+    pub reason: Option<String>,
+    /// Requests that had left before; their answers are still taken.
+    pub in_flight: usize,
+}
+
+/// The body of `POST /resume`; an empty one does not isolate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// Refused events become dead letters one by one, however many, until one is processed.
+    pub isolate: bool,
+}
+
+/// What a resume ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// How the gate stood before: `open`, `shut`, `parked` or `paused`.
+    pub was: String,
+    /// As it was asked.
+    pub isolate: bool,
+}
+
+/// A pause's reason stands in one line of `systemctl status`.
+const LONGEST_REASON: usize = 200;
+
 pub(super) fn routes() -> Router<Door> {
-    Router::new().route("/reload", post(reload))
+    Router::new()
+        .route("/reload", post(reload))
+        .route("/pause", post(pause))
+        .route("/resume", post(resume))
 }
 
 async fn reload(State(door): State<Door>) -> Response {
-    let (answer, reloaded) = oneshot::channel();
-    let asked = door.commands.send(Command::Reload(answer)).is_ok();
-    match reloaded.await {
-        Ok(Ok(reloaded)) if asked => Json(reloaded).into_response(),
-        Ok(Err(wrong)) => (StatusCode::UNPROCESSABLE_ENTITY, wrong).into_response(),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping").into_response(),
+    let refused = |wrong| (StatusCode::UNPROCESSABLE_ENTITY, wrong).into_response();
+    asked(&door, Command::Reload, refused).await
+}
+
+async fn pause(State(door): State<Door>, body: String) -> Response {
+    let asked_for: PauseFor = match read(&body) {
+        Ok(asked_for) => asked_for,
+        Err(wrong) => return (StatusCode::BAD_REQUEST, wrong).into_response(),
+    };
+    let one_line = |reason: &String| {
+        reason.chars().count() <= LONGEST_REASON && !reason.chars().any(char::is_control)
+    };
+    if asked_for.milliseconds == Some(0) || !asked_for.reason.as_ref().is_none_or(one_line) {
+        let wrong = format!(
+            "a pause lasts a millisecond at least, and its reason is one line of at most \
+             {LONGEST_REASON} characters"
+        );
+        return (StatusCode::BAD_REQUEST, wrong).into_response();
+    }
+    let length = asked_for.milliseconds.map(Duration::from_millis);
+    let command = |answer| Command::Pause {
+        length,
+        reason: asked_for.reason,
+        answer,
+    };
+    asked(&door, command, failed).await
+}
+
+async fn resume(State(door): State<Door>, body: String) -> Response {
+    let Resume { isolate } = match read(&body) {
+        Ok(resume) => resume,
+        Err(wrong) => return (StatusCode::BAD_REQUEST, wrong).into_response(),
+    };
+    asked(&door, |answer| Command::Resume { isolate, answer }, failed).await
+}
+
+fn failed(why: String) -> Response {
+    (StatusCode::INTERNAL_SERVER_ERROR, why).into_response()
+}
+
+fn read<T: Default + serde::de::DeserializeOwned>(body: &str) -> Result<T, String> {
+    match body.trim() {
+        "" => Ok(T::default()),
+        text => serde_json::from_str(text).map_err(|e| format!("the body: {e}")),
+    }
+}
+
+/// Has the daemon's loop do it.
+async fn asked<T: Serialize>(
+    door: &Door,
+    command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command,
+    refused: impl FnOnce(String) -> Response,
+) -> Response {
+    let (answer, done) = oneshot::channel();
+    // Where the loop is gone the answer's sender is dropped with the command.
+    let _ = door.commands.send(command(answer));
+    match done.await {
+        Ok(Ok(said)) => Json(said).into_response(),
+        Ok(Err(why)) => refused(why),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping").into_response(),
     }
 }

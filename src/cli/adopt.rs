@@ -36,7 +36,7 @@ pub struct Args {
 /// Opens the queue once as this machine's.
 pub fn run(args: Args) -> Outcome {
     let config = args.config.load(process_env()).or_exit(Exit::Config)?;
-    let root = args.queue.unwrap_or_else(|| config.queue.path.clone());
+    let root = args.queue.unwrap_or_else(|| config.queue_folder());
     if !root.is_dir() {
         return Err(anyhow::anyhow!(
             "queue folder {}: there is none; restore it there first",

@@ -1,7 +1,5 @@
 //! Flags of the commands that stand on the daemon: one struct per command.
 
-use std::path::PathBuf;
-
 use super::ConfigArg;
 
 /// Flags of `pinrelay run`.
@@ -10,17 +8,9 @@ pub struct RunArgs {
     /// Which config file.
     #[command(flatten)]
     pub config: ConfigArg,
-}
-
-/// Flags of `pinrelay transform`.
-#[derive(clap::Args, Debug)]
-pub struct TransformArgs {
-    /// The events, one JSON object per line; `-` or nothing is stdin.
-    #[arg(value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    /// Which config file.
-    #[command(flatten)]
-    pub config: ConfigArg,
+    /// How the log looks, instead of the config's.
+    #[arg(long, value_name = "FORMAT", value_parser = ["human", "journald", "json"])]
+    pub log_format: Option<String>,
 }
 
 /// Flags of `pinrelay demo`.

@@ -9,51 +9,99 @@ use std::time::Duration;
 
 use nix::unistd::{AccessFlags, Group, access, geteuid};
 
-use super::ConfigArg;
 use super::exit::{Exit, OrExit, Outcome};
-use crate::config::{Config, ConfigError, Hashing, process_env, show_duration};
+use super::{ConfigArg, online};
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, Hashing, TokenSource, process_env, show_duration};
 
 /// `TimeoutStopSec` of the shipped unit, less the time to close after a drain.
 const LONGEST_DRAIN: Duration = Duration::from_secs(35);
 
 /// Flags of `pinrelay check`.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Exit codes: 0 the daemon can run with this · 78 it cannot, each reason is named
+
+Examples:
+  sudo -u pinrelay pinrelay check
+  sudo -u pinrelay pinrelay check --online")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
+    /// Also send one synthetic event with ?test=true, which Pinterest checks and does not
+    /// record, and say in words what its answer means.
+    #[arg(long)]
+    online: bool,
+    /// For programs.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Prints what it finds; exit 78 if anything would keep the daemon from running.
 pub fn run(args: Args) -> Outcome {
-    let findings = match args.config.load(process_env()) {
-        Ok(config) => examine(&config),
-        Err(error) => problems(&error),
-    };
-    let wrong = findings.iter().filter(|f| f.is_wrong()).count();
-    print(&findings, wrong).or_exit(Exit::Io)?;
+    let findings = findings(&args.config, args.online);
+    let wrong = match args.json {
+        true => print_json(&findings),
+        false => print(&findings),
+    }
+    .or_exit(Exit::Io)?;
     Ok(if wrong == 0 { Exit::Ok } else { Exit::Config })
 }
 
-fn print(findings: &[Finding], wrong: usize) -> io::Result<()> {
+/// Everything that can be said of this config; `online`: with a test event, if nothing else is
+/// wrong.
+pub(super) fn findings(config: &ConfigArg, online: bool) -> Vec<Finding> {
+    let config = match config.load(process_env()) {
+        Ok(config) => config,
+        Err(error) => return problems(&error),
+    };
+    let mut findings = examine(&config);
+    if online && !findings.iter().any(Finding::is_wrong) {
+        let now = Clock::system().now().div_euclid(1000);
+        findings.append(&mut online::look(&config, now));
+    } else if online {
+        let text = "online: nothing was sent; mend what is wrong first";
+        findings.push(Advice(text.to_owned()));
+    }
+    findings
+}
+
+fn wrong(findings: &[Finding]) -> usize {
+    findings.iter().filter(|f| f.is_wrong()).count()
+}
+
+/// For people; how many are wrong.
+pub(super) fn print(findings: &[Finding]) -> io::Result<usize> {
     let mut out = io::stdout().lock();
     for finding in findings {
-        let (word, text) = match finding {
-            Finding::Fine(text) => ("ok", text),
-            Finding::Advice(text) => ("advice", text),
-            Finding::Wrong(text) => ("wrong", text),
-        };
+        let (word, text) = finding.told();
         writeln!(out, "{word:<7} {text}")?;
     }
+    let wrong = wrong(findings);
     match wrong {
         0 => writeln!(out, "The daemon can run with this."),
         1 => writeln!(out, "One thing is wrong."),
         n => writeln!(out, "{n} things are wrong."),
-    }
+    }?;
+    Ok(wrong)
+}
+
+/// For programs; how many are wrong.
+fn print_json(findings: &[Finding]) -> io::Result<usize> {
+    let wrong = wrong(findings);
+    let told = findings.iter().map(|finding| {
+        let (kind, text) = finding.told();
+        serde_json::json!({ "kind": kind, "text": text })
+    });
+    let told: Vec<_> = told.collect();
+    let answer = serde_json::json!({ "ok": wrong == 0, "findings": told });
+    writeln!(io::stdout().lock(), "{answer}")?;
+    Ok(wrong)
 }
 
 /// One thing looked at.
 #[derive(Debug, PartialEq, Eq)]
-enum Finding {
+pub(super) enum Finding {
     /// As it should be.
     Fine(String),
     /// It runs so, but the operator should know.
@@ -63,6 +111,15 @@ enum Finding {
 }
 
 impl Finding {
+    /// Its word and its text.
+    fn told(&self) -> (&'static str, &str) {
+        match self {
+            Self::Fine(text) => ("ok", text),
+            Self::Advice(text) => ("advice", text),
+            Self::Wrong(text) => ("wrong", text),
+        }
+    }
+
     fn is_wrong(&self) -> bool {
         matches!(self, Self::Wrong(_))
     }
@@ -93,7 +150,7 @@ fn examine(config: &Config) -> Vec<Finding> {
     }
     token(config, &mut found);
     found.push(group(&config.ingest.group));
-    found.push(folder(&config.queue.path));
+    found.push(folder(&config.queue_folder()));
     let sockets = [&config.ingest.socket, &config.admin.socket];
     let folders: BTreeSet<&Path> = sockets.into_iter().filter_map(|s| s.parent()).collect();
     found.extend(folders.into_iter().filter_map(socket_folder));
@@ -116,7 +173,16 @@ fn token(config: &Config, found: &mut Vec<Finding>) {
     };
     match &read.file {
         Some(file) => {
-            found.push(Fine(format!("access token in {}", file.display())));
+            let changes = match read.source {
+                TokenSource::Credential => {
+                    "a credential, which stays as it was when the service started: see \
+                     systemd/loadcredential for a restart by itself"
+                }
+                TokenSource::File | TokenSource::Variable => {
+                    "a change of it reaches the running daemon by itself"
+                }
+            };
+            found.push(Fine(format!("access token in {}; {changes}", file.display())));
             if read.exposed {
                 found.push(Advice(format!(
                     "{0} can be read by every user: chmod 0640 {0}",
@@ -126,7 +192,8 @@ fn token(config: &Config, found: &mut Vec<Finding>) {
         }
         None => found.push(Advice(
             "the access token comes from the environment, which other programs of the same user \
-             can read: a file, /etc/pinrelay/token, is safer and can be changed without a restart"
+             can read, and a change of it takes a restart: a file, /etc/pinrelay/token, is safer and \
+             is followed"
                 .into(),
         )),
     }
@@ -252,8 +319,8 @@ fn told_once(config: &Config, found: &mut Vec<Finding>) {
     )));
     if pinterest.test {
         found.push(Advice(
-            "test mode: Pinterest checks the events and records none of them; remove [pinterest] \
-             test = true to go live"
+            "test mode: Pinterest checks the events and records none of them, and the queue is one \
+             of its own; remove [pinterest] test = true to go live"
                 .into(),
         ));
     }

@@ -16,6 +16,8 @@ pub enum Exit {
     Data = 65,
     /// The daemon is not there, or another one is.
     Unavailable = 69,
+    /// A file that would be made is there already.
+    Exists = 73,
     /// Reading, writing or storing failed.
     Io = 74,
     /// The configuration is wrong, or a token is missing.

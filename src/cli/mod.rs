@@ -15,12 +15,21 @@ mod daemon;
 mod dead;
 mod demo;
 pub mod exit;
+mod init;
+mod manual;
 mod mock_pinterest;
+mod notify;
+mod online;
 mod owner;
+mod pause;
 mod reload;
+mod resume;
 mod run;
 mod send;
 mod status;
+mod tail;
+mod top;
+mod trace;
 mod transform;
 mod verify;
 
@@ -36,16 +45,28 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write config and token, and try them on Pinterest.
+    Init(init::Args),
     /// Run the daemon.
     Run(args::RunArgs),
     /// Send events to the daemon, one JSON object per line, and wait for every answer.
     Send(send::Args),
     /// Show what would be sent for each event, without sending or storing any.
-    Transform(args::TransformArgs),
+    Transform(transform::Args),
     /// Show what the running daemon holds and does.
     Status(status::Args),
+    /// Show events as they pass through the running daemon.
+    Tail(tail::Args),
+    /// The same as status, live, with curves.
+    Top(top::Args),
+    /// Show what happened to one event.
+    Trace(trace::Args),
     /// Have the running daemon read its config and token again.
     Reload(reload::Args),
+    /// Let nothing leave for Pinterest; events are still accepted.
+    Pause(pause::Args),
+    /// Go on delivering: end a pause, open a gate that is shut or parked.
+    Resume(resume::Args),
     /// The events that could not be delivered: see why, and send them again or give them up.
     Dead(dead::Args),
     /// Check everything stored against the ledger: stopped or running.
@@ -54,6 +75,12 @@ enum Command {
     Adopt(adopt::Args),
     /// Say what is wrong with a configuration, and what to do about it.
     Check(check::Args),
+    /// Try the webhook that is told when something changes for the worse.
+    Notify(notify::Args),
+    /// Print completions for a shell.
+    Completions(manual::CompletionsArgs),
+    /// Print the manual.
+    Man(manual::ManArgs),
     /// Show the whole path on this machine, with a crash in the middle and an account at the end.
     Demo(args::DemoArgs),
     /// Serve a stand-in for Pinterest's API, with a switch for every fault.
@@ -72,6 +99,18 @@ pub struct ConfigArg {
 }
 
 impl ConfigArg {
+    /// This file.
+    fn of(file: &Path) -> Self {
+        Self {
+            path: Some(file.to_owned()),
+        }
+    }
+
+    /// The file that is named, if one is.
+    fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// Reads the file that is named, or the default one if there is one, under `env`.
     ///
     /// # Errors
@@ -142,15 +181,24 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         }
     };
     let outcome = match cli.command {
+        Command::Init(args) => init::run(args),
         Command::Run(args) => run::run(&args),
         Command::Send(args) => send::run(args),
         Command::Transform(args) => transform::run(args),
         Command::Status(args) => status::run(args),
+        Command::Tail(args) => tail::run(args),
+        Command::Top(args) => top::run(args),
+        Command::Trace(args) => trace::run(args),
         Command::Reload(args) => reload::run(args),
+        Command::Pause(args) => pause::run(args),
+        Command::Resume(args) => resume::run(args),
         Command::Dead(args) => dead::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Adopt(args) => adopt::run(args),
         Command::Check(args) => check::run(args),
+        Command::Notify(args) => notify::run(args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
         Command::Demo(args) => demo::run(args),
         Command::MockPinterest(args) => mock_pinterest::run(*args),
     };
@@ -175,6 +223,26 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Everything that is documented is documented for people who have not read the code.
+    #[test]
+    fn every_command_and_flag_says_what_it_does() {
+        fn look(command: &clap::Command) {
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name} says nothing");
+            for flag in command.get_arguments() {
+                assert!(
+                    flag.get_help().is_some(),
+                    "{name} {} says nothing",
+                    flag.get_id()
+                );
+            }
+            command.get_subcommands().for_each(look);
+        }
+        let mut command = Cli::command();
+        command.build();
+        look(&command);
     }
 
     #[test]

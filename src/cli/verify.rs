@@ -46,7 +46,7 @@ pub struct Args {
 /// Checks the folder, or asks the daemon that runs on it.
 pub fn run(args: Args) -> Outcome {
     let config = args.config.load(process_env()).or_exit(Exit::Config)?;
-    let root = args.queue.unwrap_or_else(|| config.queue.path.clone());
+    let root = args.queue.unwrap_or_else(|| config.queue_folder());
     owner::become_owner_of(&root)?;
     let shows = io::stderr().is_terminal();
     let mut tell = |what: &str| {

@@ -2,13 +2,14 @@
 //!
 //! `keys` is the table of every scalar key; `raw` reads file and environment into texts with
 //! places; `values` and `units` give the texts their types; `token` finds the secret; `options`
-//! hands each part what it has to know.
+//! hands each part what it has to know; `changes` compares two.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+mod changes;
 mod keys;
 mod options;
 mod raw;
@@ -24,16 +25,21 @@ pub use keys::{
 };
 pub use raw::{Pair, Place, Problem};
 pub use token::{
-    CREDENTIAL, DEFAULT_TOKEN_FILE, FoundToken, TOKEN_VARIABLE, TokenError, TokenSources,
+    CREDENTIAL, DEFAULT_TOKEN_FILE, FoundToken, TOKEN_VARIABLE, TokenError, TokenSource,
+    TokenSources,
 };
-pub use units::{duration, show_duration, show_size};
+pub use units::{duration as parse_duration, show_duration, show_size};
 pub use values::{BaseUrl, Hashing, Kind, LogFormat, OnLate, OnRefused};
+pub use values::{ad_account_id as parse_ad_account_id, app_name as parse_app_name};
 
 use crate::secret::Token;
 use raw::Raw;
 
 /// Pinterest processes no more events of a batch in test mode.
 const TEST_BATCH: u32 = 20;
+
+/// Behind `queue.path` in test mode.
+const TEST_FOLDER: &str = "-test";
 
 /// Everything the file and the environment say, in range and typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -264,24 +270,26 @@ impl Config {
         }
     }
 
+    /// The queue's folder. Test mode has one of its own beside it, so that going live starts
+    /// with no event and no messageId of the test.
+    pub fn queue_folder(&self) -> PathBuf {
+        let path = &self.queue.path;
+        match self.pinterest.test {
+            true => {
+                // A slash at the end is no part of the name.
+                let mut folder = path.components().as_path().as_os_str().to_owned();
+                folder.push(TEST_FOLDER);
+                folder.into()
+            }
+            false => path.clone(),
+        }
+    }
+
     /// Events of one request, test mode considered.
     pub fn max_batch_events(&self) -> u32 {
         match self.pinterest.test {
             true => self.delivery.max_batch_events.min(TEST_BATCH),
             false => self.delivery.max_batch_events,
         }
-    }
-
-    /// The keys that differ in `new` and that a running daemon keeps until its restart, as
-    /// `section.name`.
-    pub fn needs_restart(&self, new: &Self) -> Vec<String> {
-        let text = |config: &Self, key: &Key| {
-            let set = config.texts.get(&(key.section, key.name));
-            set.map_or_else(|| key.default.to_owned(), Clone::clone)
-        };
-        KEYS.iter()
-            .filter(|key| !key.reloadable && text(self, key) != text(new, key))
-            .map(|key| format!("{}.{}", key.section, key.name))
-            .collect()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::values;
 use super::{Config, ConfigError, Place, Problem};
 use crate::queue::sled;
-use crate::{deliver, ingest, transform};
+use crate::{deliver, ingest, notify, transform};
 
 /// Descriptors that are never given to clients, beside one for each request in flight. Some
 /// 30 are in use at once.
@@ -93,7 +93,23 @@ impl Config {
             dead_max_bytes: self.dead_letters.max_bytes,
             machine_id: machine_id(&self.queue.machine_id_file),
             on_failure,
-            ..sled::Options::new(&self.queue.path)
+            ..sled::Options::new(self.queue_folder())
+        }
+    }
+
+    /// For the notifications.
+    pub fn notify_options(&self) -> notify::Options {
+        let host = nix::unistd::gethostname().unwrap_or_default();
+        let account = self
+            .pinterest
+            .ad_account_id
+            .as_deref()
+            .unwrap_or("without an ad account");
+        notify::Options {
+            webhook_url_file: self.notify.webhook_url_file.clone(),
+            min_interval: self.notify.min_interval,
+            backlog_age: self.notify.backlog_age,
+            name: format!("{account} on {}", host.to_string_lossy()),
         }
     }
 
@@ -104,6 +120,7 @@ impl Config {
             ad_account_id: ad_account_id.to_owned(),
             test: self.pinterest.test,
             request_timeout: self.delivery.request_timeout,
+            paused: None,
             limits: self.delivery_limits(),
         }
     }
@@ -123,6 +140,11 @@ impl Config {
             on_refused: match self.custom_properties.on_refused {
                 values::OnRefused::Strip => deliver::OnRefused::Strip,
                 values::OnRefused::DeadLetter => deliver::OnRefused::DeadLetter,
+            },
+            late_after: delivery.late_after,
+            on_late: match delivery.on_late {
+                values::OnLate::Deliver => deliver::OnLate::Deliver,
+                values::OnLate::DeadLetter => deliver::OnLate::DeadLetter,
             },
         }
     }

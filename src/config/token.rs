@@ -31,12 +31,25 @@ pub struct TokenSources {
     pub(super) variable: Option<Token>,
 }
 
+/// What kind of place a token was in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenSource {
+    /// A file, which may change at any time.
+    File,
+    /// A credential of systemd's, which stays as it was when the service started.
+    Credential,
+    /// The environment variable, which stays as well.
+    Variable,
+}
+
 /// A token and where it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundToken {
     /// The token, without the blanks around it.
     pub token: Token,
-    /// The file to watch; `None`: the environment variable.
+    /// What kind of place that is.
+    pub source: TokenSource,
+    /// Its file; `None`: the environment variable.
     pub file: Option<PathBuf>,
     /// The file can be read by every user of the machine.
     pub exposed: bool,
@@ -82,19 +95,20 @@ impl TokenSources {
     /// [`TokenError`]; its text names the source and never holds the token.
     pub fn read(&self) -> Result<FoundToken, TokenError> {
         if let Some(file) = &self.explicit {
-            return from_file(file);
+            return self.in_file(file);
         }
         for file in [Some(&self.default_file), self.credential.as_ref()]
             .into_iter()
             .flatten()
         {
             if exists(file)? {
-                return from_file(file);
+                return self.in_file(file);
             }
         }
         match &self.variable {
             Some(token) => Ok(FoundToken {
                 token: tidy(token.expose(), TOKEN_VARIABLE)?,
+                source: TokenSource::Variable,
                 file: None,
                 exposed: false,
             }),
@@ -102,6 +116,15 @@ impl TokenSources {
                 default: self.default_file.clone(),
             }),
         }
+    }
+
+    fn in_file(&self, file: &Path) -> Result<FoundToken, TokenError> {
+        let credentials = self.credential.as_deref().and_then(Path::parent);
+        let source = match credentials.is_some_and(|folder| file.starts_with(folder)) {
+            true => TokenSource::Credential,
+            false => TokenSource::File,
+        };
+        from_file(file, source)
     }
 }
 
@@ -124,7 +147,7 @@ fn exists(file: &Path) -> Result<bool, TokenError> {
     }
 }
 
-fn from_file(file: &Path) -> Result<FoundToken, TokenError> {
+fn from_file(file: &Path, source: TokenSource) -> Result<FoundToken, TokenError> {
     let unreadable = |error| TokenError::Unreadable {
         file: file.to_owned(),
         error,
@@ -138,6 +161,7 @@ fn from_file(file: &Path) -> Result<FoundToken, TokenError> {
     })?;
     Ok(FoundToken {
         token: tidy(text, &name)?,
+        source,
         file: Some(file.to_owned()),
         exposed: mode & 0o004 != 0,
     })

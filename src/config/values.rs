@@ -188,7 +188,11 @@ pub(super) fn one_of<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&s
     }
 }
 
-pub(super) fn ad_account_id(value: &str) -> Parsed<String> {
+/// The digits of an ad account.
+///
+/// # Errors
+/// What was expected.
+pub fn ad_account_id(value: &str) -> Parsed<String> {
     let digits = value.bytes().all(|b| b.is_ascii_digit());
     match (1..=18).contains(&value.len()) && digits {
         true => Ok(value.to_owned()),
@@ -196,7 +200,11 @@ pub(super) fn ad_account_id(value: &str) -> Parsed<String> {
     }
 }
 
-pub(super) fn app_name(value: &str) -> Parsed<String> {
+/// A partner_name.
+///
+/// # Errors
+/// What was expected.
+pub fn app_name(value: &str) -> Parsed<String> {
     match value.trim() == value && !value.chars().any(char::is_control) {
         true => Ok(value.to_owned()),
         false => Err("a name without control characters or blanks around it".into()),

@@ -1,8 +1,9 @@
 //! The composition root: opens the parts, joins them, and takes them down in order.
-
 //!
-//! `reload` reads the config again, `stop` is the drain, `reports` is what `status` shows,
-//! `prepare` the seam between delivery and transform.
+//! `control` does what the admin socket asks, `reload` reads the config again, `token` follows
+//! the token's file, `pause` keeps the operator's pause, `lateness` warns of a backlog, `stop` is
+//! the drain, `watchdog` shows that the disk answers, `sockets` binds, `reports` is what `status`
+//! shows, `prepare` the seam between delivery and transform.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,23 +20,37 @@ use crate::config::{Config, ConfigError, LogFormat};
 use crate::deliver;
 use crate::ingest;
 use crate::lifecycle::{self, Signal, notify};
+use crate::observe::Observer;
 use crate::queue::Queue;
-use crate::queue::sled::SledEngine;
+use crate::queue::sled::{self, SledEngine};
 use crate::secret::SharedToken;
 
+mod control;
 mod error;
+mod lateness;
+mod pause;
 mod prepare;
 mod reload;
 mod reports;
+mod sockets;
 mod stop;
+mod token;
+mod watchdog;
 
 pub use error::DaemonError;
 
+use pause::Pauses;
 use prepare::prepare;
 use reports::reports;
+use token::TokenWatch;
 
-/// How often the service manager's status line is brought up to date, and the exit's guard.
+/// How often the service manager's status line is brought up to date.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
+/// How long one store of the queue may take to be read at a start: each asks for so much more.
+const OPENING: Duration = Duration::from_secs(120);
+/// In test mode nothing is recorded, which is not to be forgotten.
+const TEST_MODE_EVERY: Duration = Duration::from_secs(3600);
+/// An exit that takes longer hangs.
 const EXIT_GUARD: Duration = Duration::from_secs(5);
 
 /// Fewer open files than this are told: a hundred clients would be too many.
@@ -78,14 +93,22 @@ async fn serve(
 
 /// The parts, joined.
 struct Daemon {
+    /// As it was started with.
     config: Config,
+    /// As it was read last: what a reload may change counts from here.
+    read: Config,
     clock: Clock,
     queue: Queue,
     token: SharedToken,
+    token_watch: TokenWatch,
     ingest: ingest::Handle,
     delivery: Arc<deliver::Handle>,
-    admin: tokio::task::JoinHandle<()>,
+    /// The admin socket, and the metrics port if there is one.
+    doors: Vec<tokio::task::JoinHandle<()>>,
     draining: Arc<AtomicBool>,
+    trust: WallTrust,
+    lateness: lateness::Watch,
+    pauses: Pauses,
     report: admin::Source,
     /// What the admin socket asks of the daemon itself.
     asked: UnboundedReceiver<admin::Command>,
@@ -98,8 +121,11 @@ impl Daemon {
         // Everything that can be wrong with the config comes before the folder is touched.
         let required = config.require_run()?;
         let transform = config.transform()?;
-        let token = read_token(&config)?;
-        let delivery_options = config.delivery_options(required.ad_account_id);
+        let found = token::read(&config)?;
+        let mut token_watch = TokenWatch::default();
+        token_watch.follow(&found);
+        let token = SharedToken::new(found.token);
+        let mut delivery_options = config.delivery_options(required.ad_account_id);
         let open_files = lifecycle::open_files();
         if open_files < FEW_FILES {
             tracing::warn!(
@@ -108,15 +134,21 @@ impl Daemon {
             );
         }
 
-        let engine = SledEngine::open(
-            config.queue_options(Arc::new(storage_failed)),
-            clock.clone(),
-        )?;
+        let observer = Observer::default();
+        let options = sled::Options {
+            on_progress: Arc::new(|what| notify::extend(what, OPENING)),
+            observer: observer.clone(),
+            ..config.queue_options(Arc::new(storage_failed))
+        };
+        let engine = SledEngine::open(options, clock.clone())?;
         let trust: WallTrust = engine.trust();
         let queue = Queue::sled(engine);
+        let (pauses, paused) =
+            Pauses::open(&config.queue_folder(), clock.clone(), trust.believed());
+        delivery_options.paused = paused;
 
         let mut bound = Vec::new();
-        let listener = match passed_listener()? {
+        let listener = match sockets::passed()? {
             Some(listener) => listener,
             None => {
                 let path = &config.ingest.socket;
@@ -125,8 +157,9 @@ impl Daemon {
                 listener
             }
         };
-        let admin_listener = ingest::bind(&config.admin.socket, 0o600, "")?;
+        let admin_listener = sockets::admin(&config.admin)?;
         bound.push(config.admin.socket.clone());
+        let metrics_listener = config.metrics.listen.map(sockets::metrics).transpose()?;
 
         let seed = rand::random();
         let delivery = deliver::spawn(
@@ -134,40 +167,53 @@ impl Daemon {
             queue.clone(),
             prepare(transform),
             token.clone(),
-            clock.clone(),
-            trust,
+            deliver::Surroundings {
+                clock: clock.clone(),
+                trust: trust.clone(),
+                observer: observer.clone(),
+            },
             seed,
         )
         .map_err(|e| DaemonError::Config(e.to_string()))?;
         let delivery = Arc::new(delivery);
         let draining = Arc::new(AtomicBool::new(false));
-        let report = reports(&config, &queue, &delivery, &clock, &draining);
+        let report = reports(&config, &queue, &delivery, &clock, &draining, &observer);
         let watched =
             |e: std::io::Error| DaemonError::Io(format!("a socket cannot be watched: {e}"));
         let (commands, asked) = mpsc::unbounded_channel();
         let door = Door {
             queue: queue.clone(),
+            observer: observer.clone(),
             report: report.clone(),
             clock: clock.clone(),
             commands,
         };
-        let admin = admin::spawn(admin_listener, door).map_err(watched)?;
+        let mut doors = vec![admin::spawn(admin_listener, door.clone()).map_err(watched)?];
+        if let Some(listener) = metrics_listener {
+            doors.push(admin::spawn_metrics(listener, door).map_err(watched)?);
+        }
         let listener = UnixListener::from_std(listener).map_err(watched)?;
         let ingest = ingest::spawn(
             listener,
             queue.clone(),
             clock.clone(),
             config.ingest_options(open_files),
+            observer,
         );
         Ok(Self {
+            read: config.clone(),
             config,
             clock,
             queue,
             token,
+            token_watch,
             ingest,
             delivery,
-            admin,
+            doors,
             draining,
+            trust,
+            lateness: lateness::Watch::default(),
+            pauses,
             report,
             asked,
             bound,
@@ -187,7 +233,9 @@ impl Daemon {
              as sha256"
         );
         notify::ready(&(self.report)().await.line());
+        watchdog::feed(self.queue.clone());
         let mut status = tokio::time::interval(STATUS_EVERY);
+        let mut test_mode = tokio::time::interval(TEST_MODE_EVERY);
         let mut told = String::new();
         loop {
             tokio::select! {
@@ -198,12 +246,19 @@ impl Daemon {
                     }
                     Some(Signal::Stop) | None => break,
                 },
-                Some(command) = self.asked.recv() => match command {
-                    admin::Command::Reload(answer) => {
-                        let _ = answer.send(self.reload(&load).await);
-                    }
-                },
+                Some(command) = self.asked.recv() => self.obey(command, &load).await,
+                () = self.token_watch.changed() => self.token_file_changed(),
+                () = self.pauses.over() => {
+                    self.pauses.ended_by_itself();
+                    self.delivery.pause_over();
+                }
+                _ = test_mode.tick(), if self.config.pinterest.test => tracing::warn!(
+                    queue = %self.config.queue_folder().display(),
+                    "TEST MODE: Pinterest checks the events and records none of them; remove \
+                     [pinterest] test = true and restart to go live"
+                ),
                 _ = status.tick() => {
+                    self.look_for_lateness().await;
                     let line = (self.report)().await.line();
                     if line != told {
                         notify::status(&line);
@@ -213,6 +268,22 @@ impl Daemon {
             }
         }
         self.stop(signals).await;
+    }
+
+    /// While the wall clock is not believed no age is.
+    async fn look_for_lateness(&mut self) {
+        if !self.trust.believed() {
+            return;
+        }
+        let now = self.clock.now();
+        let oldest =
+            self.queue.census().oldest_accepted_at.map(|at| {
+                Duration::from_millis(u64::try_from(now.saturating_sub(at)).unwrap_or(0))
+            });
+        let late_after = self.read.delivery.late_after;
+        if let Some(turn) = self.lateness.look(oldest, late_after) {
+            lateness::tell(turn, oldest, self.delivery.status().await.gate.state);
+        }
     }
 }
 
@@ -230,27 +301,4 @@ fn storage_failed(_why: &str) {
         std::process::abort();
     }
     std::process::exit(74);
-}
-
-fn read_token(config: &Config) -> Result<SharedToken, DaemonError> {
-    let found = config.token.read()?;
-    if let (true, Some(file)) = (found.exposed, &found.file) {
-        tracing::warn!(
-            "the token file {} can be read by every user of this machine: chmod 0640 it",
-            file.display()
-        );
-    }
-    Ok(SharedToken::new(found.token))
-}
-
-/// The listener that systemd passes through `pinrelay.socket`, if it does.
-fn passed_listener() -> Result<Option<std::os::unix::net::UnixListener>, DaemonError> {
-    let unusable = |e| DaemonError::Io(format!("the socket passed by systemd cannot be used: {e}"));
-    let listener = listenfd::ListenFd::from_env()
-        .take_unix_listener(0)
-        .map_err(unusable)?;
-    if let Some(listener) = &listener {
-        listener.set_nonblocking(true).map_err(unusable)?;
-    }
-    Ok(listener)
 }

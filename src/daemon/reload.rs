@@ -4,7 +4,7 @@ use super::Daemon;
 use super::error::DaemonError;
 use super::prepare::prepare;
 use crate::admin::Reloaded;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, FoundToken};
 use crate::lifecycle::notify;
 use crate::transform::Transform;
 
@@ -19,49 +19,52 @@ impl Daemon {
         load: &impl Fn() -> Result<Config, ConfigError>,
     ) -> Result<Reloaded, String> {
         notify::reloading();
-        let outcome = self.apply(load);
-        notify::ready(&(self.report)().await.line());
-        outcome
-    }
-
-    fn apply(
-        &mut self,
-        load: &impl Fn() -> Result<Config, ConfigError>,
-    ) -> Result<Reloaded, String> {
-        let read = || -> Result<(Config, Transform, bool), DaemonError> {
-            let config = load()?;
-            config.require_run()?;
-            let transform = config.transform()?;
-            let token = config.token.read()?;
-            Ok((config, transform, self.token.swap(token.token)))
-        };
-        match read() {
-            Ok((config, transform, token_changed)) => {
-                let later = self.config.needs_restart(&config);
-                if !later.is_empty() {
-                    tracing::warn!(
-                        "reload: {} changed and needs a restart to take effect",
-                        later.join(", ")
-                    );
-                }
-                self.delivery
-                    .reload(prepare(transform), config.delivery_limits());
-                if token_changed {
-                    self.delivery.token_changed();
-                }
-                // The rest stays as it was started with: what needs a restart is told at each
-                // reload until there is one.
-                self.config.delivery.drain_deadline = config.delivery.drain_deadline;
-                tracing::info!(token_changed, "reload: config and token were read again");
-                Ok(Reloaded {
-                    needs_restart: later,
-                    token_changed,
-                })
-            }
+        let outcome = match read(load) {
+            Ok((config, transform, token)) => Ok(self.take(config, transform, token)),
             Err(error) => {
                 tracing::error!("reload: {error}; nothing was changed");
                 Err(error.to_string())
             }
-        }
+        };
+        notify::ready(&(self.report)().await.line());
+        outcome
     }
+
+    fn take(&mut self, config: Config, transform: Transform, token: FoundToken) -> Reloaded {
+        self.token_watch.follow(&token);
+        let reloaded = Reloaded {
+            changed: self.read.takes_effect(&config),
+            // Against what was started with: told at each reload until there is a restart.
+            needs_restart: self.config.needs_restart(&config),
+            token_changed: self.token.swap(token.token),
+        };
+        for change in &reloaded.changed {
+            tracing::info!("reload: {change}");
+        }
+        for change in &reloaded.needs_restart {
+            tracing::warn!("reload: {change} needs a restart to take effect");
+        }
+        self.delivery
+            .reload(prepare(transform), config.delivery_limits());
+        if reloaded.token_changed {
+            self.delivery.token_changed();
+        }
+        self.read = config;
+        tracing::info!(
+            token_changed = reloaded.token_changed,
+            "reload: config and token were read again"
+        );
+        reloaded
+    }
+}
+
+/// Everything that a reload needs, or what is wrong with it.
+fn read(
+    load: &impl Fn() -> Result<Config, ConfigError>,
+) -> Result<(Config, Transform, FoundToken), DaemonError> {
+    let config = load()?;
+    config.require_run()?;
+    let transform = config.transform()?;
+    let token = config.token.read()?;
+    Ok((config, transform, token))
 }

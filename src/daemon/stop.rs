@@ -1,5 +1,6 @@
 //! The drain.
 
+use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -7,29 +8,38 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
 use super::Daemon;
-use crate::deliver::{DrainEnd, DrainReport};
+use crate::deliver::{DrainEnd, DrainReport, GateState, Reason};
 use crate::lifecycle::{Signal, notify};
 
 /// How long clients may take to read the answers that are due at a stop.
 const ANSWERS: Duration = Duration::from_secs(5);
+/// How often it is looked whether the drain gets on, and how much more time is asked of the
+/// service manager when it does: a drain that may take longer than the unit allows is not cut
+/// off while it delivers.
+const LOOK: Duration = Duration::from_secs(1);
+const MORE: Duration = Duration::from_secs(30);
 
 impl Daemon {
     /// The drain, as the operator sees it: no new work, answers out, deliveries until the
     /// deadline, everything synced, and the report as the last line.
     pub(super) async fn stop(self, mut signals: UnboundedReceiver<Signal>) {
+        // Whoever asks for something now is told so at once.
+        drop(self.asked);
         let begun = self.clock.monotonic();
-        let deadline = Instant::now() + self.config.delivery.drain_deadline;
+        let deadline = Instant::now() + self.read.delivery.drain_deadline;
         self.draining.store(true, Ordering::Relaxed);
         tracing::info!("stopping: answering what was read, then delivering what is queued");
         notify::stopping("draining");
         let delivery = self.delivery.clone();
         let drain = async {
             self.ingest
-                .stop(ANSWERS.min(self.config.delivery.drain_deadline))
+                .stop(ANSWERS.min(self.read.delivery.drain_deadline))
                 .await;
             self.delivery.drain(deadline).await
         };
         tokio::pin!(drain);
+        let mut look = tokio::time::interval(LOOK);
+        let mut settled = None;
         let report = loop {
             tokio::select! {
                 report = &mut drain => break report,
@@ -39,9 +49,19 @@ impl Daemon {
                         delivery.abandon();
                     }
                 }
+                _ = look.tick() => {
+                    let census = self.queue.census();
+                    let now = Some(census.delivered + census.dead_total());
+                    if settled.is_some() && settled != now {
+                        let left = census.queued + census.sending;
+                        notify::extend(&format!("draining, {left} queued"), MORE);
+                    }
+                    settled = now;
+                }
             }
         };
-        self.admin.abort();
+        notify::extend("closing the queue", MORE);
+        self.doors.iter().for_each(tokio::task::JoinHandle::abort);
         if let Err(error) = self.queue.close().await {
             tracing::error!("closing the queue: {error}");
         }
@@ -49,28 +69,75 @@ impl Daemon {
             // A socket file left behind is replaced at the next start.
             let _ = std::fs::remove_file(path);
         }
-        let took = self.clock.monotonic() - begun;
-        tell_drain(&report, took, &self.config.queue.path.display().to_string());
+        let took = Duration::from_millis((self.clock.monotonic() - begun).unsigned_abs());
+        let folder = self.config.queue_folder();
+        let line = told(&report, took, &folder.display().to_string());
+        notify::status(&line);
+        tracing::info!("{line}");
     }
 }
 
-fn tell_drain(report: &DrainReport, took: i64, folder: &str) {
+/// The report in one line: what was done, why it ended, what is left and where, what was
+/// waited for.
+fn told(report: &DrainReport, took: Duration, folder: &str) -> String {
     let why = match report.end {
         DrainEnd::Empty => "everything was delivered or is a dead letter",
         DrainEnd::Deadline => "the drain deadline was reached",
+        DrainEnd::GateClosed if report.gate.state == GateState::Paused => "delivery is paused",
         DrainEnd::GateClosed => "Pinterest cannot be delivered to now",
         DrainEnd::Abandoned => "a second signal ended the waiting",
         DrainEnd::QueueStopped => "the queue had stopped",
     };
-    let line = format!(
+    let mut line = format!(
         "drained in {:.1} s ({why}): {} delivered, {} dead, {} still queued and safe in {folder}, \
-         {} of them in doubt",
-        took as f64 / 1000.0,
+         {} of them in doubt; {} requests were under way at the stop, {} were not waited for",
+        took.as_secs_f64(),
         report.delivered,
         report.dead,
         report.queued,
         report.in_doubt,
+        report.awaited,
+        report.abandoned,
     );
-    notify::status(&line);
-    tracing::info!("{line}");
+    if report.gate.state != GateState::Open {
+        let _ = write!(line, "; the gate is {}", report.gate.state.name());
+        if let Some(reason) = report.gate.reason.filter(|r| *r != Reason::Paused) {
+            let _ = write!(line, " ({})", reason.name());
+        }
+        if let Some(detail) = &report.gate.detail {
+            let _ = write!(line, ": {detail}");
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::GateStatus;
+
+    #[test]
+    fn the_report_says_what_was_waited_for_and_why_it_ended() {
+        let report = DrainReport {
+            end: DrainEnd::GateClosed,
+            delivered: 3,
+            dead: 1,
+            queued: 40,
+            in_doubt: 20,
+            awaited: 2,
+            abandoned: 1,
+            gate: GateStatus {
+                state: GateState::Parked,
+                reason: Some(Reason::Auth),
+                detail: Some("HTTP 401: no".into()),
+                ..GateStatus::default()
+            },
+        };
+        assert_eq!(
+            told(&report, Duration::from_millis(2140), "/q"),
+            "drained in 2.1 s (Pinterest cannot be delivered to now): 3 delivered, 1 dead, 40 \
+             still queued and safe in /q, 20 of them in doubt; 2 requests were under way at the \
+             stop, 1 were not waited for; the gate is parked (auth): HTTP 401: no"
+        );
+    }
 }

@@ -1,8 +1,8 @@
-//! When an event is too old to be sent.
+//! When an event is too old to be sent, and when it is late.
 
 use std::time::Duration;
 
-use crate::queue::{Entry, Millis};
+use crate::queue::{Entry, Millis, Origin};
 
 /// Ahead of `max_age`, so that an event does not grow too old on its way.
 const MARGIN: Duration = Duration::from_secs(300);
@@ -27,6 +27,33 @@ impl Horizon {
     }
 }
 
+/// The moment before which an event that happened is late; `None` while the wall clock is not
+/// believed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lateness(Option<Millis>);
+
+impl Lateness {
+    /// For what leaves at wall time `now`.
+    pub fn new(now: Millis, late_after: Duration, believed: bool) -> Self {
+        let late_after = i64::try_from(late_after.as_millis()).unwrap_or(i64::MAX);
+        Self(believed.then(|| now.saturating_sub(late_after)))
+    }
+
+    /// Whether the event happened so long ago. When it was accepted does not count: Pinterest
+    /// measures from when it happened.
+    pub fn is_late(&self, entry: &Entry) -> bool {
+        let happened = entry.event_time.saturating_mul(1000);
+        self.0.is_some_and(|edge| happened <= edge)
+    }
+
+    /// Whether it may die of that: only what comes from the line. What the operator queued again
+    /// from the dead letters is to go as late as it is; what was set apart because it failed
+    /// alone is numbered alike, is rare, and had left in time once.
+    pub fn may_die(&self, entry: &Entry) -> bool {
+        matches!(entry.id.origin(), Origin::Line(_)) && self.is_late(entry)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
@@ -48,6 +75,24 @@ mod tests {
         assert!(!expired(edge - 1, 0, true) && !expired(0, edge - 1, true));
         assert!(expired(edge, 0, true) && expired(0, edge, true));
         assert!(!expired(-1000, -1000, true), "never below 0");
+    }
+
+    #[test]
+    fn late_is_what_happened_long_ago_whenever_it_was_accepted() {
+        let late = |age: i64, believed| {
+            let mut entry = fixture::entry(1);
+            (entry.event_time, entry.accepted_at) = (NOW / 1000 - age, NOW);
+            let lateness = Lateness::new(NOW, Duration::from_secs(3600), believed);
+            let again = crate::queue::Entry {
+                id: crate::queue::EntryId::dead(7),
+                ..fixture::entry(1)
+            };
+            assert!(!lateness.may_die(&again), "it was put back");
+            assert_eq!(lateness.may_die(&entry), lateness.is_late(&entry));
+            lateness.is_late(&entry)
+        };
+        assert!(!late(3599, true) && late(3600, true));
+        assert!(!late(7200, false), "the clock is not believed");
     }
 
     #[test]

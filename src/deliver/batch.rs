@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::age::Lateness;
 use super::item::Item;
 use super::retry::Backoff;
 use crate::queue::{EntryId, Mark};
@@ -38,6 +39,8 @@ pub(super) struct Trial {
     pub in_doubt: bool,
     /// When it last left.
     pub tried_at: Option<Instant>,
+    /// Which of its events were late when it last left.
+    pub lateness: Lateness,
     /// Failures without a verdict while other requests were answered.
     pub own_failures: u32,
     /// Failures in a row between which no other request was answered.
@@ -70,6 +73,7 @@ impl Batch {
             generation,
             in_doubt: false,
             tried_at: None,
+            lateness: Lateness::default(),
             own_failures: 0,
             blind_failures: 0,
             sound_seen: None,

@@ -7,20 +7,22 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-use super::Limits;
-use super::age::Horizon;
+use super::age::{Horizon, Lateness};
 use super::batch::{Batch, framing};
 use super::gate::{Gate, Pass, Ticket};
 use super::isolate::Isolation;
 use super::item::{Item, StrippedKeys};
 use super::pace::Pace;
+use super::pause::Pause;
 use super::prepare::{Done, Job, Kind};
 use super::ready::{Ready, Room};
 use super::refusal::Streak;
 use super::retry::{Backoff, Waiting};
 use super::status::{LastError, Status};
 use super::strip::Strip;
+use super::{Limits, OnLate, Surroundings};
 use crate::clock::{Clock, WallTrust};
+use crate::observe::Observer;
 use crate::queue::{DeadReason, Entry, EntryId, Outcome, Settlement};
 
 /// In test mode Pinterest processes only the first 20 events of a request.
@@ -53,10 +55,13 @@ pub(super) struct Courier {
     pub(super) rng: StdRng,
     pub(super) clock: Clock,
     pub(super) trust: WallTrust,
+    pub(super) observer: Observer,
     pub(super) ready: Ready,
     pub(super) waiting: Waiting,
     pub(super) isolation: Isolation,
     pub(super) gate: Gate,
+    /// The operator's pause: nothing leaves, not even a probe.
+    pub(super) paused: Option<Pause>,
     pub(super) pace: Pace,
     pub(super) streak: Streak,
     pub(super) strip: Strip,
@@ -88,20 +93,26 @@ impl Courier {
         limits: Limits,
         test: bool,
         rng: StdRng,
-        clock: Clock,
-        trust: WallTrust,
+        around: Surroundings,
         now: Instant,
     ) -> Self {
+        let Surroundings {
+            clock,
+            trust,
+            observer,
+        } = around;
         Self {
             gate: Gate::new(limits.backoff_initial, limits.backoff_max),
             stubborn_backoff: Backoff::new(limits.backoff_initial, limits.backoff_max),
             pace: Pace::new(limits.max_calls_per_minute, test, now),
+            paused: None,
             config_since: clock.now(),
             limits,
             test,
             rng,
             clock,
             trust,
+            observer,
             ready: Ready::default(),
             waiting: Waiting::default(),
             isolation: Isolation::default(),
@@ -128,7 +139,7 @@ impl Courier {
     pub fn room(&self) -> Option<(usize, usize)> {
         // Before a gate that is not open a few batches are enough for its probes; the rest waits
         // on disk instead of in memory.
-        let open = self.gate.view().is_none();
+        let open = self.gate_closed().is_none();
         let batches = if open { self.limits.max_in_flight } else { 0 } + SPARE_BATCHES;
         let most = batches * self.batch_events();
         let mut held = self.hand_events;
@@ -225,6 +236,9 @@ impl Courier {
 
     /// The next request to leave, if one may.
     pub fn next(&mut self, now: Instant) -> Option<(Batch, Ticket)> {
+        if self.paused.is_some() {
+            return None;
+        }
         loop {
             let pass = self.gate.pass(now);
             let most = match pass {
@@ -240,10 +254,14 @@ impl Courier {
                 Pass::ProbeBatch => self.probe_batch(now),
                 Pass::UpTo(_) | Pass::None => self.pick(now),
             }?;
-            let horizon = self.horizon();
-            let Some(mut batch) = self.unexpired(batch, horizon) else {
+            let (horizon, lateness) = (self.horizon(), self.lateness());
+            let Some(batch) = self.unexpired(batch, horizon) else {
                 continue;
             };
+            let Some(mut batch) = self.in_time(batch, lateness) else {
+                continue;
+            };
+            batch.trial.lateness = lateness;
             self.pace.take(now);
             self.in_flight += 1;
             self.stubborn_in_flight += usize::from(batch.trial.stubborn);
@@ -251,6 +269,7 @@ impl Courier {
                 self.isolation.leaves();
             }
             batch.trial.tried_at = Some(now);
+            self.tell_sending(&batch);
             return Some((batch, self.gate.leaves()));
         }
     }
@@ -381,6 +400,27 @@ impl Courier {
         left
     }
 
+    fn lateness(&self) -> Lateness {
+        let believed = self.trust.believed();
+        Lateness::new(self.clock.now(), self.limits.late_after, believed)
+    }
+
+    /// Takes out what is late, if it is not to be sent; `None` if nothing is left. Only what is
+    /// about to leave is looked at, so that nothing dies of lateness before a gate that opens
+    /// in time.
+    fn in_time(&mut self, batch: Batch, lateness: Lateness) -> Option<Batch> {
+        if self.limits.on_late == OnLate::Deliver {
+            return Some(batch);
+        }
+        let mut late = Vec::new();
+        let left = batch.without(|i| lateness.may_die(&i.entry), |i| late.push(i.entry));
+        for entry in late {
+            let message = "it happened longer ago than delivery.late_after".to_owned();
+            self.die(entry, DeadReason::Late, message);
+        }
+        left
+    }
+
     pub(super) fn expired(&mut self, entry: Entry) {
         let message = "older than delivery.max_age".to_owned();
         self.die(entry, DeadReason::Expired, message);
@@ -388,6 +428,7 @@ impl Courier {
 
     pub(super) fn die(&mut self, entry: Entry, reason: DeadReason, message: String) {
         self.status.dead += 1;
+        self.tell_dead(&entry, reason, &message);
         self.settle(entry, Outcome::Dead { reason, message });
     }
 

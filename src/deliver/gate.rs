@@ -20,7 +20,7 @@ const LIMITED_MIN: Duration = Duration::from_secs(1);
 const RAMP_START: usize = 2;
 
 /// Why the gate is not open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// 5xx, time-outs, broken connections.
@@ -33,12 +33,26 @@ pub enum Reason {
     Unexpected,
     /// Every event is refused alike: a wrong config or a changed API.
     RefusedAll,
+    /// By the operator's word.
+    Paused,
 }
 
 impl Reason {
     /// Whether somebody has to act, so that the gate counts as parked and not only shut.
     pub const fn parks(self) -> bool {
         !matches!(self, Self::Unavailable | Self::RateLimited)
+    }
+
+    /// The name used in the CLI, logs, metrics and docs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::RateLimited => "rate_limited",
+            Self::Auth => "auth",
+            Self::Unexpected => "unexpected",
+            Self::RefusedAll => "refused_all",
+            Self::Paused => "paused",
+        }
     }
 
     /// What the operator is to do.
@@ -59,6 +73,7 @@ impl Reason {
                 "everything stays queued; mend the config and reload; one event a minute is \
                  tried by itself"
             }
+            Self::Paused => "nothing is lost; `pinrelay resume` ends it",
         }
     }
 }

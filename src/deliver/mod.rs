@@ -19,7 +19,8 @@
 //!
 //! `courier` (with `answer` and `upkeep`) is the state and decides; `run` is the only part
 //! that waits. Leaves, each pure: `batch`, `ready`, `classify`, `words`, `gate`, `retry`,
-//! `pace`, `isolate`, `refusal`, `strip`, `age`. `client` carries the bytes.
+//! `pace`, `isolate`, `refusal`, `strip`, `age`. `client` carries the bytes; `online` sends one
+//! test event for `check`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,7 +39,9 @@ mod courier;
 mod gate;
 mod isolate;
 mod item;
+mod online;
 mod pace;
+mod pause;
 mod prepare;
 #[doc(hidden)]
 pub mod properties;
@@ -50,6 +53,7 @@ mod send;
 mod status;
 mod strip;
 mod upkeep;
+mod witness;
 mod words;
 
 #[cfg(test)]
@@ -60,9 +64,12 @@ mod tests;
 pub use client::ClientError;
 pub use gate::Reason;
 pub use item::{Dead, Prepare, Prepared, StrippedKeys};
+pub use online::{Online, try_online};
+pub use pause::Pause;
 pub use status::{DrainEnd, DrainReport, GateState, GateStatus, LastError, Requests, Status};
 
 use crate::clock::{Clock, WallTrust};
+use crate::observe::Observer;
 use crate::queue::Queue;
 use crate::secret::SharedToken;
 use courier::Courier;
@@ -81,6 +88,8 @@ pub struct Options {
     pub test: bool,
     /// `delivery.request_timeout`.
     pub request_timeout: Duration,
+    /// It starts paused.
+    pub paused: Option<Pause>,
     /// What a reload may change.
     pub limits: Limits,
 }
@@ -107,6 +116,19 @@ pub struct Limits {
     pub backoff_max: Duration,
     /// `custom_properties.on_refused`.
     pub on_refused: OnRefused,
+    /// `delivery.late_after`: what happened longer ago is late when it leaves.
+    pub late_after: Duration,
+    /// `delivery.on_late`.
+    pub on_late: OnLate,
+}
+
+/// What becomes of an event that is late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLate {
+    /// It goes, and is counted.
+    Deliver,
+    /// It is a dead letter (`late`), and goes if it is queued again.
+    DeadLetter,
 }
 
 /// What becomes of an event whose custom property Pinterest refuses.
@@ -116,6 +138,17 @@ pub enum OnRefused {
     Strip,
     /// It is a dead letter (`custom_refused`).
     DeadLetter,
+}
+
+/// What the process lends to the delivery side.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The process' clock.
+    pub clock: Clock,
+    /// Whether the wall clock may end events.
+    pub trust: WallTrust,
+    /// Told of requests and of events' ends.
+    pub observer: Observer,
 }
 
 /// The running delivery side. Dropping it abandons what is in flight, as a crash would; end it
@@ -135,14 +168,11 @@ pub fn spawn(
     queue: Queue,
     prepare: Prepare,
     token: SharedToken,
-    clock: Clock,
-    trust: WallTrust,
+    around: Surroundings,
     seed: u64,
 ) -> Result<Handle, ClientError> {
     let transport = client::Http::new(options, token)?;
-    Ok(start(
-        options, queue, prepare, transport, clock, trust, seed,
-    ))
+    Ok(start(options, queue, prepare, transport, around, seed))
 }
 
 fn start(
@@ -150,13 +180,13 @@ fn start(
     queue: Queue,
     prepare: Prepare,
     transport: impl Transport,
-    clock: Clock,
-    trust: WallTrust,
+    around: Surroundings,
     seed: u64,
 ) -> Handle {
     let rng = StdRng::seed_from_u64(seed);
     let limits = options.limits.clone();
-    let courier = Courier::new(limits, options.test, rng, clock, trust, Instant::now());
+    let mut courier = Courier::new(limits, options.test, rng, around, Instant::now());
+    courier.paused = options.paused.clone();
     let (commands, command_rx) = mpsc::unbounded_channel();
     let last = Arc::new(Mutex::default());
     let (status, queue_there) = (Arc::clone(&last), queue.clone());
@@ -182,8 +212,19 @@ impl Handle {
         let _ = self.commands.send(Command::TokenChanged);
     }
 
-    /// Opens the gate by the operator's word. With `isolate` refused events become dead
-    /// letters one by one, however many they are, until one is processed.
+    /// Nothing leaves from here on; what is in flight is still taken, and what is too old
+    /// still expires.
+    pub fn pause(&self, pause: Pause) {
+        let _ = self.commands.send(Command::Pause(pause));
+    }
+
+    /// The pause has ended by itself. A gate that is not open stays so.
+    pub fn pause_over(&self) {
+        let _ = self.commands.send(Command::PauseOver);
+    }
+
+    /// Ends a pause and opens the gate by the operator's word. With `isolate` refused events
+    /// become dead letters one by one, however many they are, until one is processed.
     pub fn resume(&self, isolate: bool) {
         let _ = self.commands.send(Command::Resume { isolate });
     }
@@ -222,7 +263,9 @@ impl Handle {
             dead: 0,
             queued: census.queued + census.sending,
             in_doubt: census.in_doubt + census.sending,
+            awaited: 0,
             abandoned: 0,
+            gate: self.status().await.gate,
         }
     }
 

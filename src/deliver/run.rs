@@ -14,6 +14,7 @@ use super::classify::{Judgement, classify};
 use super::courier::Courier;
 use super::gate::Ticket;
 use super::item::Prepare;
+use super::pause::Pause;
 use super::prepare::{Done, Job, preparer};
 use super::send::{Reply, Signals, Transport};
 use super::status::{DrainEnd, DrainReport, Status};
@@ -42,6 +43,8 @@ pub(super) enum Msg {
 pub(super) enum Command {
     Reload(Prepare, Limits),
     TokenChanged,
+    Pause(Pause),
+    PauseOver,
     Resume { isolate: bool },
     Status(oneshot::Sender<Status>),
     Drain(Instant, oneshot::Sender<DrainReport>),
@@ -53,6 +56,7 @@ struct Drain {
     answer: oneshot::Sender<DrainReport>,
     delivered: u64,
     dead: u64,
+    awaited: usize,
     /// Since the gate was found closed.
     grace: Option<Instant>,
 }
@@ -205,6 +209,8 @@ impl<T: Transport> Run<T> {
                 self.courier.reload(now, limits);
             }
             Command::TokenChanged => self.courier.gate.retry_now(now),
+            Command::Pause(pause) => self.courier.paused = Some(pause),
+            Command::PauseOver => self.courier.paused = None,
             Command::Resume { isolate } => self.courier.resume(isolate),
             Command::Status(answer) => {
                 let _ = answer.send(self.courier.status(now));
@@ -216,6 +222,7 @@ impl<T: Transport> Run<T> {
                     answer,
                     delivered: self.courier.status.delivered,
                     dead: self.courier.status.dead,
+                    awaited: self.courier.in_flight,
                     grace: None,
                 });
             }
@@ -251,11 +258,13 @@ impl<T: Transport> Run<T> {
                 let _ = tx.send(Msg::Stopped(error));
                 return;
             }
+            let left = Instant::now();
             let reply = transport.send(batch.body.clone()).await;
             let result = reply.map(|reply| judge(&reply, batch.len()));
             let _ = tx.send(Msg::Finished(Box::new(Finished {
                 batch,
                 ticket,
+                took: left.elapsed(),
                 result,
             })));
         });
@@ -319,7 +328,9 @@ impl<T: Transport> Run<T> {
                 dead: status.dead - drain.dead,
                 queued: census.queued + census.sending,
                 in_doubt: census.in_doubt + census.sending,
+                awaited: drain.awaited,
                 abandoned,
+                gate: status.gate.clone(),
             };
             let _ = drain.answer.send(report);
         }

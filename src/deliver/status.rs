@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::gate::Reason;
 use crate::queue::Millis;
 
 /// A snapshot of the delivery side; counts run since the start of the process.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// The gate before Pinterest.
     pub gate: GateStatus,
@@ -26,6 +27,9 @@ pub struct Status {
     pub last_error: Option<LastError>,
     /// Events answered `processed`.
     pub delivered: u64,
+    /// Of these, later than `delivery.late_after` when they left: to Pinterest they are offline
+    /// events, which it does not deduplicate against the Tag.
+    pub late: u64,
     /// Events that became dead letters.
     pub dead: u64,
     /// Events that were set apart because they keep failing alone.
@@ -41,22 +45,24 @@ pub struct Status {
 }
 
 /// The gate's state.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateStatus {
-    /// Open, shut for a while, or parked.
+    /// Open, shut for a while, parked, or paused.
     pub state: GateState,
     /// Why it is not open.
     pub reason: Option<Reason>,
-    /// Pinterest's words, without values.
+    /// Pinterest's words, without values; the operator's, if it is paused.
     pub detail: Option<String>,
     /// Since when it is not open, wall-clock milliseconds.
     pub since: Option<Millis>,
     /// When the next probe leaves, wall-clock milliseconds.
     pub next_probe: Option<Millis>,
+    /// When a pause ends by itself, wall-clock milliseconds.
+    pub until: Option<Millis>,
 }
 
 /// How the gate stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GateState {
     /// Everything may leave.
@@ -66,10 +72,27 @@ pub enum GateState {
     Shut,
     /// Somebody has to mend something; probes find out when that is done.
     Parked,
+    /// The operator has it wait: nothing leaves, not even a probe.
+    Paused,
+}
+
+impl GateState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Shut, Self::Parked, Self::Paused];
+
+    /// The name used in the CLI, logs, metrics and docs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Shut => "shut",
+            Self::Parked => "parked",
+            Self::Paused => "paused",
+        }
+    }
 }
 
 /// The last trouble in words, without values.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
     /// Wall-clock milliseconds.
     pub at: Millis,
@@ -78,7 +101,7 @@ pub struct LastError {
 }
 
 /// Requests by what became of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requests {
     /// Answered with one verdict per event (200, 422).
     pub judged: u64,
@@ -97,20 +120,27 @@ pub struct Requests {
 }
 
 impl Requests {
+    /// Each class by its name.
+    pub const fn by_class(&self) -> [(&'static str, u64); 7] {
+        [
+            ("judged", self.judged),
+            ("refused", self.refused),
+            ("auth", self.auth),
+            ("limited", self.limited),
+            ("unexpected", self.unexpected),
+            ("unknown", self.unknown),
+            ("not_sent", self.not_sent),
+        ]
+    }
+
     /// All of them.
-    pub const fn total(&self) -> u64 {
-        self.judged
-            + self.refused
-            + self.auth
-            + self.limited
-            + self.unexpected
-            + self.unknown
-            + self.not_sent
+    pub fn total(&self) -> u64 {
+        self.by_class().iter().map(|(_, count)| count).sum()
     }
 }
 
 /// How a drain ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DrainEnd {
     /// Everything is delivered or dead.
@@ -126,7 +156,7 @@ pub enum DrainEnd {
 }
 
 /// What a drain did and left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainReport {
     /// How it ended.
     pub end: DrainEnd,
@@ -138,6 +168,10 @@ pub struct DrainReport {
     pub queued: u64,
     /// Of these, events that Pinterest may have seen: they are sent again under the same name.
     pub in_doubt: u64,
+    /// Requests in flight when the drain began, whose answers were waited for.
+    pub awaited: usize,
     /// Requests in flight that were abandoned; their events are in doubt.
     pub abandoned: usize,
+    /// How the gate stood at the end, and why.
+    pub gate: GateStatus,
 }

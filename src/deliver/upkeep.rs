@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Limits;
 use super::courier::Courier;
 use super::gate::{Reason, View};
+use super::pause::Pause;
 use super::prepare::Kind;
 use super::retry::Backoff;
 use super::status::{GateState, GateStatus, Status};
@@ -86,6 +87,7 @@ impl Courier {
         } else {
             self.streak.restart();
         }
+        self.paused = None;
         self.gate.force_open();
     }
 
@@ -119,9 +121,22 @@ impl Courier {
             detail: Some(view.words.to_owned()),
             since: Some(at(view.since)),
             next_probe: Some(at(view.next_probe)),
+            until: None,
+        };
+        let paused = |pause: &Pause| GateStatus {
+            state: GateState::Paused,
+            reason: Some(Reason::Paused),
+            detail: pause.reason.clone(),
+            since: Some(pause.since),
+            next_probe: None,
+            until: pause.until,
+        };
+        let gate = match &self.paused {
+            Some(pause) => paused(pause),
+            None => self.gate.view().map(shown).unwrap_or_default(),
         };
         Status {
-            gate: self.gate.view().map(shown).unwrap_or_default(),
+            gate,
             in_flight: self.in_flight,
             ready: self.ready.len(),
             waiting: self.waiting.events(),
@@ -133,6 +148,9 @@ impl Courier {
 
     /// Why nothing but probes may leave, if so.
     pub fn gate_closed(&self) -> Option<Reason> {
+        if self.paused.is_some() {
+            return Some(Reason::Paused);
+        }
         self.gate.view().map(|view| view.reason)
     }
 

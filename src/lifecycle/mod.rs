@@ -1,10 +1,14 @@
-//! What the system and the daemon say to each other: signals, readiness, the log, the end.
+//! What the system and the daemon say to each other: signals, readiness, the log, a file that
+//! changes, the end.
 
+mod fold;
 mod limits;
 mod log;
 pub mod notify;
 mod signals;
+mod watch;
 
 pub use limits::{no_core, open_files};
 pub use log::{Format, LogError, init as init_log};
 pub use signals::{Signal, signals};
+pub use watch::FileWatch;

@@ -1,5 +1,7 @@
 //! What systemd is told, if it is there.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 
 fn tell(states: &[NotifyState<'_>]) {
@@ -31,4 +33,23 @@ pub fn reloading() {
 /// The drain has begun.
 pub fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+}
+
+/// What is under way gets on: it may take `more` from now, whatever the unit says.
+pub fn extend(status: &str, more: Duration) {
+    let more = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
+    tell(&[
+        NotifyState::Status(status),
+        NotifyState::ExtendTimeoutUsec(more),
+    ]);
+}
+
+/// Within how much time [`alive`] has to be said again and again; `None`: nobody listens.
+pub fn watchdog_limit() -> Option<Duration> {
+    sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero())
+}
+
+/// The watchdog is fed.
+pub fn alive() {
+    tell(&[NotifyState::Watchdog]);
 }

@@ -14,6 +14,7 @@ use std::ops::RangeInclusive;
 
 mod block;
 mod census;
+mod disk;
 mod entry;
 mod find;
 mod letter;
@@ -24,6 +25,7 @@ mod verdict;
 
 pub use block::{Block, BlockBuilder, IdHasher};
 pub use census::Census;
+pub use disk::{Closed, Disk};
 pub use entry::{DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement};
 pub use find::{Found, Sent};
 pub use letter::{Import, Imported, Keep, Letter, LetterKey, Page};
@@ -286,6 +288,14 @@ impl Queue {
         match &self.engine {
             Engine::Memory(engine) => engine.census(),
             Engine::Sled(engine) => engine.census(),
+        }
+    }
+
+    /// Room on disk, and whether events may come in.
+    pub fn disk(&self) -> Disk {
+        match &self.engine {
+            Engine::Memory(_) => Disk::default(),
+            Engine::Sled(engine) => engine.disk(),
         }
     }
 

@@ -37,6 +37,9 @@ pub struct Verdict {
     pub notes: Vec<String>,
     /// How much was looked at.
     pub checked: Checked,
+    /// Accepted events that are neither delivered nor purged: those that wait, and the dead
+    /// letters. Unknown where the account cannot be read.
+    pub undelivered: Option<u64>,
     /// What the account is off by; 0 or there is a finding.
     pub ledger_imbalance: i64,
 }
@@ -64,6 +67,12 @@ impl fmt::Display for Verdict {
             "read {} events in {} generations, {} dead letters, {} remembered messageIds",
             c.events, c.generations, c.dead_letters, c.message_ids
         )?;
+        if let Some(undelivered) = self.undelivered {
+            writeln!(
+                f,
+                "{undelivered} of them are undelivered, dead letters included"
+            )?;
+        }
         match self.findings.len() {
             0 => writeln!(f, "the queue holds what it promised; ledger_imbalance 0"),
             n => writeln!(

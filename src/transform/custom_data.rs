@@ -18,7 +18,7 @@ pub(super) fn computed<'t>(
     match kind {
         Kind::Track => track(properties, default_currency),
         Kind::Page => CustomData {
-            content_ids: ids(&items(properties)).or_else(|| {
+            content_ids: item_ids(&items(properties)).or_else(|| {
                 scalar_text(properties.at("title"))
                     .or_else(|| scalar_text(context.at("page").at("title")))
                     .map(|title| vec![title])
@@ -40,8 +40,8 @@ fn track<'t>(properties: &'t Node<'t>, default_currency: &'t str) -> CustomData<
             .or_else(|| currency(properties.at("meta").at("i18n").at("currency")))
             .or(Some(Cow::Borrowed(default_currency))),
         order_id: first_text(properties, &["order_id", "cart_id"]),
-        content_ids: ids(&items),
-        contents: some_contents(items.iter().map(|item| content(item, &PRODUCT_KEYS))),
+        content_ids: item_ids(&items),
+        contents: item_contents(&items),
         num_items: integer(properties.at("quantity")).or_else(|| {
             sum_of_integers(products(properties).filter_map(|p| integer(p.at("quantity"))))
         }),
@@ -56,9 +56,14 @@ fn products<'t>(properties: &'t Node<'t>) -> impl Iterator<Item = &'t Node<'t>> 
     elements.iter().filter(|p| p.is_object())
 }
 
+/// As [`products`], gathered.
+pub(super) fn product_objects<'t>(properties: &'t Node<'t>) -> Vec<&'t Node<'t>> {
+    products(properties).collect()
+}
+
 /// The products, or the event's own properties as the only one if they name a product.
 fn items<'t>(properties: &'t Node<'t>) -> Vec<&'t Node<'t>> {
-    let mut items: Vec<_> = products(properties).collect();
+    let mut items = product_objects(properties);
     if items.is_empty() && first_text(properties, &ID_KEYS).is_some() {
         items.push(properties);
     }
@@ -73,7 +78,8 @@ fn line_price(product: &Node<'_>) -> Option<(Micros, Micros)> {
 
 const ID_KEYS: [&str; 2] = ["product_id", "sku"];
 
-fn ids<'t>(items: &[&'t Node<'t>]) -> Option<Vec<Text<'t>>> {
+/// The id of each item that has one.
+pub(super) fn item_ids<'t>(items: &[&'t Node<'t>]) -> Option<Vec<Text<'t>>> {
     let ids: Vec<_> = items
         .iter()
         .filter_map(|item| first_text(item, &ID_KEYS))
@@ -122,6 +128,11 @@ fn content<'t>(item: &'t Node<'t>, keys: &ContentKeys) -> Content<'t> {
 fn some_contents<'t>(contents: impl Iterator<Item = Content<'t>>) -> Option<Vec<Content<'t>>> {
     let contents: Vec<_> = contents.filter(|c| !c.is_empty()).collect();
     (!contents.is_empty()).then_some(contents)
+}
+
+/// `contents` of these items.
+pub(super) fn item_contents<'t>(items: &[&'t Node<'t>]) -> Option<Vec<Content<'t>>> {
+    some_contents(items.iter().map(|item| content(item, &PRODUCT_KEYS)))
 }
 
 /// `contents` from a mapped value: an array, of which the objects count.

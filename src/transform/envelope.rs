@@ -72,6 +72,27 @@ impl Names {
     }
 }
 
+impl Names {
+    /// In words, what [`Names::wire`] goes by.
+    pub(super) fn source(&self, kind: Kind, event: &str) -> &'static str {
+        let key = event.trim().to_lowercase();
+        match (kind, self.tracks.get(&key)) {
+            (Kind::Page, _) => "type page",
+            (Kind::Screen, _) => "type screen",
+            (_, None) => "event, which is no standard name and goes as it is",
+            (_, Some(name)) => {
+                let standard = STANDARD
+                    .iter()
+                    .any(|(from, to)| *from == key && **name == **to);
+                match standard {
+                    true => "event, a standard name",
+                    false => "event, by [event_names] of the config",
+                }
+            }
+        }
+    }
+}
+
 /// The action_source of exactly this name.
 pub(super) fn action_source_named(name: &str) -> Option<&'static str> {
     ACTION_SOURCES.into_iter().find(|source| *source == name)
@@ -100,7 +121,8 @@ pub(super) fn action_source(
         .unwrap_or(default)
 }
 
-fn platform(hint: &str) -> Option<&'static str> {
+/// The app platform that a device or an operating system stands for.
+pub(super) fn platform(hint: &str) -> Option<&'static str> {
     let is = |name| same_without_case(hint, name);
     if is("android") {
         Some("app_android")

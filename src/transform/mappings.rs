@@ -166,28 +166,10 @@ impl Mappings {
         let mut applied = Applied::default();
         let mut custom: Vec<Option<&'t Node<'t>>> = vec![None; self.custom.len()];
         for rule in &self.rules {
-            let Some(node) = rule.resolve(root).filter(|n| !matches!(n, Node::Null)) else {
+            let Some(node) = rule.value(root) else {
                 continue;
             };
-            let used = match rule.destination {
-                Destination::Value => set(&mut data.value, amount(node)),
-                Destination::Currency => set(&mut data.currency, currency(node)),
-                Destination::OrderId => set(&mut data.order_id, scalar_text(node)),
-                Destination::ContentIds => set(&mut data.content_ids, text_list(node)),
-                Destination::Contents => set(&mut data.contents, mapped_contents(node)),
-                Destination::NumItems => set(&mut data.num_items, integer(node)),
-                Destination::SearchString => set(&mut data.search_string, scalar_text(node)),
-                Destination::Text(name) => match scalar_text(node) {
-                    Some(text) => {
-                        data.texts.retain(|(other, _)| *other != name);
-                        data.texts.push((name, text));
-                        true
-                    }
-                    None => false,
-                },
-                Destination::Pii(field) => set(&mut applied.pii[field], text_list(node)),
-                Destination::Custom(key) => set(&mut custom[key], Some(node)),
-            };
+            let used = rule.put(node, data, &mut applied.pii, &mut custom);
             applied.unusable += u32::from(!used);
         }
         for (key, node) in self.custom.iter().zip(custom) {
@@ -200,6 +182,59 @@ impl Mappings {
     }
 }
 
+impl Mappings {
+    /// What each rule finds in this event, in file order.
+    pub(super) fn findings<'t>(&'t self, root: &'t Node<'t>) -> Vec<Finding<'t>> {
+        let found = |rule: &'t Rule| {
+            let node = rule.value(root);
+            let usable = node.is_some_and(|node| {
+                let mut custom = vec![None; self.custom.len()];
+                let (mut data, mut pii) = (CustomData::default(), Pii::default());
+                rule.put(node, &mut data, &mut pii, &mut custom)
+            });
+            let steps: Vec<&str> = rule.source.iter().map(|step| step.key.as_str()).collect();
+            Finding {
+                source: steps.join("."),
+                field: self.field(rule.destination),
+                node,
+                usable,
+            }
+        };
+        self.rules.iter().map(found).collect()
+    }
+
+    /// Where a destination stands in the payload.
+    fn field(&self, destination: Destination) -> String {
+        let name = match destination {
+            Destination::Value => "value",
+            Destination::Currency => "currency",
+            Destination::OrderId => "order_id",
+            Destination::ContentIds => "content_ids",
+            Destination::Contents => "contents",
+            Destination::NumItems => "num_items",
+            Destination::SearchString => "search_string",
+            Destination::Text(name) => name,
+            Destination::Custom(key) => &self.custom[key],
+            Destination::Pii(field) => {
+                return format!("user_data.{}", ["em", "ph", "fn", "ln"][field]);
+            }
+        };
+        format!("custom_data.{name}")
+    }
+}
+
+/// What one rule finds in one event.
+pub(super) struct Finding<'t> {
+    /// The dot path, as configured.
+    pub source: String,
+    /// The payload's field that it feeds.
+    pub field: String,
+    /// The value at the source; `None` if it is missing or null.
+    pub node: Option<&'t Node<'t>>,
+    /// Whether it can be brought to the field's type.
+    pub usable: bool,
+}
+
 /// Puts a usable value in place; whether it was one.
 fn set<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
     let usable = value.is_some();
@@ -210,6 +245,40 @@ fn set<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
 }
 
 impl Rule {
+    /// The value at its source, if there is one other than null.
+    fn value<'t>(&self, root: &'t Node<'t>) -> Option<&'t Node<'t>> {
+        self.resolve(root).filter(|n| !matches!(n, Node::Null))
+    }
+
+    /// Puts the value where it belongs; whether it could be brought to that field's type.
+    fn put<'t>(
+        &self,
+        node: &'t Node<'t>,
+        data: &mut CustomData<'t>,
+        pii: &mut Pii<'t>,
+        custom: &mut [Option<&'t Node<'t>>],
+    ) -> bool {
+        match self.destination {
+            Destination::Value => set(&mut data.value, amount(node)),
+            Destination::Currency => set(&mut data.currency, currency(node)),
+            Destination::OrderId => set(&mut data.order_id, scalar_text(node)),
+            Destination::ContentIds => set(&mut data.content_ids, text_list(node)),
+            Destination::Contents => set(&mut data.contents, mapped_contents(node)),
+            Destination::NumItems => set(&mut data.num_items, integer(node)),
+            Destination::SearchString => set(&mut data.search_string, scalar_text(node)),
+            Destination::Text(name) => match scalar_text(node) {
+                Some(text) => {
+                    data.texts.retain(|(other, _)| *other != name);
+                    data.texts.push((name, text));
+                    true
+                }
+                None => false,
+            },
+            Destination::Pii(field) => set(&mut pii[field], text_list(node)),
+            Destination::Custom(key) => set(&mut custom[key], Some(node)),
+        }
+    }
+
     fn resolve<'t>(&self, root: &'t Node<'t>) -> Option<&'t Node<'t>> {
         self.source.iter().try_fold(root, |node, step| match node {
             Node::Array(elements) => elements.get(step.index?),

@@ -4,12 +4,14 @@
 //! action_source, …), `user_data` and its `hashing`, `custom_data`, and `mappings`,
 //! what the config adds. `scalar` and `money` are its words (*scalar text*, *text list*,
 //! *amount*, *integer*), where `None` always means *absent* and gives the turn to the next
-//! source. `payload` is the wire.
+//! source. `payload` is the wire; `explain` tells
+//! where each field of one came from.
 //!
 //! The line is read once into a borrowed tree; texts are borrowed from it up to the output.
 
 mod custom_data;
 mod envelope;
+mod explain;
 mod hashing;
 mod mappings;
 mod money;
@@ -21,11 +23,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+pub use explain::{Explanation, Field, MappingNote, Tried};
 pub use hashing::Hashing;
 
 use crate::event::{self, Invalid, Kind, Node};
 use envelope::Names;
-use mappings::Mappings;
+use mappings::{Applied, Mappings};
 use payload::Event;
 use user_data::Sources;
 
@@ -234,32 +237,54 @@ impl Transform {
         without: &dyn Fn(&str) -> bool,
     ) -> Result<Payload, Dead> {
         let root = event::parse(body)?;
-        let (kind, message_id, name) = identity(&root)?;
-        let (properties, context) = (root.at("properties"), root.at("context"));
+        let of = identity(&root)?;
+        let event_name = match sent_as {
+            Some(name) => Arc::from(name),
+            None => self.names.wire(of.0, of.2),
+        };
+        let (event, applied) = self.event(&root, of, &event_name, event_time, without);
+        if let Some(missing) = event.user_data.missing_match_key() {
+            return Err(Dead::NoMatchKey { missing });
+        }
+        // What goes out is seldom longer than what came in.
+        let mut json = Vec::with_capacity(body.len());
+        // Unwrap safety: a Vec takes every write, every key is a string, and a number's digits
+        // came from a parser, so there is nothing left to fail.
+        serde_json::to_writer(&mut json, &event).expect("an event can be written as JSON");
+        Ok(Payload {
+            message_id: of.1.to_owned(),
+            json,
+            custom_keys: applied.custom_keys,
+            unusable: applied.unusable,
+            event_name,
+        })
+    }
 
+    /// The wire event of a parsed line, match key or not, and what the mappings did.
+    fn event<'t>(
+        &'t self,
+        root: &'t Node<'t>,
+        (kind, message_id, _): Identity<'t>,
+        event_name: &'t str,
+        event_time: i64,
+        without: &dyn Fn(&str) -> bool,
+    ) -> (Event<'t>, Applied<'t>) {
+        let (properties, context) = (root.at("properties"), root.at("context"));
         let mut custom_data =
             custom_data::computed(kind, properties, context, &self.default_currency);
-        let applied = self.mappings.apply(&root, &mut custom_data, without);
+        let mut applied = self.mappings.apply(root, &mut custom_data, without);
         let user_data = Sources {
-            root: &root,
+            root,
             properties,
             context,
-            mapped: applied.pii,
+            mapped: std::mem::take(&mut applied.pii),
             default_user_agent: self.default_user_agent.as_deref(),
             hashing: self.hashing,
         }
         .read();
-        if let Some(missing) = user_data.missing_match_key() {
-            return Err(Dead::NoMatchKey { missing });
-        }
-
-        let event_name = match sent_as {
-            Some(name) => Arc::from(name),
-            None => self.names.wire(kind, name),
-        };
         let url = envelope::url(context.at("page"));
         let event = Event {
-            event_name: &event_name,
+            event_name,
             action_source: envelope::action_source(
                 kind,
                 properties,
@@ -275,23 +300,15 @@ impl Transform {
             user_data,
             custom_data,
         };
-        // What goes out is seldom longer than what came in.
-        let mut json = Vec::with_capacity(body.len());
-        // Unwrap safety: a Vec takes every write, every key is a string, and a number's digits
-        // came from a parser, so there is nothing left to fail.
-        serde_json::to_writer(&mut json, &event).expect("an event can be written as JSON");
-        Ok(Payload {
-            message_id: message_id.to_owned(),
-            json,
-            custom_keys: applied.custom_keys,
-            unusable: applied.unusable,
-            event_name,
-        })
+        (event, applied)
     }
 }
 
-/// Kind, messageId and a track's name, which the socket has checked.
-fn identity<'t>(root: &'t Node<'_>) -> Result<(Kind, &'t str, &'t str), Invalid> {
+/// Kind, messageId and a track's name.
+type Identity<'t> = (Kind, &'t str, &'t str);
+
+/// What the socket has checked.
+fn identity<'t>(root: &'t Node<'_>) -> Result<Identity<'t>, Invalid> {
     let message_id = root.at("messageId").as_str().ok_or(Invalid::NoMessageId)?;
     let kind = root
         .at("type")

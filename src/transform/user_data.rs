@@ -76,7 +76,7 @@ impl UserData<'_> {
 }
 
 /// The text as written, trimmed, if it is one address that means somebody.
-fn address_of(text: &str) -> Option<&str> {
+pub(super) fn address_of(text: &str) -> Option<&str> {
     let text = text.trim();
     let unspecified = match text.parse().ok()? {
         IpAddr::V4(ip) => ip.is_unspecified(),
@@ -89,14 +89,20 @@ fn address_of(text: &str) -> Option<&str> {
 
 /// The `epik` parameter of the page's URL, else of its `search`.
 fn click_id<'t>(page: &'t Node<'_>) -> Option<Text<'t>> {
-    let of_url = page.at("url").as_str().and_then(|url| {
-        let (_, query) = before_fragment(url).split_once('?')?;
-        epik(query)
-    });
-    of_url.or_else(|| {
-        let search = before_fragment(page.at("search").as_str()?);
-        epik(search.strip_prefix('?').unwrap_or(search))
-    })
+    let of_url = page.at("url").as_str().and_then(epik_of_url);
+    of_url.or_else(|| epik_of_search(page.at("search").as_str()?))
+}
+
+/// The `epik` parameter of a URL's query.
+pub(super) fn epik_of_url(url: &str) -> Option<Text<'_>> {
+    let (_, query) = before_fragment(url).split_once('?')?;
+    epik(query)
+}
+
+/// The `epik` parameter of a query, with or without its question mark.
+pub(super) fn epik_of_search(search: &str) -> Option<Text<'_>> {
+    let search = before_fragment(search);
+    epik(search.strip_prefix('?').unwrap_or(search))
 }
 
 fn before_fragment(text: &str) -> &str {

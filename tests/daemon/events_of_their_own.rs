@@ -107,7 +107,7 @@ fn test_mode_sends_small_batches_slowly_and_records_nothing() {
     let site = Site::new(&stand_in).set("pinterest", "test", "true");
     let daemon = site.start();
     Client::queue(&daemon.socket(), &samples("try", 0..300));
-    let status = daemon.shows(s(20), "settled", |status| status["delivered"] == 300);
+    let status = daemon.shows(s(20), "settled", |status| status["delivered_test"] == 300);
     assert_eq!(status["test_mode"], true);
     let totals = stand_in.totals();
     assert_eq!(

@@ -3,6 +3,7 @@
 #[allow(dead_code, reason = "shared with the other tests, which use the rest")]
 mod support;
 
+mod admin;
 mod answers;
 mod bad_input;
 mod clock;
@@ -14,13 +15,24 @@ mod demo;
 mod events_of_their_own;
 mod full_disk;
 mod full_scale;
+mod init;
 mod io_errors;
+mod late;
+mod metrics;
+mod online;
 mod path;
+mod pause;
 mod quota;
 mod refused_all;
 mod reload;
 mod secrets;
 mod start;
+mod status;
 mod stop;
 mod systemd;
+mod tail;
+mod test_mode;
+mod token;
+mod trace;
+mod transform;
 mod verify;

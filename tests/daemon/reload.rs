@@ -125,13 +125,73 @@ fn what_takes_effect_and_what_waits_for_a_restart_is_told_apart() {
             (daemon.log().matches("were read again").count() == times).then_some(())
         });
         let log = daemon.log();
-        let told = "reload: dead_letters.retention changed and needs a restart";
+        let told = "reload: dead_letters.retention: 30d → 40d needs a restart";
         assert_eq!(log.matches(told).count(), times, "{log}");
     }
+    // What is in effect already is no news the second time.
+    assert_eq!(daemon.log().matches("drain_deadline: 20s → 1s").count(), 1);
     stand_in.mode(json!({"fault": "silent"}));
     Client::queue(&daemon.socket(), &samples("late", 0..10));
     stand_in.asked(1, s(5));
     let begun = std::time::Instant::now();
     assert_eq!(daemon.stop(s(10)).code, Some(0));
     assert!(begun.elapsed() < s(4), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn the_command_says_what_changed_and_what_is_wrong() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let daemon = site.start();
+    let reload = |args: &[&str]| {
+        let out = site.command(&[&["reload"], args].concat()).output();
+        let out = out.expect("it runs");
+        let text = String::from_utf8_lossy(&out.stdout) + String::from_utf8_lossy(&out.stderr);
+        (out.status.code(), text.into_owned())
+    };
+    site.config(
+        "[delivery]\nmax_age = \"6d\"\n[log]\nlevel = \"debug\"\n[event_names]\nA = \"a\"\n",
+    );
+    site.token("pina_second");
+    let (code, said) = reload(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        said.lines().collect::<Vec<_>>(),
+        [
+            "changed  delivery.max_age: 7d → 6d",
+            "changed  event_names: not set → \"A\" = \"a\"",
+            "restart  log.level: info → debug (takes effect at the next start)",
+            "config and token were read again; the token is another one",
+        ]
+    );
+    let (_, again) = reload(&["--json"]);
+    let again: serde_json::Value = serde_json::from_str(&again).expect(&again);
+    assert_eq!(again["changed"], json!([]));
+    assert_eq!(again["needs_restart"][0]["key"], "log.level");
+    assert_eq!(again["token_changed"], false);
+    // What only the daemon can see to be wrong is told with its line as well.
+    let admin = site.admin();
+    let admin = admin.to_str().expect("a path");
+    site.config("[delivery]\nlingr = 1\n");
+    for args in [&[][..], &["--socket", admin]] {
+        let (code, said) = reload(args);
+        assert_eq!(code, Some(78), "{said}");
+        assert!(
+            said.contains("pinrelay.toml:13: unknown key `lingr`"),
+            "{said}"
+        );
+    }
+    assert!(daemon.log().contains("nothing was changed"));
+    // The daemon listens where it was started to.
+    let moved = site.path("moved.sock");
+    let moved = moved.to_str().expect("a path");
+    let mut command = site.command(&["reload"]);
+    let out = command
+        .env("PINRELAY_ADMIN__SOCKET", moved)
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(69), "{said}");
+    assert!(said.contains("still listens on the old one"), "{said}");
+    assert!(!daemon.log().contains("pina_"));
 }

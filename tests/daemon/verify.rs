@@ -40,7 +40,8 @@ fn queued(stand_in: &StandIn) -> Site {
     for part in samples("verify", 0..EVENTS).chunks(50) {
         Client::queue(&daemon.socket(), part);
     }
-    assert_eq!(verdict(&site).0, Some(0));
+    let (code, running) = verdict(&site);
+    assert_eq!((code, &running["undelivered"]), (Some(0), &EVENTS.into()));
     assert_eq!(daemon.stop(s(20)).code, Some(0));
     site
 }
@@ -69,6 +70,7 @@ fn a_whole_queue_passes_running_and_stopped_and_nothing_stays_behind() {
     let (code, verdict) = verdict(&site);
     assert_eq!((code, &verdict["ledger_imbalance"]), (Some(0), &0.into()));
     assert_eq!(verdict["checked"]["events"], EVENTS);
+    assert_eq!(verdict["undelivered"], EVENTS);
     let after = fs::read_dir(site.path("queue/quarantine"))
         .expect("there")
         .count();

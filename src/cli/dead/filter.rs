@@ -66,7 +66,7 @@ fn time(text: &str) -> Result<Millis, String> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time.as_millisecond());
     }
-    let ago = config::duration(text).map_err(|_| {
+    let ago = config::parse_duration(text).map_err(|_| {
         "RFC 3339 like 2026-01-31T18:00:00Z, or how long ago, like 30m, 2h or 7d".to_owned()
     })?;
     let ago = Millis::try_from(ago.as_millis()).unwrap_or(Millis::MAX);

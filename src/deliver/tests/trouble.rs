@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::super::OnLate;
 use super::super::gate::Reason;
 use super::super::send::Signals;
 use super::super::status::GateState;
@@ -369,4 +370,40 @@ async fn a_reload_renames_what_has_not_left_but_nothing_that_is_in_doubt() {
     let named = |name: &str| seen.taken.keys().filter(|(_, n)| n == name).count();
     assert_eq!(named("page_visit"), 1000);
     assert_eq!(named("page_visit_new"), 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_events_go_and_are_counted() {
+    let world = World::new();
+    let late = world.clock.now() / 1000 - 3601;
+    let event = |time| json!({"event": "search", "time": time});
+    world.enqueue([("late".into(), event(late))]).await;
+    world.enqueue([("young".into(), event(late + 60))]).await;
+    let handle = world.run(&options(), Call::ok);
+    world.settled(5 * SECOND).await;
+    let status = handle.status().await;
+    assert_eq!((status.delivered, status.late), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_events_die_where_they_are_to_as_they_would_leave() {
+    let world = World::new();
+    let mut options = options();
+    options.limits.on_late = OnLate::DeadLetter;
+    world.enqueue_plain(100).await;
+    // Unavailable for an hour, but for one moment; then well.
+    let open = |at: Duration| at > 4000 * SECOND;
+    let handle = world.run(&options, move |call| match open(call.at) {
+        true => call.ok(),
+        false => Answer::refuse(503, "no"),
+    });
+    tokio::time::sleep(3000 * SECOND).await;
+    world
+        .enqueue([("young".into(), json!({"event": "search"}))])
+        .await;
+    assert_eq!(world.census().dead_total(), 0);
+    world.settled(2000 * SECOND).await;
+    assert_eq!(world.dead(DeadReason::Late), 100);
+    assert_eq!(handle.status().await.delivered, 1);
+    world.check();
 }

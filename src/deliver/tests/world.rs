@@ -11,9 +11,11 @@ use tokio::time::{Instant, sleep};
 
 use super::super::send::{NoReply, Reply, Signals, Transport};
 use super::super::{
-    Dead, Handle, Limits, OnRefused, Options, Prepare, Prepared, StrippedKeys, start,
+    Dead, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared, StrippedKeys,
+    Surroundings, start,
 };
 use crate::clock::{Clock, WallTrust};
+use crate::observe::Observer;
 use crate::queue::{BlockBuilder, Census, DeadReason, Entry, MemoryEngine, Queue};
 
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -369,6 +371,7 @@ pub fn options() -> Options {
         ad_account_id: "1".into(),
         test: false,
         request_timeout: 30 * SECOND,
+        paused: None,
         limits: Limits {
             max_batch_events: 1000,
             max_batch_bytes: 2 << 20,
@@ -379,6 +382,8 @@ pub fn options() -> Options {
             backoff_initial: SECOND,
             backoff_max: 300 * SECOND,
             on_refused: OnRefused::Strip,
+            late_after: Duration::from_secs(3600),
+            on_late: OnLate::Deliver,
         },
     }
 }
@@ -426,16 +431,12 @@ impl World {
             queue: self.queue.clone(),
             seen: self.seen.clone(),
         };
-        let (clock, trust) = (self.clock.clone(), self.trust.clone());
-        start(
-            options,
-            self.queue.clone(),
-            prepare,
-            fake,
-            clock,
-            trust,
-            seed,
-        )
+        let around = Surroundings {
+            clock: self.clock.clone(),
+            trust: self.trust.clone(),
+            observer: Observer::default(),
+        };
+        start(options, self.queue.clone(), prepare, fake, around, seed)
     }
 
     /// Queues `events`: (messageId, extra fields of the body).

@@ -220,8 +220,10 @@ impl MemoryEngine {
 
     /// There is nothing stored that could differ from the counts.
     pub(super) fn verify(&self) -> Verdict {
+        let census = self.census();
         Verdict {
-            ledger_imbalance: self.census().imbalance(),
+            ledger_imbalance: census.imbalance(),
+            undelivered: Some(census.queued + census.sending + census.dead_total()),
             ..Verdict::default()
         }
     }

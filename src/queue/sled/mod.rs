@@ -80,10 +80,12 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch}
 
 use super::block::{Block, IdHasher};
 use super::census::Census;
+use super::disk::{Closed, Disk};
 use super::entry::{Entry, EntryId, Mark, Millis, Receipt, Settlement};
 use super::verdict::Verdict;
 use super::{OpenError, Pending, QueueError};
 use crate::clock::{Clock, WallTrust};
+use crate::observe::Observer;
 pub use verify::{repair, verify};
 
 /// Bytes of packed blocks that may wait for the committer; beyond it ingest waits.
@@ -114,6 +116,8 @@ pub struct Options {
     pub adopt: bool,
     /// Told once when storage has failed: the process must end.
     pub on_failure: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Hears how long syncs take.
+    pub observer: Observer,
     /// Told while the queue is opened, at each store that is copied or read: how far it
     /// has come, in words for people. An opening that stays silent hangs.
     pub on_progress: Arc<dyn Fn(&str) + Send + Sync>,
@@ -134,6 +138,7 @@ impl Options {
             machine_id: None,
             adopt: false,
             on_failure: Arc::new(|_| {}),
+            observer: Observer::default(),
             on_progress: Arc::new(|_| {}),
         }
     }
@@ -165,6 +170,8 @@ struct Shared {
     bytes_in_hand: AtomicUsize,
     census: Mutex<Census>,
     pressure: watch::Sender<Pressure>,
+    /// As the housekeeper last found it.
+    disk: Mutex<Disk>,
     stopped: OnceLock<String>,
 }
 
@@ -320,9 +327,22 @@ impl SledEngine {
 
     pub(super) fn census(&self) -> Census {
         let mut census = *lock(&self.shared.census);
-        let oldest = lock(&self.shared.tail).oldest_in_hand(&self.shared);
+        let oldest = lock(&self.shared.tail).oldest(&self.shared);
         census.oldest_accepted_at = oldest;
         census
+    }
+
+    pub(super) fn disk(&self) -> Disk {
+        let closed = match &*self.shared.pressure.borrow() {
+            _ if self.shared.stopped.get().is_some() => Some(Closed::Stopped),
+            Pressure::None => None,
+            Pressure::Quota => Some(Closed::Quota),
+            Pressure::Reserve(_) => Some(Closed::Reserve),
+        };
+        Disk {
+            closed,
+            ..*lock(&self.shared.disk)
+        }
     }
 
     /// Has the committer do what is due by the clock, without waiting for the next look.

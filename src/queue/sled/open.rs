@@ -236,6 +236,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         bytes_in_hand: 0.into(),
         census: Mutex::new(census),
         pressure: watch::channel(Pressure::None).0,
+        disk: Mutex::default(),
         stopped: OnceLock::new(),
         options,
         clock,

@@ -81,10 +81,15 @@ impl<'a> Walk<'a> {
             totals = totals.max(&high.totals);
             last_seq = last_seq.max(high.last_seq);
         }
+        let census = ledger.census();
+        let open = ledger.cursor.unsettled(last_seq) + ledger.dead_queued.count();
         Self {
             ledger,
             high,
-            verdict: Verdict::default(),
+            verdict: Verdict {
+                undelivered: Some(open + census.dead_total()),
+                ..Verdict::default()
+            },
             pieces: Vec::new(),
             held: RangeSet::default(),
             faults: Vec::new(),

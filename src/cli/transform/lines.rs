@@ -1,44 +1,9 @@
-//! `pinrelay transform`: what would become of each line, without sending or storing any.
+//! What would become of each line, as one JSON line for each.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::path::Path;
+use std::io::{self, BufRead, Write};
 
-use anyhow::Context;
-
-use super::args::TransformArgs;
-use super::exit::{Exit, OrExit, Outcome};
-use crate::clock::Clock;
-use crate::config::process_env;
 use crate::event::{Invalid, check, is_blank};
 use crate::transform::{Dead, Transform};
-
-/// Writes what would become of each line to stdout. Needs no token, socket or store, and neither
-/// ad_account_id nor app_name.
-pub fn run(args: TransformArgs) -> Outcome {
-    let config = args.config.load(process_env()).or_exit(Exit::Config)?;
-    let transform = config.transform().or_exit(Exit::Config)?;
-    let limit = usize::try_from(config.ingest.max_event_bytes).unwrap_or(usize::MAX);
-    let now_seconds = Clock::system().now().div_euclid(1000);
-    let output = BufWriter::new(io::stdout().lock());
-    let done = match args.file.as_deref().filter(|path| *path != Path::new("-")) {
-        None => lines(io::stdin().lock(), output, &transform, now_seconds, limit),
-        Some(path) => File::open(path).and_then(|file| {
-            let input = BufReader::with_capacity(1 << 16, file);
-            lines(input, output, &transform, now_seconds, limit)
-        }),
-    };
-    match done {
-        // Whoever reads has seen enough (`| head`).
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
-        done => {
-            let name = args.file.as_deref().unwrap_or(Path::new("-"));
-            done.with_context(|| format!("transforming {} failed", name.display()))
-                .or_exit(Exit::Io)?;
-            Ok(Exit::Ok)
-        }
-    }
-}
 
 /// Reads lines and writes one JSON line for each, in order; none for a blank one. Without
 /// deduplication and without a look at an event's age.
@@ -53,7 +18,7 @@ pub fn run(args: TransformArgs) -> Outcome {
 ///
 /// # Errors
 /// Whatever `input` or `output` fails with.
-fn lines(
+pub(super) fn lines(
     mut input: impl BufRead,
     mut output: impl Write,
     transform: &Transform,
@@ -114,7 +79,7 @@ fn json(text: &str) -> io::Result<String> {
     Ok(serde_json::to_string(text)?)
 }
 
-enum Line {
+pub(super) enum Line {
     Whole,
     TooLong,
     End,
@@ -122,7 +87,11 @@ enum Line {
 
 /// Reads up to the next line feed or the end into `line`, without the line end (LF or CRLF).
 /// Of a line over `limit` bytes the rest is read and let go.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, limit: usize) -> io::Result<Line> {
+pub(super) fn read_line(
+    input: &mut impl BufRead,
+    line: &mut Vec<u8>,
+    limit: usize,
+) -> io::Result<Line> {
     line.clear();
     let (mut any, mut too_long) = (false, false);
     loop {

@@ -1,0 +1,64 @@
+//! What the admin socket asks of the daemon's loop.
+
+use std::time::Duration;
+
+use super::Daemon;
+use crate::admin::{Command, Paused, Resumed};
+use crate::config::{Config, ConfigError};
+use crate::deliver::GateState;
+
+impl Daemon {
+    pub(super) async fn obey(
+        &mut self,
+        command: Command,
+        load: &impl Fn() -> Result<Config, ConfigError>,
+    ) {
+        // Whoever asked may have gone meanwhile; it is done all the same.
+        match command {
+            Command::Reload(answer) => {
+                let _ = answer.send(self.reload(load).await);
+            }
+            Command::Pause {
+                length,
+                reason,
+                answer,
+            } => {
+                let _ = answer.send(self.pause(length, reason).await);
+            }
+            Command::Resume { isolate, answer } => {
+                let _ = answer.send(self.resume(isolate).await);
+            }
+        }
+    }
+
+    /// Delivery stops first; that the pause is kept comes second.
+    async fn pause(
+        &mut self,
+        length: Option<Duration>,
+        reason: Option<String>,
+    ) -> Result<Paused, String> {
+        let gate = self.delivery.status().await.gate;
+        let held = (gate.since).filter(|_| gate.state == GateState::Paused);
+        let (pause, kept) = self.pauses.begin(held, length, reason);
+        self.delivery.pause(pause.clone());
+        kept?;
+        Ok(Paused {
+            since: pause.since,
+            until: pause.until,
+            reason: pause.reason,
+            in_flight: self.delivery.status().await.in_flight,
+        })
+    }
+
+    /// That the pause is over is durable before anything leaves.
+    async fn resume(&mut self, isolate: bool) -> Result<Resumed, String> {
+        let was = self.delivery.status().await.gate.state;
+        self.pauses.end()?;
+        self.delivery.resume(isolate);
+        tracing::info!(was = was.name(), isolate, "resumed by the operator");
+        Ok(Resumed {
+            was: was.name().to_owned(),
+            isolate,
+        })
+    }
+}

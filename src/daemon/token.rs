@@ -1,0 +1,97 @@
+//! The token: read at the start, and again whenever its file changes.
+
+use std::path::PathBuf;
+
+use super::Daemon;
+use super::error::DaemonError;
+use crate::config::{Config, FoundToken, TokenSource};
+use crate::lifecycle::FileWatch;
+
+/// Reads it, and says what is careless about its file.
+pub(super) fn read(config: &Config) -> Result<FoundToken, DaemonError> {
+    let found = config.token.read()?;
+    if let (true, Some(file)) = (found.exposed, &found.file) {
+        tracing::warn!(
+            "the token file {} can be read by every user of this machine: chmod 0640 it",
+            file.display()
+        );
+    }
+    Ok(found)
+}
+
+/// Follows the file that the token is in; nothing, where a change of the source does not reach
+/// this process.
+#[derive(Default)]
+pub(super) struct TokenWatch {
+    file: Option<PathBuf>,
+    watch: Option<FileWatch>,
+    /// Why the file could not be used last, so that each trouble is told once.
+    wrong: Option<String>,
+}
+
+impl TokenWatch {
+    /// Follows the source of this token from here on.
+    pub fn follow(&mut self, found: &FoundToken) {
+        let file = match found.source {
+            TokenSource::File => found.file.clone(),
+            TokenSource::Credential | TokenSource::Variable => None,
+        };
+        self.wrong = None;
+        if self.file == file {
+            return;
+        }
+        self.watch = None;
+        if let Some(file) = &file {
+            match FileWatch::new(file) {
+                Ok(watch) => self.watch = Some(watch),
+                Err(error) => tracing::warn!(
+                    "the folder of the token file {} cannot be watched: {error}; after a change \
+                     of the token run `pinrelay reload`",
+                    file.display()
+                ),
+            }
+        }
+        self.file = file;
+    }
+
+    /// Resolves when the file has changed; never, if none is watched. Cancel-safe.
+    pub async fn changed(&mut self) {
+        let Some(watch) = &mut self.watch else {
+            return std::future::pending().await;
+        };
+        if let Err(error) = watch.changed().await {
+            tracing::warn!(
+                "the token file is watched no longer: {error}; after a change of the token run \
+                 `pinrelay reload`"
+            );
+            self.watch = None;
+        }
+    }
+}
+
+impl Daemon {
+    /// Takes the token that is in the file now. One that cannot be used is told, and the old
+    /// one stays: half a change must not stop the deliveries that the old token still carries.
+    pub(super) fn token_file_changed(&mut self) {
+        let read = self.read.token.read().map_err(|error| error.to_string());
+        let found = read.and_then(|found| match found.file == self.token_watch.file {
+            true => Ok(found),
+            // Another source that happens to exist is not what the daemon was given.
+            false => Err("the token file is gone".to_owned()),
+        });
+        match found {
+            Ok(found) => {
+                self.token_watch.wrong = None;
+                if self.token.swap(found.token) {
+                    tracing::info!("the token file has changed: the new token is in use");
+                    self.delivery.token_changed();
+                }
+            }
+            Err(error) if self.token_watch.wrong.as_ref() != Some(&error) => {
+                tracing::error!("{error}; the old token stays in use");
+                self.token_watch.wrong = Some(error);
+            }
+            Err(_) => {}
+        }
+    }
+}

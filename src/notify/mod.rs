@@ -1,0 +1,115 @@
+//! Tells somebody elsewhere when something changes for the worse, and when it is well again.
+//!
+//! For the machine that nobody watches. `watch` decides, purely: one notification when a
+//! condition begins, one when it has ended, never one per event. `webhook` carries them: a POST
+//! of JSON with a `text`, which chat hooks show. In the messages there are counts, states and
+//! times; no personal data, no token. Delivery knows nothing of all this and waits for none of it.
+
+mod watch;
+mod webhook;
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch as channel};
+use tokio::time::{MissedTickBehavior, interval};
+
+pub use watch::{Facts, Kind, Message, State};
+pub use webhook::{Webhook, WebhookError, read_url};
+
+use crate::clock::Clock;
+use watch::Watch;
+
+/// Between two looks at the facts.
+const EVERY: Duration = Duration::from_secs(1);
+/// Messages that wait for the hook; what comes on top of them is in the log alone.
+const WAITING: usize = 64;
+
+/// What a reload may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// `notify.webhook_url_file`; without one nobody is told.
+    pub webhook_url_file: Option<PathBuf>,
+    /// `notify.min_interval`.
+    pub min_interval: Duration,
+    /// `notify.backlog_age`.
+    pub backlog_age: Duration,
+    /// Which daemon this is, for whoever gets the message: ad account and host.
+    pub name: String,
+}
+
+/// Facts of this moment.
+pub type Source = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Facts> + Send>> + Send + Sync>;
+
+/// Goes on until it is dropped.
+pub struct Handle {
+    options: channel::Sender<Options>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Handle {
+    /// Goes on under other options; what was told already is not told again.
+    pub fn reload(&self, options: Options) {
+        let _ = self.options.send(options);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Starts watching. Must be called within a runtime.
+pub fn spawn(options: Options, facts: Source, clock: Clock) -> Handle {
+    let (sender, receiver) = channel::channel(options);
+    let task = tokio::spawn(look(receiver, facts, clock));
+    Handle {
+        options: sender,
+        task,
+    }
+}
+
+async fn look(options: channel::Receiver<Options>, facts: Source, clock: Clock) {
+    let (outbox, messages) = mpsc::channel(WAITING);
+    // A hook that hangs holds up the messages behind it, never the looking.
+    let carrier = carry(options.clone(), messages);
+    let watcher = async move {
+        let mut watch = Watch::default();
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let facts = facts().await;
+            let settings = options.borrow().clone();
+            for message in watch.look(&facts, &settings, clock.monotonic(), clock.now()) {
+                if settings.webhook_url_file.is_some() && outbox.try_send(message).is_err() {
+                    tracing::warn!("a notification is dropped: the webhook does not keep up");
+                }
+            }
+        }
+    };
+    tokio::join!(carrier, watcher);
+}
+
+async fn carry(options: channel::Receiver<Options>, mut messages: mpsc::Receiver<Message>) {
+    while let Some(message) = messages.recv().await {
+        let settings = options.borrow().clone();
+        let Some(file) = &settings.webhook_url_file else {
+            continue;
+        };
+        let told = match Webhook::new(file) {
+            Ok(webhook) => webhook.tell(&message.to_json(&settings.name)).await,
+            Err(error) => Err(error),
+        };
+        match told {
+            Ok(()) => tracing::info!(kind = message.kind.name(), "a notification was sent"),
+            Err(error) => tracing::warn!(
+                kind = message.kind.name(),
+                "a notification could not be sent: {error}; try `pinrelay notify --test`"
+            ),
+        }
+    }
+}

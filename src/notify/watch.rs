@@ -1,0 +1,361 @@
+//! Which changes are worth a message: pure, the clock is passed in.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Options;
+use crate::queue::Millis;
+
+/// A pause longer than this is told.
+const LONG_PAUSE: Millis = 3_600_000;
+/// Dead letters have stopped rising when none came for so long.
+const QUIET: Duration = Duration::from_secs(600);
+
+/// What can be told of. Each is told when it begins and when it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Token, account or config have to be mended: nothing is delivered.
+    Parked,
+    /// Every event is refused alike.
+    RefusedAll,
+    /// The oldest event waits longer than `notify.backlog_age`.
+    LateBacklog,
+    /// Events become dead letters.
+    DeadLetters,
+    /// The disk is full, or the queue at its quota: nothing is accepted.
+    NotAccepting,
+    /// The account does not add up.
+    LedgerImbalance,
+    /// Paused for over an hour.
+    Paused,
+    /// The process before this one did not end in order.
+    UncleanStart,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::Parked,
+        Self::RefusedAll,
+        Self::LateBacklog,
+        Self::DeadLetters,
+        Self::NotAccepting,
+        Self::LedgerImbalance,
+        Self::Paused,
+        Self::UncleanStart,
+    ];
+
+    /// The word in the message.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Parked => "parked",
+            Self::RefusedAll => "refused_all",
+            Self::LateBacklog => "late_backlog",
+            Self::DeadLetters => "dead_letters",
+            Self::NotAccepting => "not_accepting",
+            Self::LedgerImbalance => "ledger_imbalance",
+            Self::Paused => "paused",
+            Self::UncleanStart => "unclean_start",
+        }
+    }
+}
+
+/// What is looked at. Texts hold no personal data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Why the gate is parked, in words, if it is, other than by `refused_all`.
+    pub parked: Option<String>,
+    /// Pinterest's words, if everything is refused.
+    pub refused_all: Option<String>,
+    /// Since when delivery is paused, if it is.
+    pub paused_since: Option<Millis>,
+    /// When the oldest event that waits was accepted.
+    pub oldest_accepted_at: Option<Millis>,
+    /// Events that wait.
+    pub queued: u64,
+    /// Events that became dead letters since the start.
+    pub died: u64,
+    /// Why nothing is accepted, if so.
+    pub not_accepting: Option<String>,
+    /// Must be 0.
+    pub ledger_imbalance: i64,
+    /// The process before this one did not end in order.
+    pub unclean_start: bool,
+}
+
+/// Whether something began or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is so from now on.
+    Raised,
+    /// It is over.
+    Recovered,
+}
+
+/// One notification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Of what.
+    pub kind: Kind,
+    /// Began or ended.
+    pub state: State,
+    /// What there is to say, and what to do.
+    pub words: String,
+    /// When, Unix milliseconds.
+    pub at: Millis,
+}
+
+impl Message {
+    /// As the hook gets it; `name` is the daemon's.
+    pub fn to_json(&self, name: &str) -> serde_json::Value {
+        let state = match self.state {
+            State::Raised => "raised",
+            State::Recovered => "recovered",
+        };
+        json!({
+            "text": format!("pinrelay {name}: {}", self.words),
+            "kind": self.kind.name(),
+            "state": state,
+            "name": name,
+            "at": self.at,
+        })
+    }
+}
+
+/// What was told of one kind.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    /// It was told that it began, and not yet that it ended.
+    raised: bool,
+    /// When the last message of this kind was made, on the monotonic clock.
+    last: Option<Millis>,
+}
+
+/// Remembers what was told.
+#[derive(Default)]
+pub(super) struct Watch {
+    told: [Told; Kind::ALL.len()],
+    /// Dead letters at the last look, and when their number last rose.
+    died: Option<u64>,
+    rose_at: Option<Millis>,
+}
+
+impl Watch {
+    /// What is to be told now. `monotonic`: milliseconds that never go back; `now`: wall clock.
+    pub(super) fn look(
+        &mut self,
+        facts: &Facts,
+        options: &Options,
+        monotonic: Millis,
+        now: Millis,
+    ) -> Vec<Message> {
+        // Dead letters from before the start are nobody's news.
+        if self.died.is_some_and(|before| facts.died > before) {
+            self.rose_at = Some(monotonic);
+        }
+        self.died = Some(facts.died);
+        let quiet = millis(QUIET.min(options.min_interval));
+        let rising = self.rose_at.is_some_and(|at| monotonic - at < quiet);
+        let least = millis(options.min_interval);
+        let mut messages = Vec::new();
+        for (kind, told) in Kind::ALL.into_iter().zip(&mut self.told) {
+            let words = words(kind, facts, options, rising, now);
+            let is = words.is_some();
+            // An unclean start is over as soon as it is told.
+            let ended = told.raised && !is;
+            if is == told.raised {
+                continue;
+            }
+            if !ended && told.last.is_some_and(|last| monotonic - last < least) {
+                // Told a moment ago: if it lasts, it is told when the interval is over.
+                continue;
+            }
+            told.raised = is;
+            told.last = Some(monotonic);
+            messages.push(Message {
+                kind,
+                state: if is { State::Raised } else { State::Recovered },
+                words: words.unwrap_or_else(|| over(kind, facts)),
+                at: now,
+            });
+        }
+        messages
+    }
+}
+
+/// What there is to say of a kind, if it is so.
+fn words(
+    kind: Kind,
+    facts: &Facts,
+    options: &Options,
+    rising: bool,
+    now: Millis,
+) -> Option<String> {
+    let queued = facts.queued;
+    match kind {
+        Kind::Parked => facts.parked.as_ref().map(|why| {
+            format!("parked: {why}. Nothing is delivered, nothing is lost; {queued} events wait")
+        }),
+        Kind::RefusedAll => facts.refused_all.as_ref().map(|why| {
+            format!(
+                "Pinterest refuses every event alike: {why}. {queued} events wait; mend the config \
+                 and reload"
+            )
+        }),
+        Kind::LateBacklog => {
+            let age = now - facts.oldest_accepted_at?;
+            (age > millis(options.backlog_age)).then(|| {
+                format!(
+                    "the oldest of {queued} waiting events is {} minutes old. See `pinrelay status`",
+                    age / 60_000
+                )
+            })
+        }
+        Kind::DeadLetters => rising.then(|| {
+            format!(
+                "events become dead letters, {} since the start. See `pinrelay dead list`",
+                facts.died
+            )
+        }),
+        Kind::NotAccepting => facts
+            .not_accepting
+            .as_ref()
+            .map(|why| format!("nothing is accepted: {why}. Producers wait")),
+        Kind::LedgerImbalance => (facts.ledger_imbalance != 0).then(|| {
+            format!(
+                "the ledger is off by {}. Keep a copy of the queue folder and run `pinrelay verify`",
+                facts.ledger_imbalance
+            )
+        }),
+        Kind::Paused => {
+            let since = facts.paused_since.filter(|since| now - since > LONG_PAUSE)?;
+            Some(format!(
+                "paused for {} minutes; {queued} events wait. `pinrelay resume` ends it",
+                (now - since) / 60_000
+            ))
+        }
+        Kind::UncleanStart => facts.unclean_start.then(|| {
+            "started again after a crash or a kill. What was accepted is there; see the log".into()
+        }),
+    }
+}
+
+/// That it is over.
+fn over(kind: Kind, facts: &Facts) -> String {
+    let queued = facts.queued;
+    match kind {
+        Kind::Parked => format!("no longer parked; {queued} events wait"),
+        Kind::RefusedAll => format!("Pinterest takes events again; {queued} events wait"),
+        Kind::LateBacklog => format!("the backlog is young again; {queued} events wait"),
+        Kind::DeadLetters => format!(
+            "no more dead letters for a while; {} since the start",
+            facts.died
+        ),
+        Kind::NotAccepting => "events are accepted again".to_owned(),
+        Kind::LedgerImbalance => "the ledger adds up again".to_owned(),
+        Kind::Paused => format!("no longer paused; {queued} events wait"),
+        Kind::UncleanStart => "running".to_owned(),
+    }
+}
+
+fn millis(d: Duration) -> Millis {
+    Millis::try_from(d.as_millis()).unwrap_or(Millis::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Options {
+        Options {
+            webhook_url_file: None,
+            min_interval: Duration::from_secs(900),
+            backlog_age: Duration::from_secs(1800),
+            name: "test".into(),
+        }
+    }
+
+    /// Looks once a second over these facts; what was told, with its second.
+    fn told(seconds: impl Iterator<Item = Facts>) -> Vec<(i64, Kind, State)> {
+        let mut watch = Watch::default();
+        let mut told = Vec::new();
+        for (second, facts) in (0..).zip(seconds) {
+            let now = second * 1000;
+            for message in watch.look(&facts, &options(), now, 1_700_000_000_000 + now) {
+                told.push((second, message.kind, message.state));
+            }
+        }
+        told
+    }
+
+    fn parked(is: bool) -> Facts {
+        Facts {
+            parked: is.then(|| "401".into()),
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn one_when_it_begins_and_one_when_it_has_ended() {
+        let seconds = (0..2000).map(|s| parked((100..1500).contains(&s)));
+        let expected = [
+            (100, Kind::Parked, State::Raised),
+            (1500, Kind::Parked, State::Recovered),
+        ];
+        assert_eq!(told(seconds), expected);
+    }
+
+    #[test]
+    fn what_flaps_is_told_once_in_an_interval_and_never_left_open() {
+        let seconds = (0..3000).map(|s| parked(s < 1800 && s % 10 < 5));
+        let told = told(seconds);
+        // Began at 0, ended at 5; not again before 905, then again not before 1805.
+        assert_eq!(told.len(), 4, "{told:?}");
+        assert_eq!(told[2].0, 910);
+        assert_eq!(told.last().map(|t| t.2), Some(State::Recovered));
+    }
+
+    #[test]
+    fn fifty_thousand_dead_letters_are_one_notification_and_its_end_one() {
+        let facts = |died| Facts {
+            died,
+            ..Facts::default()
+        };
+        let seconds = (0..3000u64).map(|s| facts(10 + s.min(500) * 100));
+        let expected = [
+            (1, Kind::DeadLetters, State::Raised),
+            (500 + 600, Kind::DeadLetters, State::Recovered),
+        ];
+        assert_eq!(told(seconds), expected);
+    }
+
+    #[test]
+    fn every_kind_begins_and_ends_and_says_what_to_do() {
+        let wrong = Facts {
+            parked: Some("401".into()),
+            refused_all: Some("no".into()),
+            paused_since: Some(1_700_000_000_000 - LONG_PAUSE),
+            oldest_accepted_at: Some(1_600_000_000_000),
+            queued: 7,
+            died: 3,
+            not_accepting: Some("the disk is full".into()),
+            ledger_imbalance: -2,
+            unclean_start: true,
+        };
+        let seconds = [Facts::default(), wrong.clone(), wrong, Facts::default()];
+        let mut facts = seconds.into_iter().collect::<Vec<_>>();
+        facts.extend(vec![
+            Facts {
+                died: 3,
+                ..Facts::default()
+            };
+            700
+        ]);
+        let told = told(facts.into_iter());
+        for kind in Kind::ALL {
+            let states: Vec<State> = told.iter().filter(|t| t.1 == kind).map(|t| t.2).collect();
+            assert_eq!(states, [State::Raised, State::Recovered], "{kind:?}");
+        }
+    }
+}

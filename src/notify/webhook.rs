@@ -1,0 +1,137 @@
+//! The POST. Bounded in time and attempts, follows no redirect, and never says the URL, which
+//! is a secret with most hooks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use backoff::ExponentialBackoff;
+use backoff::backoff::Backoff as _;
+use reqwest::{Client, Url, redirect};
+
+/// One attempt.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Attempts, the first included.
+const ATTEMPTS: u32 = 4;
+
+/// Why nobody was told. Never the URL.
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookError {
+    /// The file cannot be read.
+    #[error("notify.webhook_url_file {} cannot be read: {error}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It holds no URL that can be used.
+    #[error("notify.webhook_url_file {} does not hold an https URL, alone on one line (http is taken on loopback only)", .0.display())]
+    NoUrl(PathBuf),
+    /// The set-up failed.
+    #[error("no HTTPS client can be built: {0}; install the system's CA certificates")]
+    Client(String),
+    /// The hook did not take it.
+    #[error("the webhook answered with status {0}")]
+    Refused(u16),
+    /// It was not reached.
+    #[error("the webhook was not reached: {0}")]
+    NotReached(String),
+}
+
+/// The URL in the file.
+///
+/// # Errors
+/// [`WebhookError::Unreadable`] and [`WebhookError::NoUrl`].
+pub fn read_url(file: &Path) -> Result<Url, WebhookError> {
+    let text = fs::read_to_string(file).map_err(|error| WebhookError::Unreadable {
+        file: file.to_owned(),
+        error,
+    })?;
+    let url = Url::parse(text.trim())
+        .ok()
+        .filter(|url| match url.scheme() {
+            "https" => true,
+            "http" => matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")),
+            _ => false,
+        });
+    url.ok_or_else(|| WebhookError::NoUrl(file.to_owned()))
+}
+
+/// One hook.
+pub struct Webhook {
+    url: Url,
+    client: Client,
+}
+
+impl Webhook {
+    /// Reads the URL anew, so that a changed file counts at once.
+    ///
+    /// # Errors
+    /// All but those of the network.
+    pub fn new(file: &Path) -> Result<Self, WebhookError> {
+        let url = read_url(file)?;
+        // Another provider that was installed before serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = Client::builder()
+            .user_agent(concat!("pinrelay/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .timeout(TIMEOUT);
+        if url.scheme() == "http" {
+            builder = builder.no_proxy().tls_certs_only([]);
+        }
+        let client = builder
+            .build()
+            .map_err(|error| WebhookError::Client(error.without_url().to_string()))?;
+        Ok(Self { url, client })
+    }
+
+    /// Tells it, up to four times: again after a second, two, and four, where the hook was not
+    /// reached, is busy (429) or in trouble (5xx).
+    ///
+    /// # Errors
+    /// What became of the last attempt.
+    pub async fn tell(&self, message: &serde_json::Value) -> Result<(), WebhookError> {
+        let mut waits = ExponentialBackoff {
+            initial_interval: Duration::from_secs(1),
+            multiplier: 2.0,
+            randomization_factor: 0.2,
+            ..ExponentialBackoff::default()
+        };
+        waits.reset();
+        let mut attempt = 1;
+        loop {
+            let failed = match self.once(message).await {
+                Ok(()) => return Ok(()),
+                Err(WebhookError::Refused(status)) if status != 429 && status < 500 => {
+                    return Err(WebhookError::Refused(status));
+                }
+                Err(failed) => failed,
+            };
+            if attempt == ATTEMPTS {
+                return Err(failed);
+            }
+            attempt += 1;
+            tokio::time::sleep(waits.next_backoff().unwrap_or(TIMEOUT)).await;
+        }
+    }
+
+    async fn once(&self, message: &serde_json::Value) -> Result<(), WebhookError> {
+        let request = self
+            .client
+            .post(self.url.clone())
+            .header("content-type", "application/json")
+            .body(message.to_string());
+        let answer = request.send().await.map_err(|error| {
+            let mut cause: &dyn std::error::Error = &error.without_url();
+            while let Some(inner) = cause.source() {
+                cause = inner;
+            }
+            WebhookError::NotReached(cause.to_string())
+        })?;
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(WebhookError::Refused(status.as_u16())),
+        }
+    }
+}

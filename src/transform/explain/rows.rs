@@ -1,0 +1,230 @@
+//! Which sources each field of the payload has, in their order, and how each is read: the rows of
+//! the mapping as data. Properties in the tests hold this table to what the transform does.
+
+use super::reading::Reading::{self, *};
+
+/// One source of a field.
+pub(super) struct Source {
+    /// A dot path into the event.
+    pub path: &'static str,
+    /// What it has to be.
+    pub reading: Reading,
+}
+
+/// One field and its sources, first found wins.
+pub(super) struct Row {
+    /// Where it stands in the payload.
+    pub field: &'static str,
+    /// By precedence.
+    pub sources: &'static [Source],
+    /// What gives the value when no source does.
+    pub otherwise: Otherwise,
+}
+
+/// What stands behind the last source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Otherwise {
+    /// The field is omitted.
+    Omitted,
+    /// A key of the config, or something else that is always there.
+    Given(&'static str),
+    /// Computed from properties.products.
+    Products(&'static str),
+}
+
+const fn at(path: &'static str, reading: Reading) -> Source {
+    Source { path, reading }
+}
+
+const fn row(field: &'static str, sources: &'static [Source]) -> Row {
+    Row {
+        field,
+        sources,
+        otherwise: Otherwise::Omitted,
+    }
+}
+
+const fn or(row: Row, given: &'static str) -> Row {
+    Row {
+        otherwise: Otherwise::Given(given),
+        ..row
+    }
+}
+
+/// The fields of every event.
+pub(super) const EVERY: &[Row] = &[
+    or(
+        row(
+            "event_time",
+            &[
+                at("timestamp", Time),
+                at("originalTimestamp", Time),
+                at("sentAt", Time),
+                at("receivedAt", Time),
+            ],
+        ),
+        "the moment of acceptance",
+    ),
+    row("event_source_url", &[at("context.page.url", Text)]),
+    row("opt_out", &[at("context.device.adTrackingEnabled", False)]),
+    row(
+        "user_data.em",
+        &[
+            at("properties.email", TextList),
+            at("context.traits.email", TextList),
+        ],
+    ),
+    row(
+        "user_data.ph",
+        &[
+            at("properties.phone", TextList),
+            at("context.traits.phone", TextList),
+        ],
+    ),
+    row(
+        "user_data.fn",
+        &[
+            at("properties.first_name", TextList),
+            at("context.traits.firstName", TextList),
+        ],
+    ),
+    row(
+        "user_data.ln",
+        &[
+            at("properties.last_name", TextList),
+            at("context.traits.lastName", TextList),
+        ],
+    ),
+    row(
+        "user_data.ct",
+        &[
+            at("context.traits.address.city", TextList),
+            at("properties.address.city", TextList),
+        ],
+    ),
+    row(
+        "user_data.st",
+        &[
+            at("context.traits.address.state", TextList),
+            at("properties.address.state", TextList),
+        ],
+    ),
+    row(
+        "user_data.zp",
+        &[
+            at("context.traits.address.postalCode", TextList),
+            at("properties.address.postalCode", TextList),
+        ],
+    ),
+    row(
+        "user_data.country",
+        &[
+            at("context.traits.address.country", TextList),
+            at("properties.address.country", TextList),
+        ],
+    ),
+    row(
+        "user_data.external_id",
+        &[at("userId", ScalarText), at("anonymousId", ScalarText)],
+    ),
+    row("user_data.client_ip_address", &[at("context.ip", Address)]),
+    or(
+        row(
+            "user_data.client_user_agent",
+            &[at("context.userAgent", ScalarText)],
+        ),
+        "user_data.default_user_agent of the config",
+    ),
+    row(
+        "user_data.click_id",
+        &[
+            at("context.page.url", EpikOfUrl),
+            at("context.page.search", EpikOfSearch),
+        ],
+    ),
+    row(
+        "user_data.partner_id",
+        &[
+            at("properties.partner_id", ScalarText),
+            at("context.campaign.name", ScalarText),
+        ],
+    ),
+];
+
+/// custom_data of a track.
+pub(super) const TRACK: &[Row] = &[
+    Row {
+        otherwise: Otherwise::Products("the sum of price × quantity over properties.products"),
+        ..row(
+            "custom_data.value",
+            &[
+                at("properties.value", Amount),
+                at("properties.price", Amount),
+                at("properties.revenue", Amount),
+            ],
+        )
+    },
+    or(
+        row(
+            "custom_data.currency",
+            &[
+                at("properties.currency", Currency),
+                at("properties.meta.i18n.currency", Currency),
+            ],
+        ),
+        "pinterest.default_currency of the config",
+    ),
+    row(
+        "custom_data.order_id",
+        &[
+            at("properties.order_id", ScalarText),
+            at("properties.cart_id", ScalarText),
+        ],
+    ),
+    ITEMS_IDS,
+    ITEMS_CONTENTS,
+    Row {
+        otherwise: Otherwise::Products("the sum of quantity over properties.products"),
+        ..row(
+            "custom_data.num_items",
+            &[at("properties.quantity", Integer)],
+        )
+    },
+    row(
+        "custom_data.search_string",
+        &[
+            at("properties.query", ScalarText),
+            at("properties.search_term", ScalarText),
+        ],
+    ),
+];
+
+const ITEMS_IDS: Row = row(
+    "custom_data.content_ids",
+    &[
+        at("properties.products", ProductIds),
+        at("properties.product_id", OwnId),
+        at("properties.sku", OwnId),
+    ],
+);
+
+const ITEMS_CONTENTS: Row = row(
+    "custom_data.contents",
+    &[
+        at("properties.products", Contents),
+        at("properties.product_id", OwnId),
+        at("properties.sku", OwnId),
+    ],
+);
+
+/// custom_data of a page.
+pub(super) const PAGE: &[Row] = &[row(
+    "custom_data.content_ids",
+    &[
+        at("properties.products", ProductIds),
+        at("properties.product_id", OwnId),
+        at("properties.sku", OwnId),
+        at("properties.title", ScalarText),
+        at("context.page.title", ScalarText),
+    ],
+)];
