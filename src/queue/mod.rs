@@ -16,6 +16,7 @@ mod block;
 mod census;
 mod disk;
 mod entry;
+mod find;
 mod letter;
 mod memory;
 mod ranges;
@@ -26,6 +27,7 @@ pub use block::{Block, BlockBuilder, IdHasher};
 pub use census::Census;
 pub use disk::{Closed, Disk};
 pub use entry::{DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement};
+pub use find::{Found, Sent};
 pub use letter::{Import, Imported, Keep, Letter, LetterKey, Page};
 pub use memory::MemoryEngine;
 pub use verdict::{Checked, Finding, Verdict};
@@ -210,6 +212,19 @@ impl Queue {
         match &self.engine {
             Engine::Memory(engine) => engine.dead_number(id_hash),
             Engine::Sled(engine) => engine.dead_number(id_hash),
+        }
+    }
+
+    /// Where the event of this messageId is. Reads beside the committer and the claims; takes up
+    /// to seconds where the id is in a long backlog.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] where what would tell cannot be read, [`QueueError::Stopped`].
+    pub async fn find(&self, message_id: &str) -> Result<Found, QueueError> {
+        let id_hash = self.hasher().hash(message_id);
+        match &self.engine {
+            Engine::Memory(engine) => Ok(engine.find(id_hash)),
+            Engine::Sled(engine) => engine.find(id_hash).await,
         }
     }
 

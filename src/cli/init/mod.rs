@@ -4,7 +4,7 @@
 //! and modes.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::check;
 use super::exit::{Exit, OrExit, Outcome};
@@ -59,19 +59,22 @@ struct Answers {
 
 /// Asks, writes, checks, and says what to do next.
 pub fn run(args: Args) -> Outcome {
-    let config = args
-        .config
-        .path()
-        .unwrap_or(Path::new(DEFAULT_CONFIG))
-        .to_owned();
-    let token = config.with_file_name("token");
+    let config = args.config.path().unwrap_or_else(|| DEFAULT_CONFIG.into());
+    let token = match &args.config.instance {
+        Some(instance) => config.with_file_name(format!("{}.token", instance.name())),
+        None => config.with_file_name("token"),
+    };
     files::refuse_existing(&[&config, &token], args.force)?;
     let answers = ask::answers(&args)?;
     files::write(&config, &token, &answers)?;
 
     let mut out = io::stdout().lock();
     writeln!(out, "wrote {} and {}\n", config.display(), token.display()).or_exit(Exit::Io)?;
-    let checked = check::findings(&ConfigArg::of(&config), !args.offline);
+    let written = match args.config.instance {
+        Some(_) => args.config.clone(),
+        None => ConfigArg::of(&config),
+    };
+    let checked = check::findings(&written, !args.offline);
     let wrong = check::print(&checked).or_exit(Exit::Io)?;
     if wrong > 0 {
         return Ok(Exit::Config);

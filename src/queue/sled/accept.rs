@@ -53,6 +53,10 @@ impl Committer {
             // The chunk names them too: a crash here is made good at the next start.
             let mut batch = Batch::default();
             for number in revived {
+                if self.ledger.is_purged(number) {
+                    self.ledger.unpurge(&mut batch, number);
+                    continue;
+                }
                 self.ledger.put_period_of(&mut batch, number);
                 self.ledger.bury(&mut batch, number);
             }

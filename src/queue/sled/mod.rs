@@ -19,7 +19,7 @@
 //! [`high`], [`ledger`] (the account), [`dead`] (with [`period`]), [`seen`] and [`dedup`], then
 //! recovery ([`open`] with [`guard`] and [`found`]) and the threads: [`committer`] (with
 //! [`accept`], [`settle`], [`operate`], [`retention`] with [`purged`], [`upkeep`]), [`claims`] and
-//! [`pages`], [`housekeeper`].
+//! [`pages`], [`find`], [`housekeeper`].
 
 mod accept;
 mod account;
@@ -36,6 +36,7 @@ mod dead;
 mod dedup;
 mod error;
 mod files;
+mod find;
 mod found;
 mod guard;
 mod high;
@@ -53,6 +54,8 @@ mod period;
 #[doc(hidden)]
 pub mod properties;
 mod purged;
+#[cfg(test)]
+mod purged_tests;
 #[cfg(test)]
 mod recovery_tests;
 mod retention;
@@ -206,8 +209,8 @@ enum Op {
     Heartbeat(oneshot::Sender<()>),
     /// Check everything stored against the account of this moment.
     Verify(oneshot::Sender<Verdict>),
-    /// What the operator does with dead letters.
-    Letters(operate::LetterOp),
+    /// What the operator asks about events, and does with dead letters.
+    Ask(operate::Ask),
     Tick,
     Close(oneshot::Sender<()>),
 }
