@@ -68,7 +68,10 @@ impl fmt::Display for Verdict {
             c.events, c.generations, c.dead_letters, c.message_ids
         )?;
         if let Some(undelivered) = self.undelivered {
-            writeln!(f, "{undelivered} of them are undelivered, dead letters included")?;
+            writeln!(
+                f,
+                "{undelivered} of them are undelivered, dead letters included"
+            )?;
         }
         match self.findings.len() {
             0 => writeln!(f, "the queue holds what it promised; ledger_imbalance 0"),
