@@ -16,7 +16,8 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::super::{Handle, OnRefused, Options, fixture};
+use super::super::status::GateState;
+use super::super::{Handle, OnRefused, Options, Pause, fixture};
 use super::world::{Answer, SECOND, WALL, World, options, prepare};
 use crate::queue::DeadReason;
 use weather::Forecast;
@@ -181,9 +182,31 @@ impl Run {
                 self.leap(leap - self.leapt);
             }
             7 => self.leap(-self.leapt),
+            8 => self.pause(&handle).await,
             _ => {}
         }
         handle
+    }
+
+    /// Nothing leaves meanwhile, and the gate goes on as it stood unless the operator opens it.
+    async fn pause(&mut self, handle: &Handle) {
+        handle.pause(Pause {
+            since: self.world.clock.now(),
+            until: None,
+            reason: None,
+        });
+        // What had left is at Pinterest after a moment.
+        assert_eq!(handle.status().await.gate.state, GateState::Paused);
+        sleep(SECOND / 1000).await;
+        let calls = self.world.calls();
+        sleep(self.rng.random_range(0..20_000) * SECOND / 1000).await;
+        assert_eq!(self.world.calls(), calls, "sent while paused");
+        if self.rng.random_ratio(1, 2) {
+            self.poke();
+            handle.resume(false);
+        } else {
+            handle.pause_over();
+        }
     }
 
     fn leap(&mut self, by: i64) {
