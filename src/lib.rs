@@ -29,6 +29,7 @@ pub mod cli;
 // Beside the line: these import none of the above but the queue's plain types.
 pub mod clock;
 pub mod lifecycle;
+pub mod observe;
 pub mod secret;
 
 // A stand-in for Pinterest's API, for the demo, tests and benches.

@@ -7,8 +7,10 @@ use std::time::Duration;
 use pinrelay::clock::{Clock, WallTrust};
 use pinrelay::deliver::{
     self, Dead, DrainEnd, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared,
+    Surroundings,
 };
 use pinrelay::mock_pinterest::{self as mock, Fault, Mock, RefuseAs, Switches};
+use pinrelay::observe::Observer;
 use pinrelay::queue::{BlockBuilder, DeadReason, MemoryEngine, Queue};
 use pinrelay::secret::{SharedToken, Token};
 use pinrelay::transform::{self, MappingRule, Transform};
@@ -102,8 +104,11 @@ impl World {
             self.queue.clone(),
             prepare(transform.unwrap()),
             self.token.clone(),
-            self.clock.clone(),
-            WallTrust::new(self.clock.clone(), None, DAY),
+            Surroundings {
+                clock: self.clock.clone(),
+                trust: WallTrust::new(self.clock.clone(), None, DAY),
+                observer: Observer::default(),
+            },
             1,
         )
         .unwrap()

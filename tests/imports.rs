@@ -110,7 +110,7 @@ const MAY: &[(&str, &[&str])] = &[
     ),
     // Beside the line. `Millis` is the unit of time.
     ("clock", &["queue::Millis"]),
-    ("observe", &[]),
+    ("observe", &["queue::Millis"]),
     ("secret", &[]),
     ("lifecycle", &[]),
 ];

@@ -1,30 +1,38 @@
 //! The operator's door: a Unix socket that speaks HTTP/1.1 and JSON.
 //!
-//! One file per group of routes: `status`, `verify`, `control`, `dead`. Errors are plain text with
-//! a status code: 400 when a request is wrong, 503 when the queue has stopped, 422 when what was
-//! asked cannot be done.
+//! One file per group of routes: `status`, `metrics` and `health`, `tail`, `trace`, `verify`,
+//! `control`, `dead`. Errors are plain text with a status code: 400 when a request is wrong, 503
+//! when the queue has stopped, 422 when what was asked cannot be done.
 
 mod control;
 mod dead;
-mod report;
+mod health;
+mod metrics;
+pub mod report;
 mod status;
+mod tail;
+mod trace;
 mod verify;
 
+use std::net::TcpListener as StdTcpListener;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 pub use control::{Change, PauseFor, Paused, Reloaded, Resume, Resumed};
 pub use dead::{Filter, Group, Groups, Letters, Line, Lines, Moved, Shown};
-pub use report::{Gate, Report};
+pub use report::{Gate, Ledger, PerSecond, Report, SinceStart, Took};
+pub use tail::Seen;
+pub use trace::Trace;
 
 use crate::clock::Clock;
+use crate::observe::Observer;
 use crate::queue::Queue;
 
 /// Makes a report of this moment.
@@ -36,6 +44,8 @@ pub type Source =
 pub struct Door {
     /// The queue.
     pub queue: Queue,
+    /// What the parts told.
+    pub observer: Observer,
     /// Reports.
     pub report: Source,
     /// The time.
@@ -74,6 +84,10 @@ pub fn spawn(listener: StdUnixListener, door: Door) -> std::io::Result<JoinHandl
     let listener = UnixListener::from_std(listener)?;
     let routes = Router::new()
         .merge(status::routes())
+        .merge(metrics::routes())
+        .merge(health::routes())
+        .merge(tail::routes())
+        .merge(trace::routes())
         .merge(verify::routes())
         .merge(control::routes())
         .merge(dead::routes())
@@ -81,6 +95,24 @@ pub fn spawn(listener: StdUnixListener, door: Door) -> std::io::Result<JoinHandl
     Ok(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {
             tracing::error!("the admin socket has ended: {error}");
+        }
+    }))
+}
+
+/// Serves what may be known without being let in, `/metrics`, `/healthz` and `/readyz`, and
+/// nothing else, until the task is aborted. Must be called within a runtime.
+///
+/// # Errors
+/// The system's, if the listener cannot be watched.
+pub fn spawn_metrics(listener: StdTcpListener, door: Door) -> std::io::Result<JoinHandle<()>> {
+    let listener = TcpListener::from_std(listener)?;
+    let routes = Router::new()
+        .merge(metrics::routes())
+        .merge(health::routes())
+        .with_state(door);
+    Ok(tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, routes).await {
+            tracing::error!("the metrics port has ended: {error}");
         }
     }))
 }

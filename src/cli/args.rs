@@ -8,6 +8,9 @@ pub struct RunArgs {
     /// Which config file.
     #[command(flatten)]
     pub config: ConfigArg,
+    /// How the log looks, instead of the config's.
+    #[arg(long, value_name = "FORMAT", value_parser = ["human", "journald", "json"])]
+    pub log_format: Option<String>,
 }
 
 /// Flags of `pinrelay demo`.

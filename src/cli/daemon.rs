@@ -65,6 +65,26 @@ impl Client {
         self.text(self.http.post(url(path)).body(body).timeout(patience))
     }
 
+    /// An answer to `GET path` that comes line by line and has no end of its own. What it tells
+    /// of has begun when this returns.
+    ///
+    /// # Errors
+    /// Those of [`Client::post`].
+    pub(super) fn lines(&self, path: &str) -> Result<Lines<'_>, Failure> {
+        let answer = self.http.get(url(path)).send();
+        let answer = self.runtime.block_on(answer).map_err(|e| self.silent(e))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(Lines {
+                client: self,
+                answer,
+                buffer: Vec::new(),
+            });
+        }
+        let text = self.runtime.block_on(answer.text());
+        Err(refused(status, &text.map_err(|e| self.silent(e))?))
+    }
+
     fn text(&self, request: reqwest::RequestBuilder) -> Result<String, Failure> {
         let answer = async {
             let answer = request.send().await?;
@@ -87,6 +107,51 @@ impl Client {
             Err(failure) => failure,
             Ok(()) => unreachable!("made from an error above"),
         }
+    }
+}
+
+/// An answer that comes line by line.
+pub(super) struct Lines<'a> {
+    client: &'a Client,
+    answer: reqwest::Response,
+    buffer: Vec<u8>,
+}
+
+/// What comes next.
+pub(super) enum Next<T> {
+    /// A line, without its line feed.
+    Line(String),
+    /// The daemon has ended the answer.
+    End,
+    /// Something else came first.
+    Other(T),
+}
+
+impl Lines<'_> {
+    /// The next line, unless `other` comes first.
+    ///
+    /// # Errors
+    /// With exit 69 when the daemon is gone.
+    pub(super) fn next<T>(&mut self, other: impl Future<Output = T>) -> Result<Next<T>, Failure> {
+        let client = self.client;
+        let next = async {
+            tokio::pin!(other);
+            loop {
+                if let Some(end) = memchr::memchr(b'\n', &self.buffer) {
+                    let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                    let text = String::from_utf8_lossy(&line[..end]);
+                    return Ok(Next::Line(text.into_owned()));
+                }
+                tokio::select! {
+                    chunk = self.answer.chunk() => match chunk? {
+                        Some(chunk) => self.buffer.extend_from_slice(&chunk),
+                        None => return Ok(Next::End),
+                    },
+                    other = &mut other => return Ok(Next::Other(other)),
+                }
+            }
+        };
+        client.runtime.block_on(next).map_err(|e| client.silent(e))
     }
 }
 

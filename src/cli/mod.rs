@@ -27,6 +27,9 @@ mod resume;
 mod run;
 mod send;
 mod status;
+mod tail;
+mod top;
+mod trace;
 mod transform;
 mod verify;
 
@@ -52,6 +55,12 @@ enum Command {
     Transform(transform::Args),
     /// Show what the running daemon holds and does.
     Status(status::Args),
+    /// Show events as they pass through the running daemon.
+    Tail(tail::Args),
+    /// The same as status, live, with curves.
+    Top(top::Args),
+    /// Show what happened to one event.
+    Trace(trace::Args),
     /// Have the running daemon read its config and token again.
     Reload(reload::Args),
     /// Let nothing leave for Pinterest; events are still accepted.
@@ -186,6 +195,9 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Send(args) => send::run(args),
         Command::Transform(args) => transform::run(args),
         Command::Status(args) => status::run(args),
+        Command::Tail(args) => tail::run(args),
+        Command::Top(args) => top::run(args),
+        Command::Trace(args) => trace::run(args),
         Command::Reload(args) => reload::run(args),
         Command::Pause(args) => pause::run(args),
         Command::Resume(args) => resume::run(args),

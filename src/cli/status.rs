@@ -3,8 +3,11 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use super::AdminArg;
 use super::exit::{Exit, OrExit, Outcome};
+use crate::admin::Report;
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,9 +24,13 @@ pub struct Args {
 
 /// Prints the report; exit 69 when no daemon is there.
 pub fn run(args: Args) -> Outcome {
-    let format = if args.json { "json" } else { "text" };
-    let path = format!("/status?format={format}");
-    let text = args.admin.client()?.get(&path, PATIENCE)?;
+    let json = args.admin.client()?.get("/status", PATIENCE)?;
+    let text = if args.json {
+        json
+    } else {
+        let report: Report = serde_json::from_str(&json).or_exit(Exit::Io)?;
+        report.show(&TimeZone::system())
+    };
     let mut out = io::stdout().lock();
     writeln!(out, "{}", text.trim_end()).or_exit(Exit::Io)?;
     Ok(Exit::Ok)

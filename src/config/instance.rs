@@ -52,17 +52,18 @@ impl Instance {
         format!("/run/pinrelay/{}/ingest.sock", self.0).into()
     }
 
+    /// `/run/pinrelay/NAME/admin.sock`, where the instance is asked.
+    pub fn admin_socket(&self) -> PathBuf {
+        format!("/run/pinrelay/{}/admin.sock", self.0).into()
+    }
+
     /// What stands in place of the defaults of these keys.
     pub(super) fn defaults(&self) -> [(&'static str, &'static str, String); 3] {
         let name = &self.0;
-        let socket = self.ingest_socket().display().to_string();
+        let text = |path: PathBuf| path.display().to_string();
         [
-            ("ingest", "socket", socket),
-            (
-                "admin",
-                "socket",
-                format!("/run/pinrelay/{name}/admin.sock"),
-            ),
+            ("ingest", "socket", text(self.ingest_socket())),
+            ("admin", "socket", text(self.admin_socket())),
             ("queue", "path", format!("/var/lib/pinrelay/{name}/queue")),
         ]
     }

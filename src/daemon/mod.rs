@@ -3,7 +3,8 @@
 //! `control` does what the admin socket asks, `reload` reads the config again, `token` follows
 //! the token's file, `pause` keeps the operator's pause, `lateness` warns of a backlog, `stop` is
 //! the drain, `watchdog` shows that the disk answers, `sockets` binds, `reports` is what `status`
-//! shows, `prepare` the seam between delivery and transform.
+//! shows, `notices` what notifications are made of, `prepare` the seam between delivery and
+//! transform.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::config::{Config, ConfigError, LogFormat};
 use crate::deliver;
 use crate::ingest;
 use crate::lifecycle::{self, Signal, notify};
+use crate::observe::Observer;
 use crate::queue::Queue;
 use crate::queue::sled::{self, SledEngine};
 use crate::secret::SharedToken;
@@ -27,6 +29,7 @@ use crate::secret::SharedToken;
 mod control;
 mod error;
 mod lateness;
+mod notices;
 mod pause;
 mod prepare;
 mod reload;
@@ -102,12 +105,14 @@ struct Daemon {
     token_watch: TokenWatch,
     ingest: ingest::Handle,
     delivery: Arc<deliver::Handle>,
-    admin: tokio::task::JoinHandle<()>,
+    /// The admin socket, and the metrics port if there is one.
+    doors: Vec<tokio::task::JoinHandle<()>>,
     draining: Arc<AtomicBool>,
     trust: WallTrust,
     lateness: lateness::Watch,
     pauses: Pauses,
     report: admin::Source,
+    notify: crate::notify::Handle,
     /// What the admin socket asks of the daemon itself.
     asked: UnboundedReceiver<admin::Command>,
     /// Socket files of our own making, removed at a stop in order.
@@ -132,12 +137,15 @@ impl Daemon {
             );
         }
 
+        let observer = Observer::default();
         let options = sled::Options {
             on_progress: Arc::new(|what| notify::extend(what, OPENING)),
+            observer: observer.clone(),
             ..config.queue_options(Arc::new(storage_failed))
         };
         let engine = SledEngine::open(options, clock.clone())?;
         let trust: WallTrust = engine.trust();
+        let unclean_start = engine.is_unclean_start();
         let queue = Queue::sled(engine);
         let (pauses, paused) =
             Pauses::open(&config.queue_folder(), clock.clone(), trust.believed());
@@ -155,6 +163,7 @@ impl Daemon {
         };
         let admin_listener = sockets::admin(&config.admin)?;
         bound.push(config.admin.socket.clone());
+        let metrics_listener = config.metrics.listen.map(sockets::metrics).transpose()?;
 
         let seed = rand::random();
         let delivery = deliver::spawn(
@@ -162,30 +171,40 @@ impl Daemon {
             queue.clone(),
             prepare(transform),
             token.clone(),
-            clock.clone(),
-            trust.clone(),
+            deliver::Surroundings {
+                clock: clock.clone(),
+                trust: trust.clone(),
+                observer: observer.clone(),
+            },
             seed,
         )
         .map_err(|e| DaemonError::Config(e.to_string()))?;
         let delivery = Arc::new(delivery);
         let draining = Arc::new(AtomicBool::new(false));
-        let report = reports(&config, &queue, &delivery, &clock, &draining);
+        let report = reports(&config, &queue, &delivery, &clock, &draining, &observer);
         let watched =
             |e: std::io::Error| DaemonError::Io(format!("a socket cannot be watched: {e}"));
+        let facts = notices::facts(report.clone(), trust.clone(), unclean_start);
+        let notify = crate::notify::spawn(config.notify_options(), facts, clock.clone());
         let (commands, asked) = mpsc::unbounded_channel();
         let door = Door {
             queue: queue.clone(),
+            observer: observer.clone(),
             report: report.clone(),
             clock: clock.clone(),
             commands,
         };
-        let admin = admin::spawn(admin_listener, door).map_err(watched)?;
+        let mut doors = vec![admin::spawn(admin_listener, door.clone()).map_err(watched)?];
+        if let Some(listener) = metrics_listener {
+            doors.push(admin::spawn_metrics(listener, door).map_err(watched)?);
+        }
         let listener = UnixListener::from_std(listener).map_err(watched)?;
         let ingest = ingest::spawn(
             listener,
             queue.clone(),
             clock.clone(),
             config.ingest_options(open_files),
+            observer,
         );
         Ok(Self {
             read: config.clone(),
@@ -196,12 +215,13 @@ impl Daemon {
             token_watch,
             ingest,
             delivery,
-            admin,
+            doors,
             draining,
             trust,
             lateness: lateness::Watch::default(),
             pauses,
             report,
+            notify,
             asked,
             bound,
         })

@@ -1,13 +1,29 @@
 //! What `status` shows, put together from the parts.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use crate::admin::{self, Report};
+use crate::admin::{self, PerSecond, Report, SinceStart, Took};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::deliver::{self, GateState};
-use crate::queue::Queue;
+use crate::observe::{Observer, Rates, Reading};
+use crate::queue::{Millis, Queue};
+
+/// Where a report's parts come from.
+struct Parts {
+    queue: Queue,
+    delivery: Arc<deliver::Handle>,
+    clock: Clock,
+    draining: Arc<AtomicBool>,
+    observer: Observer,
+    test_mode: bool,
+    started_at: Millis,
+    /// Events accepted before this process.
+    accepted_before: u64,
+    rates: Mutex<Rates>,
+}
 
 /// A source of reports.
 pub(super) fn reports(
@@ -16,46 +32,90 @@ pub(super) fn reports(
     delivery: &Arc<deliver::Handle>,
     clock: &Clock,
     draining: &Arc<AtomicBool>,
+    observer: &Observer,
 ) -> admin::Source {
-    let (queue, delivery, clock) = (queue.clone(), delivery.clone(), clock.clone());
-    let (draining, test_mode) = (draining.clone(), config.pinterest.test);
+    let parts = Arc::new(Parts {
+        queue: queue.clone(),
+        delivery: delivery.clone(),
+        clock: clock.clone(),
+        draining: draining.clone(),
+        observer: observer.clone(),
+        test_mode: config.pinterest.test,
+        started_at: clock.now(),
+        accepted_before: queue.census().accepted,
+        rates: Mutex::default(),
+    });
     Arc::new(move || {
-        let (queue, delivery, clock) = (queue.clone(), delivery.clone(), clock.clone());
-        let draining = draining.load(Ordering::Relaxed);
-        Box::pin(async move {
-            let status = delivery.status().await;
-            let gate = &status.gate;
-            let state = match (draining, gate.state) {
-                (true, _) => "draining",
-                (_, GateState::Open) => "delivering",
-                (_, GateState::Shut) => "backing off",
-                (_, GateState::Parked) => "parked",
-                (_, GateState::Paused) => "paused",
-            };
-            let report = Report::new(&queue.census(), clock.now());
-            let (delivered, delivered_test) = match test_mode {
-                true => (0, report.delivered),
-                false => (report.delivered, 0),
-            };
-            // Plain data serialises.
-            let value = serde_json::to_value(&status).unwrap_or_default();
-            Report {
-                state: state.into(),
-                test_mode,
-                gate: admin::Gate {
-                    state: gate.state.name().into(),
-                    reason: gate.reason.map(|reason| reason.name().to_owned()),
-                    detail: gate.detail.clone(),
-                    since: gate.since,
-                    next_probe: gate.next_probe,
-                    until: gate.until,
-                },
-                delivered,
-                delivered_test,
-                late: status.late,
-                delivery: value,
-                ..report
-            }
-        })
+        let parts = parts.clone();
+        Box::pin(async move { parts.report().await })
     })
+}
+
+impl Parts {
+    async fn report(&self) -> Report {
+        let delivery = self.delivery.status().await;
+        let (census, disk) = (self.queue.census(), self.queue.disk());
+        let draining = self.draining.load(Ordering::Relaxed);
+        let gate = &delivery.gate;
+        let state = match (draining, gate.state) {
+            (true, _) => "draining",
+            (_, GateState::Open) => "delivering",
+            (_, GateState::Shut) => "backing off",
+            (_, GateState::Parked) => "parked",
+            (_, GateState::Paused) => "paused",
+        };
+        let (count, seconds) = self.observer.meters().requests();
+        let mut not_accepting = Vec::new();
+        if draining {
+            not_accepting.push("the daemon is stopping".to_owned());
+        }
+        not_accepting.extend(disk.closed.map(|closed| closed.words().to_owned()));
+        let report = Report::new(&census, self.clock.now());
+        let (delivered, delivered_test) = match self.test_mode {
+            true => (0, report.delivered),
+            false => (report.delivered, 0),
+        };
+        Report {
+            state: state.into(),
+            test_mode: self.test_mode,
+            delivered,
+            delivered_test,
+            late: delivery.late,
+            gate: admin::Gate {
+                state: gate.state.name().into(),
+                reason: gate.reason.map(|reason| reason.name().into()),
+                detail: gate.detail.clone(),
+                since: gate.since,
+                next_probe: gate.next_probe,
+                until: gate.until,
+            },
+            not_accepting,
+            started_at: self.started_at,
+            since_start: SinceStart {
+                accepted: census.accepted.saturating_sub(self.accepted_before),
+                delivered: delivery.delivered,
+                dead: delivery.dead,
+            },
+            rates: self.rates(Reading {
+                accepted: census.accepted,
+                delivered: census.delivered,
+            }),
+            requests: Took { count, seconds },
+            disk,
+            delivery,
+            ..report
+        }
+    }
+
+    /// Each report is a reading: the daemon makes one every few seconds for itself.
+    fn rates(&self, reading: Reading) -> PerSecond {
+        let now = Instant::now();
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        rates.read(now, reading);
+        let (accepted, delivered) = rates.until(now, reading);
+        PerSecond {
+            accepted,
+            delivered,
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The sockets: the one that systemd passes, or our own.
 
 use std::fs::{self, Permissions};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
@@ -40,6 +41,25 @@ pub(super) fn admin(admin: &Admin) -> Result<UnixListener, DaemonError> {
         );
     }
     Ok(listener)
+}
+
+/// Where metrics are served.
+///
+/// # Errors
+/// [`DaemonError::InUse`] if somebody listens there already.
+pub(super) fn metrics(address: SocketAddr) -> Result<TcpListener, DaemonError> {
+    let listener = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    listener.map_err(|e| {
+        let words =
+            format!("metrics.listen: {address}: {e}; choose another port, or leave it empty");
+        match e.kind() {
+            std::io::ErrorKind::AddrInUse => DaemonError::InUse(words),
+            _ => DaemonError::Io(words),
+        }
+    })
 }
 
 fn open_to(admin: &Admin) -> Result<(), String> {

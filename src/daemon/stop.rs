@@ -61,7 +61,7 @@ impl Daemon {
             }
         };
         notify::extend("closing the queue", MORE);
-        self.admin.abort();
+        self.doors.iter().for_each(tokio::task::JoinHandle::abort);
         if let Err(error) = self.queue.close().await {
             tracing::error!("closing the queue: {error}");
         }

@@ -1,5 +1,7 @@
 //! What follows from an answer: settlements, splits, retries, and what the gate hears.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::OnRefused;
@@ -34,6 +36,8 @@ struct Made<'a> {
 pub(super) struct Finished {
     pub batch: Batch,
     pub ticket: Ticket,
+    /// From its leaving to its end.
+    pub took: Duration,
     pub result: Result<(u16, Signals, Judgement), NoReply>,
 }
 
@@ -43,8 +47,10 @@ impl Courier {
         let Finished {
             batch,
             ticket,
+            took,
             result,
         } = finished;
+        self.tell_finished(&batch, took, &result);
         self.in_flight -= 1;
         self.stubborn_in_flight -= usize::from(batch.trial.stubborn);
         if batch.trial.piece {
@@ -442,6 +448,7 @@ impl Courier {
         for item in batch.items {
             let failures = item.entry.failures;
             self.status.set_apart += 1;
+            self.tell_set_apart(&item.entry);
             self.settle(item.entry, Outcome::SetApart { failures });
         }
     }

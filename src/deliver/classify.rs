@@ -62,6 +62,19 @@ pub(super) struct Judgement {
     pub class: Class,
     /// Normalised text and count.
     pub warnings: Vec<(String, u64)>,
+    /// Which events were warned of, ascending by position, and of which of `warnings`.
+    pub warned: Vec<(u32, u32)>,
+}
+
+impl Judgement {
+    /// About the request as a whole.
+    const fn whole(class: Class) -> Self {
+        Self {
+            class,
+            warnings: Vec::new(),
+            warned: Vec::new(),
+        }
+    }
 }
 
 /// Judges the answer to a request of `events` events.
@@ -88,10 +101,7 @@ pub(super) fn classify(status: u16, signals: &Signals, body: &[u8], events: usiz
         300..=499 => Class::Unexpected(refusal(status, body)),
         _ => Class::Unknown("server error"),
     };
-    Judgement {
-        class,
-        warnings: Vec::new(),
-    }
+    Judgement::whole(class)
 }
 
 /// Reads the list of verdicts, which stands at the top (200) or under `details` (422).
@@ -99,10 +109,7 @@ fn by_position(body: &[u8], events: usize, otherwise: Class) -> Judgement {
     let read = serde_json::from_slice(body);
     if read.as_ref().is_err_and(serde_json::Error::is_eof) && !body.trim_ascii().is_empty() {
         // Cut short: it may have been a list, and some of the events may be processed.
-        return Judgement {
-            class: Class::Unknown("a part of an answer"),
-            warnings: Vec::new(),
-        };
+        return Judgement::whole(Class::Unknown("a part of an answer"));
     }
     let list = read.ok().and_then(|Object(body): Object<Body<'_>>| {
         let list = body
@@ -111,22 +118,17 @@ fn by_position(body: &[u8], events: usize, otherwise: Class) -> Judgement {
         (!list.is_empty()).then_some((list, body.code.0))
     });
     let Some((list, code)) = list else {
-        return Judgement {
-            class: otherwise,
-            warnings: Vec::new(),
-        };
+        return Judgement::whole(otherwise);
     };
     // A list of another length cannot be laid beside the request.
     if list.len() != events {
-        return Judgement {
-            class: Class::Unknown("an answer about another number of events"),
-            warnings: Vec::new(),
-        };
+        let words = "an answer about another number of events";
+        return Judgement::whole(Class::Unknown(words));
     }
     let mut warnings = Warnings::default();
-    let mut verdict = |Object(event): &Object<EventAnswer<'_>>| {
+    let mut verdict = |(at, Object(event)): (u32, &Object<EventAnswer<'_>>)| {
         if event.status.0.eq_ignore_ascii_case("processed") {
-            warnings.count(&event.warning_message.0);
+            warnings.count(at, &event.warning_message.0);
             Verdict::Processed
         } else if event.status.0.eq_ignore_ascii_case("failed") {
             let message = event.error_message.0.trim();
@@ -138,10 +140,11 @@ fn by_position(body: &[u8], events: usize, otherwise: Class) -> Judgement {
             Verdict::Unclear
         }
     };
-    let verdicts = list.iter().map(&mut verdict).collect();
+    let verdicts = (0..).zip(&list).map(&mut verdict).collect();
     Judgement {
         class: Class::Judged(verdicts),
         warnings: warnings.kinds,
+        warned: warnings.warned,
     }
 }
 
@@ -170,10 +173,12 @@ struct Warnings {
     last: String,
     at: usize,
     kinds: Vec<(String, u64)>,
+    warned: Vec<(u32, u32)>,
 }
 
 impl Warnings {
-    fn count(&mut self, message: &str) {
+    /// The event at this position of the request was warned of so.
+    fn count(&mut self, position: u32, message: &str) {
         if message.is_empty() {
             return;
         }
@@ -187,6 +192,7 @@ impl Warnings {
             });
         }
         self.kinds[self.at].1 += 1;
+        self.warned.push((position, self.at as u32));
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-use super::Limits;
 use super::batch::{Batch, framing};
 use super::gate::{Gate, Pass, Ticket};
 use super::isolate::Isolation;
@@ -20,7 +19,9 @@ use super::refusal::Streak;
 use super::retry::{Backoff, Waiting};
 use super::status::{LastError, Status};
 use super::strip::Strip;
+use super::{Limits, Surroundings};
 use crate::clock::{Clock, WallTrust};
+use crate::observe::Observer;
 use crate::queue::{DeadReason, Entry, EntryId, Outcome, Settlement};
 
 /// In test mode Pinterest processes only the first 20 events of a request.
@@ -53,6 +54,7 @@ pub(super) struct Courier {
     pub(super) rng: StdRng,
     pub(super) clock: Clock,
     pub(super) trust: WallTrust,
+    pub(super) observer: Observer,
     pub(super) ready: Ready,
     pub(super) waiting: Waiting,
     pub(super) isolation: Isolation,
@@ -90,10 +92,14 @@ impl Courier {
         limits: Limits,
         test: bool,
         rng: StdRng,
-        clock: Clock,
-        trust: WallTrust,
+        around: Surroundings,
         now: Instant,
     ) -> Self {
+        let Surroundings {
+            clock,
+            trust,
+            observer,
+        } = around;
         Self {
             gate: Gate::new(limits.backoff_initial, limits.backoff_max),
             stubborn_backoff: Backoff::new(limits.backoff_initial, limits.backoff_max),
@@ -105,6 +111,7 @@ impl Courier {
             rng,
             clock,
             trust,
+            observer,
             ready: Ready::default(),
             waiting: Waiting::default(),
             isolation: Isolation::default(),
@@ -261,6 +268,7 @@ impl Courier {
                 self.isolation.leaves();
             }
             batch.trial.tried_at = Some(now);
+            self.tell_sending(&batch);
             return Some((batch, self.gate.leaves()));
         }
     }
@@ -378,6 +386,7 @@ impl Courier {
 
     pub(super) fn die(&mut self, entry: Entry, reason: DeadReason, message: String) {
         self.status.dead += 1;
+        self.tell_dead(&entry, reason, &message);
         self.settle(entry, Outcome::Dead { reason, message });
     }
 

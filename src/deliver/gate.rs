@@ -20,7 +20,7 @@ const LIMITED_MIN: Duration = Duration::from_secs(1);
 const RAMP_START: usize = 2;
 
 /// Why the gate is not open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// 5xx, time-outs, broken connections.

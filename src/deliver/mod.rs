@@ -53,6 +53,7 @@ mod send;
 mod status;
 mod strip;
 mod upkeep;
+mod witness;
 mod words;
 
 #[cfg(test)]
@@ -68,6 +69,7 @@ pub use pause::Pause;
 pub use status::{DrainEnd, DrainReport, GateState, GateStatus, LastError, Requests, Status};
 
 use crate::clock::{Clock, WallTrust};
+use crate::observe::Observer;
 use crate::queue::Queue;
 use crate::secret::SharedToken;
 use courier::Courier;
@@ -138,6 +140,17 @@ pub enum OnRefused {
     DeadLetter,
 }
 
+/// What the process lends to the delivery side.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The process' clock.
+    pub clock: Clock,
+    /// Whether the wall clock may end events.
+    pub trust: WallTrust,
+    /// Told of requests and of events' ends.
+    pub observer: Observer,
+}
+
 /// The running delivery side. Dropping it abandons what is in flight, as a crash would; end it
 /// with [`Handle::drain`].
 pub struct Handle {
@@ -155,14 +168,11 @@ pub fn spawn(
     queue: Queue,
     prepare: Prepare,
     token: SharedToken,
-    clock: Clock,
-    trust: WallTrust,
+    around: Surroundings,
     seed: u64,
 ) -> Result<Handle, ClientError> {
     let transport = client::Http::new(options, token)?;
-    Ok(start(
-        options, queue, prepare, transport, clock, trust, seed,
-    ))
+    Ok(start(options, queue, prepare, transport, around, seed))
 }
 
 fn start(
@@ -170,13 +180,12 @@ fn start(
     queue: Queue,
     prepare: Prepare,
     transport: impl Transport,
-    clock: Clock,
-    trust: WallTrust,
+    around: Surroundings,
     seed: u64,
 ) -> Handle {
     let rng = StdRng::seed_from_u64(seed);
     let limits = options.limits.clone();
-    let mut courier = Courier::new(limits, options.test, rng, clock, trust, Instant::now());
+    let mut courier = Courier::new(limits, options.test, rng, around, Instant::now());
     courier.paused = options.paused.clone();
     let (commands, command_rx) = mpsc::unbounded_channel();
     let last = Arc::new(Mutex::default());

@@ -258,11 +258,13 @@ impl<T: Transport> Run<T> {
                 let _ = tx.send(Msg::Stopped(error));
                 return;
             }
+            let left = Instant::now();
             let reply = transport.send(batch.body.clone()).await;
             let result = reply.map(|reply| judge(&reply, batch.len()));
             let _ = tx.send(Msg::Finished(Box::new(Finished {
                 batch,
                 ticket,
+                took: left.elapsed(),
                 result,
             })));
         });

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::gate::Reason;
 use crate::queue::Millis;
 
 /// A snapshot of the delivery side; counts run since the start of the process.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// The gate before Pinterest.
     pub gate: GateStatus,
@@ -44,7 +45,7 @@ pub struct Status {
 }
 
 /// The gate's state.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateStatus {
     /// Open, shut for a while, parked, or paused.
     pub state: GateState,
@@ -61,7 +62,7 @@ pub struct GateStatus {
 }
 
 /// How the gate stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GateState {
     /// Everything may leave.
@@ -76,6 +77,9 @@ pub enum GateState {
 }
 
 impl GateState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Shut, Self::Parked, Self::Paused];
+
     /// The name used in the CLI, logs, metrics and docs.
     pub const fn name(self) -> &'static str {
         match self {
@@ -88,7 +92,7 @@ impl GateState {
 }
 
 /// The last trouble in words, without values.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
     /// Wall-clock milliseconds.
     pub at: Millis,
@@ -97,7 +101,7 @@ pub struct LastError {
 }
 
 /// Requests by what became of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requests {
     /// Answered with one verdict per event (200, 422).
     pub judged: u64,
@@ -116,20 +120,27 @@ pub struct Requests {
 }
 
 impl Requests {
+    /// Each class by its name.
+    pub const fn by_class(&self) -> [(&'static str, u64); 7] {
+        [
+            ("judged", self.judged),
+            ("refused", self.refused),
+            ("auth", self.auth),
+            ("limited", self.limited),
+            ("unexpected", self.unexpected),
+            ("unknown", self.unknown),
+            ("not_sent", self.not_sent),
+        ]
+    }
+
     /// All of them.
-    pub const fn total(&self) -> u64 {
-        self.judged
-            + self.refused
-            + self.auth
-            + self.limited
-            + self.unexpected
-            + self.unknown
-            + self.not_sent
+    pub fn total(&self) -> u64 {
+        self.by_class().iter().map(|(_, count)| count).sum()
     }
 }
 
 /// How a drain ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DrainEnd {
     /// Everything is delivered or dead.
@@ -145,7 +156,7 @@ pub enum DrainEnd {
 }
 
 /// What a drain did and left.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainReport {
     /// How it ended.
     pub end: DrainEnd,

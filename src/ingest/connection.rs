@@ -19,7 +19,9 @@ use super::Shared;
 use super::answer::Answers;
 use super::flood::Tally;
 use super::lines::{Lines, Next};
+use super::witness::{Seen, Witness};
 use crate::event::{self, Invalid};
+use crate::observe::{Observer, Peer};
 use crate::queue::{BlockBuilder, Pending, QueueError};
 
 /// A block is handed over at this size: enough for good compression, small enough to keep
@@ -39,23 +41,33 @@ const DUE_BYTES: usize = 256 << 10;
 /// so all along, so there is no event of its own to wait for.
 const STILL_THERE: Duration = Duration::from_secs(1);
 
-/// Answers, the receipts they wait for, and their share of [`DUE_BYTES`].
-type Owed = (Answers, Result<Pending, QueueError>, OwnedSemaphorePermit);
+/// Answers and the receipts they wait for.
+struct Owed {
+    answers: Answers,
+    pending: Result<Pending, QueueError>,
+    /// What is told of them.
+    witness: Witness,
+    /// Their share of [`DUE_BYTES`], given back when they are written.
+    _share: OwnedSemaphorePermit,
+}
 
-pub(super) async fn serve(stream: UnixStream, shared: Arc<Shared>) {
+pub(super) async fn serve(stream: UnixStream, peer: Option<Peer>, shared: Arc<Shared>) {
     let (read, write) = stream.into_split();
+    let observer = shared.observer.clone();
     let (owe, owed) = mpsc::channel(BLOCKS_DUE);
     let reader = Reader {
         lines: Lines::new(shared.options.max_event_bytes),
         block: shared.new_block(),
         answers: Answers::default(),
+        read_at: Instant::now(),
+        seen: None,
         line: 0,
         tally: Tally::default(),
         owe,
         room: Arc::new(Semaphore::new(DUE_BYTES)),
         shared,
     };
-    let (read_end, write_end) = tokio::join!(reader.run(read), answer(write, owed));
+    let (read_end, write_end) = tokio::join!(reader.run(read), answer(write, owed, peer, observer));
     if let Err(error) = read_end.and(write_end) {
         tracing::debug!("a client's connection broke: {error}");
     }
@@ -69,14 +81,19 @@ impl Shared {
 
 /// Writes the answers as their receipts come. Ends when the reader has ended and all are
 /// written, or when the client is gone.
-async fn answer(mut write: OwnedWriteHalf, mut owed: mpsc::Receiver<Owed>) -> io::Result<()> {
-    // The share is given back when the answers are written.
-    while let Some((answers, pending, _share)) = owed.recv().await {
-        let receipts = match pending {
+async fn answer(
+    mut write: OwnedWriteHalf,
+    mut owed: mpsc::Receiver<Owed>,
+    peer: Option<Peer>,
+    observer: Observer,
+) -> io::Result<()> {
+    while let Some(owed) = owed.recv().await {
+        let receipts = match owed.pending {
             Ok(pending) => pending.receipts().await,
             Err(error) => Err(error),
         };
-        match answers.write(receipts) {
+        owed.witness.tell(&observer, peer, &receipts);
+        match owed.answers.write(receipts) {
             Some(text) => write.write_all(&text).await?,
             // Storage has failed: an unanswered line is sent again, a wrong answer never is.
             None => return Ok(()),
@@ -90,6 +107,10 @@ struct Reader {
     lines: Lines,
     block: BlockBuilder,
     answers: Answers,
+    /// When the lines of the block were read.
+    read_at: Instant,
+    /// The lines of the block, if somebody listened when it was begun.
+    seen: Option<Seen>,
     /// Lines so far, blank ones included.
     line: u64,
     /// Lines that brought nothing, and the others.
@@ -137,7 +158,7 @@ impl Reader {
             };
             let last = bytes == 0;
             // The moment of acceptance of what was just read.
-            self.block = self.shared.new_block();
+            drop(self.begin());
             loop {
                 match self.lines.next(&mut buffer, last) {
                     Next::Line(line) => self.take(&line),
@@ -161,6 +182,13 @@ impl Reader {
         }
     }
 
+    /// Begins a block; the one before it.
+    fn begin(&mut self) -> BlockBuilder {
+        self.read_at = Instant::now();
+        self.seen = Seen::if_heard(&self.shared.observer);
+        std::mem::replace(&mut self.block, self.shared.new_block())
+    }
+
     fn take(&mut self, line: &[u8]) {
         self.line += 1;
         if event::is_blank(line) {
@@ -169,30 +197,39 @@ impl Reader {
         }
         let call = match event::check(line) {
             Ok(call) => call,
-            Err(why) => return self.reject(&why),
+            Err(why) => return self.reject(line, &why),
         };
         self.tally.useful += 1;
         if let Some(reason) = call.kind.ignored() {
             self.block.count_ignored();
             self.answers.ignored(&call.message_id, reason);
+            if let Some(seen) = &mut self.seen {
+                seen.ignored(&call.message_id, line, reason);
+            }
             return;
         }
         let accepted = self.block.accepted_at().div_euclid(1000);
         let event_time = call.event_time.unwrap_or(accepted);
         self.block.push(&call.message_id, event_time, line);
         self.answers.stored(&call.message_id);
+        if let Some(seen) = &mut self.seen {
+            seen.stored(&call.message_id, line);
+        }
     }
 
     fn too_long(&mut self) {
         self.line += 1;
         let limit = self.shared.options.max_event_bytes;
-        self.reject(&Invalid::TooLong { limit });
+        self.reject(b"", &Invalid::TooLong { limit });
     }
 
-    fn reject(&mut self, why: &Invalid) {
+    fn reject(&mut self, line: &[u8], why: &Invalid) {
         self.tally.wasted += 1;
         self.block.count_rejected();
         self.answers.rejected(self.line, why);
+        if let Some(seen) = &mut self.seen {
+            seen.rejected(line, why.to_string());
+        }
     }
 
     /// Waits if the lines of late brought nothing; see [`super::flood`].
@@ -215,8 +252,14 @@ impl Reader {
         if self.answers.is_empty() {
             return Ok(());
         }
-        let next = self.shared.new_block();
-        let block = std::mem::replace(&mut self.block, next);
+        let (begun, seen) = (self.read_at, self.seen.take());
+        let block = self.begin().finish();
+        let witness = Witness {
+            begun,
+            at: block.accepted_at,
+            ids: Witness::ids(&block.ids),
+            seen,
+        };
         let answers = std::mem::take(&mut self.answers);
         let bytes = answers.bytes().min(DUE_BYTES) as u32;
         // A writer that is gone gives back what it held. The semaphore is never closed.
@@ -224,11 +267,17 @@ impl Reader {
             .map_err(|_| io::ErrorKind::BrokenPipe)?;
         let pending = tokio::select! {
             biased;
-            pending = self.shared.queue.enqueue(block.finish()) => pending,
+            pending = self.shared.queue.enqueue(block) => pending,
             () = gone(read) => return Err(io::ErrorKind::ConnectionAborted.into()),
         };
         // A writer that is gone has lost its client; what was sent is stored all the same.
-        let _ = self.owe.send((answers, pending, share)).await;
+        let owed = Owed {
+            answers,
+            pending,
+            witness,
+            _share: share,
+        };
+        let _ = self.owe.send(owed).await;
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ mod lines;
 mod listener;
 #[doc(hidden)]
 pub mod properties;
+mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 pub use listener::{BindError, bind};
 
 use crate::clock::Clock;
+use crate::observe::{Observer, Peer};
 use crate::queue::Queue;
 
 /// Settings of the ingest side.
@@ -50,6 +52,7 @@ struct Shared {
     options: Options,
     stop: watch::Receiver<bool>,
     flood: flood::Flood,
+    observer: Observer,
 }
 
 /// When no file descriptor is left: how long to wait before the next try, unless a connection
@@ -59,7 +62,13 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 const SPELL: Duration = Duration::from_secs(60);
 
 /// Starts taking events from `listener`. Must be called within a runtime.
-pub fn spawn(listener: UnixListener, queue: Queue, clock: Clock, options: Options) -> Handle {
+pub fn spawn(
+    listener: UnixListener,
+    queue: Queue,
+    clock: Clock,
+    options: Options,
+    observer: Observer,
+) -> Handle {
     let (stop, stopped) = watch::channel(false);
     let shared = Arc::new(Shared {
         queue,
@@ -67,6 +76,7 @@ pub fn spawn(listener: UnixListener, queue: Queue, clock: Clock, options: Option
         options,
         stop: stopped,
         flood: flood::Flood::default(),
+        observer,
     });
     let acceptor = tokio::spawn(accept(listener, shared));
     Handle { stop, acceptor }
@@ -96,10 +106,14 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) -> JoinSet<()> {
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < most => match accepted {
                 Ok((stream, _)) => {
-                    if let Ok(peer) = stream.peer_cred() {
-                        tracing::debug!(uid = peer.uid(), pid = ?peer.pid(), "client connected");
+                    let peer = stream.peer_cred().ok().map(|peer| Peer {
+                        uid: peer.uid(),
+                        pid: peer.pid(),
+                    });
+                    if let Some(peer) = peer {
+                        tracing::debug!(uid = peer.uid, pid = ?peer.pid, "client connected");
                     }
-                    connections.spawn(connection::serve(stream, shared.clone()));
+                    connections.spawn(connection::serve(stream, peer, shared.clone()));
                 }
                 Err(error) => {
                     if refused.is_none_or(|last| last.elapsed() > SPELL) {

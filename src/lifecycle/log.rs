@@ -1,13 +1,19 @@
-//! The log: for people on a terminal, for journald under systemd, else as JSON lines.
+//! The log: for people on a terminal, for journald under systemd, else as JSON lines. Repeats
+//! are folded ([`super::fold`]).
 
 use std::fmt;
 use std::io::{IsTerminal, Write as _};
 
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use super::fold::Fold;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +22,7 @@ pub enum Format {
     Auto,
     /// Time, level, text.
     Human,
-    /// A priority prefix and the text; journald adds the time.
+    /// The journal's own protocol; where no journal listens, lines with a priority in front.
     Journald,
     /// One object per line.
     Json,
@@ -38,18 +44,24 @@ pub fn init(level: &str, format: Format) -> Result<(), LogError> {
         _ => EnvFilter::try_new(format!("warn,pinrelay={level}")),
     };
     let filter = filter.map_err(|e| LogError(e.to_string()))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let set = match resolve(format) {
-        Format::Journald => log.event_format(Prefixed).try_init(),
-        Format::Json => log.json().flatten_event(true).with_target(false).try_init(),
-        _ => log
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let shown: Box<dyn Layer<_> + Send + Sync> = match resolve(format) {
+        Format::Journald => match journal() {
+            Ok(journal) => journal.boxed(),
+            // stderr may lead there all the same.
+            Err(_) => lines.event_format(Prefixed).boxed(),
+        },
+        Format::Json => lines.json().flatten_event(true).with_target(false).boxed(),
+        _ => lines
             .with_target(false)
             .with_ansi(std::io::stderr().is_terminal())
-            .try_init(),
+            .boxed(),
     };
-    set.map_err(|e| LogError(e.to_string()))?;
+    let log = tracing_subscriber::registry()
+        .with(shown)
+        .with(Fold::new())
+        .with(filter);
+    log.try_init().map_err(|e| LogError(e.to_string()))?;
     std::panic::set_hook(Box::new(|panic| {
         // A bug; the text of the panic may quote data, its place may not.
         let place = panic
@@ -69,11 +81,37 @@ pub fn init(level: &str, format: Format) -> Result<(), LogError> {
 fn resolve(format: Format) -> Format {
     match format {
         Format::Auto if std::io::stderr().is_terminal() => Format::Human,
-        // systemd sets it when stderr leads to the journal.
-        Format::Auto if std::env::var_os("JOURNAL_STREAM").is_some() => Format::Journald,
+        Format::Auto if leads_to_the_journal() => Format::Journald,
         Format::Auto => Format::Json,
         format => format,
     }
+}
+
+/// systemd names the stream that it connected to the journal. A child of that service whose
+/// stderr leads elsewhere has the name as well, so the stream is compared.
+fn leads_to_the_journal() -> bool {
+    let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else {
+        return false;
+    };
+    let stderr = nix::sys::stat::fstat(std::io::stderr());
+    stderr.is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+/// The journal's own protocol: fields stay fields, levels become priorities.
+///
+/// # Errors
+/// The system's, if no journal listens.
+fn journal() -> std::io::Result<tracing_journald::Layer> {
+    let priorities = PriorityMappings {
+        info: Priority::Informational,
+        debug: Priority::Debug,
+        ..PriorityMappings::new()
+    };
+    let journal = tracing_journald::layer()?
+        .with_field_prefix(Some("PINRELAY".to_owned()))
+        .with_priority_mappings(priorities)
+        .with_syslog_identifier("pinrelay".to_owned());
+    Ok(journal)
 }
 
 /// `<3>text key=value`: what journald reads a priority from.

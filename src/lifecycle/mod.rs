@@ -1,6 +1,7 @@
 //! What the system and the daemon say to each other: signals, readiness, the log, a file that
 //! changes, the end.
 
+mod fold;
 mod limits;
 mod log;
 pub mod notify;

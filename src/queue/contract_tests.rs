@@ -174,6 +174,20 @@ fn shown(letter: &Letter) -> Shown {
     )
 }
 
+/// What is found, with what both engines know; a stored mark keeps its time, a crash may not.
+fn whereabouts(found: &Found) -> String {
+    match found {
+        Found::Queued {
+            id,
+            accepted_at,
+            sent,
+        } => format!("{id:?} of {accepted_at}, {sent:?}"),
+        Found::Dead(letter) => format!("dead {:?}", shown(letter)),
+        Found::Settled { .. } => "settled".into(),
+        found => format!("{found:?}"),
+    }
+}
+
 fn claimable(census: &Census, held: usize) -> bool {
     census.queued + census.sending > held as u64
 }
@@ -308,6 +322,16 @@ async fn lockstep(ops: Vec<Op>) {
         let (mut expected, mut census) = (model.queue.census(), real.queue.census());
         // The model knows the oldest event; the engine the oldest that is handed out.
         (expected.oldest_accepted_at, census.oldest_accepted_at) = (None, None);
+        for id in [0, 7, 30] {
+            let id = format!("message-{id}");
+            let expected = model.queue.find(&id).await.unwrap();
+            let found = real.queue.find(&id).await.unwrap();
+            assert_eq!(
+                whereabouts(&found),
+                whereabouts(&expected),
+                "{id} after {op:?}"
+            );
+        }
         if matches!(op, Op::Crash) {
             // Counts of answers are saved with the next chunk; a crash may lose the last.
             expected.duplicate = census.duplicate;

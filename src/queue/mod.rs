@@ -14,7 +14,9 @@ use std::ops::RangeInclusive;
 
 mod block;
 mod census;
+mod disk;
 mod entry;
+mod find;
 mod letter;
 mod memory;
 mod ranges;
@@ -23,7 +25,9 @@ mod verdict;
 
 pub use block::{Block, BlockBuilder, IdHasher};
 pub use census::Census;
+pub use disk::{Closed, Disk};
 pub use entry::{DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement};
+pub use find::{Found, Sent};
 pub use letter::{Import, Imported, Keep, Letter, LetterKey, Page};
 pub use memory::MemoryEngine;
 pub use verdict::{Checked, Finding, Verdict};
@@ -211,6 +215,19 @@ impl Queue {
         }
     }
 
+    /// Where the event of this messageId is. Reads beside the committer and the claims; takes up
+    /// to seconds where the id is in a long backlog.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] where what would tell cannot be read, [`QueueError::Stopped`].
+    pub async fn find(&self, message_id: &str) -> Result<Found, QueueError> {
+        let id_hash = self.hasher().hash(message_id);
+        match &self.engine {
+            Engine::Memory(engine) => Ok(engine.find(id_hash)),
+            Engine::Sled(engine) => engine.find(id_hash).await,
+        }
+    }
+
     /// Puts dead letters back into the queue, as they are; counted `revived`. Those that are dead
     /// no more are passed over. Gives how many went back, durably.
     ///
@@ -271,6 +288,14 @@ impl Queue {
         match &self.engine {
             Engine::Memory(engine) => engine.census(),
             Engine::Sled(engine) => engine.census(),
+        }
+    }
+
+    /// Room on disk, and whether events may come in.
+    pub fn disk(&self) -> Disk {
+        match &self.engine {
+            Engine::Memory(_) => Disk::default(),
+            Engine::Sled(engine) => engine.disk(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Daemon, Sample, Site, StandIn, s};
+use crate::support::{Client, Daemon, Process, Sample, Site, StandIn, s};
 
 struct Said {
     code: Option<i32>,
@@ -343,6 +343,63 @@ fn filters_choose_and_a_list_shows_no_personal_data() {
         let said = dead(&site, &[verb]);
         assert_eq!(said.code, Some(69), "{verb}: {}", said.err);
     }
+}
+
+#[test]
+fn a_kill_amid_a_retry_and_an_import_keeps_the_books() {
+    const LETTERS: usize = 20_000;
+    let stand_in = StandIn::counting();
+    let site = Site::new(&stand_in);
+    site.config(NO_AGENT);
+    let daemon = site.start();
+    die(&daemon, &faceless("killed", LETTERS), LETTERS);
+    let file = site.path("dead.ndjson");
+    let name = file.to_str().expect("UTF-8");
+    assert_eq!(dead(&site, &["export", "-o", name]).code, Some(0));
+    edit(&file, add_email);
+    // Nothing is cured, so what went back dies anew, under higher numbers, while the rest goes.
+    let retry = Process::start(&mut site.command(&["dead", "retry"]));
+    daemon.shows(s(30), "a retry under way", |status| {
+        status["ledger"]["revived"].as_u64() > Some(0)
+    });
+    daemon.kill();
+    let ended = retry.ended(s(30));
+    // It may have been done already; it is never silent about not being.
+    assert!(matches!(ended.code, Some(0 | 69)), "{}", ended.output);
+    let daemon = site.start();
+    let after = ledger(&daemon);
+    assert_eq!(
+        (&after["accepted"], &after["delivered"]),
+        (&json!(LETTERS), &json!(0))
+    );
+    daemon.shows(s(60), "dead again", |status| {
+        status["dead_total"] == LETTERS
+    });
+
+    let import = Process::start(&mut site.command(&["dead", "import", name]));
+    stand_in.takes_some(s(30));
+    daemon.kill();
+    let ended = import.ended(s(30));
+    assert!(matches!(ended.code, Some(0 | 69)), "{}", ended.output);
+    let daemon = site.start();
+    ledger(&daemon);
+    // The same again: what was taken is a duplicate.
+    let said = dead(&site, &["import", name, "--json"]).json();
+    let [revived, duplicate] = ["revived", "duplicate"].map(|key| said[key].as_u64());
+    assert_eq!(
+        revived.zip(duplicate).map(|(r, d)| r + d),
+        Some(LETTERS as u64),
+        "{said}"
+    );
+    daemon.shows(s(60), "delivered", |status| status["delivered"] == LETTERS);
+    let after = ledger(&daemon);
+    assert_eq!((&after["dead"], &after["queued"]), (&json!(0), &json!(0)));
+    // Only what was in doubt at the kill may have gone out twice, and that is counted.
+    let totals = stand_in.totals();
+    assert!(
+        Some(totals.duplicates) <= after["resent"].as_u64(),
+        "{totals:?} {after}"
+    );
 }
 
 /// Bounds that a whole set in memory, a sync per letter, or an unpacking of its group for each

@@ -2,21 +2,25 @@
 //!
 //! Three threads share a `window`: one reads the `input`, one writes to the socket, one reads
 //! the answers (`session`). `answer` knows the protocol, `message_id` gives ids to lines
-//! without.
+//! without, `follow` listens to what becomes of the events.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::daemon::Client;
 use super::exit::{Exit, Failure, OrExit, Outcome};
 use crate::config::Instance;
+use crate::lifecycle;
 
 mod answer;
+mod follow;
 mod input;
 mod message_id;
 mod session;
@@ -24,6 +28,7 @@ mod session;
 mod tests;
 mod window;
 
+use follow::Followed;
 use input::Input;
 use session::SessionError;
 pub(super) use window::Tally;
@@ -53,18 +58,69 @@ pub struct Args {
     /// Seconds to go on trying without an answer when the daemon is away or has no room.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout: u64,
+    /// Then wait until each queued event is delivered or dead, at most --timeout long, and say
+    /// which: exit 0 if all were delivered, 1 if not. Takes the daemon's admin socket.
+    #[arg(long)]
+    follow: bool,
+    /// The daemon's admin socket, for --follow.
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "PINRELAY_ADMIN__SOCKET",
+        default_value = "/run/pinrelay/admin.sock"
+    )]
+    admin_socket: PathBuf,
 }
 
 /// Sends, and prints an account of the answers.
 pub fn run(args: Args) -> Outcome {
+    if !args.follow {
+        return send(&args, None);
+    }
+    let of = |instance: &Instance| instance.admin_socket();
+    let admin = (args.instance.as_ref()).map_or_else(|| args.admin_socket.clone(), of);
+    let client = Client::connect(&admin)?;
+    let lines = client.lines(follow::TAIL)?;
+    let followed = Arc::new(Followed::default());
+    thread::scope(|scope| {
+        scope.spawn(|| followed.listen(&client, lines));
+        let outcome = send_and_wait(&args, &followed);
+        followed.stop();
+        outcome
+    })
+}
+
+fn send_and_wait(args: &Args, followed: &Arc<Followed>) -> Outcome {
+    let sent = send(args, Some(followed.clone()))?;
+    // From here on an interruption ends the waiting, not the account of it.
+    let mut signals = lifecycle::signals().or_exit(Exit::Io)?;
+    let patience = Duration::from_secs(args.timeout);
+    let left = followed.account().queued;
+    if left > 0 {
+        let most = args.timeout;
+        eprintln!("waiting for {left} to be delivered, at most {most} s; Ctrl-C ends the waiting");
+    }
+    let end = followed.wait(patience, &mut || signals.try_recv().is_ok());
+    let account = followed.account();
+    eprint!("{}", account.summary());
+    end?;
+    Ok(match (sent, account.dead + account.queued) {
+        (Exit::Ok, 1..) => Exit::NotHeld,
+        (sent, _) => sent,
+    })
+}
+
+fn send(args: &Args, followed: Option<Arc<Followed>>) -> Outcome {
     let (source, size) = open(args.file.as_deref()).or_exit(Exit::Io)?;
     let bar = progress(size);
-    let socket = (args.instance).map_or(args.socket, |instance| instance.ingest_socket());
+    let of = |instance: &Instance| instance.ingest_socket();
+    let socket = (args.instance.as_ref()).map_or_else(|| args.socket.clone(), of);
     let sending = Sending {
         source,
         socket: &socket,
         assign_ids: args.assign_message_ids,
         patience: Duration::from_secs(args.timeout),
+        followed,
     };
     let (tally, end) = sending.run(&bar);
     bar.finish_and_clear();
@@ -88,6 +144,7 @@ pub(super) fn lines(
         socket,
         assign_ids: false,
         patience,
+        followed: None,
     };
     sending.run(&ProgressBar::hidden())
 }
@@ -125,6 +182,7 @@ struct Sending<'a, R> {
     socket: &'a Path,
     assign_ids: bool,
     patience: Duration,
+    followed: Option<Arc<Followed>>,
 }
 
 impl<R: Read + Send> Sending<'_, R> {
@@ -133,14 +191,20 @@ impl<R: Read + Send> Sending<'_, R> {
     where
         R: 'static,
     {
-        let window = std::sync::Arc::new(Window::default());
+        let window = Arc::new(Window::following(self.followed.clone()));
         let filling = window.clone();
+        let followed = self.followed;
         let mut input = Input::new(self.source, self.assign_ids);
         // Not joined: a reader that waits for a terminal must not keep a failed `send` alive.
         thread::spawn(move || {
             filling.end(loop {
                 match input.next() {
-                    Ok(Some(piece)) => filling.push(piece),
+                    Ok(Some(piece)) => {
+                        if let Some(followed) = &followed {
+                            followed.expect(&piece.chunk);
+                        }
+                        filling.push(piece);
+                    }
                     Ok(None) => break None,
                     Err(e) => break Some(e),
                 }

@@ -53,6 +53,7 @@ fn send_to(
             socket: &socket,
             assign_ids: false,
             patience,
+            followed: None,
         };
         sending.run(&ProgressBar::hidden())
     })

@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::answer::{self, Answer};
+use super::follow::Followed;
 use super::input::{Chunk, Piece};
 
 /// Chunks read ahead of the socket.
@@ -74,6 +75,7 @@ struct State {
     broken: bool,
     tally: Tally,
     read: u64,
+    followed: Option<Arc<Followed>>,
 }
 
 impl State {
@@ -116,6 +118,9 @@ impl State {
         };
         let i = front.answered;
         front.answered += 1;
+        if let Some(followed) = &self.followed {
+            followed.answered(&front.chunk, i, &answer);
+        }
         match answer {
             Answer::Queued => self.tally.queued += 1,
             Answer::Duplicate => self.tally.duplicate += 1,
@@ -160,6 +165,13 @@ pub struct After {
 }
 
 impl Window {
+    /// Whose answers are told to `followed` as well.
+    pub fn following(followed: Option<Arc<Followed>>) -> Self {
+        let window = Self::default();
+        window.lock().followed = followed;
+        window
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

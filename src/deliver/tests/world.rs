@@ -11,9 +11,11 @@ use tokio::time::{Instant, sleep};
 
 use super::super::send::{NoReply, Reply, Signals, Transport};
 use super::super::{
-    Dead, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared, StrippedKeys, start,
+    Dead, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared, StrippedKeys,
+    Surroundings, start,
 };
 use crate::clock::{Clock, WallTrust};
+use crate::observe::Observer;
 use crate::queue::{BlockBuilder, Census, DeadReason, Entry, MemoryEngine, Queue};
 
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -429,16 +431,12 @@ impl World {
             queue: self.queue.clone(),
             seen: self.seen.clone(),
         };
-        let (clock, trust) = (self.clock.clone(), self.trust.clone());
-        start(
-            options,
-            self.queue.clone(),
-            prepare,
-            fake,
-            clock,
-            trust,
-            seed,
-        )
+        let around = Surroundings {
+            clock: self.clock.clone(),
+            trust: self.trust.clone(),
+            observer: Observer::default(),
+        };
+        start(options, self.queue.clone(), prepare, fake, around, seed)
     }
 
     /// Queues `events`: (messageId, extra fields of the body).

@@ -1,6 +1,7 @@
 //! The accept side of the committer: which events are new, and the instant of commitment.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::batch::Batch;
 use super::chunk::{self, Chunk};
@@ -33,7 +34,10 @@ impl Committer {
         }
         if !chunks.is_empty() {
             // The instant of commitment: when this returns, the group is on disk and synced.
+            let begun = Instant::now();
             self.head.store.commit(batch)?;
+            let meters = self.shared.options.observer.meters();
+            meters.synced(begun.elapsed());
         }
         self.write_high(false)?;
         self.publish_census();
@@ -49,6 +53,10 @@ impl Committer {
             // The chunk names them too: a crash here is made good at the next start.
             let mut batch = Batch::default();
             for number in revived {
+                if self.ledger.is_purged(number) {
+                    self.ledger.unpurge(&mut batch, number);
+                    continue;
+                }
                 self.ledger.put_period_of(&mut batch, number);
                 self.ledger.bury(&mut batch, number);
             }

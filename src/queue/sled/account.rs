@@ -224,7 +224,7 @@ pub(super) fn recount_letters(
         unread.insert(first..=last);
         for (number, head) in letters {
             unread.remove(number..=number);
-            if ledger.is_gone(number) || ledger.dead_queued.contains(number) {
+            if ledger.dead_gone.contains(number) || ledger.dead_queued.contains(number) {
                 continue;
             }
             match head.reason {
@@ -256,7 +256,7 @@ pub(super) fn one_event_one_place(
         if revived.contains(&number) {
             came_back.insert(head.id_hash, 0);
         }
-        if ledger.is_gone(number) {
+        if ledger.dead_gone.contains(number) {
             continue;
         }
         let Some((older, reason)) = newest.insert(head.id_hash, (number, head.reason)) else {

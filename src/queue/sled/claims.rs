@@ -58,13 +58,17 @@ impl Tail {
             .cloned()
     }
 
-    /// When the oldest event that is handed out and not settled was accepted.
-    pub(super) fn oldest_in_hand(&mut self, shared: &Shared) -> Option<Millis> {
+    /// When the oldest event of the line that is not settled was accepted. Of what is queued
+    /// from the dead letters this knows nothing.
+    pub(super) fn oldest(&mut self, shared: &Shared) -> Option<Millis> {
         let low = shared.low_water.load(Ordering::Acquire);
         while self.ages.front().is_some_and(|(last, _)| *last < low) {
             self.ages.pop_front();
         }
-        self.ages.front().map(|(_, accepted_at)| *accepted_at)
+        let handed_out = self.ages.front().map(|(_, accepted_at)| *accepted_at);
+        // What nobody has claimed yet: in memory, unless there is much of it and it was
+        // there before the start.
+        handed_out.or_else(|| Some(self.find(low)?.accepted_at))
     }
 }
 

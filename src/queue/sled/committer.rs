@@ -16,8 +16,9 @@ use super::high::{High, HighFile};
 use super::housekeeper::Job;
 use super::ledger::Ledger;
 use super::meta::Meta;
-use super::operate::LetterOp;
+use super::operate::Ask;
 use super::purged::Purged;
+use super::retention::Nearness;
 use super::store::Store;
 use super::{Op, Options, PanicIsFailure, Pressure, Shared, horizon, lock};
 use crate::queue::QueueError;
@@ -69,8 +70,7 @@ pub(super) struct Committer {
     pub(super) deleting: Vec<u64>,
     pub(super) merging: bool,
     pub(super) purged: Purged,
-    /// That the quota of the dead letters is near was told.
-    pub(super) dead_quota_near: bool,
+    pub(super) dead_quota: Nearness,
     #[allow(dead_code, reason = "held while the folder is ours")]
     pub(super) lock: super::identity::Lock,
 }
@@ -82,7 +82,7 @@ pub(super) type Receipts = oneshot::Sender<Result<Vec<Receipt>, QueueError>>;
 struct Group {
     blocks: Vec<(Block, Receipts, tokio::sync::OwnedSemaphorePermit)>,
     others: Vec<Op>,
-    letters: Vec<LetterOp>,
+    asked: Vec<Ask>,
     parts: usize,
     close: Option<oneshot::Sender<()>>,
 }
@@ -94,7 +94,7 @@ impl Group {
                 self.parts += batch::parts(block.packed.len() + block.ids.len() * 16 + 96);
                 self.blocks.push((block, reply, room));
             }
-            Op::Letters(op) => self.letters.push(op),
+            Op::Ask(op) => self.asked.push(op),
             Op::Close(reply) => self.close = Some(reply),
             // Taking it is the answer: what the group has to commit is not its to wait for.
             Op::Heartbeat(reply) => answer(&mut vec![reply]),
@@ -105,7 +105,7 @@ impl Group {
     fn is_full(&self) -> bool {
         self.parts >= MAX_OPS
             || self.others.len() >= MAX_OPS
-            || !self.letters.is_empty()
+            || !self.asked.is_empty()
             || self.close.is_some()
     }
 }
@@ -148,7 +148,7 @@ impl Committer {
         if !group.others.is_empty() {
             self.settle(group.others)?;
         }
-        for op in group.letters {
+        for op in group.asked {
             self.operate(op)?;
         }
         self.shared.claimable.notify_one();

@@ -130,9 +130,7 @@ impl DeadLetters {
                 );
             }
         }
-        for gone in [&ledger.dead_gone, &ledger.dead_purged] {
-            missing.subtract(gone, numbers.first..=numbers.last);
-        }
+        missing.subtract(&ledger.dead_gone, numbers.first..=numbers.last);
         if missing.count() > 0 {
             let mut lost = before.saturating_sub(numbers.dead.iter().sum());
             for (first, last) in missing.iter() {

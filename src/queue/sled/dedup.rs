@@ -36,6 +36,17 @@ impl Hasher for Taken {
 /// A set of id hashes.
 pub(super) type IdSet = HashSet<u128, BuildHasherDefault<Taken>>;
 
+/// Where an id was met.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whereabouts {
+    /// First and last generation that may hold its event.
+    pub(super) generations: (u64, u64),
+    /// After this it was accepted.
+    pub(super) after: Option<Millis>,
+    /// By then it was.
+    pub(super) by: Option<Millis>,
+}
+
 /// The index.
 #[derive(Default)]
 pub(super) struct Dedup {
@@ -66,6 +77,39 @@ impl Dedup {
             }
         }
         Ok(false)
+    }
+
+    /// In which generations the newest event of `id` was accepted; as [`Dedup::contains`].
+    pub(super) fn find(
+        &self,
+        id: u128,
+        horizon: Millis,
+    ) -> Result<Option<Whereabouts>, StoreError> {
+        let files = self.files();
+        let newest_of = |files: &[Arc<SeenFile>]| files.last().map(|file| file.coverage.newest);
+        let mut unsealed = self.unsealed.iter().rev();
+        if let Some((generation, _)) = unsealed.find(|(_, ids)| ids.contains(&id)) {
+            return Ok(Some(Whereabouts {
+                generations: (*generation, *generation),
+                after: newest_of(&files),
+                by: None,
+            }));
+        }
+        for (at, file) in files.iter().enumerate().rev() {
+            let holds = match file.contains(id) {
+                // As an accept takes it: not remembered.
+                Err(StoreError::Damaged { .. }) => false,
+                holds => holds?,
+            };
+            if file.coverage.newest >= horizon && holds {
+                return Ok(Some(Whereabouts {
+                    generations: file.coverage.generations,
+                    after: newest_of(&files[..at]),
+                    by: Some(file.coverage.newest),
+                }));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn insert(&mut self, generation: u64, id: u128) {

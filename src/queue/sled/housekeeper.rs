@@ -16,6 +16,7 @@ use super::open::generation_folder;
 use super::seen::{self, Coverage, SeenFile};
 use super::store::Store;
 use super::{Op, PanicIsFailure, Pressure, Shared, lock, verify};
+use crate::queue::disk::Disk;
 use crate::queue::entry::Millis;
 use crate::queue::verdict::Verdict;
 
@@ -203,7 +204,9 @@ fn reopen(shared: &Shared, generation: u64, store: Arc<Store>) -> Result<(), Sto
 
 /// Looks at the disk and says whether events may come in.
 pub(super) fn look(shared: &Shared) {
-    let pressure = pressure(shared);
+    let disk = measure(shared);
+    *lock(&shared.disk) = disk;
+    let pressure = pressure(&disk);
     shared.pressure.send_if_modified(|current| {
         let kind = std::mem::discriminant(current) != std::mem::discriminant(&pressure);
         if kind {
@@ -221,29 +224,35 @@ pub(super) fn look(shared: &Shared) {
     });
 }
 
-fn pressure(shared: &Shared) -> Pressure {
+fn measure(shared: &Shared) -> Disk {
     let options = &shared.options;
-    if let Some(short) = below_reserve(&options.path, options.min_free) {
-        return Pressure::Reserve(short);
+    let mut disk = Disk {
+        used: disk_usage(&options.path.join("gen")),
+        quota: options.max_bytes,
+        dead_used: disk_usage(&options.path.join("dead")),
+        dead_quota: options.dead_max_bytes,
+        ..Disk::default()
+    };
+    // Where the system does not say, nothing is held against events.
+    if let Ok(stat) = statvfs(&options.path) {
+        let block = stat.fragment_size();
+        disk.free = stat.blocks_available() * block;
+        disk.reserve = options.min_free.min(stat.blocks() * block / 4);
     }
-    if disk_usage(&options.path.join("gen")) >= options.max_bytes {
+    disk
+}
+
+fn pressure(disk: &Disk) -> Pressure {
+    if disk.free < disk.reserve {
+        return Pressure::Reserve(format!(
+            "the disk is nearly full: {} MiB free where queue.min_free keeps {} MiB; send \
+             again later, after space was freed",
+            disk.free >> 20,
+            disk.reserve >> 20
+        ));
+    }
+    if disk.used >= disk.quota {
         return Pressure::Quota;
     }
     Pressure::None
-}
-
-/// Says so if the file system of `path` is below the reserve.
-fn below_reserve(path: &Path, min_free: u64) -> Option<String> {
-    let stat = statvfs(path).ok()?;
-    let block = stat.fragment_size();
-    let free = stat.blocks_available() * block;
-    let reserve = min_free.min(stat.blocks() * block / 4);
-    (free < reserve).then(|| {
-        format!(
-            "the disk is nearly full: {} MiB free where queue.min_free keeps {} MiB; send \
-             again later, after space was freed",
-            free >> 20,
-            reserve >> 20
-        )
-    })
 }

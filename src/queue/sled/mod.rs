@@ -19,7 +19,7 @@
 //! [`high`], [`ledger`] (the account), [`dead`] (with [`period`]), [`seen`] and [`dedup`], then
 //! recovery ([`open`] with [`guard`] and [`found`]) and the threads: [`committer`] (with
 //! [`accept`], [`settle`], [`operate`], [`retention`] with [`purged`], [`upkeep`]), [`claims`] and
-//! [`pages`], [`housekeeper`].
+//! [`pages`], [`find`], [`housekeeper`].
 
 mod accept;
 mod account;
@@ -36,6 +36,7 @@ mod dead;
 mod dedup;
 mod error;
 mod files;
+mod find;
 mod found;
 mod guard;
 mod high;
@@ -53,6 +54,8 @@ mod period;
 #[doc(hidden)]
 pub mod properties;
 mod purged;
+#[cfg(test)]
+mod purged_tests;
 #[cfg(test)]
 mod recovery_tests;
 mod retention;
@@ -77,10 +80,12 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch}
 
 use super::block::{Block, IdHasher};
 use super::census::Census;
+use super::disk::{Closed, Disk};
 use super::entry::{Entry, EntryId, Mark, Millis, Receipt, Settlement};
 use super::verdict::Verdict;
 use super::{OpenError, Pending, QueueError};
 use crate::clock::{Clock, WallTrust};
+use crate::observe::Observer;
 pub use verify::{repair, verify};
 
 /// Bytes of packed blocks that may wait for the committer; beyond it ingest waits.
@@ -111,6 +116,8 @@ pub struct Options {
     pub adopt: bool,
     /// Told once when storage has failed: the process must end.
     pub on_failure: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Hears how long syncs take.
+    pub observer: Observer,
     /// Told while the queue is opened, at each store that is copied or read: how far it
     /// has come, in words for people. An opening that stays silent hangs.
     pub on_progress: Arc<dyn Fn(&str) + Send + Sync>,
@@ -131,6 +138,7 @@ impl Options {
             machine_id: None,
             adopt: false,
             on_failure: Arc::new(|_| {}),
+            observer: Observer::default(),
             on_progress: Arc::new(|_| {}),
         }
     }
@@ -162,7 +170,11 @@ struct Shared {
     bytes_in_hand: AtomicUsize,
     census: Mutex<Census>,
     pressure: watch::Sender<Pressure>,
+    /// As the housekeeper last found it.
+    disk: Mutex<Disk>,
     stopped: OnceLock<String>,
+    /// Whoever had the folder before did not close it.
+    unclean: bool,
 }
 
 /// Whether the disk lets events in.
@@ -199,8 +211,8 @@ enum Op {
     Heartbeat(oneshot::Sender<()>),
     /// Check everything stored against the account of this moment.
     Verify(oneshot::Sender<Verdict>),
-    /// What the operator does with dead letters.
-    Letters(operate::LetterOp),
+    /// What the operator asks about events, and does with dead letters.
+    Ask(operate::Ask),
     Tick,
     Close(oneshot::Sender<()>),
 }
@@ -219,6 +231,11 @@ impl SledEngine {
     /// [`OpenError`] says which exit code it calls for.
     pub fn open(options: Options, clock: Clock) -> Result<Self, OpenError> {
         open::open(options, clock).map(|shared| Self { shared })
+    }
+
+    /// Whether whoever had the folder before did not close it: it was killed, or the power went.
+    pub fn is_unclean_start(&self) -> bool {
+        self.shared.unclean
     }
 
     /// Whether the wall clock is believed, judged from the last start's on.
@@ -317,9 +334,22 @@ impl SledEngine {
 
     pub(super) fn census(&self) -> Census {
         let mut census = *lock(&self.shared.census);
-        let oldest = lock(&self.shared.tail).oldest_in_hand(&self.shared);
+        let oldest = lock(&self.shared.tail).oldest(&self.shared);
         census.oldest_accepted_at = oldest;
         census
+    }
+
+    pub(super) fn disk(&self) -> Disk {
+        let closed = match &*self.shared.pressure.borrow() {
+            _ if self.shared.stopped.get().is_some() => Some(Closed::Stopped),
+            Pressure::None => None,
+            Pressure::Quota => Some(Closed::Quota),
+            Pressure::Reserve(_) => Some(Closed::Reserve),
+        };
+        Disk {
+            closed,
+            ..*lock(&self.shared.disk)
+        }
     }
 
     /// Has the committer do what is due by the clock, without waiting for the next look.

@@ -25,6 +25,7 @@ use super::housekeeper::{self};
 use super::ledger::Ledger;
 use super::meta::{IDENTITY, Meta};
 use super::purged::Purged;
+use super::retention::Nearness;
 use super::state::State;
 use super::{Options, Pressure, ROOM_BYTES, Shared, account, guard, identity, period, purged};
 use crate::clock::{Clock, WallTrust};
@@ -235,7 +236,9 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         bytes_in_hand: 0.into(),
         census: Mutex::new(census),
         pressure: watch::channel(Pressure::None).0,
+        disk: Mutex::default(),
         stopped: OnceLock::new(),
+        unclean: !high.clean,
         options,
         clock,
         trust,
@@ -264,7 +267,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         deleting: Vec::new(),
         merging: false,
         purged,
-        dead_quota_near: false,
+        dead_quota: Nearness::default(),
         lock,
     };
     spawn("committer", move || committer.run())?;

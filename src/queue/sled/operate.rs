@@ -10,26 +10,32 @@ use tokio::sync::oneshot;
 use super::batch::Batch;
 use super::committer::Committer;
 use super::error::StoreError;
+use super::find::{Judged, Look};
 use super::letter::Record;
 use super::{Op, Pressure, SledEngine, lock, pages};
 use crate::queue::QueueError;
+use crate::queue::entry::EntryId;
 use crate::queue::letter::{Import, Imported, Keep, LetterKey, PAGE_NUMBERS, Page};
 use crate::queue::ranges::RangeSet;
 
 /// Stretches of numbers that one batch changes: each may touch a neighbour on either side.
-const RUNS: usize = 100;
+const RUNS: usize = 80;
 /// Letters of one operation: others get their turn between two.
 const LETTERS: usize = 512;
 /// Events that one operation takes back: each may take a number out of the midst of a range.
 const IMPORTS: usize = 100;
 
 /// Asked of the committer.
-pub(super) enum LetterOp {
+pub(super) enum Ask {
     /// Which of these numbers are dead now.
     Dead(RangeInclusive<u64>, oneshot::Sender<Stretch>),
     Revive(Vec<LetterKey>, oneshot::Sender<u64>),
     Purge(Vec<LetterKey>, oneshot::Sender<u64>),
     TakeBack(Vec<Import>, oneshot::Sender<Vec<Option<Imported>>>),
+    /// What is known of a messageId.
+    Look(u128, oneshot::Sender<Look>),
+    /// Whether an event is open.
+    Judge(EntryId, oneshot::Sender<Judged>),
 }
 
 /// A period and dead letters of it, and the number from which to go on.
@@ -43,20 +49,26 @@ enum Whither {
 }
 
 impl Committer {
-    pub(super) fn operate(&mut self, op: LetterOp) -> Result<(), StoreError> {
+    pub(super) fn operate(&mut self, op: Ask) -> Result<(), StoreError> {
         // Whoever asked may be gone; what was done stands.
         match op {
-            LetterOp::Dead(numbers, reply) => {
+            Ask::Dead(numbers, reply) => {
                 let _ = reply.send(self.ledger.dead_within(numbers, PAGE_NUMBERS));
             }
-            LetterOp::Revive(letters, reply) => {
+            Ask::Revive(letters, reply) => {
                 let _ = reply.send(self.take_out(letters, Whither::Queue)?);
             }
-            LetterOp::Purge(letters, reply) => {
+            Ask::Purge(letters, reply) => {
                 let _ = reply.send(self.take_out(letters, Whither::Away)?);
             }
-            LetterOp::TakeBack(events, reply) => {
+            Ask::TakeBack(events, reply) => {
                 let _ = reply.send(self.take_back(events)?);
+            }
+            Ask::Look(id_hash, reply) => {
+                let _ = reply.send(self.look(id_hash)?);
+            }
+            Ask::Judge(id, reply) => {
+                let _ = reply.send(self.judge(id));
             }
         }
         Ok(())
@@ -136,7 +148,7 @@ impl Committer {
             } else if let Some(number) = self.purged.number(id) {
                 self.purged.forget(id);
                 self.ledger.state.purged -= 1;
-                self.ledger.bury(&mut batch, number);
+                self.ledger.unpurge(&mut batch, number);
             } else if self.dedup.contains(id, horizon)? {
                 self.ledger.state.totals.duplicate += 1;
                 answers.push(Some(Imported::Duplicate));
@@ -177,12 +189,12 @@ impl Committer {
 }
 
 impl SledEngine {
-    async fn operate<T>(
+    pub(super) async fn ask<T>(
         &self,
-        op: impl FnOnce(oneshot::Sender<T>) -> LetterOp,
+        ask: impl FnOnce(oneshot::Sender<T>) -> Ask,
     ) -> Result<T, QueueError> {
         let (reply, done) = oneshot::channel();
-        self.send(Op::Letters(op(reply)))?;
+        self.send(Op::Ask(ask(reply)))?;
         done.await.map_err(|_| self.stopped())
     }
 
@@ -191,7 +203,7 @@ impl SledEngine {
         numbers: RangeInclusive<u64>,
         keep: Keep,
     ) -> Result<Page, QueueError> {
-        let dead = self.operate(|reply| LetterOp::Dead(numbers, reply));
+        let dead = self.ask(|reply| Ask::Dead(numbers, reply));
         let (stretch, next) = dead.await?;
         let Some((period, numbers)) = stretch else {
             return Ok(Page::default());
@@ -218,7 +230,7 @@ impl SledEngine {
         let mut revived = 0;
         for letters in letters.chunks(LETTERS) {
             let letters = letters.to_vec();
-            revived += self.operate(|r| LetterOp::Revive(letters, r)).await?;
+            revived += self.ask(|r| Ask::Revive(letters, r)).await?;
         }
         Ok(revived)
     }
@@ -227,7 +239,7 @@ impl SledEngine {
         let mut purged = 0;
         for letters in letters.chunks(LETTERS) {
             let letters = letters.to_vec();
-            purged += self.operate(|r| LetterOp::Purge(letters, r)).await?;
+            purged += self.ask(|r| Ask::Purge(letters, r)).await?;
         }
         Ok(purged)
     }
@@ -242,7 +254,7 @@ impl SledEngine {
                 return Err(QueueError::Unavailable(why.clone()));
             }
             let events = events.to_vec();
-            answers.extend(self.operate(|r| LetterOp::TakeBack(events, r)).await?);
+            answers.extend(self.ask(|r| Ask::TakeBack(events, r)).await?);
         }
         Ok(answers)
     }

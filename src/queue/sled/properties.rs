@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::chunk::{AcceptTotals, Chunk};
 use super::codec::{self, Bad, Reader, Writer};
-use super::{high, letter, mark, seen};
+use super::{high, letter, mark, purged, seen};
 use crate::queue::block::{self, BlockBuilder, IdHasher};
 use crate::queue::entry::EntryId;
 
@@ -18,7 +18,7 @@ pub fn chunk(data: &[u8]) {
     let [format, rest @ ..] = data else {
         return;
     };
-    match format % 10 {
+    match format % 11 {
         0 => chunk_written(rest),
         1 => chunk_read(rest),
         2 => block_read(rest),
@@ -28,7 +28,8 @@ pub fn chunk(data: &[u8]) {
         6 => high_slot(rest),
         7 => seen_header(rest),
         8 => seen_index(rest),
-        _ => dead_letters(rest),
+        9 => dead_letters(rest),
+        _ => purged_list(rest),
     }
 }
 
@@ -223,6 +224,15 @@ fn seen_index(data: &[u8]) {
             }
         }
     }
+}
+
+fn purged_list(payload: &[u8]) {
+    let sealed = codec::seal(purged::FOLDER.as_bytes(), payload.to_vec());
+    if let Ok((list, named)) = purged::decode(&sealed) {
+        assert!(named.len() * 24 <= payload.len());
+        assert_eq!(purged::encode(&list, &named), sealed);
+    }
+    let _ = purged::decode(payload);
 }
 
 fn dead_letters(bytes: &[u8]) {

@@ -3,7 +3,7 @@
 //! While the folder of its period stands, a purged letter is found in there at start. When that
 //! folder goes, what may come back is listed in `purged/<first>-<last>.ids` before: ids and
 //! numbers, no event. The account has a row for each list, and one for each number of it that
-//! came back. A list goes a dedup window after it was written; then its ids are forgotten.
+//! came back since. A list goes a dedup window after it was written; then its ids are forgotten.
 //!
 //! Layout of a list: version u8 · magic u64 · first and last number u64 · when it was written i64
 //! · per letter: id hash u128, number u64 · a checksum over all of it. It is written as `.tmp`,
@@ -22,7 +22,6 @@ use super::files::{patiently, sync_dir};
 use super::guard::{Guard, keep};
 use super::ledger::Ledger;
 use crate::queue::entry::Millis;
-use crate::queue::ranges::RangeSet;
 
 const MAGIC: u64 = 0x7072_7075_7267_0001;
 
@@ -75,7 +74,7 @@ impl Purged {
             guard.reads(&path);
             match read(root, &list) {
                 Ok(named) => {
-                    let back = &ledger.dead_gone;
+                    let back = &ledger.listed_back;
                     ids.extend(named.into_iter().filter(|(_, n)| !back.contains(*n)));
                 }
                 Err(error @ StoreError::Damaged { .. }) => {
@@ -99,7 +98,7 @@ impl Purged {
             ids.retain(|_, number| {
                 let is_back = revived.contains(number);
                 if is_back {
-                    ledger.bury(batch, *number);
+                    ledger.unpurge(batch, *number);
                 }
                 !is_back
             });
@@ -158,13 +157,8 @@ impl Purged {
     }
 }
 
-/// Numbers that some list stands for.
-pub(super) fn listed(ledger: &Ledger) -> RangeSet {
-    let lists = ledger.lists.values();
-    lists.map(|list| (list.first, list.last)).collect()
-}
-
-fn write(path: &Path, list: &List, named: &[Named]) -> Result<(), StoreError> {
+/// A list as it is stored.
+pub(super) fn encode(list: &List, named: &[Named]) -> Vec<u8> {
     let mut w = Writer::versioned();
     w.u64(MAGIC);
     w.u64(list.first);
@@ -174,12 +168,15 @@ fn write(path: &Path, list: &List, named: &[Named]) -> Result<(), StoreError> {
         w.u128(*id_hash);
         w.u64(*number);
     }
+    codec::seal(FOLDER.as_bytes(), w.0)
+}
+
+fn write(path: &Path, list: &List, named: &[Named]) -> Result<(), StoreError> {
     let tmp = path.with_extension("tmp");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = patiently(|| options.open(&tmp)).at(&tmp)?;
-    file.write_all(&codec::seal(FOLDER.as_bytes(), w.0))
-        .at(&tmp)?;
+    file.write_all(&encode(list, named)).at(&tmp)?;
     file.sync_all().at(&tmp)?;
     fs::rename(&tmp, path).at(path)?;
     path.parent().map_or(Ok(()), sync_dir)

@@ -6,7 +6,6 @@ use super::committer::{Committer, MAX_OPS};
 use super::error::StoreError;
 use super::ledger::Period;
 use super::lock;
-use super::purged::listed;
 use crate::queue::entry::Millis;
 
 /// The current period is not closed for being spent while letters come in: making the next one
@@ -27,13 +26,14 @@ impl Committer {
             let dead = lock(&self.shared.dead);
             periods.iter().map(|(period, _)| dead.usage(*period)).sum()
         };
-        self.tell_of_quota(usage, quota);
+        self.dead_quota.tell(usage, quota);
         for (period, numbers) in periods {
             let old = now.saturating_sub(numbers.newest) > retention;
             let range = numbers.first..=numbers.last;
-            let queued = self.ledger.dead_queued.count_within(range) > 0;
+            let queued = self.ledger.dead_queued.count_within(range.clone()) > 0;
             let is_current = self.ledger.periods.keys().next_back() == Some(&period);
-            let spent = self.ledger.gone_within(&numbers) == numbers.last + 1 - numbers.first
+            let gone = self.ledger.dead_gone.count_within(range);
+            let spent = gone == numbers.last + 1 - numbers.first
                 && (!is_current || now.saturating_sub(numbers.newest) > QUIET);
             if queued || !(old || usage > quota || spent) {
                 continue;
@@ -56,7 +56,7 @@ impl Committer {
         self.forget_lists(batch, now)?;
         for _ in 0..SWEEPS {
             // Each removal may leave the rest of a range behind.
-            if self.ledger.sweep(batch, &listed(&self.ledger), MAX_OPS / 2) == 0 {
+            if self.ledger.sweep(batch, MAX_OPS / 2) == 0 {
                 break;
             }
             self.write_meta(std::mem::take(batch))?;
@@ -103,11 +103,15 @@ impl Committer {
         }
         Ok(())
     }
+}
 
-    /// Says once that the quota is near, and again after it was not.
-    fn tell_of_quota(&mut self, usage: u64, quota: u64) {
-        let is_near = usage >= quota / 5 * 4;
-        if is_near && !self.dead_quota_near {
+/// Whether the quota of the dead letters is near: told once, and again after it was not.
+#[derive(Default)]
+pub(super) struct Nearness(bool);
+
+impl Nearness {
+    fn tell(&mut self, usage: u64, quota: u64) {
+        if self.is_news(usage, quota) {
             tracing::warn!(
                 "dead letters take {} MiB of the {} MiB of dead_letters.max_bytes: beyond it the \
                  oldest are purged; see `pinrelay dead list`, then retry, export or purge them",
@@ -115,10 +119,29 @@ impl Committer {
                 quota >> 20
             );
         }
-        self.dead_quota_near = is_near;
+    }
+
+    /// Whether 80% was reached just now.
+    fn is_news(&mut self, usage: u64, quota: u64) -> bool {
+        let is_near = usage >= quota / 5 * 4;
+        let was_near = std::mem::replace(&mut self.0, is_near);
+        is_near && !was_near
     }
 }
 
 fn millis(duration: std::time::Duration) -> Millis {
     Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_the_quota_is_near_is_news_once_until_it_was_not() {
+        let mut nearness = Nearness::default();
+        let news = [0, 79, 80, 99, 120, 80, 79, 85, 85].map(|usage| nearness.is_news(usage, 100));
+        let told: Vec<usize> = (0..news.len()).filter(|at| news[*at]).collect();
+        assert_eq!(told, [2, 7]);
+    }
 }

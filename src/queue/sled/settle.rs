@@ -50,7 +50,7 @@ impl Committer {
                     self.ask(Job::Verify(Box::new(self.ledger.clone()), meta, reply));
                 }
                 Op::Tick => self.tick(&mut batch)?,
-                Op::Enqueue { .. } | Op::Letters(_) | Op::Heartbeat(_) | Op::Close(_) => {}
+                Op::Enqueue { .. } | Op::Ask(_) | Op::Heartbeat(_) | Op::Close(_) => {}
             }
             if batch.len() >= MAX_OPS {
                 self.write_meta(std::mem::take(&mut batch))?;

@@ -24,3 +24,17 @@ pub fn call(address: &str, method: &str, path: &str, body: &str) -> String {
     assert!(status.starts_with('2'), "{method} {path}: {answer}");
     body.to_owned()
 }
+
+/// Status and body of a GET over this stream.
+pub fn get(mut stream: impl Read + Write, path: &str) -> (u16, String) {
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: pinrelay\r\nConnection: close\r\n\r\n"
+    )
+    .expect("the daemon reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    (status.parse().expect("a status"), body.to_owned())
+}

@@ -56,9 +56,7 @@ impl Walk<'_> {
             return Err(error);
         }
         self.verdict.checked.dead_letters += checked;
-        for gone in [&ledger.dead_gone, &ledger.dead_purged] {
-            missing.subtract(gone, numbers.first..=numbers.last);
-        }
+        missing.subtract(&ledger.dead_gone, numbers.first..=numbers.last);
         let is_short = missing.count() > 0;
         for (first, fault) in faults {
             let cost = match is_short {

@@ -3,21 +3,21 @@
 //! It is the model that the contract tests hold the durable engine against, and what the
 //! delivery loop is simulated on. [`MemoryEngine::reopen`] forgets what a crash forgets.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::ops::RangeInclusive;
+mod letters;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::block::{self, Block, IdHasher};
-use super::census::Census;
-use super::entry::{
+use crate::clock::Clock;
+use crate::queue::block::{self, Block, IdHasher};
+use crate::queue::census::Census;
+use crate::queue::entry::{
     DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement,
 };
-use super::letter::{Import, Imported, Keep, LetterKey, Page};
-use super::verdict::Verdict;
-use super::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, Pending, QueueError, apart_share};
-use crate::clock::Clock;
+use crate::queue::verdict::Verdict;
+use crate::queue::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, Pending, QueueError, apart_share};
 
 /// An in-memory queue. Clones share it.
 #[derive(Clone)]
@@ -51,6 +51,7 @@ struct Letter {
 
 struct Marked {
     name: Arc<str>,
+    at: Millis,
     in_doubt: bool,
 }
 
@@ -65,41 +66,11 @@ struct State {
     letters: BTreeMap<u64, Letter>,
     /// Letters that are queued again and not claimed, in the order of their coming.
     apart: VecDeque<u64>,
-    purged: HashSet<u128>,
+    /// By id; the numbers of letters that may be imported.
+    purged: HashMap<u128, u64>,
     seen: HashMap<u128, Millis>,
     marks: HashMap<EntryId, Marked>,
     counts: Census,
-}
-
-impl From<&Import> for Stored {
-    fn from(event: &Import) -> Self {
-        Self {
-            id_hash: event.id_hash,
-            accepted_at: event.accepted_at,
-            event_time: event.event_time,
-            body: event.body.clone(),
-            failures: 0,
-        }
-    }
-}
-
-impl Letter {
-    /// As the operator meets it; `None`: it is queued again.
-    fn shown(&self, number: u64) -> Option<super::Letter> {
-        let Stored { id_hash, .. } = self.stored;
-        Some(super::Letter {
-            key: LetterKey {
-                number,
-                id_hash,
-                reason: self.reason?,
-            },
-            accepted_at: self.stored.accepted_at,
-            event_time: self.stored.event_time,
-            died_at: self.died_at,
-            message: self.message.clone(),
-            body: self.stored.body.clone(),
-        })
-    }
 }
 
 impl MemoryEngine {
@@ -204,6 +175,7 @@ impl MemoryEngine {
     }
 
     pub(super) fn mark(&self, mark: Mark) -> Result<(), QueueError> {
+        let at = self.shared.clock.now();
         let mut state = self.lock();
         state.running()?;
         for (id, name) in mark.events {
@@ -214,6 +186,7 @@ impl MemoryEngine {
                         id,
                         Marked {
                             name,
+                            at,
                             in_doubt: false,
                         },
                     );
@@ -267,93 +240,6 @@ impl MemoryEngine {
         Ok(())
     }
 
-    pub(super) fn dead_page(&self, numbers: RangeInclusive<u64>, keep: &Keep) -> Page {
-        let state = self.lock();
-        let letters = state.letters.range(numbers);
-        let letters = letters.filter_map(|(number, letter)| letter.shown(*number));
-        Page {
-            letters: letters.filter(|letter| keep(letter)).collect(),
-            next: None,
-        }
-    }
-
-    pub(super) fn dead_number(&self, id_hash: u128) -> Option<u64> {
-        self.lock().dead_number(id_hash)
-    }
-
-    pub(super) fn revive(&self, letters: &[LetterKey]) -> Result<u64, QueueError> {
-        let mut state = self.lock();
-        state.running()?;
-        let mut count = 0;
-        for number in state.dead_among(letters) {
-            let letter = state.letters.get_mut(&number);
-            let reason = letter.and_then(|letter| letter.reason.take());
-            if let Some(reason) = reason {
-                state.counts.dead[reason.index()] -= 1;
-                state.apart.push_back(number);
-                count += 1;
-            }
-        }
-        state.counts.revived += count;
-        drop(state);
-        self.shared.claimable.notify_one();
-        Ok(count)
-    }
-
-    pub(super) fn purge(&self, letters: &[LetterKey]) -> Result<u64, QueueError> {
-        let mut state = self.lock();
-        state.running()?;
-        let numbers = state.dead_among(letters);
-        for number in &numbers {
-            let id_hash = state.letters[number].stored.id_hash;
-            state.purged.insert(id_hash);
-            state.bury(*number);
-        }
-        state.counts.purged += numbers.len() as u64;
-        Ok(numbers.len() as u64)
-    }
-
-    /// What of these is known by its messageId; the others are new.
-    pub(super) fn take_back(&self, events: &[Import]) -> Result<Vec<Option<Imported>>, QueueError> {
-        let now = self.shared.clock.now();
-        let mut state = self.lock();
-        state.running()?;
-        let mut answers = Vec::with_capacity(events.len());
-        for event in events {
-            let horizon = now - self.shared.dedup_window;
-            let known = state
-                .seen
-                .get(&event.id_hash)
-                .is_some_and(|at| *at >= horizon);
-            answers.push(if let Some(number) = state.dead_number(event.id_hash) {
-                state.bury(number);
-                state.queue_apart(event.into(), now);
-                Some(Imported::Revived)
-            } else if state.purged.remove(&event.id_hash) {
-                state.counts.purged -= 1;
-                state.queue_apart(event.into(), now);
-                Some(Imported::Revived)
-            } else if known {
-                state.counts.duplicate += 1;
-                Some(Imported::Duplicate)
-            } else {
-                None
-            });
-        }
-        drop(state);
-        self.shared.claimable.notify_one();
-        Ok(answers)
-    }
-
-    /// The bytes, reason and message of every dead letter, by messageId hash.
-    pub fn dead_letters(&self) -> Vec<(u128, DeadReason, String)> {
-        let state = self.lock();
-        let letters = state.letters.values();
-        letters
-            .filter_map(|l| l.reason.map(|r| (l.stored.id_hash, r, l.message.clone())))
-            .collect()
-    }
-
     /// The messageId hashes of everything that is not settled.
     pub fn unsettled(&self) -> Vec<u128> {
         let state = self.lock();
@@ -391,43 +277,6 @@ impl State {
         } else {
             Ok(())
         }
-    }
-
-    /// The newest dead letter under this id.
-    fn dead_number(&self, id_hash: u128) -> Option<u64> {
-        let mut letters = self.letters.iter().rev();
-        letters
-            .find(|(_, l)| l.reason.is_some() && l.stored.id_hash == id_hash)
-            .map(|(number, _)| *number)
-    }
-
-    fn dead_with_other_bytes(&self, id_hash: u128, body: &[u8]) -> Option<u64> {
-        let number = self.dead_number(id_hash)?;
-        (self.letters[&number].stored.body != body).then_some(number)
-    }
-
-    /// The numbers of those that are dead now, ascending.
-    fn dead_among(&self, letters: &[LetterKey]) -> Vec<u64> {
-        let mut numbers: Vec<u64> = letters.iter().map(|key| key.number).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        let is_dead = |n: &u64| self.letters.get(n).is_some_and(|l| l.reason.is_some());
-        numbers.retain(is_dead);
-        numbers
-    }
-
-    /// An event that is taken back waits under a new number.
-    fn queue_apart(&mut self, stored: Stored, now: Millis) {
-        self.last_dead += 1;
-        let letter = Letter {
-            stored,
-            reason: None,
-            died_at: now,
-            message: String::new(),
-        };
-        self.letters.insert(self.last_dead, letter);
-        self.apart.push_back(self.last_dead);
-        self.counts.revived += 1;
     }
 
     /// Removes a letter and its count among the dead.

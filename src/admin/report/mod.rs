@@ -1,14 +1,18 @@
-//! What `status` says.
+//! What `status` says. `show` is the same for people, `human` writes numbers and times.
+
+pub mod human;
+mod show;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::queue::{Census, DeadReason, Millis};
+use crate::deliver;
+use crate::queue::{Census, DeadReason, Disk, Millis};
 
 /// The gate before Pinterest.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Gate {
     /// `open`, `shut`, `parked` or `paused`.
     pub state: String,
@@ -25,10 +29,11 @@ pub struct Gate {
 }
 
 /// One look at the daemon. No personal data and no token in it.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Report {
     /// The daemon's version.
-    pub version: &'static str,
+    pub version: String,
     /// `delivering`, `parked`, `backing off`, `paused` or `draining`.
     pub state: String,
     /// `?test=true` is on.
@@ -49,21 +54,69 @@ pub struct Report {
     /// Delivered since the start of the process, later than `delivery.late_after`.
     pub late: u64,
     /// Dead letters now, by reason.
-    pub dead: BTreeMap<&'static str, u64>,
+    pub dead: BTreeMap<String, u64>,
     /// All dead letters now.
     pub dead_total: u64,
-    /// Age of the oldest event that is claimed and not settled, seconds.
+    /// When the oldest event of the line that is not settled was accepted, Unix milliseconds.
+    /// Events set apart are not counted here.
+    pub oldest_accepted_at: Option<Millis>,
+    /// Its age, seconds.
     pub oldest_age_seconds: Option<i64>,
+    /// Why no events come in; empty while they do.
+    pub not_accepting: Vec<String>,
+    /// When this process began, Unix milliseconds.
+    pub started_at: Millis,
+    /// What it has done since.
+    pub since_start: SinceStart,
+    /// Events a second over the last minute.
+    pub rates: PerSecond,
+    /// Requests that ended since the start, and how long they took.
+    pub requests: Took,
+    /// Room on disk.
+    pub disk: Disk,
     /// The account: accepted = queued + sending + delivered + dead + purged + set_aside.
     pub ledger: Ledger,
     /// The delivery side in detail.
-    pub delivery: serde_json::Value,
+    pub delivery: deliver::Status,
     /// The moment of this report, Unix milliseconds.
     pub now: Millis,
 }
 
+/// Counts of this process.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SinceStart {
+    /// Events accepted.
+    pub accepted: u64,
+    /// Events delivered.
+    pub delivered: u64,
+    /// Events that became dead letters.
+    pub dead: u64,
+}
+
+/// So many things, and how long they took together.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Took {
+    /// How many.
+    pub count: u64,
+    /// Seconds, all of them together.
+    pub seconds: f64,
+}
+
+/// Events a second.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PerSecond {
+    /// Accepted.
+    pub accepted: f64,
+    /// Delivered.
+    pub delivered: f64,
+}
+
 /// The account and its side counts.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Ledger {
     /// Events accepted, ever.
     pub accepted: u64,
@@ -100,15 +153,16 @@ impl Report {
     pub fn new(census: &Census, now: Millis) -> Self {
         let dead = DeadReason::ALL
             .iter()
-            .map(|r| (r.name(), census.dead[r.index()]));
+            .map(|r| (r.name().to_owned(), census.dead[r.index()]));
         Self {
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             queued: census.queued,
             sending: census.sending,
             in_doubt: census.in_doubt,
             delivered: census.delivered,
             dead: dead.collect(),
             dead_total: census.dead_total(),
+            oldest_accepted_at: census.oldest_accepted_at,
             oldest_age_seconds: census.oldest_accepted_at.map(|at| (now - at).max(0) / 1000),
             ledger: Ledger {
                 accepted: census.accepted,
@@ -142,7 +196,7 @@ impl Report {
         let mut line = format!("{}, {} queued", self.state, self.queued + self.sending);
         if self.gate.state == "paused" {
             let until = match self.gate.until {
-                Some(until) => format!("until {}", clock_time(until)),
+                Some(until) => format!("until {}", human::clock_time(until)),
                 None => "until `pinrelay resume`".to_owned(),
             };
             let words = self.gate.detail.as_deref().unwrap_or("no reason given");
@@ -155,78 +209,4 @@ impl Report {
         }
         line
     }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ago = |at: Millis| (self.now - at).max(0) / 1000;
-        write!(f, "pinrelay {}: {}", self.version, self.state)?;
-        if self.test_mode {
-            write!(f, " (TEST MODE: Pinterest records nothing)")?;
-        }
-        writeln!(f)?;
-        if let Some(reason) = &self.gate.reason {
-            write!(f, "  gate       {}: {reason}", self.gate.state)?;
-            if let Some(since) = self.gate.since {
-                write!(f, ", for {} s", ago(since))?;
-            }
-            if let Some(next) = self.gate.next_probe {
-                write!(f, ", next probe in {} s", (next - self.now).max(0) / 1000)?;
-            }
-            if let Some(until) = self.gate.until {
-                write!(f, ", until {}", clock_time(until))?;
-            }
-            writeln!(f)?;
-            if let Some(detail) = &self.gate.detail {
-                writeln!(f, "             {detail}")?;
-            }
-        }
-        writeln!(f, "  queued     {}", self.queued)?;
-        writeln!(f, "  sending    {}", self.sending)?;
-        writeln!(f, "  in doubt   {}", self.in_doubt)?;
-        match self.test_mode {
-            true => writeln!(f, "  delivered  {} in test mode", self.delivered_test)?,
-            false => writeln!(f, "  delivered  {}", self.delivered)?,
-        }
-        if self.late > 0 {
-            writeln!(f, "  late       {} of them since the start", self.late)?;
-        }
-        writeln!(f, "  dead       {}", self.dead_total)?;
-        for (reason, count) in self.dead.iter().filter(|(_, count)| **count > 0) {
-            writeln!(f, "    {reason:<16} {count}")?;
-        }
-        if let Some(age) = self.oldest_age_seconds {
-            writeln!(f, "  oldest     {age} s")?;
-        }
-        let l = &self.ledger;
-        writeln!(
-            f,
-            "  ledger     {} accepted = {} queued + {} sending + {} delivered + {} dead + {} purged \
-             + {} set aside{}",
-            l.accepted,
-            l.queued,
-            l.sending,
-            l.delivered,
-            l.dead,
-            l.purged,
-            l.set_aside,
-            match l.ledger_imbalance {
-                0 => String::new(),
-                off => format!(" (OFF BY {off})"),
-            }
-        )?;
-        writeln!(
-            f,
-            "  answers    {} duplicate, {} ignored, {} rejected; {} revived, {} resent in doubt ({} past 48 h)",
-            l.duplicate, l.ignored, l.rejected, l.revived, l.resent, l.resent_late
-        )
-    }
-}
-
-/// To the second, in UTC.
-fn clock_time(at: Millis) -> String {
-    jiff::Timestamp::from_millisecond(at).map_or_else(
-        |_| "another age".to_owned(),
-        |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    )
 }

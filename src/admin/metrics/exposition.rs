@@ -1,0 +1,281 @@
+//! A report and the meters in Prometheus' text format.
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Error, Gauge, GaugeVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+
+use super::warnings::by_kind;
+use crate::admin::Report;
+use crate::deliver::GateState;
+use crate::observe::Meters;
+use crate::queue::DeadReason;
+
+/// Everything, as text.
+///
+/// # Errors
+/// Only for a bug: a name or a label twice.
+pub(super) fn text(report: &Report, meters: &Meters) -> Result<String, Error> {
+    let page = Page(Registry::new());
+    let reasons = DeadReason::ALL.iter().map(|reason| reason.name());
+    for collector in meters.collectors(reasons) {
+        page.0.register(collector)?;
+    }
+    page.0.register(Box::new(ProcessCollector::for_self()))?;
+    events(&page, report)?;
+    queue(&page, report)?;
+    delivery(&page, report)?;
+    process(&page, report)?;
+    TextEncoder::new().encode_to_string(&page.0.gather())
+}
+
+/// Counts of events.
+fn events(page: &Page, report: &Report) -> Result<(), Error> {
+    let ledger = &report.ledger;
+    let counters = [
+        ("accepted", ledger.accepted, "Events accepted, ever."),
+        (
+            "delivered",
+            report.delivered,
+            "Events that Pinterest processed, ever; none in test mode.",
+        ),
+        (
+            "delivered_test",
+            report.delivered_test,
+            "Events that Pinterest checked in test mode and recorded nowhere.",
+        ),
+        (
+            "late",
+            report.late,
+            "Events delivered later than delivery.late_after, since the start.",
+        ),
+        (
+            "duplicate",
+            ledger.duplicate,
+            "Answers `duplicate`: the messageId was accepted before.",
+        ),
+        (
+            "ignored",
+            ledger.ignored,
+            "Answers `ignored`: calls of a kind that is not forwarded.",
+        ),
+        (
+            "rejected",
+            ledger.rejected,
+            "Answers `rejected`: lines that are no events.",
+        ),
+        (
+            "revived",
+            ledger.revived,
+            "Dead letters that went back to the queue.",
+        ),
+        (
+            "resent",
+            ledger.resent,
+            "Times that an event in doubt was sent again.",
+        ),
+        (
+            "resent_late",
+            ledger.resent_late,
+            "Of these, later than the 48 hours for which Pinterest remembers an event_id.",
+        ),
+        (
+            "purged",
+            ledger.purged,
+            "Dead letters deleted by retention or the operator.",
+        ),
+        (
+            "set_aside",
+            ledger.set_aside,
+            "Events lost to damage, their number known.",
+        ),
+        (
+            "set_apart",
+            report.delivery.set_apart,
+            "Events that kept failing alone and wait aside, since the start.",
+        ),
+    ];
+    for (name, value, help) in counters {
+        page.counter(&format!("pinrelay_events_{name}_total"), help, value)?;
+    }
+    Ok(())
+}
+
+/// What is on disk, and the account.
+fn queue(page: &Page, report: &Report) -> Result<(), Error> {
+    let disk = &report.disk;
+    let oldest = report.oldest_accepted_at.unwrap_or(report.now);
+    let gauges = [
+        (
+            "pinrelay_queue_events",
+            report.queued as f64,
+            "Events on disk that wait to be sent.",
+        ),
+        (
+            "pinrelay_queue_oldest_event_timestamp_seconds",
+            oldest as f64 / 1000.0,
+            "When the oldest event that is not settled was accepted; the moment of the scrape \
+             if there is none.",
+        ),
+        (
+            "pinrelay_sending_events",
+            report.sending as f64,
+            "Events whose request is under way.",
+        ),
+        (
+            "pinrelay_in_doubt_events",
+            report.in_doubt as f64,
+            "Events queued or sending that Pinterest may have seen.",
+        ),
+        (
+            "pinrelay_ledger_imbalance",
+            report.ledger.ledger_imbalance as f64,
+            "Events accepted less events accounted for; anything but 0 is a bug or damage.",
+        ),
+        (
+            "pinrelay_disk_used_bytes",
+            disk.used as f64,
+            "What the queued events take on disk.",
+        ),
+        (
+            "pinrelay_disk_quota_bytes",
+            disk.quota as f64,
+            "queue.max_bytes: at it, no events come in.",
+        ),
+        (
+            "pinrelay_disk_free_bytes",
+            disk.free as f64,
+            "Free on the file system of the queue.",
+        ),
+        (
+            "pinrelay_disk_reserve_bytes",
+            disk.reserve as f64,
+            "Kept free: below it events are answered unavailable.",
+        ),
+        (
+            "pinrelay_dead_letters_used_bytes",
+            disk.dead_used as f64,
+            "What the dead letters take on disk.",
+        ),
+        (
+            "pinrelay_dead_letters_quota_bytes",
+            disk.dead_quota as f64,
+            "dead_letters.max_bytes: at it, the oldest are purged.",
+        ),
+        (
+            "pinrelay_accepting",
+            f64::from(u8::from(report.not_accepting.is_empty())),
+            "1 while events come in, 0 while not.",
+        ),
+    ];
+    for (name, value, help) in gauges {
+        page.gauge(name, help, value)?;
+    }
+    let dead = report.dead.iter();
+    let dead = dead.map(|(reason, count)| (reason.as_str(), *count as f64));
+    let help = "Dead letters now, by reason.";
+    page.gauges("pinrelay_dead_letters", help, "reason", dead)
+}
+
+/// The way to Pinterest.
+fn delivery(page: &Page, report: &Report) -> Result<(), Error> {
+    let delivery = &report.delivery;
+    let now = delivery.gate.state;
+    let states = GateState::ALL.iter();
+    let states = states.map(|state| (state.name(), f64::from(u8::from(*state == now))));
+    let help = "1 for the state of the gate before Pinterest, 0 for the others.";
+    page.gauges("pinrelay_gate_state", help, "state", states)?;
+    let gauges = [
+        (
+            "pinrelay_requests_in_flight",
+            delivery.in_flight,
+            "Requests whose answer is awaited.",
+        ),
+        (
+            "pinrelay_ready_events",
+            delivery.ready,
+            "Events that gather for a request.",
+        ),
+        (
+            "pinrelay_waiting_events",
+            delivery.waiting,
+            "Events in requests that wait for another attempt.",
+        ),
+        (
+            "pinrelay_isolating_events",
+            delivery.isolating,
+            "Events in refused requests that are being split.",
+        ),
+    ];
+    for (name, value, help) in gauges {
+        page.gauge(name, help, value as f64)?;
+    }
+    let requests = delivery.requests.by_class();
+    let help = "Requests by what became of them, since the start.";
+    page.counters("pinrelay_requests_total", help, "class", requests)?;
+    let help = "Pinterest's warnings on processed events, by the field they name, since the start.";
+    let kinds = by_kind(&delivery.warnings);
+    page.counters("pinrelay_warnings_total", help, "kind", kinds)?;
+    page.counter(
+        "pinrelay_custom_properties_stripped_total",
+        "Custom properties left out because Pinterest refuses them, since the start.",
+        delivery.stripped.values().sum(),
+    )
+}
+
+fn process(page: &Page, report: &Report) -> Result<(), Error> {
+    let help = "1 while Pinterest only validates (pinterest.test), 0 else.";
+    let test = f64::from(u8::from(report.test_mode));
+    page.gauge("pinrelay_test_mode", help, test)?;
+    let help = "1; the label says which release runs.";
+    let version = [(report.version.as_str(), 1.0)];
+    page.gauges("pinrelay_build_info", help, "version", version.into_iter())
+}
+
+/// What is being written.
+struct Page(Registry);
+
+impl Page {
+    fn add(&self, collector: impl Collector + 'static) -> Result<(), Error> {
+        self.0.register(Box::new(collector))
+    }
+
+    fn counter(&self, name: &str, help: &str, value: u64) -> Result<(), Error> {
+        let counter = IntCounter::new(name, help)?;
+        counter.inc_by(value);
+        self.add(counter)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'static str, u64)>,
+    ) -> Result<(), Error> {
+        let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
+        for (value, count) in values {
+            counters.with_label_values(&[value]).inc_by(count);
+        }
+        self.add(counters)
+    }
+
+    fn gauge(&self, name: &str, help: &str, value: f64) -> Result<(), Error> {
+        let gauge = Gauge::new(name, help)?;
+        gauge.set(value);
+        self.add(gauge)
+    }
+
+    fn gauges<'a>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl Iterator<Item = (&'a str, f64)>,
+    ) -> Result<(), Error> {
+        let gauges = GaugeVec::new(Opts::new(name, help), &[label])?;
+        for (value, now) in values {
+            gauges.with_label_values(&[value]).set(now);
+        }
+        self.add(gauges)
+    }
+}

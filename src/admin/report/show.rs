@@ -1,0 +1,347 @@
+//! A report on one screen of 80 columns and 24 rows.
+
+use std::fmt::Write as _;
+
+use jiff::tz::TimeZone;
+
+use super::Report;
+use super::human::{bytes, count, duration, local, rate};
+
+/// Columns of the screen.
+const WIDTH: usize = 80;
+/// Where what belongs to a word on the left begins.
+const INDENT: usize = 13;
+
+impl Report {
+    /// For people: at most 24 rows of 80 columns, times in `zone`.
+    pub fn show(&self, zone: &TimeZone) -> String {
+        let mut screen = Screen::default();
+        screen.line(&self.headline(zone));
+        for why in &self.not_accepting {
+            screen.row("accepting", &format!("NO: {why}"));
+        }
+        screen.row("gate", &self.gate_line(zone));
+        if let Some(detail) = &self.gate.detail {
+            screen.row("", detail);
+        }
+        screen.row("queued", &self.queued_line());
+        screen.line("");
+        self.table(&mut screen);
+        if self.dead_total > 0 {
+            let reasons = self.dead.iter().filter(|(_, count)| **count > 0);
+            let reasons: Vec<_> = reasons.map(|(r, n)| format!("{} {r}", count(*n))).collect();
+            screen.row("dead letters", &reasons.join(", "));
+        }
+        screen.row("requests", &self.requests_line());
+        screen.row("disk", &self.disk_line());
+        screen.row("ledger", &self.ledger_line());
+        let l = &self.ledger;
+        screen.row(
+            "answers",
+            &format!(
+                "{} duplicate, {} ignored, {} rejected",
+                count(l.duplicate),
+                count(l.ignored),
+                count(l.rejected)
+            ),
+        );
+        screen.row(
+            "again",
+            &format!(
+                "{} revived, {} resent in doubt ({} past 48 h)",
+                count(l.revived),
+                count(l.resent),
+                count(l.resent_late)
+            ),
+        );
+        if let Some(error) = &self.delivery.last_error {
+            let at = local(error.at, self.now, zone);
+            screen.row("last error", &format!("{at} {}", error.words));
+        }
+        screen.text
+    }
+
+    fn headline(&self, zone: &TimeZone) -> String {
+        format!(
+            "pinrelay {}: {}{}; up {} since {}",
+            self.version,
+            self.state,
+            if self.test_mode { ", TEST MODE" } else { "" },
+            duration(self.now - self.started_at),
+            local(self.started_at, self.now, zone)
+        )
+    }
+
+    /// The gate in a line, such as `parked: credentials refused since 02:14:09, next probe in 40 s`.
+    pub fn gate_line(&self, zone: &TimeZone) -> String {
+        let gate = &self.gate;
+        let mut line = gate.state.clone();
+        // A pause has no other reason than the pause.
+        if let Some(reason) = gate.reason.as_ref().filter(|reason| **reason != gate.state) {
+            let _ = write!(line, ": {}", reason_words(reason));
+        }
+        if let Some(since) = gate.since {
+            let _ = write!(line, " since {}", local(since, self.now, zone));
+        }
+        if let Some(next) = gate.next_probe {
+            let _ = write!(line, ", next probe in {}", duration(next - self.now));
+        }
+        match gate.until {
+            Some(until) => {
+                let _ = write!(line, ", until {}", local(until, self.now, zone));
+            }
+            None if gate.state == "paused" => line.push_str(", until `pinrelay resume`"),
+            None => {}
+        }
+        line
+    }
+
+    fn queued_line(&self) -> String {
+        let mut line = count(self.queued);
+        if let Some(age) = self.oldest_age_seconds {
+            let _ = write!(line, ", oldest {}", duration(age * 1000));
+        }
+        let _ = write!(
+            line,
+            "; {} sending, {} in doubt",
+            count(self.sending),
+            count(self.in_doubt)
+        );
+        line
+    }
+
+    fn table(&self, screen: &mut Screen) {
+        let mut row = |name: &str, start: &str, all: &str, rate: &str| {
+            let line = format!("{name:<INDENT$}{start:>16}{all:>20}{rate:>24}");
+            screen.line(line.trim_end());
+        };
+        row("", "since start", "in all", "a second, last minute");
+        let (since, all, rates) = (&self.since_start, &self.ledger, &self.rates);
+        let line = |name: &str, start: u64, ever: u64| (name.to_owned(), count(start), count(ever));
+        let (name, start, ever) = line("accepted", since.accepted, all.accepted);
+        row(&name, &start, &ever, &rate(rates.accepted));
+        // The ledger has what test mode processed as delivered.
+        let name = match self.test_mode {
+            true => "in test mode",
+            false => "delivered",
+        };
+        let (name, start, ever) = line(name, since.delivered, all.delivered);
+        row(&name, &start, &ever, &rate(rates.delivered));
+        if self.late > 0 {
+            row("  late", &count(self.late), "", "");
+        }
+        let (name, start, ever) = line("dead", since.dead, all.dead + all.purged + all.revived);
+        row(&name, &start, &ever, "");
+    }
+
+    fn requests_line(&self) -> String {
+        let r = &self.delivery.requests;
+        let mut parts = vec![format!("{} answered", count(r.judged))];
+        let others = [
+            ("refused", r.refused),
+            ("auth", r.auth),
+            ("limited", r.limited),
+            ("unexpected", r.unexpected),
+            ("unknown", r.unknown),
+            ("not sent", r.not_sent),
+        ];
+        let others = others.iter().filter(|(_, number)| *number > 0);
+        parts.extend(others.map(|(name, number)| format!("{} {name}", count(*number))));
+        parts.push(format!("{} in flight", self.delivery.in_flight));
+        if self.requests.count > 0 {
+            let mean = self.requests.seconds * 1000.0 / self.requests.count as f64;
+            parts.push(format!("{mean:.0} ms on average"));
+        }
+        parts.join(", ")
+    }
+
+    fn disk_line(&self) -> String {
+        let disk = &self.disk;
+        format!(
+            "{} of {}, dead letters {} of {}; {} free ({} kept)",
+            bytes(disk.used),
+            bytes(disk.quota),
+            bytes(disk.dead_used),
+            bytes(disk.dead_quota),
+            bytes(disk.free),
+            bytes(disk.reserve)
+        )
+    }
+
+    fn ledger_line(&self) -> String {
+        let l = &self.ledger;
+        let holds = match l.ledger_imbalance {
+            0 => "holds".to_owned(),
+            off => format!("OFF BY {off}"),
+        };
+        format!(
+            "{holds}: {} accepted = {} queued + {} sending + {} delivered + {} dead + {} purged \
+             + {} set aside",
+            count(l.accepted),
+            count(l.queued),
+            count(l.sending),
+            count(l.delivered),
+            count(l.dead),
+            count(l.purged),
+            count(l.set_aside)
+        )
+    }
+}
+
+/// What a reason means.
+fn reason_words(reason: &str) -> &str {
+    match reason {
+        "unavailable" => "Pinterest does not answer",
+        "rate_limited" => "rate limited",
+        "auth" => "credentials refused",
+        "unexpected" => "undocumented answers",
+        "refused_all" => "every event refused alike",
+        other => other,
+    }
+}
+
+/// Text in rows that fit.
+#[derive(Default)]
+struct Screen {
+    text: String,
+}
+
+impl Screen {
+    fn line(&mut self, line: &str) {
+        self.text.extend(line.chars().take(WIDTH));
+        self.text.push('\n');
+    }
+
+    /// A word on the left and what belongs to it, on two rows if it has to be.
+    fn row(&mut self, name: &str, text: &str) {
+        let mut words = text.split(' ').peekable();
+        let mut name = name;
+        for last in [false, true] {
+            let mut line = format!("{name:<INDENT$}");
+            let mut first = true;
+            while let Some(word) = words.next_if(|word| {
+                first || last || line.chars().count() + 1 + word.chars().count() <= WIDTH
+            }) {
+                if !first {
+                    line.push(' ');
+                }
+                line.push_str(word);
+                first = false;
+            }
+            self.line(&line);
+            if words.peek().is_none() {
+                return;
+            }
+            name = "";
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Gate, Ledger, PerSecond, SinceStart};
+    use super::*;
+    use crate::deliver::{LastError, Status};
+    use crate::queue::Disk;
+
+    const NOW: i64 = 784_111_777_000;
+
+    /// Everything at once, and large.
+    fn full() -> Report {
+        Report {
+            version: "0.1.0".into(),
+            state: "parked".into(),
+            test_mode: true,
+            not_accepting: vec!["the disk is below queue.min_free".into()],
+            gate: Gate {
+                state: "parked".into(),
+                reason: Some("auth".into()),
+                detail: Some("HTTP 401: Authentication failed. ".repeat(6)),
+                since: Some(NOW - 180_000),
+                next_probe: Some(NOW + 40_000),
+                until: None,
+            },
+            queued: 123_456_789,
+            oldest_age_seconds: Some(93_784),
+            dead: (crate::queue::DeadReason::ALL.iter())
+                .map(|r| (r.name().to_owned(), 1_234_567))
+                .collect(),
+            dead_total: 7_407_402,
+            started_at: NOW - 400_000_000,
+            since_start: SinceStart {
+                accepted: 999_999_999,
+                delivered: 888_888_888,
+                dead: 7,
+            },
+            rates: PerSecond {
+                accepted: 140_000.4,
+                delivered: 0.25,
+            },
+            disk: Disk {
+                used: 5 << 30,
+                quota: 8 << 30,
+                dead_used: 3 << 20,
+                dead_quota: 1 << 30,
+                free: 200 << 30,
+                reserve: 256 << 20,
+                closed: None,
+            },
+            ledger: Ledger {
+                accepted: 1_999_999_999,
+                delivered: 1_888_888_888,
+                ..Ledger::default()
+            },
+            delivery: Status {
+                last_error: Some(LastError {
+                    at: NOW - 5000,
+                    words: "HTTP 401: Authentication failed".into(),
+                }),
+                ..Status::default()
+            },
+            now: NOW,
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn it_fits_on_one_screen() {
+        let text = full().show(&TimeZone::UTC);
+        for line in text.lines() {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+        }
+        assert!(text.lines().count() <= 24, "{text}");
+        for says in [
+            "pinrelay 0.1.0: parked, TEST MODE; up 4 d 15 h since 1994-11-01",
+            "gate         parked: credentials refused since 08:46:37, next probe in 40 s\n",
+            "queued       123,456,789, oldest 1 d 2 h; 0 sending, 0 in doubt",
+            "accepted          999,999,999       1,999,999,999                 140,000\n",
+            "disk         5 GiB of 8 GiB",
+            "NO: the disk is below queue.min_free",
+            "last error   08:49:32 HTTP 401",
+        ] {
+            assert!(text.contains(says), "{says}\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_quiet_daemon_says_little() {
+        let quiet = Report {
+            state: "delivering".into(),
+            gate: Gate {
+                state: "open".into(),
+                ..Gate::default()
+            },
+            ..Report::default()
+        };
+        let text = quiet.show(&TimeZone::UTC);
+        assert!(text.contains("gate         open\n"), "{text}");
+        assert!(
+            text.contains("ledger       holds: 0 accepted = 0 queued"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("last error") && !text.contains("TEST MODE"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,267 @@
+//! `GET /tail`: events as they pass, one JSON object a line, until the client leaves.
+//!
+//! `status`: stages, separated by commas. `event`: a name, Chord's or Pinterest's. `id`: a
+//! messageId. `full`: with the original line and what is sent, which hold personal data. The
+//! listener stands when the answer's head is sent: what passes from then on is told, or counted
+//! as `missed`.
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
+
+use super::Door;
+use crate::event;
+use crate::observe::{Listener, Passed, Stage};
+use crate::queue::Millis;
+
+/// Lines of one piece of the answer, at most about.
+const PIECE_BYTES: usize = 64 << 10;
+
+pub(super) fn routes() -> Router<Door> {
+    Router::new().route("/tail", get(tail))
+}
+
+/// One line: an event at one stage, or how many passed unseen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Seen {
+    /// Unix milliseconds.
+    pub at: Millis,
+    /// See [`Stage`].
+    pub status: String,
+    /// Empty for a line that is no event.
+    #[serde(rename = "messageId")]
+    pub message_id: String,
+    /// Chord's name: of a track call its `event`, of another its kind.
+    pub event: String,
+    /// Pinterest's name, once the event was made ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_name: Option<String>,
+    /// Why it is dead or ignored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What was said of it, without values: a warning, a refusal, a trouble.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// With `full`: the line as it came, if it is JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<serde_json::Value>,
+    /// With `full`: what is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<serde_json::Value>,
+    /// So many events passed unseen, for this tail was slow; nothing else is told then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct TailQuery {
+    status: Option<String>,
+    event: Option<String>,
+    id: Option<String>,
+    #[serde(default)]
+    full: bool,
+}
+
+/// What is asked for.
+struct Filter {
+    /// Empty: every one.
+    stages: Vec<Stage>,
+    event: Option<String>,
+    id: Option<String>,
+    full: bool,
+}
+
+impl Filter {
+    /// # Errors
+    /// Which stage there is not.
+    fn read(query: TailQuery) -> Result<Self, String> {
+        let names = query.status.unwrap_or_default();
+        let names = names
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
+        let stages: Result<Vec<_>, _> = names.map(stage_named).collect();
+        Ok(Self {
+            stages: stages?,
+            event: query.event,
+            id: query.id,
+            full: query.full,
+        })
+    }
+
+    /// The line, if it is wanted.
+    fn line(&self, passed: &Passed) -> Option<Seen> {
+        if !self.stages.is_empty() && !self.stages.contains(&passed.stage) {
+            return None;
+        }
+        let seen = seen(passed, self.full);
+        let name = |name: &String| *name == seen.event || Some(name) == seen.event_name.as_ref();
+        let wanted = self.event.as_ref().is_none_or(name)
+            && self.id.as_ref().is_none_or(|id| *id == seen.message_id);
+        wanted.then_some(seen)
+    }
+}
+
+fn stage_named(name: &str) -> Result<Stage, String> {
+    let found = Stage::ALL.iter().find(|stage| stage.name() == name);
+    found.copied().ok_or_else(|| {
+        let all: Vec<_> = Stage::ALL.iter().map(|stage| stage.name()).collect();
+        format!("there is no status {name:?}; there are {}", all.join(", "))
+    })
+}
+
+fn seen(passed: &Passed, full: bool) -> Seen {
+    // Read here and not where it passed: whoever looks pays.
+    let tree = event::parse(&passed.line).ok();
+    let text = |key: &str| Some(tree.as_ref()?.at(key).as_str()?.to_owned());
+    let json = |bytes: &[u8]| serde_json::from_slice(bytes).ok();
+    let named = passed.message_id.as_str();
+    Seen {
+        at: passed.at,
+        status: passed.stage.name().to_owned(),
+        message_id: match named {
+            "" => text("messageId").unwrap_or_default(),
+            named => named.to_owned(),
+        },
+        event: text("event").or_else(|| text("type")).unwrap_or_default(),
+        event_name: passed.sent.as_ref().map(|sent| sent.name.to_string()),
+        reason: passed.reason.map(str::to_owned),
+        message: passed.words.as_ref().map(|words| words.to_string()),
+        line: full.then(|| json(&passed.line)).flatten(),
+        payload: passed
+            .sent
+            .as_ref()
+            .filter(|_| full)
+            .and_then(|sent| json(&sent.payload)),
+        missed: None,
+    }
+}
+
+async fn tail(State(door): State<Door>, Query(query): Query<TailQuery>) -> Response {
+    let filter = match Filter::read(query) {
+        Ok(filter) => filter,
+        Err(wrong) => return (StatusCode::BAD_REQUEST, wrong).into_response(),
+    };
+    let listener = door.observer.passing().listen();
+    let lines = stream::unfold((listener, filter), |(mut listener, filter)| async move {
+        let piece = piece(&mut listener, &filter).await?;
+        Some((Ok::<_, std::convert::Infallible>(piece), (listener, filter)))
+    });
+    (
+        [(CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(lines),
+    )
+        .into_response()
+}
+
+/// The next lines; waits for one. `None`: nothing passes any more.
+async fn piece(listener: &mut Listener, filter: &Filter) -> Option<Bytes> {
+    let mut out = Vec::new();
+    let mut next = listener.next().await?;
+    loop {
+        let line = match &next {
+            Ok(passed) => filter.line(passed),
+            Err(missed) => Some(Seen {
+                missed: Some(*missed),
+                ..Seen::default()
+            }),
+        };
+        if let Some(line) = line {
+            // Unwrap safety: plain data into memory.
+            serde_json::to_writer(&mut out, &line).expect("plain data");
+            out.push(b'\n');
+        }
+        if out.len() >= PIECE_BYTES {
+            break;
+        }
+        next = match listener.try_next() {
+            Some(next) => next,
+            None if out.is_empty() => listener.next().await?,
+            None => break,
+        };
+    }
+    Some(out.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::{Observer, Sent};
+
+    fn filter(status: &str, event: Option<&str>, full: bool) -> Filter {
+        let query = TailQuery {
+            status: Some(status.to_owned()),
+            event: event.map(str::to_owned),
+            id: None,
+            full,
+        };
+        Filter::read(query).unwrap_or_else(|wrong| panic!("{wrong}"))
+    }
+
+    fn checkout(observer: &Observer, stage: Stage) -> Passed {
+        const LINE: &[u8] = br#"{"messageId":"m1","type":"track","event":"Order Completed",
+            "context":{"traits":{"email":"someone@mail.example"}}}"#;
+        const PAYLOAD: &[u8] =
+            br#"{"event_name":"checkout","user_data":{"em":["someone@mail.example"]}}"#;
+        let held = |bytes: &'static [u8]| {
+            let bytes = Bytes::from_static(bytes);
+            observer.passing().hold(|| bytes.clone(), bytes.len())
+        };
+        Passed {
+            at: 1,
+            stage,
+            message_id: String::new(),
+            line: held(LINE),
+            sent: Some(Sent {
+                name: "checkout".into(),
+                payload: held(PAYLOAD),
+            }),
+            reason: None,
+            words: None,
+        }
+    }
+
+    #[test]
+    fn personal_data_only_in_full() {
+        let observer = Observer::default();
+        let passed = checkout(&observer, Stage::Delivered);
+        let told = |full| {
+            let line = filter("", None, full).line(&passed).expect("wanted");
+            serde_json::to_string(&line).expect("plain data")
+        };
+        let brief = told(false);
+        assert_eq!(
+            brief,
+            r#"{"at":1,"status":"delivered","messageId":"m1","event":"Order Completed","event_name":"checkout"}"#
+        );
+        assert_eq!(told(true).matches("someone@mail.example").count(), 2);
+    }
+
+    #[test]
+    fn either_name_and_any_of_the_stages() {
+        let observer = Observer::default();
+        let passed = checkout(&observer, Stage::Dead);
+        let wanted = |status, event| filter(status, event, false).line(&passed).is_some();
+        assert!(wanted("", None) && wanted("delivered, dead", None));
+        assert!(wanted("dead", Some("Order Completed")) && wanted("dead", Some("checkout")));
+        assert!(!wanted("delivered", None) && !wanted("dead", Some("Lead")));
+        let wrong = TailQuery {
+            status: Some("deliverd".into()),
+            event: None,
+            id: None,
+            full: false,
+        };
+        let wrong = Filter::read(wrong).err().expect("no such stage");
+        assert!(
+            wrong.contains("\"deliverd\"") && wrong.contains("delivered, released"),
+            "{wrong}"
+        );
+    }
+}

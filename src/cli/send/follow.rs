@@ -1,0 +1,356 @@
+//! `send --follow`: what becomes of the events that were queued.
+//!
+//! Invariant: an event is expected before it is sent, and the daemon is listened to before
+//! that, so that no delivery is too quick to be seen.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::super::daemon::{Client, Lines, Next};
+use super::super::exit::Failure;
+use super::answer::Answer;
+use super::input::Chunk;
+use crate::admin::{Seen, Trace};
+use crate::event;
+use crate::observe::Step;
+
+/// What is listened to.
+pub const TAIL: &str = "/tail?status=delivered,dead";
+/// Between two looks at whether it is over, and, when something was missed, at the rest.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long the daemon may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Events looked up at once when something was missed.
+const AT_ONCE: usize = 50;
+/// Events that are told one by one.
+const TOLD: usize = 20;
+
+/// Where an event is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Without an answer.
+    Sent,
+    /// On the daemon's disk.
+    Queued,
+    /// Pinterest processed it, with this warning.
+    Delivered(Option<String>),
+    /// Why.
+    Dead(String),
+}
+
+#[derive(Default)]
+struct State {
+    fates: HashMap<String, Fate>,
+    /// The daemon had to leave something out.
+    missed: bool,
+    /// Nobody waits any more.
+    over: bool,
+    lost: Option<Failure>,
+}
+
+/// The events of one `send`.
+#[derive(Default)]
+pub struct Followed {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// What became of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Delivered.
+    pub delivered: usize,
+    /// Dead.
+    pub dead: usize,
+    /// Still queued.
+    pub queued: usize,
+    warnings: BTreeMap<String, usize>,
+    told: Vec<String>,
+}
+
+impl Followed {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These lines are about to be sent.
+    pub fn expect(&self, chunk: &Chunk) {
+        let mut state = self.lock();
+        for i in 0..chunk.lines.len() {
+            if let Some(id) = message_id(chunk, i) {
+                state.fates.entry(id).or_insert(Fate::Sent);
+            }
+        }
+    }
+
+    /// Line `i` of the chunk has its answer. What this call did not queue is not waited for.
+    pub fn answered(&self, chunk: &Chunk, i: usize, answer: &Answer) {
+        let Some(id) = message_id(chunk, i) else {
+            return;
+        };
+        let mut state = self.lock();
+        match answer {
+            Answer::Queued => {
+                if let Some(fate @ Fate::Sent) = state.fates.get_mut(&id) {
+                    *fate = Fate::Queued;
+                }
+            }
+            Answer::Unavailable(_) => {}
+            Answer::Duplicate | Answer::Ignored | Answer::Rejected(_) => {
+                if state.fates.get(&id) == Some(&Fate::Sent) {
+                    state.fates.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// Hears what the daemon tells until [`Followed::stop`]. For a thread of its own.
+    pub fn listen(&self, client: &Client, mut lines: Lines<'_>) {
+        loop {
+            let next = lines.next(async { tokio::time::sleep(LOOK).await });
+            let mut state = self.lock();
+            match next {
+                _ if state.over => return,
+                Ok(Next::Line(line)) => {
+                    // Lines of another release may say more, not less.
+                    if let Ok(seen) = serde_json::from_str(&line) {
+                        state.see(seen);
+                    }
+                }
+                Ok(Next::Other(())) if state.missed => {
+                    drop(state);
+                    self.look_up(client);
+                }
+                Ok(Next::Other(())) => {}
+                Ok(Next::End) => {
+                    state.lost = Some(ended());
+                    return self.changed.notify_all();
+                }
+                Err(failure) => {
+                    state.lost = Some(failure);
+                    return self.changed.notify_all();
+                }
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// Asks after some of those that are left.
+    fn look_up(&self, client: &Client) {
+        let state = self.lock();
+        let left = state
+            .fates
+            .iter()
+            .filter(|(_, fate)| **fate == Fate::Queued);
+        let left: Vec<String> = left.take(AT_ONCE).map(|(id, _)| id.clone()).collect();
+        drop(state);
+        for id in left {
+            let query = form_urlencoded::Serializer::new(String::new())
+                .append_pair("id", &id)
+                .finish();
+            let Ok(json) = client.get(&format!("/trace?{query}"), PATIENCE) else {
+                return;
+            };
+            let trace: Trace = serde_json::from_str(&json).unwrap_or_default();
+            if let Some(fate) = trace.steps.iter().rev().find_map(fate_of) {
+                self.lock().fates.insert(id, fate);
+            }
+        }
+    }
+
+    /// Waits until every queued event is delivered or dead, or `interrupted`, or for
+    /// `patience`.
+    ///
+    /// # Errors
+    /// The daemon is gone.
+    pub fn wait(
+        &self,
+        patience: Duration,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<(), Failure> {
+        let end = Instant::now() + patience;
+        let mut state = self.lock();
+        loop {
+            let left = state.fates.values().any(|fate| *fate == Fate::Queued);
+            if !left || Instant::now() >= end || interrupted() {
+                return Ok(());
+            }
+            if let Some(failure) = state.lost.take() {
+                return Err(failure);
+            }
+            let waited = self.changed.wait_timeout(state, LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Nobody waits any more: the listener ends.
+    pub fn stop(&self) {
+        self.lock().over = true;
+    }
+
+    /// What became of them by now.
+    pub fn account(&self) -> Account {
+        let state = self.lock();
+        let mut account = Account::default();
+        let mut fates: Vec<_> = state.fates.iter().collect();
+        fates.sort_by_key(|(id, _)| *id);
+        let few = fates.len() <= TOLD;
+        for (id, fate) in fates {
+            let tell = match fate {
+                Fate::Sent => continue,
+                Fate::Queued => {
+                    account.queued += 1;
+                    few.then(|| format!("{id}: still queued"))
+                }
+                Fate::Delivered(warning) => {
+                    account.delivered += 1;
+                    if let Some(warning) = warning {
+                        *account.warnings.entry(warning.clone()).or_default() += 1;
+                    }
+                    few.then(|| format!("{id}: delivered"))
+                }
+                Fate::Dead(why) => {
+                    account.dead += 1;
+                    Some(format!("{id}: dead, {why}"))
+                }
+            };
+            if let Some(tell) = tell.filter(|_| account.told.len() < TOLD) {
+                account.told.push(tell);
+            }
+        }
+        account
+    }
+}
+
+impl State {
+    fn see(&mut self, seen: Seen) {
+        self.missed |= seen.missed.is_some();
+        let Some(fate) = self.fates.get_mut(&seen.message_id) else {
+            return;
+        };
+        *fate = match seen.status.as_str() {
+            "delivered" => Fate::Delivered(seen.message),
+            "dead" => Fate::Dead(why(seen.reason.as_deref(), seen.message.as_deref())),
+            _ => return,
+        };
+    }
+}
+
+/// What a step says of where the event is now, if it says that.
+fn fate_of(step: &Step) -> Option<Fate> {
+    match step {
+        Step::Attempted { outcome, .. } if outcome == "delivered" => Some(Fate::Delivered(None)),
+        Step::Ended { state, reason, .. } if state == "dead" => {
+            Some(Fate::Dead(why(reason.as_deref(), None)))
+        }
+        _ => None,
+    }
+}
+
+fn why(reason: Option<&str>, message: Option<&str>) -> String {
+    let words: Vec<_> = [reason, message].into_iter().flatten().collect();
+    words.join(": ")
+}
+
+fn ended() -> Failure {
+    Failure {
+        exit: super::super::exit::Exit::Unavailable,
+        error: anyhow::anyhow!(
+            "the daemon has ended: what it queued is on its disk, and goes out when it runs again"
+        ),
+    }
+}
+
+fn message_id(chunk: &Chunk, i: usize) -> Option<String> {
+    let line = chunk.bytes[chunk.start(i)..chunk.lines[i].end].trim_ascii_end();
+    Some(event::check(line).ok()?.message_id.into_owned())
+}
+
+impl Account {
+    /// In words.
+    pub fn summary(&self) -> String {
+        let mut text = format!(
+            "followed: {} delivered, {} dead, {} still queued\n",
+            self.delivered, self.dead, self.queued
+        );
+        for line in &self.told {
+            let _ = writeln!(text, "  {line}");
+        }
+        for (warning, count) in &self.warnings {
+            let _ = writeln!(text, "  {count} delivered with a warning: {warning}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::input::Line;
+    use super::*;
+
+    fn chunk(ids: &[&str]) -> Chunk {
+        let mut chunk = Chunk::default();
+        for (id, number) in ids.iter().zip(1..) {
+            let line = format!("{{\"messageId\":\"{id}\",\"type\":\"page\"}}\n");
+            chunk.bytes.extend_from_slice(line.as_bytes());
+            chunk.lines.push(Line {
+                end: chunk.bytes.len(),
+                number,
+            });
+        }
+        chunk
+    }
+
+    fn seen(id: &str, status: &str, message: Option<&str>) -> Seen {
+        Seen {
+            message_id: id.into(),
+            status: status.into(),
+            message: message.map(str::to_owned),
+            ..Seen::default()
+        }
+    }
+
+    #[test]
+    fn a_delivery_may_be_seen_before_the_answer_and_foreign_events_do_not_count() {
+        let followed = Followed::default();
+        let chunk = chunk(&["a", "b", "c", "d"]);
+        followed.expect(&chunk);
+        let warning = Some("external_id is missing");
+        followed.lock().see(seen("a", "delivered", warning));
+        followed.lock().see(seen("foreign", "delivered", None));
+        for (i, answer) in [
+            Answer::Queued,
+            Answer::Queued,
+            Answer::Queued,
+            Answer::Duplicate,
+        ]
+        .iter()
+        .enumerate()
+        {
+            followed.answered(&chunk, i, answer);
+        }
+        followed.lock().see(seen("c", "dead", Some("no user_data")));
+        let account = followed.account();
+        assert_eq!((account.delivered, account.dead, account.queued), (1, 1, 1));
+        assert_eq!(
+            account.summary(),
+            "followed: 1 delivered, 1 dead, 1 still queued\n  a: delivered\n  b: still queued\n  \
+             c: dead, no user_data\n  1 delivered with a warning: external_id is missing\n"
+        );
+    }
+
+    #[test]
+    fn waiting_ends_when_all_are_settled_or_it_is_over() {
+        let followed = Followed::default();
+        let chunk = chunk(&["a"]);
+        followed.expect(&chunk);
+        followed.answered(&chunk, 0, &Answer::Queued);
+        let wait = |patience, interrupted: bool| followed.wait(patience, &mut || interrupted);
+        wait(Duration::ZERO, false).expect("time over");
+        wait(Duration::from_secs(3600), true).expect("interrupted");
+        followed.lock().see(seen("a", "delivered", None));
+        wait(Duration::from_secs(3600), false).expect("all settled");
+    }
+}

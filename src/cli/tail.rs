@@ -1,0 +1,140 @@
+//! `pinrelay tail`: events as they pass.
+
+use std::fmt::Write as _;
+use std::future::pending;
+use std::io::{self, Write};
+
+use jiff::tz::TimeZone;
+
+use super::AdminArg;
+use super::daemon::Next;
+use super::exit::{Exit, OrExit, Outcome};
+use crate::admin::Seen;
+
+use crate::queue::Millis;
+
+/// Flags of `pinrelay tail`.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example:\n  pinrelay tail --status delivered,dead --event \"Order Completed\"\n\n\
+    Statuses: queued, revived, duplicate, ignored, rejected, unavailable, sending, delivered,\n\
+    released (Pinterest took none of the request), in_doubt (it may have), set_apart, dead.\n\n\
+    Nothing is slowed down by it: a tail that is slow misses events and says how many."
+)]
+pub struct Args {
+    #[command(flatten)]
+    admin: AdminArg,
+    /// Only events that come to one of these statuses, separated by commas.
+    #[arg(long, value_name = "STATUS,…")]
+    status: Option<String>,
+    /// Only events of this name, Chord's ("Order Completed") or Pinterest's ("checkout").
+    #[arg(long, value_name = "NAME")]
+    event: Option<String>,
+    /// With the original line and what is sent to Pinterest: personal data.
+    #[arg(long)]
+    full: bool,
+    /// One JSON object a line, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows events until it is interrupted or the daemon ends; exit 69 when no daemon is there.
+pub fn run(args: Args) -> Outcome {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if let Some(status) = &args.status {
+        query.append_pair("status", status);
+    }
+    if let Some(event) = &args.event {
+        query.append_pair("event", event);
+    }
+    query.append_pair("full", if args.full { "true" } else { "false" });
+    let client = args.admin.client()?;
+    let mut lines = client.lines(&format!("/tail?{}", query.finish()))?;
+    let zone = TimeZone::system();
+    let mut out = io::stdout().lock();
+    loop {
+        let Next::Line(line) = lines.next(pending::<()>())? else {
+            eprintln!("pinrelay: the daemon has ended");
+            return Ok(Exit::Unavailable);
+        };
+        let shown = match args.json {
+            true => line,
+            false => show(&serde_json::from_str(&line).or_exit(Exit::Io)?, &zone),
+        };
+        match writeln!(out, "{shown}").and_then(|()| out.flush()) {
+            Err(closed) if closed.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Ok),
+            written => written.or_exit(Exit::Io)?,
+        }
+    }
+}
+
+/// One line, and in full two more.
+fn show(seen: &Seen, zone: &TimeZone) -> String {
+    if let Some(missed) = seen.missed {
+        return format!("… {missed} events passed unseen: this tail was slow");
+    }
+    let mut line = format!("{} {:<11}", time(seen.at, zone), seen.status);
+    // A line that is no event has neither.
+    if !seen.event.is_empty() {
+        let _ = write!(line, " {}", printable(&seen.event));
+    }
+    if let Some(name) = &seen.event_name {
+        let _ = write!(line, " → {}", printable(name));
+    }
+    if !seen.message_id.is_empty() {
+        let _ = write!(line, "  {}", printable(&seen.message_id));
+    }
+    let why = [&seen.reason, &seen.message].into_iter().flatten();
+    let why: Vec<_> = why.map(|words| printable(words)).collect();
+    if !why.is_empty() {
+        let _ = write!(line, "  {}", why.join(": "));
+    }
+    for (name, value) in [("line", &seen.line), ("payload", &seen.payload)] {
+        if let Some(value) = value {
+            let _ = write!(line, "\n    {name:<8}{value}");
+        }
+    }
+    line
+}
+
+/// To the millisecond, local.
+pub(super) fn time(at: Millis, zone: &TimeZone) -> String {
+    jiff::Timestamp::from_millisecond(at).map_or_else(
+        |_| "another age".to_owned(),
+        |at| zone.to_datetime(at).strftime("%H:%M:%S%.3f").to_string(),
+    )
+}
+
+/// A client's text does not steer the terminal.
+pub(super) fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '·' } else { c };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_when_what_which_and_why() {
+        let seen = Seen {
+            at: 784_111_777_042,
+            status: "dead".into(),
+            message_id: "m-1\u{1b}[2J".into(),
+            event: "Order Completed".into(),
+            event_name: Some("checkout".into()),
+            reason: Some("refused".into()),
+            message: Some("no user_data".into()),
+            ..Seen::default()
+        };
+        assert_eq!(
+            show(&seen, &TimeZone::UTC),
+            "08:49:37.042 dead        Order Completed → checkout  m-1·[2J  refused: no user_data"
+        );
+        let missed = Seen {
+            missed: Some(7),
+            ..Seen::default()
+        };
+        assert!(show(&missed, &TimeZone::UTC).contains("7 events passed unseen"));
+    }
+}

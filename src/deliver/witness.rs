@@ -1,0 +1,210 @@
+//! What is told of requests and of events' ends: to the meters and the history per request, to
+//! listeners event by event.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::batch::Batch;
+use super::classify::{Class, Judgement, Verdict};
+use super::courier::Courier;
+use super::item::Item;
+use super::send::{NoReply, Signals};
+use super::words::normalise;
+use crate::observe::{self, Attempt, End, Passed, Sent, Stage, short};
+use crate::queue::{DeadReason, Entry};
+
+/// A request's result, as [`Courier::finished`] gets it.
+type Outcome = Result<(u16, Signals, Judgement), NoReply>;
+
+impl Courier {
+    /// A request leaves.
+    pub(super) fn tell_sending(&self, batch: &Batch) {
+        self.pass_batch(batch, Stage::Sending, None);
+    }
+
+    /// A request is over, `took` after it left. Called before anything follows from it.
+    pub(super) fn tell_finished(&self, batch: &Batch, took: Duration, result: &Outcome) {
+        let class = class_of(result);
+        self.observer.meters().requested(class, took, batch.len());
+        let took = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
+        let words = whole(result);
+        let at = self.clock.now();
+        self.observer.history().attempted(Attempt {
+            at: at - i64::from(took),
+            took,
+            status: result.as_ref().ok().map(|(status, ..)| *status),
+            class,
+            words: words.clone(),
+            ids: (batch.items.iter())
+                .map(|item| short(item.entry.id_hash))
+                .collect(),
+            others: others(batch, result),
+        });
+        match result {
+            Ok((.., judgement)) if matches!(judgement.class, Class::Judged(_)) => {
+                self.tell_judged(batch, judgement, at);
+            }
+            Ok((.., judgement)) if matches!(judgement.class, Class::Unknown(_)) => {
+                self.pass_batch(batch, Stage::InDoubt, words);
+            }
+            Err(NoReply::Unknown(_)) => self.pass_batch(batch, Stage::InDoubt, words),
+            Ok(_) | Err(NoReply::NotSent(_)) => self.pass_batch(batch, Stage::Released, words),
+        }
+    }
+
+    /// Verdicts event by event. What failed is told by what follows from it.
+    fn tell_judged(&self, batch: &Batch, judgement: &Judgement, at: i64) {
+        let Class::Judged(verdicts) = &judgement.class else {
+            return;
+        };
+        let pairs = || batch.items.iter().zip(verdicts);
+        let processed = pairs().filter(|(_, verdict)| **verdict == Verdict::Processed);
+        let ages = processed.map(|(item, _)| (at - item.entry.accepted_at) as f64 / 1000.0);
+        self.observer.meters().delivered(ages);
+        if !self.observer.passing().is_heard() {
+            return;
+        }
+        let kinds: Vec<Arc<str>> = (judgement.warnings.iter())
+            .map(|(kind, _)| Arc::from(kind.as_str()))
+            .collect();
+        let mut warned = judgement.warned.iter().peekable();
+        for ((item, verdict), place) in pairs().zip(0..) {
+            let warning = warned.next_if(|(warned, _)| *warned == place);
+            let words = warning.and_then(|(_, kind)| kinds.get(*kind as usize).cloned());
+            match verdict {
+                Verdict::Processed => self.pass_item(item, Stage::Delivered, words),
+                Verdict::Unclear => self.pass_item(item, Stage::InDoubt, None),
+                Verdict::Failed(_) => {}
+            }
+        }
+    }
+
+    /// An event died. `words`: without values.
+    pub(super) fn tell_dead(&self, entry: &Entry, reason: DeadReason, message: &str) {
+        self.observer.meters().died(reason.name());
+        self.tell_end(entry, "dead", Some(reason.name()));
+        if self.observer.passing().is_heard() {
+            let words = normalise(message, "", &entry.body);
+            self.pass(
+                entry,
+                Stage::Dead,
+                None,
+                Some(reason.name()),
+                Some(words.into()),
+            );
+        }
+    }
+
+    /// An event that keeps failing alone leaves the line.
+    pub(super) fn tell_set_apart(&self, entry: &Entry) {
+        self.tell_end(entry, "set_apart", None);
+        if self.observer.passing().is_heard() {
+            self.pass(entry, Stage::SetApart, None, None, None);
+        }
+    }
+
+    fn tell_end(&self, entry: &Entry, state: &'static str, reason: Option<&'static str>) {
+        self.observer.history().ended(End {
+            at: self.clock.now(),
+            id: short(entry.id_hash),
+            state,
+            reason,
+        });
+    }
+
+    fn pass_batch(&self, batch: &Batch, stage: Stage, words: Option<Arc<str>>) {
+        if self.observer.passing().is_heard() {
+            for item in &batch.items {
+                self.pass_item(item, stage, words.clone());
+            }
+        }
+    }
+
+    fn pass_item(&self, item: &Item, stage: Stage, words: Option<Arc<str>>) {
+        self.pass(&item.entry, stage, Some(item), None, words);
+    }
+
+    fn pass(
+        &self,
+        entry: &Entry,
+        stage: Stage,
+        item: Option<&Item>,
+        reason: Option<&'static str>,
+        words: Option<Arc<str>>,
+    ) {
+        let passing = self.observer.passing();
+        passing.pass(Passed {
+            at: self.clock.now(),
+            stage,
+            // What was never made ready is known by its line alone.
+            message_id: item.map_or_else(String::new, |item| item.message_id.clone()),
+            line: passing.hold(|| entry.body.clone(), entry.body.len()),
+            sent: item.map(|item| Sent {
+                name: item.name.clone(),
+                payload: passing.hold(|| item.json.clone(), item.json.len()),
+            }),
+            reason,
+            words,
+        });
+    }
+}
+
+/// One of [`observe::CLASSES`].
+fn class_of(result: &Outcome) -> &'static str {
+    let name = match result {
+        Ok((.., judgement)) => match judgement.class {
+            Class::Judged(_) => "judged",
+            Class::Refused { .. } => "refused",
+            Class::Auth(_) => "auth",
+            Class::Limited { .. } => "limited",
+            Class::Unexpected(_) => "unexpected",
+            Class::Unknown(_) => "unknown",
+        },
+        Err(NoReply::Unknown(_)) => "unknown",
+        Err(NoReply::NotSent(_)) => "not_sent",
+    };
+    debug_assert!(observe::CLASSES.contains(&name));
+    name
+}
+
+/// What was said of the request as a whole, without values.
+fn whole(result: &Outcome) -> Option<Arc<str>> {
+    match result {
+        Ok((.., judgement)) => match &judgement.class {
+            Class::Refused { refusal, .. } | Class::Auth(refusal) | Class::Unexpected(refusal) => {
+                Some(normalise(&refusal.message, "", b"").into())
+            }
+            Class::Limited { .. } => Some("rate limited".into()),
+            Class::Unknown(words) => Some((*words).into()),
+            Class::Judged(_) => None,
+        },
+        Err(NoReply::NotSent(words) | NoReply::Unknown(words)) => Some(words.as_str().into()),
+    }
+}
+
+/// The events of a judged request that were not processed.
+fn others(batch: &Batch, result: &Outcome) -> Box<[(u32, observe::Verdict)]> {
+    let Ok((
+        ..,
+        Judgement {
+            class: Class::Judged(verdicts),
+            ..
+        },
+    )) = result
+    else {
+        return Box::default();
+    };
+    let each = batch.items.iter().zip(verdicts).zip(0..);
+    each.filter_map(|((item, verdict), place)| {
+        let verdict = match verdict {
+            Verdict::Processed => return None,
+            Verdict::Failed(refusal) => {
+                let words = normalise(&refusal.message, &item.message_id, &item.json);
+                observe::Verdict::Failed(words.into())
+            }
+            Verdict::Unclear => observe::Verdict::Unclear,
+        };
+        Some((place, verdict))
+    })
+    .collect()
+}

@@ -1,0 +1,142 @@
+//! What is told of a block once its answers are known: how long it took, what came from whom,
+//! and, while somebody listens, each of its lines.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::observe::{Arrival, Held, Observer, Passed, Peer, Stage, short};
+use crate::queue::{Millis, QueueError, Receipt};
+
+/// The lines of a block that somebody listens to, in the order of their answers.
+pub(super) struct Seen {
+    observer: Observer,
+    lines: Vec<Line>,
+}
+
+struct Line {
+    message_id: String,
+    line: Held,
+    kind: Kind,
+}
+
+enum Kind {
+    Stored,
+    Ignored(&'static str),
+    Rejected(Arc<str>),
+}
+
+impl Seen {
+    /// None while nobody listens.
+    pub(super) fn if_heard(observer: &Observer) -> Option<Self> {
+        observer.passing().is_heard().then(|| Self {
+            observer: observer.clone(),
+            lines: Vec::new(),
+        })
+    }
+
+    /// An event that waits for its receipt.
+    pub(super) fn stored(&mut self, message_id: &str, line: &[u8]) {
+        self.push(message_id, line, Kind::Stored);
+    }
+
+    /// A call that is accepted and not stored.
+    pub(super) fn ignored(&mut self, message_id: &str, line: &[u8], reason: &'static str) {
+        self.push(message_id, line, Kind::Ignored(reason));
+    }
+
+    /// A line that is not taken.
+    pub(super) fn rejected(&mut self, line: &[u8], why: String) {
+        self.push("", line, Kind::Rejected(why.into()));
+    }
+
+    fn push(&mut self, message_id: &str, line: &[u8], kind: Kind) {
+        let passing = self.observer.passing();
+        let line = passing.hold(|| Bytes::copy_from_slice(line), line.len());
+        self.lines.push(Line {
+            message_id: message_id.to_owned(),
+            line,
+            kind,
+        });
+    }
+}
+
+/// A block on its way.
+pub(super) struct Witness {
+    /// When its lines were read.
+    pub(super) begun: Instant,
+    /// The same by the wall clock.
+    pub(super) at: Millis,
+    /// Its events, in the order of their receipts.
+    pub(super) ids: Box<[u64]>,
+    /// Its lines, if somebody listened when it was begun.
+    pub(super) seen: Option<Seen>,
+}
+
+impl Witness {
+    /// The events of a block, as the history knows them.
+    pub(super) fn ids(hashes: &[u128]) -> Box<[u64]> {
+        hashes.iter().map(|hash| short(*hash)).collect()
+    }
+
+    /// Tells what became of it.
+    pub(super) fn tell(
+        self,
+        observer: &Observer,
+        peer: Option<Peer>,
+        receipts: &Result<Vec<Receipt>, QueueError>,
+    ) {
+        let stages: Vec<Stage> = match receipts {
+            Ok(receipts) => receipts.iter().map(|receipt| stage(*receipt)).collect(),
+            Err(QueueError::Unavailable(_)) => vec![Stage::Unavailable; self.ids.len()],
+            // It is not answered either.
+            Err(QueueError::Stopped(_)) => return,
+        };
+        if receipts.is_ok() && !stages.is_empty() {
+            observer.meters().acknowledged(self.begun.elapsed());
+        }
+        if let Some(seen) = self.seen {
+            pass(observer, self.at, seen, &stages);
+        }
+        let others = stages.iter().zip(0..);
+        let others = others.filter(|(stage, _)| **stage != Stage::Queued);
+        observer.history().arrived(Arrival {
+            at: self.at,
+            peer,
+            ids: self.ids,
+            others: others.map(|(stage, at)| (at, stage.name())).collect(),
+        });
+    }
+}
+
+fn stage(receipt: Receipt) -> Stage {
+    match receipt {
+        Receipt::Queued => Stage::Queued,
+        Receipt::Revived => Stage::Revived,
+        Receipt::Duplicate => Stage::Duplicate,
+    }
+}
+
+fn pass(observer: &Observer, at: Millis, seen: Seen, stages: &[Stage]) {
+    let mut stages = stages.iter();
+    for line in seen.lines {
+        let (stage, reason, words) = match line.kind {
+            Kind::Stored => {
+                let Some(stage) = stages.next() else { return };
+                (*stage, None, None)
+            }
+            Kind::Ignored(reason) => (Stage::Ignored, Some(reason), None),
+            Kind::Rejected(why) => (Stage::Rejected, None, Some(why)),
+        };
+        observer.passing().pass(Passed {
+            at,
+            stage,
+            message_id: line.message_id,
+            line: line.line,
+            sent: None,
+            reason,
+            words,
+        });
+    }
+}

@@ -1,0 +1,56 @@
+//! What the running daemon remembers of what passes through it, for those who watch.
+//!
+//! Three memories, each bounded, none of them durable:
+//!
+//! * [`Meters`]: how long things took and how large they were, since the start.
+//! * [`Passing`]: events as they pass, for whoever listens. Nothing is built while nobody does,
+//!   and a listener that is slow loses events and is told how many.
+//! * [`History`]: what arrived and what was attempted lately, to trace one event by.
+//!
+//! The parts that move events tell this module and never wait for it. What it costs is paid
+//! per block and per request; only what was not delivered, and what somebody listens to, is
+//! paid for event by event.
+
+mod history;
+mod meters;
+mod passing;
+mod rates;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use history::{Arrival, Attempt, BOUND_BYTES, End, History, Peer, Step, Verdict, short};
+pub use meters::{CLASSES, Meters};
+pub use passing::{Held, Listener, Passed, Passing, Sent, Stage};
+pub use rates::{Rates, Reading};
+
+/// The three memories. Clones share them.
+#[derive(Clone, Default)]
+pub struct Observer(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    meters: Meters,
+    passing: Passing,
+    history: Mutex<History>,
+}
+
+impl Observer {
+    /// Durations and sizes.
+    pub fn meters(&self) -> &Meters {
+        &self.0.meters
+    }
+
+    /// Events as they pass.
+    pub fn passing(&self) -> &Passing {
+        &self.0.passing
+    }
+
+    /// What happened lately. Held for a moment only: the daemon's loops write to it.
+    pub fn history(&self) -> MutexGuard<'_, History> {
+        // The history is whole between statements.
+        self.0
+            .history
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

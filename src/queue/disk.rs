@@ -1,0 +1,45 @@
+//! Room on disk, and whether events may come in.
+
+use serde::{Deserialize, Serialize};
+
+/// Bytes, as last looked at (about once a second). All 0 where the engine has no disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// What the generations of events take.
+    pub used: u64,
+    /// `queue.max_bytes`: at it, reading stops.
+    pub quota: u64,
+    /// What the dead letters take.
+    pub dead_used: u64,
+    /// `dead_letters.max_bytes`.
+    pub dead_quota: u64,
+    /// Free on the file system for this user.
+    pub free: u64,
+    /// Kept free: below it events are answered `unavailable`.
+    pub reserve: u64,
+    /// Why no events come in, if so.
+    pub closed: Option<Closed>,
+}
+
+/// Why no events come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Closed {
+    /// The generations reached their quota: clients wait.
+    Quota,
+    /// The file system is below the reserve: clients are answered `unavailable`.
+    Reserve,
+    /// Storage failed, or the queue is closed.
+    Stopped,
+}
+
+impl Closed {
+    /// The reason in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Quota => "the queue is at queue.max_bytes",
+            Self::Reserve => "the disk is below queue.min_free",
+            Self::Stopped => "the queue has stopped",
+        }
+    }
+}

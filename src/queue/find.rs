@@ -1,0 +1,48 @@
+//! Where an event is, for whoever asks by its messageId.
+
+use std::sync::Arc;
+
+use super::entry::{EntryId, Millis};
+use super::letter::Letter;
+
+/// Where the event of a messageId is. If the id was accepted more than once, it is the last of
+/// its events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It waits, or is being sent.
+    Queued {
+        /// Its sequence number, or its number among the dead letters if it is queued from there.
+        id: EntryId,
+        /// When it was accepted; of an import, first.
+        accepted_at: Millis,
+        /// The request that it left with, if Pinterest may have seen it.
+        sent: Option<Sent>,
+    },
+    /// It could not be delivered.
+    Dead(Letter),
+    /// It was a dead letter, and was given up; an import brings it back.
+    Purged {
+        /// Its number among the dead letters.
+        number: u64,
+    },
+    /// It was delivered, or its bytes were lost to damage.
+    Settled {
+        /// After this it was accepted, Unix milliseconds, where that is known.
+        accepted_after: Option<Millis>,
+        /// By then it was accepted.
+        accepted_by: Option<Millis>,
+    },
+    /// It was never accepted, or that is longer ago than messageIds are remembered.
+    Unknown,
+}
+
+/// A request that an event left with, whose outcome is not known (yet).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The event_name that it goes out under, now and later; none where that was lost.
+    pub name: Option<Arc<str>>,
+    /// When it left first, or when that was put in doubt.
+    pub at: Millis,
+    /// The outcome is unknown; otherwise the answer is awaited.
+    pub in_doubt: bool,
+}

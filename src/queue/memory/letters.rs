@@ -1,0 +1,208 @@
+//! The dead letters of the reference engine, and finding an event.
+
+use std::ops::RangeInclusive;
+
+use super::{Letter, MemoryEngine, State, Stored};
+use crate::queue::QueueError;
+use crate::queue::entry::{DeadReason, EntryId, Millis};
+use crate::queue::find::{Found, Sent};
+use crate::queue::letter::{self, Import, Imported, Keep, LetterKey, Page};
+
+impl From<&Import> for Stored {
+    fn from(event: &Import) -> Self {
+        Self {
+            id_hash: event.id_hash,
+            accepted_at: event.accepted_at,
+            event_time: event.event_time,
+            body: event.body.clone(),
+            failures: 0,
+        }
+    }
+}
+
+impl Letter {
+    /// As the operator meets it; `None`: it is queued again.
+    fn shown(&self, number: u64) -> Option<letter::Letter> {
+        let Stored { id_hash, .. } = self.stored;
+        Some(letter::Letter {
+            key: LetterKey {
+                number,
+                id_hash,
+                reason: self.reason?,
+            },
+            accepted_at: self.stored.accepted_at,
+            event_time: self.stored.event_time,
+            died_at: self.died_at,
+            message: self.message.clone(),
+            body: self.stored.body.clone(),
+        })
+    }
+}
+
+impl MemoryEngine {
+    pub(in crate::queue) fn dead_page(&self, numbers: RangeInclusive<u64>, keep: &Keep) -> Page {
+        let state = self.lock();
+        let letters = state.letters.range(numbers);
+        let letters = letters.filter_map(|(number, letter)| letter.shown(*number));
+        Page {
+            letters: letters.filter(|letter| keep(letter)).collect(),
+            next: None,
+        }
+    }
+
+    pub(in crate::queue) fn dead_number(&self, id_hash: u128) -> Option<u64> {
+        self.lock().dead_number(id_hash)
+    }
+
+    pub(in crate::queue) fn find(&self, id_hash: u128) -> Found {
+        let state = self.lock();
+        let is = |stored: &Stored| stored.id_hash == id_hash;
+        if let Some(number) = state.dead_number(id_hash) {
+            let letter = state.letters[&number].shown(number);
+            return letter.map_or(Found::Unknown, Found::Dead);
+        }
+        if let Some(number) = state.purged.get(&id_hash) {
+            return Found::Purged { number: *number };
+        }
+        let apart = state
+            .letters
+            .iter()
+            .map(|(n, l)| (EntryId::dead(*n), &l.stored));
+        let line = state.line.iter().map(|(seq, s)| (EntryId::line(*seq), s));
+        if let Some((id, stored)) = line.chain(apart).find(|(_, stored)| is(stored)) {
+            let sent = state.marks.get(&id).map(|mark| Sent {
+                name: Some(mark.name.clone()),
+                at: mark.at,
+                in_doubt: mark.in_doubt,
+            });
+            return Found::Queued {
+                id,
+                accepted_at: stored.accepted_at,
+                sent,
+            };
+        }
+        let horizon = self.shared.clock.now() - self.shared.dedup_window;
+        match state.seen.get(&id_hash).filter(|at| **at >= horizon) {
+            Some(at) => Found::Settled {
+                accepted_after: Some(*at),
+                accepted_by: Some(*at),
+            },
+            None => Found::Unknown,
+        }
+    }
+
+    pub(in crate::queue) fn revive(&self, letters: &[LetterKey]) -> Result<u64, QueueError> {
+        let mut state = self.lock();
+        state.running()?;
+        let mut count = 0;
+        for number in state.dead_among(letters) {
+            let letter = state.letters.get_mut(&number);
+            let reason = letter.and_then(|letter| letter.reason.take());
+            if let Some(reason) = reason {
+                state.counts.dead[reason.index()] -= 1;
+                state.apart.push_back(number);
+                count += 1;
+            }
+        }
+        state.counts.revived += count;
+        drop(state);
+        self.shared.claimable.notify_one();
+        Ok(count)
+    }
+
+    pub(in crate::queue) fn purge(&self, letters: &[LetterKey]) -> Result<u64, QueueError> {
+        let mut state = self.lock();
+        state.running()?;
+        let numbers = state.dead_among(letters);
+        for number in &numbers {
+            let id_hash = state.letters[number].stored.id_hash;
+            state.purged.insert(id_hash, *number);
+            state.bury(*number);
+        }
+        state.counts.purged += numbers.len() as u64;
+        Ok(numbers.len() as u64)
+    }
+
+    /// What of these is known by its messageId; the others are new.
+    pub(in crate::queue) fn take_back(
+        &self,
+        events: &[Import],
+    ) -> Result<Vec<Option<Imported>>, QueueError> {
+        let now = self.shared.clock.now();
+        let mut state = self.lock();
+        state.running()?;
+        let mut answers = Vec::with_capacity(events.len());
+        for event in events {
+            let horizon = now - self.shared.dedup_window;
+            let known = state
+                .seen
+                .get(&event.id_hash)
+                .is_some_and(|at| *at >= horizon);
+            answers.push(if let Some(number) = state.dead_number(event.id_hash) {
+                state.bury(number);
+                state.queue_apart(event.into(), now);
+                Some(Imported::Revived)
+            } else if state.purged.remove(&event.id_hash).is_some() {
+                state.counts.purged -= 1;
+                state.queue_apart(event.into(), now);
+                Some(Imported::Revived)
+            } else if known {
+                state.counts.duplicate += 1;
+                Some(Imported::Duplicate)
+            } else {
+                None
+            });
+        }
+        drop(state);
+        self.shared.claimable.notify_one();
+        Ok(answers)
+    }
+
+    /// The bytes, reason and message of every dead letter, by messageId hash.
+    pub fn dead_letters(&self) -> Vec<(u128, DeadReason, String)> {
+        let state = self.lock();
+        let letters = state.letters.values();
+        letters
+            .filter_map(|l| l.reason.map(|r| (l.stored.id_hash, r, l.message.clone())))
+            .collect()
+    }
+}
+
+impl State {
+    /// The newest dead letter under this id.
+    fn dead_number(&self, id_hash: u128) -> Option<u64> {
+        let mut letters = self.letters.iter().rev();
+        letters
+            .find(|(_, l)| l.reason.is_some() && l.stored.id_hash == id_hash)
+            .map(|(number, _)| *number)
+    }
+
+    pub(super) fn dead_with_other_bytes(&self, id_hash: u128, body: &[u8]) -> Option<u64> {
+        let number = self.dead_number(id_hash)?;
+        (self.letters[&number].stored.body != body).then_some(number)
+    }
+
+    /// The numbers of those that are dead now, ascending.
+    fn dead_among(&self, letters: &[LetterKey]) -> Vec<u64> {
+        let mut numbers: Vec<u64> = letters.iter().map(|key| key.number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let is_dead = |n: &u64| self.letters.get(n).is_some_and(|l| l.reason.is_some());
+        numbers.retain(is_dead);
+        numbers
+    }
+
+    /// An event that is taken back waits under a new number.
+    fn queue_apart(&mut self, stored: Stored, now: Millis) {
+        self.last_dead += 1;
+        let letter = Letter {
+            stored,
+            reason: None,
+            died_at: now,
+            message: String::new(),
+        };
+        self.letters.insert(self.last_dead, letter);
+        self.apart.push_back(self.last_dead);
+        self.counts.revived += 1;
+    }
+}
