@@ -316,7 +316,7 @@ fn filters_choose_and_a_list_shows_no_personal_data() {
         "{table}"
     );
     assert!(
-        table.lines().all(|line| line.chars().count() <= 100),
+        table.lines().all(|line| line.chars().count() <= 80),
         "{table}"
     );
     let json = dead(&site, &["list", "--json"]).out;
