@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, Instance};
 
 mod adopt;
 pub mod args;
@@ -96,6 +96,10 @@ pub struct ConfigArg {
     /// The configuration file [default: /etc/pinrelay/pinrelay.toml, if it is there].
     #[arg(long = "config", value_name = "FILE", env = "PINRELAY_CONFIG")]
     path: Option<PathBuf>,
+    /// One daemon of several: reads /etc/pinrelay/NAME.toml, and the defaults of sockets, queue
+    /// and token are the instance's own.
+    #[arg(long, value_name = "NAME", value_parser = Instance::parse, conflicts_with = "path")]
+    instance: Option<Instance>,
 }
 
 impl ConfigArg {
@@ -103,12 +107,14 @@ impl ConfigArg {
     fn of(file: &Path) -> Self {
         Self {
             path: Some(file.to_owned()),
+            instance: None,
         }
     }
 
     /// The file that is named, if one is.
-    fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+    fn path(&self) -> Option<PathBuf> {
+        let instance = self.instance.as_ref().map(Instance::file);
+        instance.or_else(|| self.path.clone())
     }
 
     /// Reads the file that is named, or the default one if there is one, under `env`.
@@ -116,6 +122,9 @@ impl ConfigArg {
     /// # Errors
     /// Those of [`config::load`]; a file that is named has to be there.
     pub fn load(&self, env: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+        if let Some(instance) = &self.instance {
+            return config::load_instance(instance, env);
+        }
         let default = Path::new(DEFAULT_CONFIG);
         let path = match &self.path {
             Some(path) => Some(path.as_path()),
@@ -257,6 +266,9 @@ mod tests {
             exit_of(&["check", "--config", "/nowhere/pinrelay.toml"]),
             Exit::Config
         );
+        let instance = |name| exit_of(&["status", "--instance", name]);
+        assert_eq!(instance("surely-no-instance"), Exit::Config);
+        assert_eq!(instance("../pinrelay"), Exit::Usage);
         let missing = ["transform", "--config", "/nowhere/pinrelay.toml"];
         assert_eq!(exit_of(&missing), Exit::Config);
         assert_eq!(exit_of(&["transform", "/nowhere/events"]), Exit::Io);

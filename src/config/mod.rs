@@ -2,7 +2,7 @@
 //!
 //! `keys` is the table of every scalar key; `raw` reads file and environment into texts with
 //! places; `values` and `units` give the texts their types; `token` finds the secret; `options`
-//! hands each part what it has to know; `changes` compares two.
+//! hands each part what it has to know; `changes` compares two; `instance` is for several daemons.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 mod changes;
+mod instance;
 mod keys;
 mod options;
 mod raw;
@@ -19,6 +20,7 @@ mod token;
 mod units;
 mod values;
 
+pub use instance::Instance;
 pub use keys::{
     Admin, CustomProperties, DeadLetters, Delivery, Ingest, KEYS, Key, Log, Metrics, Notify,
     Pinterest, Queue, UserData,
@@ -126,17 +128,53 @@ pub fn load(
     let Some(path) = path else {
         return read(None, env);
     };
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
-        file: path.to_owned(),
-        error,
-    })?;
+    let text = text_of(path)?;
     read(Some((path, &text)), env)
+}
+
+/// As [`load`], of this instance: its file has to be there.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn load_instance(
+    instance: &Instance,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
+    let file = instance.file();
+    let text = text_of(&file)?;
+    read_as(Some((&file, &text)), env, Some(instance))
+}
+
+/// As [`load`], of a file that belongs to another instance than this process's: no variable of
+/// this environment is meant for it.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn load_other(file: &Path) -> Result<Config, ConfigError> {
+    let text = text_of(file)?;
+    let instance = Instance::of_file(file);
+    read_as(Some((file, &text)), std::iter::empty(), instance.as_ref())
+}
+
+fn text_of(file: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(file).map_err(|error| ConfigError::Unreadable {
+        file: file.to_owned(),
+        error,
+    })
 }
 
 /// As [`load`], of a file's text that is at hand.
 pub(crate) fn read(
     file: Option<(&Path, &str)>,
     env: impl Iterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
+    read_as(file, env, None)
+}
+
+fn read_as(
+    file: Option<(&Path, &str)>,
+    env: impl Iterator<Item = (String, String)>,
+    instance: Option<&Instance>,
 ) -> Result<Config, ConfigError> {
     let mut raw = Raw::default();
     if let Some((path, text)) = file {
@@ -149,6 +187,9 @@ pub(crate) fn read(
             TOKEN_VARIABLE => variable = Some(Token::new(value)),
             _ => raw.variable(&name, value),
         }
+    }
+    for (section, name, text) in instance.into_iter().flat_map(Instance::defaults) {
+        raw.fallback(section, name, text);
     }
     let sections = keys::Sections::read(&mut raw);
     check_event_names(&mut raw);
@@ -165,7 +206,10 @@ pub(crate) fn read(
     Ok(Config {
         token: TokenSources {
             explicit: sections.pinterest.token_file.clone(),
-            default_file: DEFAULT_TOKEN_FILE.into(),
+            default_file: match instance {
+                Some(instance) => instance.token_file(),
+                None => DEFAULT_TOKEN_FILE.into(),
+            },
             credential,
             variable,
         },

@@ -239,6 +239,12 @@ impl Raw {
         }
     }
 
+    /// Another default of a key, for what neither file nor environment sets.
+    pub fn fallback(&mut self, section: &'static str, name: &'static str, text: String) {
+        let value = self.values.entry((section, name));
+        value.or_insert((text, Place::Nowhere));
+    }
+
     /// The value of a key, or of its default; a value that does not parse is a problem.
     pub fn take<T>(
         &mut self,

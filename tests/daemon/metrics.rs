@@ -212,3 +212,42 @@ fn promtool_agrees() {
     let said = promtool.wait_with_output().expect("it ends");
     assert!(said.status.success(), "{said:?}");
 }
+
+#[test]
+fn alerts_and_dashboard_ask_for_what_there_is() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let _daemon = site.start();
+    let page = scrape(&site);
+    let there = |name: &str| {
+        let part = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end));
+        page.kind.contains_key(name) || part.is_some_and(|part| page.kind.contains_key(part))
+    };
+    for file in ["prometheus-alerts.yml", "grafana-dashboard.json"] {
+        let path = format!("{}/packaging/{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let words = text.split(|c: char| !c.is_ascii_lowercase() && c != '_');
+        let names: Vec<_> = words.filter(|word| word.starts_with("pinrelay_")).collect();
+        assert!(names.len() >= 10, "{file}: {names:?}");
+        for name in names {
+            assert!(
+                there(name),
+                "{file} asks for {name}, which is not in /metrics"
+            );
+        }
+        // The states and reasons that they name are there as well.
+        for label in ["parked", "paused"] {
+            let series = format!("pinrelay_gate_state{{state=\"{label}\"}}");
+            assert!(page.series.contains_key(&series), "{series}");
+        }
+    }
+    let dashboard = include_str!("../../packaging/grafana-dashboard.json");
+    let dashboard: Value = serde_json::from_str(dashboard).expect("JSON");
+    assert!(
+        dashboard["panels"]
+            .as_array()
+            .is_some_and(|panels| panels.len() > 10)
+    );
+}

@@ -183,6 +183,7 @@ fn the_command_says_what_changed_and_what_is_wrong() {
     }
     assert!(daemon.log().contains("nothing was changed"));
     // The daemon listens where it was started to.
+    site.config("");
     let moved = site.path("moved.sock");
     let moved = moved.to_str().expect("a path");
     let mut command = site.command(&["reload"]);

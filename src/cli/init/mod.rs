@@ -4,7 +4,7 @@
 //! and modes.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::check;
 use super::exit::{Exit, OrExit, Outcome};
@@ -59,31 +59,41 @@ struct Answers {
 
 /// Asks, writes, checks, and says what to do next.
 pub fn run(args: Args) -> Outcome {
-    let config = args
-        .config
-        .path()
-        .unwrap_or(Path::new(DEFAULT_CONFIG))
-        .to_owned();
-    let token = config.with_file_name("token");
+    let config = args.config.path().unwrap_or_else(|| DEFAULT_CONFIG.into());
+    let token = match &args.config.instance {
+        Some(instance) => config.with_file_name(format!("{}.token", instance.name())),
+        None => config.with_file_name("token"),
+    };
     files::refuse_existing(&[&config, &token], args.force)?;
     let answers = ask::answers(&args)?;
     files::write(&config, &token, &answers)?;
 
     let mut out = io::stdout().lock();
     writeln!(out, "wrote {} and {}\n", config.display(), token.display()).or_exit(Exit::Io)?;
-    let checked = check::findings(&ConfigArg::of(&config), !args.offline);
+    let written = match args.config.instance {
+        Some(_) => args.config.clone(),
+        None => ConfigArg::of(&config),
+    };
+    let checked = check::findings(&written, !args.offline);
     let wrong = check::print(&checked).or_exit(Exit::Io)?;
     if wrong > 0 {
         return Ok(Exit::Config);
     }
+    let (unit, instance) = match &args.config.instance {
+        Some(of) => (
+            format!("pinrelay@{}", of.name()),
+            format!(" --instance {}", of.name()),
+        ),
+        None => ("pinrelay".to_owned(), String::new()),
+    };
     writeln!(
         out,
         "\nBefore you start: switch off every other sender of the same events (an older \
          integration, another CDP's destination). With two of them Pinterest counts each sale \
          twice. If the Pinterest Tag runs too, its event_id has to be the same messageId.\n\n\
          Next:\n  \
-         systemctl enable --now pinrelay.socket pinrelay.service\n  \
-         pinrelay send --follow events.ndjson"
+         systemctl enable --now {unit}.socket {unit}.service\n  \
+         pinrelay send --follow{instance} events.ndjson"
     )
     .or_exit(Exit::Io)?;
     Ok(Exit::Ok)

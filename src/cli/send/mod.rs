@@ -16,6 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::daemon::Client;
 use super::exit::{Exit, Failure, OrExit, Outcome};
+use crate::config::Instance;
 use crate::lifecycle;
 
 mod answer;
@@ -47,6 +48,9 @@ pub struct Args {
         default_value = "/run/pinrelay/ingest.sock"
     )]
     socket: PathBuf,
+    /// The socket of this instance of several, `pinrelay@NAME`.
+    #[arg(long, value_name = "NAME", value_parser = Instance::parse, conflicts_with = "socket")]
+    instance: Option<Instance>,
     /// Give a new messageId to every event without one. A second run gives other ids: what it
     /// sends again is then not recognised as sent.
     #[arg(long)]
@@ -73,7 +77,9 @@ pub fn run(args: Args) -> Outcome {
     if !args.follow {
         return send(&args, None);
     }
-    let client = Client::connect(&args.admin_socket)?;
+    let of = |instance: &Instance| instance.admin_socket();
+    let admin = (args.instance.as_ref()).map_or_else(|| args.admin_socket.clone(), of);
+    let client = Client::connect(&admin)?;
     let lines = client.lines(follow::TAIL)?;
     let followed = Arc::new(Followed::default());
     thread::scope(|scope| {
@@ -107,9 +113,11 @@ fn send_and_wait(args: &Args, followed: &Arc<Followed>) -> Outcome {
 fn send(args: &Args, followed: Option<Arc<Followed>>) -> Outcome {
     let (source, size) = open(args.file.as_deref()).or_exit(Exit::Io)?;
     let bar = progress(size);
+    let of = |instance: &Instance| instance.ingest_socket();
+    let socket = (args.instance.as_ref()).map_or_else(|| args.socket.clone(), of);
     let sending = Sending {
         source,
-        socket: &args.socket,
+        socket: &socket,
         assign_ids: args.assign_message_ids,
         patience: Duration::from_secs(args.timeout),
         followed,

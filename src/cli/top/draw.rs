@@ -110,14 +110,7 @@ fn draw_curves(frame: &mut Frame<'_>, history: &History, area: Rect) {
     );
     let values = curve(|p| p.latency, latency);
     let millis = |value: f64| format!("{} ms", rate(value));
-    draw_curve(
-        frame,
-        latency,
-        "latency of a request",
-        &values,
-        millis,
-        Color::Yellow,
-    );
+    draw_curve(frame, latency, "latency", &values, millis, Color::Yellow);
     let values = curve(|p| p.backlog, backlog);
     let events = |value: f64| count(value as u64);
     draw_curve(frame, backlog, "backlog", &values, events, Color::Magenta);
@@ -250,7 +243,7 @@ mod tests {
             "queued  3,960, 0 sending, 0 in doubt, oldest 1 min 1 s",
             "accepted: 197/s, at most 197/s",
             "delivered: 0.0/s",
-            "latency of a request: 0.0 ms",
+            "latency: 0.0 ms",
             "backlog: 3,960, at most 3,960",
             "ledger       holds: 9,801 accepted",
             "q, Esc or Ctrl-C quits",

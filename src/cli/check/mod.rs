@@ -1,18 +1,21 @@
 //! `pinrelay check`: what is wrong with a configuration, and what to do about it, before a
-//! daemon meets it.
+//! daemon meets it. `places` looks at folders and groups, `instances` at the other daemons of
+//! this machine.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use nix::unistd::{AccessFlags, Group, access, geteuid};
+use nix::unistd::geteuid;
 
 use super::exit::{Exit, OrExit, Outcome};
 use super::{ConfigArg, online};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Hashing, TokenSource, process_env, show_duration};
+
+mod instances;
+mod places;
 
 /// `TimeoutStopSec` of the shipped unit, less the time to close after a drain.
 const LONGEST_DRAIN: Duration = Duration::from_secs(35);
@@ -126,6 +129,7 @@ impl Finding {
 }
 
 use Finding::{Advice, Fine, Wrong};
+use places::{admin_group, folder, group, socket_folder};
 
 /// Every problem of a config that cannot be read.
 fn problems(error: &ConfigError) -> Vec<Finding> {
@@ -150,6 +154,7 @@ fn examine(config: &Config) -> Vec<Finding> {
     }
     token(config, &mut found);
     found.push(group(&config.ingest.group));
+    found.extend(admin_group(&config.admin.group));
     found.push(folder(&config.queue_folder()));
     let sockets = [&config.ingest.socket, &config.admin.socket];
     let folders: BTreeSet<&Path> = sockets.into_iter().filter_map(|s| s.parent()).collect();
@@ -161,6 +166,7 @@ fn examine(config: &Config) -> Vec<Finding> {
                 .into(),
         ));
     }
+    found.extend(instances::compare(config));
     found.extend(ca_store(config));
     told_once(config, &mut found);
     found
@@ -197,83 +203,6 @@ fn token(config: &Config, found: &mut Vec<Finding>) {
                 .into(),
         )),
     }
-}
-
-fn group(name: &str) -> Finding {
-    if name.is_empty() {
-        return Fine("the ingest socket keeps the group of the daemon".into());
-    }
-    match Group::from_name(name) {
-        Ok(Some(_)) => Fine(format!("group {name} of the ingest socket")),
-        Ok(None) => Advice(format!(
-            "there is no group {name}: the ingest socket will keep the daemon's own; make the \
-             group (`groupadd --system {name}`) or set [ingest] group"
-        )),
-        Err(e) => Advice(format!("the group {name} cannot be looked up: {e}")),
-    }
-}
-
-/// The queue's folder: there and ours, or possible to make.
-fn folder(path: &Path) -> Finding {
-    let show = path.display();
-    let next = "give it to the daemon's user, or set [queue] path";
-    match fs::metadata(path) {
-        Ok(about) if !about.is_dir() => Wrong(format!(
-            "the queue {show} is not a folder: set [queue] path to one"
-        )),
-        Ok(_) => match access(
-            path,
-            AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK,
-        ) {
-            Ok(()) => Fine(format!("queue in {show}")),
-            Err(e) => Wrong(format!(
-                "the queue folder {show} cannot be used: {e}; {next}"
-            )),
-        },
-        Err(e) if e.kind() == io::ErrorKind::NotFound => match nearest(path) {
-            Some(parent) if !parent.is_dir() => Wrong(format!(
-                "the queue {show} cannot be made, for {} is not a folder: set [queue] path",
-                parent.display()
-            )),
-            Some(parent) => match access(parent, AccessFlags::W_OK | AccessFlags::X_OK) {
-                Ok(()) => Fine(format!("queue in {show}, which will be made")),
-                Err(e) => Wrong(format!(
-                    "the queue folder {show} cannot be made in {}: {e}; {next}",
-                    parent.display()
-                )),
-            },
-            None => Wrong(format!("the queue folder {show} cannot be made: {next}")),
-        },
-        Err(e) => Wrong(format!(
-            "the queue folder {show} cannot be reached: {e}; {next}"
-        )),
-    }
-}
-
-/// The nearest folder above a path that is there.
-fn nearest(path: &Path) -> Option<&Path> {
-    let above = path.ancestors().skip(1);
-    let named = above.map(|p| {
-        if p.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            p
-        }
-    });
-    named.into_iter().find(|p| p.exists())
-}
-
-/// Under systemd the folder of the sockets comes with the service; without, it has to be there.
-fn socket_folder(folder: &Path) -> Option<Finding> {
-    // The folder of a bare file name is the current one.
-    if folder.as_os_str().is_empty() || folder.is_dir() {
-        return None;
-    }
-    Some(Advice(format!(
-        "{} is not there for a socket: systemd makes it for the service (RuntimeDirectory); \
-         without systemd, make it",
-        folder.display()
-    )))
 }
 
 fn ca_store(config: &Config) -> Option<Finding> {
@@ -340,8 +269,10 @@ mod tests {
 
     use tempfile::TempDir;
 
+    use super::places::nearest;
     use super::*;
     use crate::config::load;
+    use std::fs;
 
     struct Setting {
         folder: TempDir,

@@ -1,0 +1,103 @@
+//! The places that a daemon uses: the queue's folder, the sockets' folders and groups.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use nix::unistd::{AccessFlags, Group, access};
+
+use super::Finding::{self, Advice, Fine, Wrong};
+
+/// The group of the ingest socket.
+pub(super) fn group(name: &str) -> Finding {
+    if name.is_empty() {
+        return Fine("the ingest socket keeps the group of the daemon".into());
+    }
+    match Group::from_name(name) {
+        Ok(Some(_)) => Fine(format!("group {name} of the ingest socket")),
+        Ok(None) => Advice(format!(
+            "there is no group {name}: the ingest socket will keep the daemon's own; make the \
+             group (`groupadd --system {name}`) or set [ingest] group"
+        )),
+        Err(e) => Advice(format!("the group {name} cannot be looked up: {e}")),
+    }
+}
+
+/// The group of the admin socket, if it is to have one.
+pub(super) fn admin_group(name: &str) -> Option<Finding> {
+    Some(match Group::from_name(name) {
+        _ if name.is_empty() => return None,
+        Ok(Some(_)) => Fine(format!(
+            "the admin socket is for the group {name} as well, of which the daemon's user has to \
+             be a member (SupplementaryGroups={name})"
+        )),
+        Ok(None) => Advice(format!(
+            "there is no group {name}: only the daemon's user and root will be able to use the \
+             admin socket; make the group, or change [admin] group"
+        )),
+        Err(e) => Advice(format!("the group {name} cannot be looked up: {e}")),
+    })
+}
+
+/// The queue's folder: there and ours, or possible to make.
+pub(super) fn folder(path: &Path) -> Finding {
+    let show = path.display();
+    let next = "give it to the daemon's user, or set [queue] path";
+    match fs::metadata(path) {
+        Ok(about) if !about.is_dir() => Wrong(format!(
+            "the queue {show} is not a folder: set [queue] path to one"
+        )),
+        Ok(_) => match access(
+            path,
+            AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK,
+        ) {
+            Ok(()) => Fine(format!("queue in {show}")),
+            Err(e) => Wrong(format!(
+                "the queue folder {show} cannot be used: {e}; {next}"
+            )),
+        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => match nearest(path) {
+            Some(parent) if !parent.is_dir() => Wrong(format!(
+                "the queue {show} cannot be made, for {} is not a folder: set [queue] path",
+                parent.display()
+            )),
+            Some(parent) => match access(parent, AccessFlags::W_OK | AccessFlags::X_OK) {
+                Ok(()) => Fine(format!("queue in {show}, which will be made")),
+                Err(e) => Wrong(format!(
+                    "the queue folder {show} cannot be made in {}: {e}; {next}",
+                    parent.display()
+                )),
+            },
+            None => Wrong(format!("the queue folder {show} cannot be made: {next}")),
+        },
+        Err(e) => Wrong(format!(
+            "the queue folder {show} cannot be reached: {e}; {next}"
+        )),
+    }
+}
+
+/// The nearest folder above a path that is there.
+pub(super) fn nearest(path: &Path) -> Option<&Path> {
+    let above = path.ancestors().skip(1);
+    let named = above.map(|p| {
+        if p.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            p
+        }
+    });
+    named.into_iter().find(|p| p.exists())
+}
+
+/// Under systemd the folder of the sockets comes with the service; without, it has to be there.
+pub(super) fn socket_folder(folder: &Path) -> Option<Finding> {
+    // The folder of a bare file name is the current one.
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return None;
+    }
+    Some(Advice(format!(
+        "{} is not there for a socket: systemd makes it for the service (RuntimeDirectory); \
+         without systemd, make it",
+        folder.display()
+    )))
+}
