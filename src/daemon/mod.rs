@@ -3,7 +3,8 @@
 //! `control` does what the admin socket asks, `reload` reads the config again, `token` follows
 //! the token's file, `pause` keeps the operator's pause, `lateness` warns of a backlog, `stop` is
 //! the drain, `watchdog` shows that the disk answers, `sockets` binds, `reports` is what `status`
-//! shows, `prepare` the seam between delivery and transform.
+//! shows, `notices` what notifications are made of, `prepare` the seam between delivery and
+//! transform.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::secret::SharedToken;
 mod control;
 mod error;
 mod lateness;
+mod notices;
 mod pause;
 mod prepare;
 mod reload;
@@ -110,6 +112,7 @@ struct Daemon {
     lateness: lateness::Watch,
     pauses: Pauses,
     report: admin::Source,
+    notify: crate::notify::Handle,
     /// What the admin socket asks of the daemon itself.
     asked: UnboundedReceiver<admin::Command>,
     /// Socket files of our own making, removed at a stop in order.
@@ -142,6 +145,7 @@ impl Daemon {
         };
         let engine = SledEngine::open(options, clock.clone())?;
         let trust: WallTrust = engine.trust();
+        let unclean_start = engine.is_unclean_start();
         let queue = Queue::sled(engine);
         let (pauses, paused) =
             Pauses::open(&config.queue_folder(), clock.clone(), trust.believed());
@@ -180,6 +184,8 @@ impl Daemon {
         let report = reports(&config, &queue, &delivery, &clock, &draining, &observer);
         let watched =
             |e: std::io::Error| DaemonError::Io(format!("a socket cannot be watched: {e}"));
+        let facts = notices::facts(report.clone(), trust.clone(), unclean_start);
+        let notify = crate::notify::spawn(config.notify_options(), facts, clock.clone());
         let (commands, asked) = mpsc::unbounded_channel();
         let door = Door {
             queue: queue.clone(),
@@ -215,6 +221,7 @@ impl Daemon {
             lateness: lateness::Watch::default(),
             pauses,
             report,
+            notify,
             asked,
             bound,
         })

@@ -49,6 +49,7 @@ impl Daemon {
         if reloaded.token_changed {
             self.delivery.token_changed();
         }
+        self.notify.reload(config.notify_options());
         self.read = config;
         tracing::info!(
             token_changed = reloaded.token_changed,

@@ -20,6 +20,7 @@ mod io_errors;
 mod late;
 mod log;
 mod metrics;
+mod notify;
 mod online;
 mod path;
 mod pause;

@@ -79,14 +79,21 @@ pub fn run(args: Args) -> Outcome {
     if wrong > 0 {
         return Ok(Exit::Config);
     }
+    let (unit, instance) = match &args.config.instance {
+        Some(of) => (
+            format!("pinrelay@{}", of.name()),
+            format!(" --instance {}", of.name()),
+        ),
+        None => ("pinrelay".to_owned(), String::new()),
+    };
     writeln!(
         out,
         "\nBefore you start: switch off every other sender of the same events (an older \
          integration, another CDP's destination). With two of them Pinterest counts each sale \
          twice. If the Pinterest Tag runs too, its event_id has to be the same messageId.\n\n\
          Next:\n  \
-         systemctl enable --now pinrelay.socket pinrelay.service\n  \
-         pinrelay send --follow events.ndjson"
+         systemctl enable --now {unit}.socket {unit}.service\n  \
+         pinrelay send --follow{instance} events.ndjson"
     )
     .or_exit(Exit::Io)?;
     Ok(Exit::Ok)

@@ -173,6 +173,8 @@ struct Shared {
     /// As the housekeeper last found it.
     disk: Mutex<Disk>,
     stopped: OnceLock<String>,
+    /// Whoever had the folder before did not close it.
+    unclean: bool,
 }
 
 /// Whether the disk lets events in.
@@ -229,6 +231,11 @@ impl SledEngine {
     /// [`OpenError`] says which exit code it calls for.
     pub fn open(options: Options, clock: Clock) -> Result<Self, OpenError> {
         open::open(options, clock).map(|shared| Self { shared })
+    }
+
+    /// Whether whoever had the folder before did not close it: it was killed, or the power went.
+    pub fn is_unclean_start(&self) -> bool {
+        self.shared.unclean
     }
 
     /// Whether the wall clock is believed, judged from the last start's on.

@@ -238,6 +238,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         pressure: watch::channel(Pressure::None).0,
         disk: Mutex::default(),
         stopped: OnceLock::new(),
+        unclean: !high.clean,
         options,
         clock,
         trust,

@@ -1,0 +1,43 @@
+//! What the notifications are made of: facts of this moment, out of the report.
+
+use std::sync::Arc;
+
+use crate::admin::{Report, Source};
+use crate::clock::WallTrust;
+use crate::deliver::Reason;
+use crate::notify::{self, Facts};
+
+/// A source of facts. While the wall clock is not believed no age is.
+pub(super) fn facts(report: Source, trust: WallTrust, unclean_start: bool) -> notify::Source {
+    Arc::new(move || {
+        let (report, trust) = (report.clone(), trust.clone());
+        Box::pin(async move {
+            let report = report().await;
+            let oldest = report.oldest_accepted_at.filter(|_| trust.believed());
+            facts_of(&report, oldest, unclean_start)
+        })
+    })
+}
+
+fn facts_of(report: &Report, oldest_accepted_at: Option<i64>, unclean_start: bool) -> Facts {
+    let gate = &report.delivery.gate;
+    let words = || {
+        let detail = gate.detail.as_deref().unwrap_or("see `pinrelay status`");
+        let reason = gate.reason.map_or("", |reason| reason.name());
+        format!("{reason} ({detail})")
+    };
+    let parked = gate.reason.filter(|reason| reason.parks());
+    Facts {
+        parked: parked.filter(|r| *r != Reason::RefusedAll).map(|_| words()),
+        refused_all: parked.filter(|r| *r == Reason::RefusedAll).map(|_| words()),
+        paused_since: gate
+            .since
+            .filter(|_| gate.state == crate::deliver::GateState::Paused),
+        oldest_accepted_at,
+        queued: report.queued + report.sending,
+        died: report.since_start.dead,
+        not_accepting: report.not_accepting.first().cloned(),
+        ledger_imbalance: report.ledger.ledger_imbalance,
+        unclean_start,
+    }
+}
