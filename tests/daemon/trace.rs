@@ -53,7 +53,7 @@ fn from_the_process_that_sent_it_over_each_attempt_to_the_delivery() {
         &me,
         "HTTP 503",
         "delivered: a request of",
-        "reaches back to",
+        "remembered back to",
     ] {
         assert!(text.contains(says), "{says}\n{text}");
     }
