@@ -68,7 +68,14 @@ fn show(trace: &Trace, zone: &TimeZone, user_name: &dyn Fn(u32) -> Option<String
         let at = time(step.at(), zone);
         let _ = writeln!(text, "  {at}  {}", told(step, user_name));
     }
-    let _ = writeln!(text, "  now           {}", kept(&trace.stored, zone));
+    let delivered =
+        |step: &Step| matches!(step, Step::Attempted { outcome, .. } if outcome == "delivered");
+    let now = match &trace.stored {
+        // The queue alone cannot tell the two apart.
+        Stored::Settled { .. } if trace.steps.iter().any(delivered) => "delivered".to_owned(),
+        stored => kept(stored, zone),
+    };
+    let _ = writeln!(text, "  now           {now}");
     let why = match trace.forgot {
         true => format!("it holds {}", human::bytes(trace.bound_bytes as u64)),
         false => "the daemon's start".to_owned(),
