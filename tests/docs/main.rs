@@ -1,0 +1,27 @@
+//! What the documentation says is so.
+
+mod config;
+
+use std::fs;
+use std::path::Path;
+
+/// A file of the repository.
+fn read(path: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
+}
+
+/// The rows of a page's tables whose first cell is code: their cells, as written.
+fn rows(page: &str) -> Vec<Vec<String>> {
+    let lines = page.lines().filter(|line| line.starts_with("| `"));
+    let cells = |line: &str| {
+        let inner = line.trim_matches(['|', ' ']);
+        // A bar within a cell is written \|.
+        let cells = inner.replace("\\|", "\u{0}");
+        let cells = cells
+            .split('|')
+            .map(|cell| cell.trim().replace('\u{0}', "|"));
+        cells.collect()
+    };
+    lines.map(cells).collect()
+}
