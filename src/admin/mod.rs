@@ -8,6 +8,7 @@ mod control;
 mod dead;
 mod health;
 mod metrics;
+mod queue;
 pub mod report;
 mod status;
 mod tail;
@@ -27,6 +28,7 @@ use tokio::task::JoinHandle;
 
 pub use control::{Change, PauseFor, Paused, Reloaded, Resume, Resumed};
 pub use dead::{Filter, Group, Groups, Letters, Line, Lines, Moved, Shown};
+pub use queue::{Queued, QueuedEvent};
 pub use report::{Gate, Ledger, PerSecond, Report, SinceStart, Took};
 pub use tail::Seen;
 pub use trace::{Stored, Trace};
@@ -88,6 +90,7 @@ pub fn spawn(listener: StdUnixListener, door: Door) -> std::io::Result<JoinHandl
         .merge(health::routes())
         .merge(tail::routes())
         .merge(trace::routes())
+        .merge(queue::routes())
         .merge(verify::routes())
         .merge(control::routes())
         .merge(dead::routes())

@@ -1,4 +1,4 @@
-//! Where an event is, for whoever asks by its messageId.
+//! Where an event is, for whoever asks by its messageId, and what waits, for whoever looks.
 
 use std::sync::Arc;
 
@@ -45,4 +45,39 @@ pub struct Sent {
     pub at: Millis,
     /// The outcome is unknown; otherwise the answer is awaited.
     pub in_doubt: bool,
+}
+
+/// An event of the line, as it waits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its sequence number.
+    pub number: u64,
+    /// When it was accepted.
+    pub accepted_at: Millis,
+    /// Unix seconds; fixed at acceptance.
+    pub event_time: i64,
+    /// The line as the client sent it, without its line end. Holds personal data.
+    pub body: bytes::Bytes,
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The body holds personal data and stays out.
+        f.debug_struct("Waiting")
+            .field("number", &self.number)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Some of the line, from the oldest event on that is not settled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WaitingPage {
+    /// By number, ascending. Some of them may be settled already: what is settled out of order
+    /// stands among what is not.
+    pub events: Vec<Waiting>,
+    /// Bytes of their bodies.
+    pub bytes: usize,
+    /// The number after which to go on; `None`: there are no more.
+    pub next: Option<u64>,
 }

@@ -27,7 +27,7 @@ pub use block::{Block, BlockBuilder, IdHasher};
 pub use census::Census;
 pub use disk::{Closed, Disk};
 pub use entry::{DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement};
-pub use find::{Found, Sent};
+pub use find::{Found, Sent, Waiting, WaitingPage};
 pub use letter::{Import, Imported, Keep, Letter, LetterKey, Page};
 pub use memory::MemoryEngine;
 pub use verdict::{Checked, Finding, Verdict};
@@ -308,6 +308,18 @@ impl Queue {
         match &self.engine {
             Engine::Memory(engine) => engine.heartbeat(),
             Engine::Sled(engine) => engine.heartbeat().await,
+        }
+    }
+
+    /// Up to `limit` events of the line behind number `after`, oldest first; fewer where they
+    /// are large. Nothing is claimed.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] if they cannot be read.
+    pub async fn waiting(&self, after: u64, limit: usize) -> Result<WaitingPage, QueueError> {
+        match &self.engine {
+            Engine::Memory(engine) => Ok(engine.waiting(after, limit)),
+            Engine::Sled(engine) => engine.waiting(after, limit).await,
         }
     }
 

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{PINRELAY, bare};
+use crate::support::{Client, PINRELAY, Site, StandIn, bare, s, samples, within};
 
 const ORDER: &str = r#"{"messageId":"o-1","type":"track","event":"Order Completed","properties":{"email":"ada@example.com","total":42,"price":"many","products":[{"product_id":"p1","price":10.5,"quantity":2}]}}"#;
 const NOBODY: &str =
@@ -118,4 +118,65 @@ fn compare_counts_what_another_config_makes_differently() {
         serde_json::from_str(&transform(&file, &[&args[..], &["--json"]].concat())).expect("JSON");
     assert_eq!(json["dead_before"], 1);
     assert!(!said.contains("example.com"), "no values: {said}");
+}
+
+#[test]
+fn a_change_is_tried_on_what_the_daemon_holds() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in).set("queue", "generation_events", "100");
+    let daemon = site.start();
+    stand_in.mode(json!({"fault": "503"}));
+    let nobody: String = (0..30)
+        .map(|i| format!(r#"{{"messageId":"n-{i}","type":"page","properties":{{"contact":"eve@example.com"}}}}"#) + "\n")
+        .collect();
+    let mut client = Client::connect(&daemon.socket());
+    client.write(nobody.as_bytes()).expect("written");
+    client.finish();
+    for part in samples("held", 0..450).chunks(50) {
+        Client::queue(&daemon.socket(), part);
+    }
+    within(s(20), "30 dead letters", || {
+        (daemon.status()["dead_total"] == 30).then_some(())
+    });
+    let old = site.path("old.toml");
+    fs::write(&old, "").expect("a file");
+    let try_on = |which: &str, more: &[&str]| {
+        let mut command = site.command(&["transform", "--from", which, "--json", "--compare"]);
+        let out = command.arg(&old).args(more).output().expect("it runs");
+        assert_eq!(
+            out.status.code(),
+            Some(0),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        serde_json::from_slice::<Value>(&out.stdout).expect("JSON")
+    };
+    let map = ["--map", "properties.contact=properties.email"];
+    let dead = try_on("dead", &map);
+    assert_eq!(dead["dead_before"], 30);
+    assert_eq!(dead["dead_after"], 0);
+    // Over the ends of generations; none is claimed by being looked at.
+    let queued = try_on("queue", &["--event-name", "order completed=purchase"]);
+    assert!(queued["events"].as_u64() >= Some(450), "{queued}");
+    assert!(
+        queued["fields"]["event_name"]["other_value"].as_u64() > Some(0),
+        "{queued}"
+    );
+    assert_eq!(try_on("queue", &["--limit", "7"])["events"], 7);
+    let mut explain = site.command(&["transform", "--from", "queue", "--explain", "--limit", "2"]);
+    let out = explain.output().expect("it runs");
+    assert_eq!(
+        String::from_utf8_lossy(&out.stdout)
+            .matches(" held-")
+            .count(),
+        2
+    );
+    stand_in.well();
+    stand_in.takes(450, s(20));
+    assert_eq!(daemon.stop(s(10)).code, Some(0));
+    let out = site
+        .command(&["transform", "--from", "queue"])
+        .output()
+        .expect("it runs");
+    assert_eq!(out.status.code(), Some(69));
 }

@@ -39,7 +39,11 @@ pub(super) fn lines(
     }
 }
 
-fn answer(
+/// Writes what becomes of one line.
+///
+/// # Errors
+/// Whatever `output` fails with.
+pub(super) fn answer(
     output: &mut impl Write,
     line: &[u8],
     transform: &Transform,

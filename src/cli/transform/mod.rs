@@ -1,6 +1,6 @@
 //! `pinrelay transform`: what would become of each line, without sending or storing any.
 //!
-//! `lines` gives the payloads, `explain` where each field comes from, `compare` what another
+//! `source` reads what the daemon holds; `lines` gives the payloads, `explain` where each field comes from, `compare` what another
 //! config would change.
 
 use std::fs::File;
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::ConfigArg;
 use super::exit::{Exit, Failure, OrExit, Outcome};
+use super::{ConfigArg, daemon};
 use crate::clock::Clock;
 use crate::config::{self, Config, Pair, Place, process_env};
 use crate::transform::Transform;
@@ -18,28 +18,37 @@ use crate::transform::Transform;
 mod compare;
 mod explain;
 mod lines;
+mod source;
 
 use lines::{Line, read_line};
 
 /// Flags of `pinrelay transform`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Needs no daemon, token or queue, and neither ad_account_id nor app_name. What it prints holds the
-events' own data.
+Needs no daemon (but for --from), token or queue, and neither ad_account_id nor app_name. Without
+--compare, what it prints holds the events' own data.
 
-Exit codes: 0 whatever becomes of the events · 74 the input cannot be read · 78 the config is wrong
+Exit codes: 0 whatever becomes of the events · 69 --from, and no daemon is there · 74 the input
+cannot be read · 78 the config is wrong
 
 Examples:
   pinrelay transform events.ndjson
   pinrelay transform --explain events.ndjson
   pinrelay transform --explain --map properties.total=properties.value events.ndjson
-  pinrelay transform --compare pinrelay.toml.old events.ndjson")]
+  pinrelay transform --compare pinrelay.toml.old events.ndjson
+  pinrelay transform --from dead --compare pinrelay.toml.old")]
 pub struct Args {
     /// The events, one JSON object per line; `-` or nothing is stdin.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArg,
+    /// Take the running daemon's own events instead: those that wait, or its dead letters.
+    #[arg(long, value_name = "WHICH", conflicts_with = "file")]
+    from: Option<source::Held>,
+    /// With --from: at most so many, the oldest first.
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "from")]
+    limit: u64,
     /// For each field: what gave it, what was tried before, what was omitted and why, which
     /// mapping stands over it.
     #[arg(long)]
@@ -67,24 +76,36 @@ pub fn run(args: Args) -> Outcome {
     let transform = config.transform().or_exit(Exit::Config)?;
     let limit = usize::try_from(config.ingest.max_event_bytes).unwrap_or(usize::MAX);
     let now_seconds = Clock::system().now().div_euclid(1000);
-    let mut input = open(args.file.as_deref()).or_exit(Exit::Io)?;
     let mut output = BufWriter::new(io::stdout().lock());
-    let done = if let Some(old) = &args.compare {
-        let old = other(old)?;
-        let mut comparison = compare::Comparison::default();
-        each(&mut input, limit, |line| {
-            comparison.add(line, &old, &transform, now_seconds);
-            Ok(())
-        })
-        .and_then(|()| comparison.write(&mut output, args.json))
-    } else if args.explain {
-        each(&mut input, limit, |line| {
-            explain::write(&mut output, line, &transform, now_seconds, args.json)
-        })
-        .and_then(|()| output.flush())
-    } else {
-        lines::lines(&mut input, &mut output, &transform, now_seconds, limit)
+    let mut comparison = match &args.compare {
+        Some(old) => Some((other(old)?, compare::Comparison::default())),
+        None => None,
     };
+    let mut tell = |line: &[u8], seconds: i64| match &mut comparison {
+        Some((old, comparison)) => {
+            comparison.add(line, old, &transform, seconds);
+            Ok(())
+        }
+        None if args.explain => explain::write(&mut output, line, &transform, seconds, args.json),
+        None => lines::answer(&mut output, line, &transform, seconds),
+    };
+    let done = match args.from {
+        Some(held) => {
+            let client = daemon::Client::connect(&config.admin.socket)?;
+            source::each(&client, held, args.limit, tell)?
+        }
+        None => {
+            let mut input = open(args.file.as_deref()).or_exit(Exit::Io)?;
+            match args.compare.is_some() || args.explain {
+                true => each(&mut input, limit, |line| tell(line, now_seconds)),
+                false => lines::lines(&mut input, &mut output, &transform, now_seconds, limit),
+            }
+        }
+    };
+    let done = done.and_then(|()| match comparison {
+        Some((_, comparison)) => comparison.write(&mut output, args.json),
+        None => output.flush(),
+    });
     match done {
         // Whoever reads has seen enough (`| head`).
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),

@@ -16,6 +16,7 @@ use crate::queue::census::Census;
 use crate::queue::entry::{
     DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement,
 };
+use crate::queue::find::{Waiting, WaitingPage};
 use crate::queue::verdict::Verdict;
 use crate::queue::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, Pending, QueueError, apart_share};
 
@@ -219,6 +220,23 @@ impl MemoryEngine {
     }
 
     /// There is nothing stored that could differ from the counts.
+    pub(super) fn waiting(&self, after: u64, limit: usize) -> WaitingPage {
+        let state = self.lock();
+        let mut left = state.line.range(after + 1..).peekable();
+        let waiting = |(number, stored): (&u64, &Stored)| Waiting {
+            number: *number,
+            accepted_at: stored.accepted_at,
+            event_time: stored.event_time,
+            body: stored.body.clone(),
+        };
+        let events: Vec<Waiting> = left.by_ref().take(limit).map(waiting).collect();
+        WaitingPage {
+            bytes: events.iter().map(|event| event.body.len()).sum(),
+            next: left.peek().and(events.last()).map(|event| event.number),
+            events,
+        }
+    }
+
     pub(super) fn verify(&self) -> Verdict {
         let census = self.census();
         Verdict {

@@ -116,7 +116,7 @@ impl SledEngine {
     }
 
     /// Reads beside the committer.
-    async fn beside<T: Send + 'static>(
+    pub(super) async fn beside<T: Send + 'static>(
         &self,
         read: impl FnOnce(std::sync::Arc<Shared>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, QueueError> {

@@ -50,6 +50,7 @@ mod meta;
 mod open;
 mod operate;
 mod pages;
+mod peek;
 mod period;
 #[doc(hidden)]
 pub mod properties;

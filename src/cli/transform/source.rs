@@ -1,0 +1,67 @@
+//! Where the events come from: a file, or what the daemon holds.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::super::daemon::Client;
+use super::super::exit::{Exit, Failure, OrExit};
+use crate::admin::{Letters, Queued};
+
+/// How long the daemon may take for one page.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which of the daemon's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Held {
+    /// Those that wait to be sent.
+    Queue,
+    /// The dead letters.
+    Dead,
+}
+
+/// Hands up to `limit` of them to `with`, each with its event_time.
+///
+/// # Errors
+/// The daemon's; what `with` fails with is handed through inside.
+pub(super) fn each(
+    client: &Client,
+    held: Held,
+    limit: u64,
+    mut with: impl FnMut(&[u8], i64) -> std::io::Result<()>,
+) -> Result<std::io::Result<()>, Failure> {
+    let mut left = limit;
+    let mut after = Some(0);
+    while let Some(from) = after.filter(|_| left > 0) {
+        let events: Vec<(String, i64)> = match held {
+            Held::Queue => {
+                let text = client.get(&format!("/queue?after={from}"), PATIENCE)?;
+                let page: Queued = serde_json::from_str(&text).or_exit(Exit::Unavailable)?;
+                after = page.next;
+                let events = page.events.into_iter();
+                events
+                    .map(|e| (e.event.get().to_owned(), e.event_time))
+                    .collect()
+            }
+            Held::Dead => {
+                let text = client.get(&format!("/dead?after={from}"), PATIENCE)?;
+                let page: Letters = serde_json::from_str(&text).or_exit(Exit::Unavailable)?;
+                after = page.next;
+                let letters = page.letters.into_iter();
+                letters
+                    .map(|l| (l.event.get().to_owned(), l.event_time))
+                    .collect()
+            }
+        };
+        for (line, event_time) in events {
+            if left == 0 {
+                break;
+            }
+            left -= 1;
+            if let Err(error) = with(line.as_bytes(), event_time) {
+                return Ok(Err(error));
+            }
+        }
+    }
+    Ok(Ok(()))
+}
