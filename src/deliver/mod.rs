@@ -67,6 +67,7 @@ pub use item::{Dead, Prepare, Prepared, StrippedKeys};
 pub use online::{Online, try_online};
 pub use pause::Pause;
 pub use status::{DrainEnd, DrainReport, GateState, GateStatus, LastError, Requests, Status};
+pub use words::normalise;
 
 use crate::clock::{Clock, WallTrust};
 use crate::observe::Observer;

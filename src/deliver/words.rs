@@ -8,7 +8,7 @@ const LONGEST: usize = 200;
 /// in those come out alike, and no personal data comes out at all.
 ///
 /// `json`: the event the message speaks of, or nothing.
-pub(super) fn normalise(message: &str, message_id: &str, json: &[u8]) -> String {
+pub fn normalise(message: &str, message_id: &str, json: &[u8]) -> String {
     let message = if message_id.len() < 3 {
         message.to_owned()
     } else {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pinrelay::queue::Receipt;
 
 use crate::open::Found;
-use crate::story::{Event, Sending, Story, Told, Verdict};
+use crate::story::{Asked, Event, Sending, Story, Told, Verdict};
 
 /// Everything that is wrong with it. `cut`: what ended before this moment had happened.
 /// `settled`: ids that were settled for certain at an earlier cut.
@@ -109,6 +109,7 @@ impl<'a> At<'a> {
         {
             return Err("it was acknowledged and is taken for new".into());
         }
+        self.check_operated(id, found, claims.is_empty(), is_purged)?;
         match claims {
             [] if is_purged => Ok(()),
             [] if acknowledged => self.check_settled(id, found),
@@ -123,10 +124,53 @@ impl<'a> At<'a> {
         }
     }
 
+    /// Whether the operator may have put it back.
+    fn is_retried(&self) -> bool {
+        let retry = self.event.retry.as_ref();
+        retry.is_some_and(|asked| asked.at < self.cut)
+    }
+
+    /// Whether it cannot be sent as it is, and was not mended by an import.
+    fn is_unsendable(&self) -> bool {
+        match &self.event.import {
+            Some(import) => !import.is_done(self.cut),
+            None => self.event.sent.is_empty(),
+        }
+    }
+
+    /// What the operator was told is done has been done, and stays.
+    fn check_operated(
+        &self,
+        id: &str,
+        found: &Found,
+        is_settled: bool,
+        is_purged: bool,
+    ) -> Result<(), String> {
+        let done = |asked: &Option<Asked>| asked.as_ref().is_some_and(|a| a.is_done(self.cut));
+        let begun = |asked: &Option<Asked>| asked.as_ref().is_some_and(|a| a.at < self.cut);
+        let Event {
+            retry,
+            purge,
+            import,
+            ..
+        } = self.event;
+        if done(purge) && !begun(import) && !is_purged {
+            return Err("it was purged and is back".into());
+        }
+        if done(import) && is_purged {
+            return Err("it was imported and is purged".into());
+        }
+        let is_dead = is_settled && found.other.get(id) == Some(&Receipt::Revived);
+        if (done(retry) || done(import)) && is_dead {
+            return Err("it was taken back and is dead again".into());
+        }
+        Ok(())
+    }
+
     /// It was a dead letter and nothing but its id is known any more.
     fn is_purged(&self, id: &str, found: &Found) -> bool {
         let verdicts: Vec<_> = self.verdicts().collect();
-        let died = self.event.sent.is_empty() || verdicts.contains(&Verdict::Failed);
+        let died = self.is_unsendable() || verdicts.contains(&Verdict::Failed);
         let acknowledged = self.told().next().is_some();
         let known = found.other.get(id) == Some(&Receipt::Duplicate);
         acknowledged && known && died && !verdicts.contains(&Verdict::Processed)
@@ -139,8 +183,7 @@ impl<'a> At<'a> {
         match found.other.get(id) {
             Some(Receipt::Revived) => {
                 let refused = verdicts().any(|v| v == Verdict::Failed);
-                let unsendable = self.event.sent.is_empty();
-                if refused || unsendable {
+                if refused || self.is_unsendable() {
                     Ok(())
                 } else {
                     Err("it is dead and nobody refused it".into())
@@ -174,6 +217,8 @@ impl<'a> At<'a> {
             match self.verdict(sending) {
                 // Its mark may still be there, for it goes with the next settlement.
                 Some(Verdict::NoneTaken) if !must => {}
+                // It is queued again: its name was settled with it.
+                Some(Verdict::Failed) if self.is_retried() => {}
                 _ => {
                     first.get_or_insert(&sending.name);
                     must = true;

@@ -19,6 +19,7 @@ mod disk;
 mod judge;
 mod letters;
 mod open;
+mod operator;
 mod script;
 mod step;
 mod story;
@@ -191,6 +192,14 @@ fn events_set_apart_and_purged_periods_stand_a_power_cut_as_well() {
         let quota = letters::QUOTA.to_string();
         let site = site(&stand_in).set("dead_letters", "max_bytes", &quota);
         letters::record(&site, &stand_in)
+    });
+}
+
+#[test]
+fn what_the_operator_did_to_dead_letters_stands_a_power_cut() {
+    try_script("operator", HANDFUL / 2, 1, || {
+        let stand_in = StandIn::start();
+        operator::record(&site(&stand_in), &stand_in)
     });
 }
 

@@ -37,9 +37,26 @@ pub struct Sending {
     pub verdict: Option<(usize, Verdict)>,
 }
 
+/// What the operator did to a dead letter: when that was asked, and when its answer left.
+#[derive(Default, Debug)]
+pub struct Asked {
+    pub at: usize,
+    pub done: Option<usize>,
+}
+
+impl Asked {
+    /// Whether it was answered before this moment.
+    pub fn is_done(&self, cut: usize) -> bool {
+        self.done.is_some_and(|done| done < cut)
+    }
+}
+
 /// All that is known of one messageId.
 #[derive(Default, Debug)]
 pub struct Event {
+    pub retry: Option<Asked>,
+    pub purge: Option<Asked>,
+    pub import: Option<Asked>,
     /// When each line of it had been read, and the line.
     pub lines: Vec<(usize, String)>,
     /// When each answer began to leave.
@@ -64,6 +81,8 @@ struct Socket {
     begun: usize,
     /// The request that waits for its answer: id and index of the sending.
     asked: Vec<(String, usize)>,
+    /// The operator's request that waits for its answer: what, and of whom.
+    operated: Vec<(&'static str, String)>,
 }
 
 impl Story {
@@ -118,6 +137,13 @@ impl Story {
             }
             return;
         }
+        while socket.got.starts_with(b"GET /") && head(&mut socket.got).is_some() {}
+        if socket.got.starts_with(b"POST /dead/") {
+            if let Some((head, body)) = message(&mut socket.got) {
+                self.operator(socket, &head, &body, end);
+            }
+            return;
+        }
         // An answer to a request of ours, if we made one on this socket.
         if socket.asked.is_empty() {
             return;
@@ -146,7 +172,60 @@ impl Story {
         }
     }
 
+    /// The operator asks for something: `retry` and `purge` by one messageId, `import` by lines.
+    fn operator(&mut self, socket: &mut Socket, head: &str, body: &[u8], at: usize) {
+        let asked = || Some(Asked { at, done: None });
+        let ids = head
+            .split(['?', '&', ' '])
+            .find_map(|part| part.strip_prefix("id="));
+        let event = ids.and_then(|id| self.events.get_mut(id).map(|event| (id, event)));
+        if let Some((id, event)) = event {
+            let what = if head.contains("/dead/purge") {
+                self.purged_from.get_or_insert(at);
+                event.purge = asked();
+                "purge"
+            } else {
+                event.retry = asked();
+                "retry"
+            };
+            socket.operated.push((what, id.to_owned()));
+            return;
+        }
+        for line in String::from_utf8_lossy(body).lines() {
+            let line: Exported<'_> = serde_json::from_str(line).expect("an exported letter");
+            let value: Value = serde_json::from_str(line.event.get()).expect("an event");
+            let event = self.event(&value).expect("a messageId");
+            event.lines.push((at, line.event.get().to_owned()));
+            event.import = asked();
+            let id = value["messageId"].as_str().unwrap_or_default();
+            socket.operated.push(("import", id.to_owned()));
+        }
+    }
+
+    /// What the operator asked for on this socket is answered.
+    fn operated(&mut self, socket: &mut Socket, begin: usize) {
+        for (what, id) in socket.operated.drain(..) {
+            let event = self.events.get_mut(&id).expect("an event that came in");
+            let asked = match what {
+                "purge" => &mut event.purge,
+                "retry" => &mut event.retry,
+                _ => {
+                    event.told.push((begin, Told::Revived));
+                    &mut event.import
+                }
+            };
+            if let Some(asked) = asked {
+                asked.done = Some(begin);
+            }
+        }
+    }
+
     fn sent(&mut self, socket: &mut Socket, begin: usize) {
+        if socket.sent.starts_with(b"HTTP/") {
+            // It stays, for its body may follow.
+            self.operated(socket, begin);
+            return;
+        }
         if socket.sent.starts_with(b"{") {
             // Answers to a client.
             while let Some(line) = line(&mut socket.sent) {
@@ -190,6 +269,20 @@ fn line(bytes: &mut Vec<u8>) -> Option<String> {
     )
 }
 
+/// A line of an import.
+#[derive(serde::Deserialize)]
+struct Exported<'a> {
+    #[serde(borrow)]
+    event: &'a serde_json::value::RawValue,
+}
+
+/// Takes a whole HTTP message without a body off the front.
+fn head(bytes: &mut Vec<u8>) -> Option<()> {
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n")?;
+    bytes.drain(..end + 4);
+    Some(())
+}
+
 /// Takes a whole HTTP message off the front: its head and its body.
 fn message(bytes: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
     let end = bytes.windows(4).position(|w| w == b"\r\n\r\n")?;
@@ -197,10 +290,10 @@ fn message(bytes: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
     let length = head
         .lines()
         .find_map(|l| l.strip_prefix("content-length: "))
-        .expect("a length")
-        .trim()
-        .parse::<usize>()
-        .expect("a number");
+        // A request with nothing to say need not say so.
+        .map_or(0, |length| {
+            length.trim().parse::<usize>().expect("a number")
+        });
     let whole = end + 4 + length;
     if bytes.len() < whole {
         return None;

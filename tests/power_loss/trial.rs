@@ -222,11 +222,11 @@ impl Sight {
             }
             if cut.least {
                 // Its acknowledged events that are not queued are settled from here on; those
-                // that come again with other bytes may be revived.
+                // that come again with other bytes, or that the operator retries, may be revived.
                 let once = story
                     .events
                     .iter()
-                    .filter(|(_, event)| event.lines.len() == 1);
+                    .filter(|(_, event)| event.lines.len() == 1 && event.retry.is_none());
                 let gone = once.filter(|(id, _)| {
                     found.again.get(*id) == Some(&pinrelay::queue::Receipt::Duplicate)
                         && !found.claims.contains_key(*id)

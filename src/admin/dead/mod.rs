@@ -15,7 +15,7 @@
 mod filter;
 mod import;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -26,8 +26,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Door;
+use crate::deliver::normalise;
 use crate::event;
-use crate::queue::{Letter, Millis, Page, QueueError};
+use crate::queue::{DeadReason, Letter, Millis, Page, QueueError};
 pub use filter::Filter;
 pub use import::{Line, Lines};
 
@@ -50,7 +51,7 @@ pub struct Groups {
 pub struct Group {
     /// Why they are dead.
     pub reason: String,
-    /// Pinterest's message, or what was missing.
+    /// Pinterest's message without ids and values, or what was missing.
     pub message: String,
     /// How many.
     pub count: u64,
@@ -115,13 +116,14 @@ async fn groups(
     let mut wanted = filter.wanted(&door.queue)?;
     let mut found = Groups::default();
     let mut groups: BTreeMap<(&'static str, String), Group> = BTreeMap::new();
+    let mut words = Words::default();
     loop {
         let page = wanted.page(&door.queue).await?;
         for letter in page.letters {
             found.letters += 1;
             found.last = letter.key.number();
             let reason = letter.key.reason().name();
-            let mut key = (reason, letter.message.clone());
+            let mut key = (reason, words.of(&letter));
             if groups.len() >= MOST_GROUPS && !groups.contains_key(&key) {
                 key.1 = "(other messages)".into();
             }
@@ -186,6 +188,30 @@ async fn purge(
     }
     let next = page.next;
     Ok(Json(Moved { count, next }))
+}
+
+/// Messages as a group tells them: Pinterest's may quote the event, and differ in that alone.
+#[derive(Default)]
+struct Words(HashMap<String, String>);
+
+impl Words {
+    fn of(&mut self, letter: &Letter) -> String {
+        let is_own = match letter.key.reason() {
+            DeadReason::Refused | DeadReason::TooLarge | DeadReason::CustomRefused => false,
+            DeadReason::NoMatchKey | DeadReason::Expired | DeadReason::Late => true,
+        };
+        if is_own {
+            return letter.message.clone();
+        }
+        if let Some(words) = self.0.get(&letter.message) {
+            return words.clone();
+        }
+        let words = normalise(&letter.message, &message_id(letter), &letter.body);
+        if self.0.len() < MOST_GROUPS {
+            self.0.insert(letter.message.clone(), words.clone());
+        }
+        words
+    }
 }
 
 fn shown(letter: &Letter) -> Shown {

@@ -8,7 +8,7 @@ use super::{FilterArgs, count, groups};
 use crate::admin::{Group, Groups};
 use crate::queue::Millis;
 
-/// Columns of the table, and how wide a message may be in it.
+/// Columns of the table.
 const WIDTH: usize = 80;
 
 /// Flags of `pinrelay dead list`.
@@ -61,7 +61,7 @@ fn table(groups: &Groups) -> String {
         n => format!("{n} groups"),
     };
     text.push_str(&format!(
-        "{} in {kinds}. Next: `pinrelay dead show MESSAGE_ID`, then `retry`, `export` or `purge`\n",
+        "{} in {kinds}\nnext: `pinrelay dead show MESSAGE_ID`, then `retry`, `export` or `purge`\n",
         count(groups.letters)
     ));
     text
@@ -121,12 +121,9 @@ mod tests {
             groups: vec![group.clone(), group],
         };
         let table = table(&groups);
-        for line in table.lines() {
-            assert!(line.chars().count() <= 100, "{line}");
-            assert!(!line.contains('\u{1b}'), "{line}");
-        }
-        let widest = table.lines().take(5).map(|line| line.chars().count());
-        assert_eq!(widest.max(), Some(WIDTH), "{table}");
+        assert!(!table.contains('\u{1b}'), "{table}");
+        let widest = table.lines().map(|line| line.chars().count()).max();
+        assert_eq!(widest, Some(WIDTH), "{table}");
         assert!(table.contains("2026-01-31T18:00:00Z"), "{table}");
     }
 }

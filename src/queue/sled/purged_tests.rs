@@ -173,6 +173,49 @@ fn a_period_of_which_all_is_purged_goes_at_once_and_its_list_brings_them_back() 
     });
 }
 
+/// A period past its retention goes with letters that are dead, purged, and delivered since.
+#[test]
+fn what_the_retention_purges_can_be_imported_as_well() {
+    block_on(async {
+        let mut bench = Bench::new();
+        bench.send(0..10).await;
+        bench.end(10, refused).await;
+        let some = |from: u64, to: u64| -> Keep {
+            Arc::new(move |letter| (from..=to).contains(&letter.key.number()))
+        };
+        let page = bench
+            .queue
+            .dead_page(1..=u64::MAX, some(1, 3))
+            .await
+            .unwrap();
+        let keys = page.letters.iter().map(|letter| letter.key).collect();
+        assert_eq!(bench.queue.purge(keys).await.unwrap(), 3);
+        let page = bench
+            .queue
+            .dead_page(1..=u64::MAX, some(4, 5))
+            .await
+            .unwrap();
+        let keys = page.letters.iter().map(|letter| letter.key).collect();
+        assert_eq!(bench.queue.revive(keys).await.unwrap(), 2);
+        bench.end(2, || Outcome::Delivered).await;
+        // Step by step: a leap of the clock would not be believed.
+        for _ in 0..8 {
+            bench.clock.advance(Duration::from_secs(4 * 86_400));
+            bench.restart().await;
+        }
+        bench.look().await;
+        assert_eq!((bench.count("dead"), bench.count("purged")), (0, 1));
+        assert_eq!(bench.queue.census().purged, 8);
+        bench.is_whole().await;
+        let answers = bench.import(0..10).await;
+        let revived = answers.iter().filter(|a| **a == Imported::Revived).count();
+        assert_eq!(revived, 8, "{answers:?}");
+        assert_eq!(answers[3..5], [Imported::Duplicate; 2]);
+        bench.is_whole().await;
+        bench.queue.close().await.unwrap();
+    });
+}
+
 #[test]
 fn a_damaged_or_missing_list_is_found_and_costs_the_imports_alone() {
     type Harm = fn(&Path);
