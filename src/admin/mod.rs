@@ -8,6 +8,7 @@ mod control;
 mod dead;
 mod health;
 mod metrics;
+mod port;
 mod queue;
 pub mod report;
 mod status;
@@ -108,7 +109,7 @@ pub fn spawn(listener: StdUnixListener, door: Door) -> std::io::Result<JoinHandl
 /// # Errors
 /// The system's, if the listener cannot be watched.
 pub fn spawn_metrics(listener: StdTcpListener, door: Door) -> std::io::Result<JoinHandle<()>> {
-    let listener = TcpListener::from_std(listener)?;
+    let listener = port::Port::new(TcpListener::from_std(listener)?);
     let routes = Router::new()
         .merge(metrics::routes())
         .merge(health::routes())

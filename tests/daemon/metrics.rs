@@ -251,3 +251,27 @@ fn alerts_and_dashboard_ask_for_what_there_is() {
             .is_some_and(|panels| panels.len() > 10)
     );
 }
+
+#[test]
+fn the_reference_names_every_metric_as_the_page_does() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let _daemon = site.start();
+    let page = scrape(&site);
+    let reference = include_str!("../../docs/metrics.md");
+    let rows = reference
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"));
+    let rows: Vec<(String, String, String)> = rows
+        .map(|row| {
+            let (name, rest) = row.split_once("` | ").expect(row);
+            let (kind, rest) = rest.split_once(" | ").expect(row);
+            let (_, meaning) = rest.split_once("| ").expect(row);
+            let meaning = meaning.strip_suffix(" |").expect(row);
+            (name.to_owned(), kind.to_owned(), meaning.to_owned())
+        })
+        .collect();
+    let served = page.kind.iter();
+    let served = served.map(|(name, kind)| (name.clone(), kind.clone(), page.help[name].clone()));
+    assert_eq!(rows, served.collect::<Vec<_>>());
+}

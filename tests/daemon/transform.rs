@@ -141,8 +141,10 @@ fn a_change_is_tried_on_what_the_daemon_holds() {
     let old = site.path("old.toml");
     fs::write(&old, "").expect("a file");
     let try_on = |which: &str, more: &[&str]| {
-        let mut command = site.command(&["transform", "--from", which, "--json", "--compare"]);
-        let out = command.arg(&old).args(more).output().expect("it runs");
+        let old = old.to_str().expect("a path");
+        let args = ["transform", "--from", which, "--json", "--compare", old];
+        let mut command = site.command(&args);
+        let out = command.args(more).output().expect("it runs");
         assert_eq!(
             out.status.code(),
             Some(0),
@@ -163,7 +165,7 @@ fn a_change_is_tried_on_what_the_daemon_holds() {
         "{queued}"
     );
     assert_eq!(try_on("queue", &["--limit", "7"])["events"], 7);
-    let mut explain = site.command(&["transform", "--from", "queue", "--explain", "--limit", "2"]);
+    let mut explain = site.command(&["transform", "--from", "queue", "--explain", "--limit=2"]);
     let out = explain.output().expect("it runs");
     assert_eq!(
         String::from_utf8_lossy(&out.stdout)

@@ -79,7 +79,7 @@ fn events(page: &Page, report: &Report) -> Result<(), Error> {
         (
             "resent_late",
             ledger.resent_late,
-            "Of these, later than the 48 hours for which Pinterest remembers an event_id.",
+            "Times that an event in doubt was sent again later than the 48 hours for which Pinterest remembers an event_id.",
         ),
         (
             "purged",
