@@ -128,6 +128,13 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sled", &["src/queue/sled/"]),
     ("signal_hook", &["src/lifecycle/"]),
     ("sd_notify", &["src/lifecycle/"]),
+    ("tracing_journald", &["src/lifecycle/"]),
+    (
+        "prometheus",
+        &["src/observe/meters.rs", "src/admin/metrics/"],
+    ),
+    ("ratatui", &["src/cli/top/"]),
+    ("crossterm", &["src/cli/top/"]),
 ];
 
 /// What the transform must do without.

@@ -47,7 +47,7 @@ pub struct Reloaded {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PauseFor {
-    /// How long, milliseconds, at least 1; `null`: until it is resumed.
+    /// How long, milliseconds, from 1 to ten years; `null`: until it is resumed.
     pub milliseconds: Option<u64>,
     /// Shown wherever the pause is; one line of at most 200 characters.
     pub reason: Option<String>,
@@ -83,6 +83,8 @@ pub struct Resumed {
     pub isolate: bool,
 }
 
+/// Milliseconds: ten years. A longer one is meant to have no end.
+const LONGEST_PAUSE: u64 = 10 * 365 * 86_400_000;
 /// A pause's reason stands in one line of `systemctl status`.
 const LONGEST_REASON: usize = 200;
 
@@ -106,9 +108,12 @@ async fn pause(State(door): State<Door>, body: String) -> Response {
     let one_line = |reason: &String| {
         reason.chars().count() <= LONGEST_REASON && !reason.chars().any(char::is_control)
     };
-    if asked_for.milliseconds == Some(0) || !asked_for.reason.as_ref().is_none_or(one_line) {
+    let in_range = |length: u64| (1..=LONGEST_PAUSE).contains(&length);
+    if !asked_for.milliseconds.is_none_or(in_range)
+        || !asked_for.reason.as_ref().is_none_or(one_line)
+    {
         let wrong = format!(
-            "a pause lasts a millisecond at least, and its reason is one line of at most \
+            "a pause lasts from a millisecond to ten years, and its reason is one line of at most \
              {LONGEST_REASON} characters"
         );
         return (StatusCode::BAD_REQUEST, wrong).into_response();

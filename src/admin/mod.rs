@@ -29,7 +29,7 @@ pub use control::{Change, PauseFor, Paused, Reloaded, Resume, Resumed};
 pub use dead::{Filter, Group, Groups, Letters, Line, Lines, Moved, Shown};
 pub use report::{Gate, Ledger, PerSecond, Report, SinceStart, Took};
 pub use tail::Seen;
-pub use trace::Trace;
+pub use trace::{Stored, Trace};
 
 use crate::clock::Clock;
 use crate::observe::Observer;

@@ -20,8 +20,10 @@ use crate::event;
 use crate::observe::{Listener, Passed, Stage};
 use crate::queue::Millis;
 
-/// Lines of one piece of the answer, at most about.
+/// One piece of the answer, at most about.
 const PIECE_BYTES: usize = 64 << 10;
+/// Events looked at before others have their turn on this thread.
+const AT_ONCE: usize = 128;
 
 pub(super) fn routes() -> Router<Door> {
     Router::new().route("/tail", get(tail))
@@ -165,7 +167,7 @@ async fn tail(State(door): State<Door>, Query(query): Query<TailQuery>) -> Respo
 async fn piece(listener: &mut Listener, filter: &Filter) -> Option<Bytes> {
     let mut out = Vec::new();
     let mut next = listener.next().await?;
-    loop {
+    for looked_at in 1.. {
         let line = match &next {
             Ok(passed) => filter.line(passed),
             Err(missed) => Some(Seen {
@@ -180,6 +182,9 @@ async fn piece(listener: &mut Listener, filter: &Filter) -> Option<Bytes> {
         }
         if out.len() >= PIECE_BYTES {
             break;
+        }
+        if looked_at % AT_ONCE == 0 {
+            tokio::task::yield_now().await;
         }
         next = match listener.try_next() {
             Some(next) => next,

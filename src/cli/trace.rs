@@ -9,9 +9,10 @@ use jiff::tz::TimeZone;
 use super::AdminArg;
 use super::exit::{Exit, OrExit, Outcome};
 use super::tail::{printable, time};
-use crate::admin::Trace;
 use crate::admin::report::human;
+use crate::admin::{Stored, Trace};
 use crate::observe::Step;
+use crate::queue::Millis;
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,9 +50,10 @@ pub fn run(args: Args) -> Outcome {
     };
     let mut out = io::stdout().lock();
     writeln!(out, "{}", text.trim_end()).or_exit(Exit::Io)?;
-    Ok(match trace.steps.is_empty() {
-        true => Exit::NotHeld,
-        false => Exit::Ok,
+    let known = !trace.steps.is_empty() || trace.stored != Stored::Unknown;
+    Ok(match known {
+        true => Exit::Ok,
+        false => Exit::NotHeld,
     })
 }
 
@@ -66,16 +68,82 @@ fn show(trace: &Trace, zone: &TimeZone, user_name: &dyn Fn(u32) -> Option<String
         let at = time(step.at(), zone);
         let _ = writeln!(text, "  {at}  {}", told(step, user_name));
     }
-    let since = human::local(trace.since, i64::MAX, zone);
-    if trace.steps.is_empty() {
-        let _ = writeln!(text, "  nothing is known of it since {since}");
-    }
+    let delivered =
+        |step: &Step| matches!(step, Step::Attempted { outcome, .. } if outcome == "delivered");
+    let now = match &trace.stored {
+        // The queue alone cannot tell the two apart.
+        Stored::Settled { .. } if trace.steps.iter().any(delivered) => "delivered".to_owned(),
+        stored => kept(stored, zone),
+    };
+    let _ = writeln!(text, "  now           {now}");
     let why = match trace.forgot {
         true => format!("it holds {}", human::bytes(trace.bound_bytes as u64)),
         false => "the daemon's start".to_owned(),
     };
-    let _ = writeln!(text, "The daemon's memory reaches back to {since} ({why}).");
+    let since = dated(trace.since, zone);
+    let _ = writeln!(
+        text,
+        "Single steps are remembered back to {since} ({why}), not before."
+    );
     text
+}
+
+/// With its date: what the queue keeps may be of another day.
+fn dated(at: Millis, zone: &TimeZone) -> String {
+    human::local(at, i64::MAX, zone)
+}
+
+/// What the queue knows.
+fn kept(stored: &Stored, zone: &TimeZone) -> String {
+    match stored {
+        Stored::Queued {
+            accepted_at,
+            from_dead_letters,
+            sent_at,
+            sent_as,
+            in_doubt,
+        } => {
+            let mut text = format!("queued, accepted {}", dated(*accepted_at, zone));
+            if *from_dead_letters {
+                text.push_str(", from the dead letters");
+            }
+            if let Some(at) = sent_at {
+                let name = sent_as.as_deref().unwrap_or("a name that was lost");
+                let what = if *in_doubt { "in doubt" } else { "sending" };
+                let at = dated(*at, zone);
+                let _ = write!(text, "; {what}: left as {} at {at}", printable(name));
+            }
+            text
+        }
+        Stored::Dead {
+            number,
+            reason,
+            accepted_at,
+            died_at,
+        } => format!(
+            "dead: {reason}, accepted {}, died {}; see `pinrelay dead show {number}`",
+            dated(*accepted_at, zone),
+            dated(*died_at, zone)
+        ),
+        Stored::Purged { number } => format!("purged: it was dead letter {number}"),
+        Stored::Settled {
+            accepted_after,
+            accepted_by,
+        } => {
+            let mut text = "delivered, or set aside as damaged".to_owned();
+            if let Some(at) = accepted_after {
+                let _ = write!(text, "; accepted after {}", dated(*at, zone));
+            }
+            if let Some(at) = accepted_by {
+                let _ = write!(text, "; accepted by {}", dated(*at, zone));
+            }
+            text
+        }
+        Stored::Unknown => {
+            "nothing is known of it: never accepted, or longer ago than queue.dedup_window"
+                .to_owned()
+        }
+    }
 }
 
 fn told(step: &Step, user_name: &dyn Fn(u32) -> Option<String>) -> String {
@@ -152,6 +220,12 @@ mod tests {
                     reason: Some("expired".into()),
                 },
             ],
+            stored: Stored::Dead {
+                number: 9,
+                reason: "expired".into(),
+                accepted_at: at,
+                died_at: at + 999,
+            },
             since: at,
             forgot: true,
             bound_bytes: 16 << 20,
@@ -161,10 +235,22 @@ mod tests {
             shown(&trace),
             "m-1\n  08:49:37.000  queued, from www-data, uid 33, process 712\n  \
              08:49:37.217  in_doubt: a request of 12, no answer after 132 ms (unknown): time-out\n  \
-             08:49:37.999  dead: expired\n\
-             The daemon's memory reaches back to 1994-11-06 08:49:37 (it holds 16 MiB).\n"
+             08:49:37.999  dead: expired\n  now           dead: expired, accepted 1994-11-06 \
+             08:49:37, died 1994-11-06 08:49:37; see `pinrelay dead show 9`\n\
+             Single steps are remembered back to 1994-11-06 08:49:37 (it holds 16 MiB), not \
+             before.\n"
         );
         trace.steps.clear();
-        assert!(shown(&trace).contains("nothing is known of it since 1994-11-06"));
+        trace.stored = Stored::Unknown;
+        assert!(shown(&trace).contains("nothing is known of it: never accepted"));
+        trace.stored = Stored::Queued {
+            accepted_at: at,
+            from_dead_letters: false,
+            sent_at: Some(at),
+            sent_as: Some("checkout".into()),
+            in_doubt: true,
+        };
+        let told = "queued, accepted 1994-11-06 08:49:37; in doubt: left as checkout at";
+        assert!(shown(&trace).contains(told), "{}", shown(&trace));
     }
 }

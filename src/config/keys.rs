@@ -146,7 +146,8 @@ settings! {
         token_file: Option<PathBuf> = Text, "", optional(path), reload;
         /// Where the API is; https, except on loopback.
         base_url: BaseUrl = Text, "https://api.pinterest.com/v5", base_url, restart;
-        /// Send with ?test=true: checked, not recorded; batches of at most 20, 10 requests/s.
+        /// Send with ?test=true: checked, not recorded; batches of at most 20, 10 requests/s, and
+        /// a queue of its own, the folder of queue.path with -test behind its name.
         test: bool = Flag, "false", flag, restart;
         /// The action_source of events that do not tell: web, app_android, app_ios or offline.
         default_action_source: &'static str = Text, "web", one_of(ACTION_SOURCES), reload;
@@ -234,7 +235,8 @@ settings! {
     admin: Admin {
         /// The Unix socket that the commands speak to.
         socket: PathBuf = Text, "/run/pinrelay/admin.sock", path, restart;
-        /// A group that may use it as well (0660); empty: only the daemon's user and root.
+        /// A group that may use it as well (0660), of which the daemon's user has to be a member;
+        /// empty: only the daemon's user and root.
         group: String = Text, "", text, restart;
     }
     /// `[metrics]`: for Prometheus.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Daemon;
+use super::pause::told;
 use crate::admin::{Command, Paused, Resumed};
 use crate::config::{Config, ConfigError};
 use crate::deliver::GateState;
@@ -39,14 +40,20 @@ impl Daemon {
     ) -> Result<Paused, String> {
         let gate = self.delivery.status().await.gate;
         let held = (gate.since).filter(|_| gate.state == GateState::Paused);
-        let (pause, kept) = self.pauses.begin(held, length, reason);
+        let pause = self.pauses.begin(held, length, reason);
         self.delivery.pause(pause.clone());
-        kept?;
+        // The queue's folder may be slow to answer; by now nothing leaves.
+        let in_flight = self.delivery.status().await.in_flight;
+        told(&pause, "delivery is paused");
+        if let Err(why) = self.pauses.keep(&pause, length) {
+            tracing::error!("{why}");
+            return Err(why);
+        }
         Ok(Paused {
             since: pause.since,
             until: pause.until,
             reason: pause.reason,
-            in_flight: self.delivery.status().await.in_flight,
+            in_flight,
         })
     }
 

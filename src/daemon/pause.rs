@@ -92,38 +92,38 @@ impl Pauses {
         (this, Some(pause))
     }
 
-    /// Begins a pause, or goes on with one that holds under another end and reason.
-    ///
-    /// # Errors
-    /// The system's, with the pause: it holds all the same, and a restart would end it.
+    /// Begins a pause, or goes on with one that has held since `held` under another end and
+    /// reason. Yet to be kept by [`Pauses::keep`].
     pub fn begin(
         &mut self,
         held: Option<Millis>,
         length: Option<Duration>,
         reason: Option<String>,
-    ) -> (Pause, Result<(), String>) {
+    ) -> Pause {
         let now = self.clock.now();
-        let pause = Pause {
+        self.ends = length.map(|length| Instant::now() + length);
+        Pause {
             since: held.unwrap_or(now),
             until: length.map(|length| now.saturating_add(millis(length))),
             reason,
-        };
-        self.ends = length.map(|length| Instant::now() + length);
+        }
+    }
+
+    /// Keeps the pause that has begun over restarts.
+    ///
+    /// # Errors
+    /// The system's: it holds all the same, and a restart would end it.
+    pub fn keep(&self, pause: &Pause, length: Option<Duration>) -> Result<(), String> {
         let record = Record {
             pause: pause.clone(),
             length: length.map(|length| millis(length).unsigned_abs()),
         };
-        let kept = write(&self.file, &record).map_err(|error| {
+        write(&self.file, &record).map_err(|error| {
             format!(
                 "delivery is paused, but a restart would end that: {} cannot be written: {error}",
                 self.file.display()
             )
-        });
-        match &kept {
-            Ok(()) => told(&pause, "delivery is paused"),
-            Err(why) => tracing::error!("{why}"),
-        }
-        (pause, kept)
+        })
     }
 
     /// Ends it, durably.
@@ -168,7 +168,8 @@ impl Pauses {
     }
 }
 
-fn told(pause: &Pause, what: &str) {
+/// Says in the log that it holds.
+pub(super) fn told(pause: &Pause, what: &str) {
     let until = match pause.until.map(jiff::Timestamp::from_millisecond) {
         Some(Ok(at)) => at.strftime("until %Y-%m-%dT%H:%M:%SZ").to_string(),
         _ => "until it is resumed".to_owned(),
@@ -251,15 +252,16 @@ mod tests {
         let (mut first, none) = pauses(folder.path(), NOW);
         assert_eq!(none, None);
         let words = Some("the shop \"moves\"\n".to_owned());
-        let (said, kept) = first.begin(None, Some(HOUR), words);
-        assert_eq!(kept, Ok(()));
+        let said = first.begin(None, Some(HOUR), words);
+        assert_eq!(first.keep(&said, Some(HOUR)), Ok(()));
         let (_, found) = pauses(folder.path(), NOW + 60_000);
         assert_eq!(found, Some(said));
         let (mut second, found) = pauses(folder.path(), NOW + 3_600_000);
         assert_eq!(found, None);
         assert!(!folder.path().join(FILE).exists());
         // Said anew it keeps its beginning; without an end it has to be ended.
-        let (said, _) = second.begin(Some(NOW), None, None);
+        let said = second.begin(Some(NOW), None, None);
+        assert_eq!(second.keep(&said, None), Ok(()));
         assert_eq!((said.since, said.until), (NOW, None));
         assert_eq!(pauses(folder.path(), NOW + 86_400_000).1, Some(said));
         assert_eq!(second.end(), Ok(()));
@@ -290,7 +292,8 @@ mod tests {
     async fn what_cannot_be_kept_is_said() {
         let folder = tempfile::tempdir().unwrap();
         let (mut pauses, _) = pauses(&folder.path().join("gone"), NOW);
-        let (_, kept) = pauses.begin(None, None, None);
+        let said = pauses.begin(None, None, None);
+        let kept = pauses.keep(&said, None);
         assert!(kept.is_err_and(|why| why.contains("a restart would end that")));
         assert!(pauses.end().is_err());
     }

@@ -37,7 +37,7 @@ impl TokenWatch {
             TokenSource::Credential | TokenSource::Variable => None,
         };
         self.wrong = None;
-        if self.file == file {
+        if self.file == file && self.watch.is_some() == file.is_some() {
             return;
         }
         self.watch = None;

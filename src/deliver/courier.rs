@@ -7,7 +7,6 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-use super::age::{Horizon, Lateness};
 use super::batch::{Batch, framing};
 use super::gate::{Gate, Pass, Ticket};
 use super::isolate::Isolation;
@@ -20,7 +19,7 @@ use super::refusal::Streak;
 use super::retry::{Backoff, Waiting};
 use super::status::{LastError, Status};
 use super::strip::Strip;
-use super::{Limits, OnLate, Surroundings};
+use super::{Limits, Surroundings};
 use crate::clock::{Clock, WallTrust};
 use crate::observe::Observer;
 use crate::queue::{DeadReason, Entry, EntryId, Outcome, Settlement};
@@ -383,47 +382,6 @@ impl Courier {
             bytes: self.limits.max_batch_bytes,
             linger: self.limits.linger,
         }
-    }
-
-    pub(super) fn horizon(&self) -> Horizon {
-        let believed = self.trust.believed();
-        Horizon::new(self.clock.now(), self.limits.max_age, believed)
-    }
-
-    /// Takes the expired out of a batch; `None` if nothing is left.
-    pub(super) fn unexpired(&mut self, batch: Batch, horizon: Horizon) -> Option<Batch> {
-        let mut old = Vec::new();
-        let left = batch.without(|i| horizon.passed(&i.entry), |i| old.push(i.entry));
-        for entry in old {
-            self.expired(entry);
-        }
-        left
-    }
-
-    fn lateness(&self) -> Lateness {
-        let believed = self.trust.believed();
-        Lateness::new(self.clock.now(), self.limits.late_after, believed)
-    }
-
-    /// Takes out what is late, if it is not to be sent; `None` if nothing is left. Only what is
-    /// about to leave is looked at, so that nothing dies of lateness before a gate that opens
-    /// in time.
-    fn in_time(&mut self, batch: Batch, lateness: Lateness) -> Option<Batch> {
-        if self.limits.on_late == OnLate::Deliver {
-            return Some(batch);
-        }
-        let mut late = Vec::new();
-        let left = batch.without(|i| lateness.may_die(&i.entry), |i| late.push(i.entry));
-        for entry in late {
-            let message = "it happened longer ago than delivery.late_after".to_owned();
-            self.die(entry, DeadReason::Late, message);
-        }
-        left
-    }
-
-    pub(super) fn expired(&mut self, entry: Entry) {
-        let message = "older than delivery.max_age".to_owned();
-        self.die(entry, DeadReason::Expired, message);
     }
 
     pub(super) fn die(&mut self, entry: Entry, reason: DeadReason, message: String) {

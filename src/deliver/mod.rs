@@ -19,8 +19,8 @@
 //!
 //! `courier` (with `answer` and `upkeep`) is the state and decides; `run` is the only part
 //! that waits. Leaves, each pure: `batch`, `ready`, `classify`, `words`, `gate`, `retry`,
-//! `pace`, `isolate`, `refusal`, `strip`, `age`. `client` carries the bytes; `online` sends one
-//! test event for `check`.
+//! `pace`, `isolate`, `refusal`, `strip`, `age`. `client` carries the bytes, `witness` tells the
+//! [`Observer`] what happens; `online` sends one test event for `check`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,18 +1,20 @@
-//! What happens to the state by itself or by the operator: expiry, reload, what `status`
-//! shows.
+//! What happens to the state by itself or by the operator: expiry, lateness, reload,
+//! what `status` shows.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Limits;
+use super::age::{Horizon, Lateness};
+use super::batch::Batch;
 use super::courier::Courier;
 use super::gate::{Reason, View};
 use super::pause::Pause;
 use super::prepare::Kind;
 use super::retry::Backoff;
 use super::status::{GateState, GateStatus, Status};
-use crate::queue::{Entry, Millis};
+use super::{Limits, OnLate};
+use crate::queue::{DeadReason, Entry, Millis};
 
 /// Between two looks for expired events in hand.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -42,6 +44,47 @@ impl Courier {
         let mut pieces = std::mem::take(&mut self.isolation);
         pieces.sift(|batch| self.unexpired(batch, horizon));
         self.isolation = pieces;
+    }
+
+    pub(super) fn horizon(&self) -> Horizon {
+        let believed = self.trust.believed();
+        Horizon::new(self.clock.now(), self.limits.max_age, believed)
+    }
+
+    /// Takes the expired out of a batch; `None` if nothing is left.
+    pub(super) fn unexpired(&mut self, batch: Batch, horizon: Horizon) -> Option<Batch> {
+        let mut old = Vec::new();
+        let left = batch.without(|i| horizon.passed(&i.entry), |i| old.push(i.entry));
+        for entry in old {
+            self.expired(entry);
+        }
+        left
+    }
+
+    pub(super) fn lateness(&self) -> Lateness {
+        let believed = self.trust.believed();
+        Lateness::new(self.clock.now(), self.limits.late_after, believed)
+    }
+
+    /// Takes out what is late, if it is not to be sent; `None` if nothing is left. Only what is
+    /// about to leave is looked at, so that nothing dies of lateness before a gate that opens
+    /// in time.
+    pub(super) fn in_time(&mut self, batch: Batch, lateness: Lateness) -> Option<Batch> {
+        if self.limits.on_late == OnLate::Deliver {
+            return Some(batch);
+        }
+        let mut late = Vec::new();
+        let left = batch.without(|i| lateness.may_die(&i.entry), |i| late.push(i.entry));
+        for entry in late {
+            let message = "it happened longer ago than delivery.late_after".to_owned();
+            self.die(entry, DeadReason::Late, message);
+        }
+        left
+    }
+
+    pub(super) fn expired(&mut self, entry: Entry) {
+        let message = "older than delivery.max_age".to_owned();
+        self.die(entry, DeadReason::Expired, message);
     }
 
     /// Goes on under another config: what has not left and is not in doubt is made anew.

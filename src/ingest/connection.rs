@@ -2,7 +2,9 @@
 //!
 //! Invariant: whatever a client does, its connection holds less than about 1 MiB: the bytes of
 //! one read and of one unfinished line, one block, and at most [`DUE_BYTES`] of answers (or
-//! those of one block, if they are more). An idle one holds nearly nothing.
+//! those of one block, if they are more). An idle one holds nearly nothing. While somebody
+//! listens to what passes, the lines that are kept for that share a bound of their own
+//! ([`crate::observe::Passing::hold`]).
 
 use std::io;
 use std::sync::Arc;

@@ -99,6 +99,9 @@ impl Witness {
         if let Some(seen) = self.seen {
             pass(observer, self.at, seen, &stages);
         }
+        if self.ids.is_empty() {
+            return;
+        }
         let others = stages.iter().zip(0..);
         let others = others.filter(|(stage, _)| **stage != Stage::Queued);
         observer.history().arrived(Arrival {

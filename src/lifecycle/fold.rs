@@ -49,14 +49,14 @@ struct Repeated {
 }
 
 impl Fold {
-    /// With a thread that tells the numbers in time. Without one, where it cannot be started,
-    /// they are told when the same thing comes again.
-    pub(super) fn new() -> Self {
+    /// With the thread that tells the numbers in time; `None` where it cannot be started, for
+    /// then nothing may be folded.
+    pub(super) fn new() -> Option<Self> {
         let shared = Arc::new(Shared::default());
         let telling = shared.clone();
         let thread = std::thread::Builder::new().name("log".into());
-        drop(thread.spawn(move || tell_in_time(&telling)));
-        Self(shared)
+        thread.spawn(move || tell_in_time(&telling)).ok()?;
+        Some(Self(shared))
     }
 }
 
@@ -72,17 +72,16 @@ impl<S: Subscriber> Layer<S> for Fold {
         let mut key = DefaultHasher::new();
         meta.callsite().hash(&mut key);
         text.all.hash(&mut key);
-        let (passes, over) = {
-            let mut kinds = self.0.lock();
-            let over = expire(&mut kinds, Instant::now());
-            let passes = take(&mut kinds, key.finish(), *meta.level(), text.message);
-            (passes, over)
+        let kind = Kind {
+            level: *meta.level(),
+            message: text.message,
+            since: Instant::now(),
+            count: 1,
         };
+        let passes = take(&mut self.0.lock(), key.finish(), kind);
         if !passes {
             self.0.folded.notify_one();
         }
-        // Outside the lock: these come through here themselves.
-        over.iter().for_each(tell);
         passes
     }
 }
@@ -93,33 +92,45 @@ impl Shared {
     }
 }
 
-/// Counts one more of a kind; whether it is told.
-fn take(kinds: &mut HashMap<u64, Kind>, key: u64, level: Level, message: String) -> bool {
-    if kinds.len() >= KINDS && !kinds.contains_key(&key) {
-        return true;
+impl Kind {
+    fn is_folded(&self) -> bool {
+        self.count > TOLD
     }
-    let kind = kinds.entry(key).or_insert_with(|| Kind {
-        level,
-        message,
-        since: Instant::now(),
-        count: 0,
-    });
-    kind.count += 1;
-    kind.count <= TOLD
+
+    fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= WINDOW
+    }
 }
 
-/// Ends the windows that are over.
-fn expire(kinds: &mut HashMap<u64, Kind>, now: Instant) -> Vec<Repeated> {
-    let over = |kind: &Kind| now.saturating_duration_since(kind.since) >= WINDOW;
-    let ended = kinds.extract_if(|_, kind| over(kind));
-    let repeated = ended.filter(|(_, kind)| kind.count > TOLD);
-    repeated
-        .map(|(_, kind)| Repeated {
-            level: kind.level,
-            message: kind.message,
-            times: kind.count - TOLD,
-        })
-        .collect()
+/// Counts one more of its kind; whether it is told.
+fn take(kinds: &mut HashMap<u64, Kind>, key: u64, new: Kind) -> bool {
+    if let Some(kind) = kinds.get_mut(&key) {
+        // What was folded is the thread's to end.
+        if !kind.is_folded() && kind.is_over(new.since) {
+            *kind = new;
+            return true;
+        }
+        kind.count += 1;
+        return !kind.is_folded();
+    }
+    if kinds.len() >= KINDS {
+        kinds.retain(|_, kind| kind.is_folded() || !kind.is_over(new.since));
+    }
+    if kinds.len() < KINDS {
+        kinds.insert(key, new);
+    }
+    true
+}
+
+/// Ends the windows that are over and in which something was folded.
+fn end(kinds: &mut HashMap<u64, Kind>, now: Instant) -> Vec<Repeated> {
+    let ended = kinds.extract_if(|_, kind| kind.is_folded() && kind.is_over(now));
+    let repeated = ended.map(|(_, kind)| Repeated {
+        level: kind.level,
+        message: kind.message,
+        times: kind.count - TOLD,
+    });
+    repeated.collect()
 }
 
 fn tell(repeated: &Repeated) {
@@ -142,20 +153,28 @@ fn tell(repeated: &Repeated) {
 
 /// Runs as long as the process: sleeps while nothing is folded.
 fn tell_in_time(shared: &Shared) {
+    let mut kinds = shared.lock();
     loop {
-        let mut kinds = shared.lock();
-        while !kinds.values().any(|kind| kind.count > TOLD) {
-            let woken = shared.folded.wait(kinds);
-            kinds = woken.unwrap_or_else(PoisonError::into_inner);
-        }
-        let folded = kinds.values().filter(|kind| kind.count > TOLD);
+        let folded = kinds.values().filter(|kind| kind.is_folded());
         let due = folded.map(|kind| kind.since + WINDOW).min();
-        drop(kinds);
-        if let Some(due) = due {
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        }
-        let over = expire(&mut shared.lock(), Instant::now());
-        over.iter().for_each(tell);
+        let now = Instant::now();
+        kinds = match due {
+            None => {
+                let woken = shared.folded.wait(kinds);
+                woken.unwrap_or_else(PoisonError::into_inner)
+            }
+            Some(due) if due > now => {
+                let woken = shared.folded.wait_timeout(kinds, due - now);
+                woken.unwrap_or_else(PoisonError::into_inner).0
+            }
+            Some(_) => {
+                let over = end(&mut kinds, now);
+                // They come through here themselves.
+                drop(kinds);
+                over.iter().for_each(tell);
+                shared.lock()
+            }
+        };
     }
 }
 
@@ -180,29 +199,41 @@ impl Visit for Text {
 mod tests {
     use super::*;
 
+    fn warning(since: Instant) -> Kind {
+        Kind {
+            level: Level::WARN,
+            message: "the gate is shut".into(),
+            since,
+            count: 1,
+        }
+    }
+
     #[test]
     fn the_first_few_pass_the_rest_is_counted_and_told_once() {
-        let mut kinds = HashMap::new();
-        let mut warn = |key| take(&mut kinds, key, Level::WARN, "the gate is shut".into());
-        let passed = (0..100).filter(|_| warn(1)).count();
+        let (mut kinds, now) = (HashMap::new(), Instant::now());
+        let mut warn = |key, at| take(&mut kinds, key, warning(at));
+        let passed = (0..100).filter(|_| warn(1, now)).count();
         assert_eq!(passed, TOLD as usize);
-        // Another thing is not held back by it.
-        assert!(warn(2));
-        let now = Instant::now();
-        assert!(expire(&mut kinds, now).is_empty());
-        let over = expire(&mut kinds, now + WINDOW);
+        // Another thing is not held back by it, nor is the same one after its time.
+        assert!(warn(2, now));
+        assert!((0..TOLD).all(|_| warn(2, now + WINDOW)));
+        assert!(end(&mut kinds, now).is_empty());
+        let over = end(&mut kinds, now + WINDOW);
         assert_eq!(over.len(), 1, "what was told in full is not told again");
         assert_eq!((over[0].times, over[0].level), (97, Level::WARN));
-        assert!(kinds.is_empty());
+        assert!(take(&mut kinds, 1, warning(now + WINDOW)));
     }
 
     #[test]
     fn what_cannot_be_counted_passes() {
-        let mut kinds = HashMap::new();
+        let (mut kinds, now) = (HashMap::new(), Instant::now());
         for key in 0..10_000 {
-            assert!(take(&mut kinds, key, Level::ERROR, String::new()));
+            assert!(take(&mut kinds, key, warning(now)));
         }
         assert_eq!(kinds.len(), KINDS);
+        // Those whose time is over make room.
+        assert!(take(&mut kinds, 10_001, warning(now + WINDOW)));
+        assert_eq!(kinds.len(), 1);
     }
 
     #[test]

@@ -156,6 +156,11 @@ impl Passing {
         self.listeners.load(Ordering::Relaxed) > 0
     }
 
+    /// How many listen.
+    pub fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::Relaxed)
+    }
+
     /// Room for the bytes of one event; what comes beyond [`HELD_BYTES`] passes without.
     pub fn hold(&self, bytes: impl FnOnce() -> Bytes, len: usize) -> Held {
         // Several at once may go a little beyond it.

@@ -13,6 +13,9 @@ fn admin(group: &str) -> (u32, Gid, bool) {
     let site = Site::new(&stand_in).set("admin", "group", group);
     let daemon = site.start();
     let about = fs::metadata(site.admin()).expect("a socket");
+    let checked = site.command(&["check"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert_eq!(said.contains("admin socket"), !group.is_empty(), "{said}");
     let told = daemon.log().contains("cannot be given to the group");
     (about.mode() & 0o777, about.gid().into(), told)
 }

@@ -117,6 +117,46 @@ fn eight_days_behind_while_it_runs() {
     leap("-8d", true);
 }
 
+/// A pause is measured by the monotonic clock while the process lives; over a restart it goes by
+/// the wall clock, but not by one that is not believed.
+#[test]
+fn a_leap_ends_no_pause_before_its_time() {
+    let Some(library) = library() else { return };
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let pause = |length: &str| {
+        let out = site.command(&["pause", "--for", length]).output();
+        assert!(out.expect("it runs").status.success());
+    };
+    set(&site, "+0");
+    let daemon = start(&site, &library);
+    pause("4s");
+    Client::queue(&site.socket(), &samples("held", 0..20));
+    set(&site, "+8d");
+    daemon.shows(s(3), "events that gather", |status| {
+        status["state"] == "paused" && status["delivery"]["ready"] == 20
+    });
+    std::thread::sleep(s(1));
+    assert_eq!(stand_in.totals().requests, 0);
+    stand_in.takes(20, s(20));
+    set(&site, "+0");
+    pause("1h");
+    daemon.kill();
+    set(&site, "+8d");
+    let daemon = start(&site, &library);
+    assert_eq!(daemon.status()["state"], "paused");
+    daemon.kill();
+    // Two hours later by a clock that agrees with the last one it is over.
+    set(&site, "+2h");
+    let daemon = start(&site, &library);
+    assert_eq!(daemon.status()["state"], "delivering");
+    assert!(
+        daemon
+            .log()
+            .contains("the pause has ended while pinrelay was stopped")
+    );
+}
+
 /// The faked clock is the one that the daemon goes by, or the tests above show nothing.
 #[test]
 fn the_daemon_goes_by_the_faked_clock() {

@@ -39,7 +39,7 @@ fn late_events_go_by_default_and_are_counted() {
 }
 
 #[test]
-fn late_events_become_dead_letters_where_they_are_to() {
+fn late_events_become_dead_letters_where_they_are_to_until_they_are_retried() {
     let stand_in = StandIn::start();
     let site = Site::new(&stand_in).set("delivery", "on_late", "dead_letter");
     let daemon = site.start();
@@ -53,6 +53,15 @@ fn late_events_become_dead_letters_where_they_are_to() {
     assert_eq!(status["dead"]["late"], 1);
     assert_eq!(status["late"], 0);
     assert_eq!(status["ledger"]["ledger_imbalance"], 0);
+    // The operator's retry is not late a second time.
+    let mut retry = site.command(&["dead", "retry", "--reason", "late", "--json"]);
+    let out = retry.output().expect("it runs");
+    assert!(out.status.success(), "{out:?}");
+    let status = daemon.shows(s(10), "delivered", |status| status["delivered"] == 2);
+    assert_eq!(
+        (&status["late"], &status["dead_total"]),
+        (&json!(1), &json!(0))
+    );
 }
 
 #[test]

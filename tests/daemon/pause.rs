@@ -159,5 +159,6 @@ fn what_is_asked_wrongly_is_refused() {
     ran(&site, &["pause", "--for", "0s"], 64);
     let daemon = site.start();
     ran(&site, &["pause", "--reason", "two\nlines"], 65);
+    ran(&site, &["pause", "--for", "4000d"], 65);
     assert_eq!(daemon.status()["state"], "delivering");
 }

@@ -8,7 +8,9 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Client, PINRELAY, Process, Site, StandIn, bare, s, samples, within};
+use crate::support::{
+    Client, PINRELAY, Page, Process, Site, StandIn, bare, get, s, samples, within,
+};
 
 /// A tail that listens: the daemon says so by the head of its answer, so the first event of
 /// its own is sent until it is seen.
@@ -171,6 +173,14 @@ fn a_tail_that_does_not_read_holds_up_nothing_and_is_told_what_it_missed() {
         assert!(n > 0, "the end, and nothing missed");
         text.extend_from_slice(&piece[..n]);
     }
+    // Once it has left nothing is built for it any more.
+    let listeners = || {
+        let admin = UnixStream::connect(site.admin()).expect("a socket");
+        Page::read(&get(admin, "/metrics").1).value("pinrelay_tail_listeners")
+    };
+    assert_eq!(listeners(), 1.0);
+    drop(slow);
+    within(s(20), "no listener", || (listeners() == 0.0).then_some(()));
 }
 
 fn follow(site: &Site, file: &str, timeout: &str) -> Command {

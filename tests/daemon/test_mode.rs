@@ -32,6 +32,9 @@ fn going_live_starts_with_nothing_of_the_test() {
     let verified = site.command(&["verify"]).output().expect("it runs");
     let said = String::from_utf8_lossy(&verified.stdout).into_owned();
     assert!(said.contains("read 40 events"), "{said}");
+    let adopted = site.command(&["adopt"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&adopted.stdout).into_owned();
+    assert!(said.contains("/queue-test: 0 events queued"), "{said}");
     let checked = site.command(&["check"]).output().expect("it runs");
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(said.contains("/queue-test"), "{said}");

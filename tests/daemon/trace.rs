@@ -53,7 +53,7 @@ fn from_the_process_that_sent_it_over_each_attempt_to_the_delivery() {
         &me,
         "HTTP 503",
         "delivered: a request of",
-        "reaches back to",
+        "remembered back to",
     ] {
         assert!(text.contains(says), "{says}\n{text}");
     }
@@ -86,10 +86,20 @@ fn a_death_says_why_and_what_is_not_known_is_said() {
     );
     let (code, unknown) = trace(&site, "never-sent");
     assert_eq!((code, &unknown["steps"]), (Some(1), &json!([])));
-    // The memory is the process': after a restart it says from when on it knows.
+    assert_eq!(unknown["stored"]["state"], "unknown");
+    // Single steps are the process' memory; where the event is, the queue's.
     daemon.stop(s(20));
     let _daemon = site.start();
-    let out = (site.command(&["trace", "d-000000"]).output()).expect("it runs");
-    let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    assert!(text.contains("the daemon's start"), "{text}");
+    let shown = |id: &str| {
+        let out = (site.command(&["trace", id]).output()).expect("it runs");
+        assert_eq!(out.status.code(), Some(0), "{out:?}");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let dead = shown("d-000000");
+    assert!(dead.contains("dead: refused, accepted "), "{dead}");
+    assert!(dead.contains("`pinrelay dead show "), "{dead}");
+    assert!(dead.contains("the daemon's start"), "{dead}");
+    assert!(!dead.contains("customer0"), "{dead}");
+    let delivered = shown("d-000001");
+    assert!(delivered.contains("delivered, or set aside"), "{delivered}");
 }

@@ -7,17 +7,17 @@ use prometheus::{Error, Gauge, GaugeVec, IntCounter, IntCounterVec, Opts, Regist
 use super::warnings::by_kind;
 use crate::admin::Report;
 use crate::deliver::GateState;
-use crate::observe::Meters;
+use crate::observe::Observer;
 use crate::queue::DeadReason;
 
 /// Everything, as text.
 ///
 /// # Errors
 /// Only for a bug: a name or a label twice.
-pub(super) fn text(report: &Report, meters: &Meters) -> Result<String, Error> {
+pub(super) fn text(report: &Report, observer: &Observer) -> Result<String, Error> {
     let page = Page(Registry::new());
     let reasons = DeadReason::ALL.iter().map(|reason| reason.name());
-    for collector in meters.collectors(reasons) {
+    for collector in observer.meters().collectors(reasons) {
         page.0.register(collector)?;
     }
     page.0.register(Box::new(ProcessCollector::for_self()))?;
@@ -25,6 +25,9 @@ pub(super) fn text(report: &Report, meters: &Meters) -> Result<String, Error> {
     queue(&page, report)?;
     delivery(&page, report)?;
     process(&page, report)?;
+    let listeners = observer.passing().listeners() as f64;
+    let help = "Clients of /tail: while there are none, nothing is built for them.";
+    page.gauge("pinrelay_tail_listeners", help, listeners)?;
     TextEncoder::new().encode_to_string(&page.0.gather())
 }
 

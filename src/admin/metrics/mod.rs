@@ -24,7 +24,7 @@ pub(super) fn routes() -> Router<Door> {
 
 async fn metrics(State(door): State<Door>) -> Response {
     let report = (door.report)().await;
-    match exposition::text(&report, door.observer.meters()) {
+    match exposition::text(&report, &door.observer) {
         Ok(text) => ([(CONTENT_TYPE, TEXT)], text).into_response(),
         Err(error) => {
             tracing::error!("a bug: the metrics cannot be written: {error}");

@@ -256,8 +256,8 @@ fn told_once(config: &Config, found: &mut Vec<Finding>) {
     let drain = config.delivery.drain_deadline;
     if drain > LONGEST_DRAIN {
         found.push(Advice(format!(
-            "drain_deadline is {}: systemd ends the shipped service 40s after the stop; raise \
-             TimeoutStopSec above it (`systemctl edit pinrelay`)",
+            "drain_deadline is {}: systemd ends the shipped service 40s after the stop, or 30s \
+             after deliveries no longer get on; raise TimeoutStopSec above it (`systemctl edit pinrelay`)",
             show_duration(drain)
         )));
     }

@@ -12,9 +12,8 @@ use super::super::daemon::{Client, Lines, Next};
 use super::super::exit::Failure;
 use super::answer::Answer;
 use super::input::Chunk;
-use crate::admin::{Seen, Trace};
+use crate::admin::{Seen, Stored, Trace};
 use crate::event;
-use crate::observe::Step;
 
 /// What is listened to.
 pub const TAIL: &str = "/tail?status=delivered,dead";
@@ -154,7 +153,7 @@ impl Followed {
                 return;
             };
             let trace: Trace = serde_json::from_str(&json).unwrap_or_default();
-            if let Some(fate) = trace.steps.iter().rev().find_map(fate_of) {
+            if let Some(fate) = fate_of(&trace.stored) {
                 self.lock().fates.insert(id, fate);
             }
         }
@@ -238,14 +237,13 @@ impl State {
     }
 }
 
-/// What a step says of where the event is now, if it says that.
-fn fate_of(step: &Step) -> Option<Fate> {
-    match step {
-        Step::Attempted { outcome, .. } if outcome == "delivered" => Some(Fate::Delivered(None)),
-        Step::Ended { state, reason, .. } if state == "dead" => {
-            Some(Fate::Dead(why(reason.as_deref(), None)))
-        }
-        _ => None,
+/// What the queue says of where the event is now, if it is settled.
+fn fate_of(stored: &Stored) -> Option<Fate> {
+    match stored {
+        Stored::Settled { .. } => Some(Fate::Delivered(None)),
+        Stored::Dead { reason, .. } => Some(Fate::Dead(reason.clone())),
+        Stored::Purged { .. } => Some(Fate::Dead("purged".to_owned())),
+        Stored::Queued { .. } | Stored::Unknown => None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod answers;
 mod custom;
 mod drain;
+mod pause;
 mod refused_all;
 mod simulation;
 mod trouble;

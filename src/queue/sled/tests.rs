@@ -106,6 +106,33 @@ fn names(dir: &Path) -> HashSet<String> {
         .collect()
 }
 
+/// The oldest event was that of the claimed ones: with nothing claimed there was none, and a
+/// backlog looked like an empty queue.
+#[test]
+fn the_oldest_event_is_known_before_it_is_claimed_and_until_it_is_settled() {
+    let dir = TempDir::new().unwrap();
+    let clock = Clock::manual(START + 60_000);
+    let (_engine, queue) = open(options(dir.path()), &clock);
+    block_on(async {
+        assert_eq!(queue.census().oldest_accepted_at, None);
+        send(&queue, 0..3, "{}").await;
+        let oldest = || queue.census().oldest_accepted_at;
+        until(&queue, "the oldest", || oldest() == Some(START)).await;
+        let claimed = queue.claim(3, 1 << 20).await.unwrap();
+        assert_eq!(oldest(), Some(START));
+        let settle = |entry| Settlement {
+            entry,
+            outcome: Outcome::Delivered,
+        };
+        queue
+            .settle(claimed.into_iter().map(settle).collect())
+            .await
+            .unwrap();
+        until(&queue, "no event any more", || oldest().is_none()).await;
+        queue.close().await.unwrap();
+    });
+}
+
 /// The clock leapt eight days ahead; the process did not believe it, but noted the wrong time as
 /// its last. The next start compared the wrong time with itself, believed it, and would have
 /// ended every queued event as expired.
