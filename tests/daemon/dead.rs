@@ -1,6 +1,7 @@
 //! `pinrelay dead`: the events that could not be delivered, as the operator meets them.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -252,6 +253,26 @@ fn a_purged_event_comes_back_by_import_alone() {
     assert_eq!(daemon.stop(s(20)).code, Some(0));
     let verdict = site.command(&["verify"]).output().expect("it runs");
     assert_eq!(verdict.status.code(), Some(0), "{verdict:?}");
+}
+
+#[test]
+fn on_a_terminal_a_purge_asks_first() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    site.config(NO_AGENT);
+    let daemon = site.start();
+    die(&daemon, &faceless("asked", 3), 3);
+    for (answer, code, left) in [("\n", 1, 3), ("no\n", 1, 3), ("y\n", 0, 0)] {
+        let terminal = nix::pty::openpty(None, None).expect("a terminal");
+        let mut hand = fs::File::from(terminal.master);
+        hand.write_all(answer.as_bytes()).expect("typed");
+        let mut purge = site.command(&["dead", "purge"]);
+        let out = purge.stdin(terminal.slave).output().expect("it runs");
+        let asked = String::from_utf8_lossy(&out.stderr);
+        assert!(asked.contains("Purge 3 dead letters?"), "{asked}");
+        assert_eq!(out.status.code(), Some(code), "{answer:?}: {asked}");
+        assert_eq!(ledger(&daemon)["dead"], left, "{answer:?}");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::admin::{Groups, Letters};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 also when none match · 69 no daemon is there, or it went away · 74 the file cannot \
-be written
+be written · 78 the config is wrong
 
 Writes personal data: events as they came. A file is made for you alone (0600). The letters stay \
 dead; `dead purge` gives them up. One line each:

@@ -23,7 +23,8 @@ const NAMED: usize = 20;
 #[command(after_help = "\
 Exit codes: 0 every line was taken or is a duplicate · 65 some were rejected: the others were \
 taken · 69 no daemon is there, it has no room, or it went away: import the same file again, what \
-was taken is a duplicate then · 74 the file cannot be read
+was taken is a duplicate then · 74 the file cannot be read · 78 the config is \
+wrong
 
 Lines are as `pinrelay dead export` writes them; all that one must have is `event`, whose \
 messageId says whose event it is. It is

@@ -14,7 +14,7 @@ const WIDTH: usize = 80;
 /// Flags of `pinrelay dead list`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 · 69 no daemon is there
+Exit codes: 0 · 69 no daemon is there · 78 the config is wrong
 
 Shows no personal data: reasons, messages and messageIds. `dead show` and `dead export` do.
 

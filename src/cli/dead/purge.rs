@@ -12,7 +12,8 @@ use super::{FilterArgs, count, groups, move_all};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 also when none match · 1 the answer was no · 64 nobody to ask, and no --yes · \
-69 no daemon is there, or it went away: what is done is done
+69 no daemon is there, or it went away: what is done is done · \
+78 the config is wrong
 
 Purged events are counted `purged` and are sent no more: an ordinary resend of one is a duplicate \
 while its messageId is remembered. `pinrelay dead import` of an export brings them back, so export \

@@ -9,7 +9,8 @@ use super::{FilterArgs, count, groups, move_all};
 /// Flags of `pinrelay dead retry`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 also when none match · 69 no daemon is there, or it went away: what is done is done
+Exit codes: 0 also when none match · 69 no daemon is there, or it went away: what is done is \
+done · 78 the config is wrong
 
 They go out under the event_id and event_time they had, transformed by the config that the daemon
 runs with now: mend that first, and `pinrelay reload`. What is refused again is dead again.
