@@ -1,7 +1,7 @@
 //! The operator's door: a Unix socket that speaks HTTP/1.1 and JSON.
 //!
 //! One file per group of routes: `status`, `metrics` and `health`, `tail`, `trace`, `verify`,
-//! `control`, `dead`. Errors are plain text with a status code: 400 when a request is wrong, 503
+//! `control`, `dead`, `queue`. Errors are plain text with a status code: 400 when a request is wrong, 503
 //! when the queue has stopped, 422 when what was asked cannot be done.
 
 mod control;
