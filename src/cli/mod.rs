@@ -19,7 +19,6 @@ mod init;
 mod manual;
 mod mock_pinterest;
 mod notify;
-mod online;
 mod owner;
 mod pause;
 mod reload;

@@ -13,6 +13,7 @@ mod crash;
 mod dead;
 mod demo;
 mod events_of_their_own;
+mod every_state;
 mod full_disk;
 mod full_scale;
 mod init;

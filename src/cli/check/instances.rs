@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Finding::{self, Advice, Wrong};
+use super::finding::Finding::{self, Advice, Wrong};
 use crate::config::{Config, load_other};
 
 /// Compares with every other `*.toml` beside this config's file.

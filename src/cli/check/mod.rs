@@ -3,19 +3,26 @@
 //! this machine.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
 
+use super::ConfigArg;
 use super::exit::{Exit, OrExit, Outcome};
-use super::{ConfigArg, online};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Hashing, TokenSource, process_env, show_duration};
 
+mod finding;
 mod instances;
+mod online;
 mod places;
+
+pub(super) use finding::print;
+
+use finding::Finding::{self, Advice, Fine, Wrong};
+use finding::print_json;
+use places::{admin_group, folder, group, socket_folder};
 
 /// `TimeoutStopSec` of the shipped unit, less the time to close after a drain.
 const LONGEST_DRAIN: Duration = Duration::from_secs(35);
@@ -68,68 +75,6 @@ pub(super) fn findings(config: &ConfigArg, online: bool) -> Vec<Finding> {
     }
     findings
 }
-
-fn wrong(findings: &[Finding]) -> usize {
-    findings.iter().filter(|f| f.is_wrong()).count()
-}
-
-/// For people; how many are wrong.
-pub(super) fn print(findings: &[Finding]) -> io::Result<usize> {
-    let mut out = io::stdout().lock();
-    for finding in findings {
-        let (word, text) = finding.told();
-        writeln!(out, "{word:<7} {text}")?;
-    }
-    let wrong = wrong(findings);
-    match wrong {
-        0 => writeln!(out, "The daemon can run with this."),
-        1 => writeln!(out, "One thing is wrong."),
-        n => writeln!(out, "{n} things are wrong."),
-    }?;
-    Ok(wrong)
-}
-
-/// For programs; how many are wrong.
-fn print_json(findings: &[Finding]) -> io::Result<usize> {
-    let wrong = wrong(findings);
-    let told = findings.iter().map(|finding| {
-        let (kind, text) = finding.told();
-        serde_json::json!({ "kind": kind, "text": text })
-    });
-    let told: Vec<_> = told.collect();
-    let answer = serde_json::json!({ "ok": wrong == 0, "findings": told });
-    writeln!(io::stdout().lock(), "{answer}")?;
-    Ok(wrong)
-}
-
-/// One thing looked at.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Finding {
-    /// As it should be.
-    Fine(String),
-    /// It runs so, but the operator should know.
-    Advice(String),
-    /// It does not run so.
-    Wrong(String),
-}
-
-impl Finding {
-    /// Its word and its text.
-    fn told(&self) -> (&'static str, &str) {
-        match self {
-            Self::Fine(text) => ("ok", text),
-            Self::Advice(text) => ("advice", text),
-            Self::Wrong(text) => ("wrong", text),
-        }
-    }
-
-    fn is_wrong(&self) -> bool {
-        matches!(self, Self::Wrong(_))
-    }
-}
-
-use Finding::{Advice, Fine, Wrong};
-use places::{admin_group, folder, group, socket_folder};
 
 /// Every problem of a config that cannot be read.
 fn problems(error: &ConfigError) -> Vec<Finding> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::unistd::{AccessFlags, Group, access};
 
-use super::Finding::{self, Advice, Fine, Wrong};
+use super::finding::Finding::{self, Advice, Fine, Wrong};
 
 /// The group of the ingest socket.
 pub(super) fn group(name: &str) -> Finding {

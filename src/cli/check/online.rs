@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::check::Finding::{self, Advice, Fine, Wrong};
+use super::finding::Finding::{self, Advice, Fine, Wrong};
 use crate::config::Config;
 use crate::deliver::{Online, try_online};
 use crate::secret::SharedToken;

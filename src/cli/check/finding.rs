@@ -1,0 +1,62 @@
+//! What was found, and how it is told.
+
+use std::io::{self, Write};
+
+/// One thing looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Finding {
+    /// As it should be.
+    Fine(String),
+    /// It runs so, but the operator should know.
+    Advice(String),
+    /// It does not run so.
+    Wrong(String),
+}
+
+impl Finding {
+    /// Its word and its text.
+    pub(super) fn told(&self) -> (&'static str, &str) {
+        match self {
+            Self::Fine(text) => ("ok", text),
+            Self::Advice(text) => ("advice", text),
+            Self::Wrong(text) => ("wrong", text),
+        }
+    }
+
+    pub(super) fn is_wrong(&self) -> bool {
+        matches!(self, Self::Wrong(_))
+    }
+}
+
+fn wrong(findings: &[Finding]) -> usize {
+    findings.iter().filter(|f| f.is_wrong()).count()
+}
+
+/// For people; how many are wrong.
+pub(in crate::cli) fn print(findings: &[Finding]) -> io::Result<usize> {
+    let mut out = io::stdout().lock();
+    for finding in findings {
+        let (word, text) = finding.told();
+        writeln!(out, "{word:<7} {text}")?;
+    }
+    let wrong = wrong(findings);
+    match wrong {
+        0 => writeln!(out, "The daemon can run with this."),
+        1 => writeln!(out, "One thing is wrong."),
+        n => writeln!(out, "{n} things are wrong."),
+    }?;
+    Ok(wrong)
+}
+
+/// For programs; how many are wrong.
+pub(super) fn print_json(findings: &[Finding]) -> io::Result<usize> {
+    let wrong = wrong(findings);
+    let told = findings.iter().map(|finding| {
+        let (kind, text) = finding.told();
+        serde_json::json!({ "kind": kind, "text": text })
+    });
+    let told: Vec<_> = told.collect();
+    let answer = serde_json::json!({ "ok": wrong == 0, "findings": told });
+    writeln!(io::stdout().lock(), "{answer}")?;
+    Ok(wrong)
+}
