@@ -2,6 +2,8 @@
 
 mod blocks;
 mod config;
+mod examples;
+mod first_hour;
 mod protocol;
 #[allow(
     dead_code,
