@@ -4,6 +4,7 @@ mod blocks;
 mod config;
 mod examples;
 mod first_hour;
+mod mapping;
 mod protocol;
 #[allow(
     dead_code,
@@ -43,4 +44,28 @@ fn rows(page: &str) -> Vec<Vec<String>> {
         cells.collect()
     };
     lines.map(cells).collect()
+}
+
+/// The part of a page below this heading, up to the next of its rank or above; `title` is how
+/// the heading's line begins.
+fn section<'a>(page: &'a str, title: &str) -> &'a str {
+    let at = page.find(&format!("\n{title}"));
+    let at = at.unwrap_or_else(|| panic!("there is no {title}")) + 1;
+    let rank = title.bytes().take_while(|b| *b == b'#').count();
+    let rest = &page[at..];
+    let ends = (1..=rank).filter_map(|rank| rest.find(&format!("\n{} ", "#".repeat(rank))));
+    &rest[..ends.min().unwrap_or(rest.len())]
+}
+
+/// What stands in backticks, in its order.
+fn code(text: &str) -> Vec<String> {
+    let pieces = text.split('`').skip(1).step_by(2);
+    pieces.map(str::to_owned).collect()
+}
+
+/// The fenced blocks of this language, without their fences.
+fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
+    let pieces = page.split("\n```").skip(1).step_by(2);
+    let of = |piece: &'a str| piece.strip_prefix(language)?.strip_prefix('\n');
+    pieces.filter_map(of).collect()
 }

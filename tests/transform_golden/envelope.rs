@@ -102,3 +102,51 @@ fn url_partner_name_and_opt_out() {
         assert_eq!(opt_out(omitted), Value::Null, "{omitted}");
     }
 }
+
+/// Read once, at the socket: what goes out is what was read there.
+#[test]
+fn when_it_happened() {
+    let of = |members: &str| {
+        let line = format!(r#"{{"messageId":"m","type":"page"{members}}}"#);
+        check(line.as_bytes()).unwrap().event_time
+    };
+    assert_eq!(of(""), None, "the moment of acceptance stands in");
+    let all = [
+        ("timestamp", 1_700_000_001),
+        ("originalTimestamp", 1_700_000_002),
+        ("sentAt", 1_700_000_003),
+        ("receivedAt", 1_700_000_004),
+    ];
+    for first in 0..all.len() {
+        let rest = all[first..].iter().rev();
+        let members: String = rest.map(|(key, at)| format!(r#","{key}":{at}"#)).collect();
+        assert_eq!(of(&members), Some(all[first].1), "{members}");
+    }
+    let at = |time: &str| of(&format!(r#","timestamp":{time},"sentAt":1700000003"#));
+    for usable in [
+        r#"" 2023-11-14T22:13:20Z ""#,
+        r#""2023-11-14 23:13:20.999999999999+01:00""#,
+        r#""2023-11-14t22:13:20z""#,
+        "1700000000",
+        "1700000000.9",
+        "1700000000123",
+        "1.7e9",
+    ] {
+        assert_eq!(at(usable), Some(1_700_000_000), "{usable}");
+    }
+    for absent in [
+        r#""2023-11-14""#,
+        r#""2023-11-14T22:13:20""#,
+        r#""1700000000""#,
+        r#""2000-12-31T23:59:59Z""#,
+        r#""2101-01-01T00:00:00Z""#,
+        "0",
+        "true",
+        "null",
+    ] {
+        assert_eq!(at(absent), Some(1_700_000_003), "{absent}");
+    }
+    // And so it goes out.
+    let sent = event(r#""type":"page","context":{"ip":"1.2.3.4"}"#);
+    assert_eq!(sent["event_time"], AT);
+}
