@@ -41,6 +41,9 @@ struct Args {
     /// A folder on the disk to measure; the system's temporary one otherwise
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
+    /// Shorter runs of it, for a first look
+    #[arg(long)]
+    quick: bool,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -86,7 +89,7 @@ fn part(bench: &Bench, args: &Args, name: &str, binary: &Path, floor: bool) -> V
         }
         "deliver" => deliver::backlog(bench, binary, 1_000_000, floor),
         // A comparison has many rounds.
-        "both" => both::minute(bench, binary, 400_000, if floor { 60.0 } else { 10.0 }),
+        "both" => both::minute(bench, binary, 400_000, if floor && !args.quick { 60.0 } else { 10.0 }),
         "growth" => {
             let steps = [0, 1_000_000, 10_000_000, 50_000_000];
             let ids = steps.into_iter().filter(|&ids| ids <= args.ids).collect();

@@ -4,7 +4,8 @@
 //! Both read JSON through serde_json by visitors of our own. Invariant: they accept the same
 //! lines, for they drive the same parser over the same text and neither skips a value without
 //! visiting it (serde_json's `IgnoredAny` lets lone surrogates and any depth of nesting pass).
-//! So what was accepted can be transformed.
+//! So what was accepted can be transformed. What was accepted may be read again without the
+//! parts that nobody asks for ([`parse_wanted`]).
 //!
 //! Rules: `mapping.md`, "Which events" and the row `event_time`.
 
@@ -13,11 +14,13 @@ mod decimal;
 mod node;
 mod number;
 pub mod time;
+mod wanted;
 
 pub use check::{Call, Invalid, Kind, check};
 pub use decimal::Decimal;
-pub use node::{Node, parse};
+pub use node::{Node, parse, parse_wanted};
 pub use number::Number;
+pub use wanted::Wanted;
 
 /// The longest `messageId`, in bytes of UTF-8 after unescaping.
 pub const MAX_MESSAGE_ID_BYTES: usize = 512;

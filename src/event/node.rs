@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::check::Invalid;
 use super::number::{Number, Under, UnderToken, is_token};
+use super::wanted::Wanted;
 
 static NULL: Node<'static> = Node::Null;
 
@@ -112,18 +113,28 @@ impl Serialize for Node<'_> {
 /// # Errors
 /// [`Invalid::Utf8`] and [`Invalid::Json`].
 pub fn parse(line: &[u8]) -> Result<Node<'_>, Invalid> {
+    parse_wanted(line, &Wanted::All)
+}
+
+/// As [`parse`], without the members that are not wanted. For lines that `check` took: of what
+/// is skipped little is judged (a lone surrogate passes, and any depth).
+///
+/// # Errors
+/// [`Invalid::Utf8`] and [`Invalid::Json`].
+pub fn parse_wanted<'a>(line: &'a [u8], wanted: &Wanted) -> Result<Node<'a>, Invalid> {
     let text = std::str::from_utf8(line).map_err(Invalid::utf8)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let node = Builder
+    let node = Builder(wanted)
         .deserialize(&mut deserializer)
         .map_err(Invalid::json)?;
     deserializer.end().map_err(Invalid::json)?;
     Ok(node)
 }
 
-struct Builder;
+/// Builds the wanted part of a value.
+struct Builder<'w>(&'w Wanted);
 
-impl<'de> DeserializeSeed<'de> for Builder {
+impl<'de> DeserializeSeed<'de> for Builder<'_> {
     type Value = Node<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node<'de>, D::Error> {
@@ -131,7 +142,7 @@ impl<'de> DeserializeSeed<'de> for Builder {
     }
 }
 
-impl<'de> Visitor<'de> for Builder {
+impl<'de> Visitor<'de> for Builder<'_> {
     type Value = Node<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -164,7 +175,7 @@ impl<'de> Visitor<'de> for Builder {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node<'de>, A::Error> {
         let mut elements = Vec::new();
-        while let Some(element) = seq.next_element_seed(Builder)? {
+        while let Some(element) = seq.next_element_seed(Builder(self.0))? {
             elements.push(element);
         }
         Ok(Node::Array(elements))
@@ -172,22 +183,30 @@ impl<'de> Visitor<'de> for Builder {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node<'de>, A::Error> {
         let mut members = Vec::new();
-        let Some(key) = map.next_key_seed(Key)? else {
+        let Some(mut key) = map.next_key_seed(Key)? else {
             return Ok(Node::Object(members));
         };
         if is_token(&key) {
-            match map.next_value_seed(UnderToken(Builder))? {
+            match map.next_value_seed(UnderToken(Builder(&Wanted::All)))? {
                 Under::Digits(digits) => return Ok(Node::Number(Number::Text(digits.into()))),
                 Under::Value(value) => members.push((key, value)),
             }
-        } else {
-            members.reserve(8);
-            members.push((key, map.next_value_seed(Builder)?));
+            match map.next_key_seed(Key)? {
+                Some(next) => key = next,
+                None => return Ok(Node::Object(members)),
+            }
         }
-        while let Some(key) = map.next_key_seed(Key)? {
-            members.push((key, map.next_value_seed(Builder)?));
+        members.reserve(8);
+        loop {
+            match self.0.of(&key) {
+                Some(wanted) => members.push((key, map.next_value_seed(Builder(wanted))?)),
+                None => map.next_value::<IgnoredAny>().map(drop)?,
+            }
+            match map.next_key_seed(Key)? {
+                Some(next) => key = next,
+                None => return Ok(Node::Object(members)),
+            }
         }
-        Ok(Node::Object(members))
     }
 }
 

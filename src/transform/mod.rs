@@ -7,7 +7,8 @@
 //! source. `payload` is the wire; `explain` tells
 //! where each field of one came from.
 //!
-//! The line is read once into a borrowed tree; texts are borrowed from it up to the output.
+//! The line is read once into a borrowed tree, without the members that no row and no mapping
+//! looks at; texts are borrowed from it up to the output.
 
 mod custom_data;
 mod envelope;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 pub use explain::{Explanation, Field, MappingNote, Tried};
 pub use hashing::Hashing;
 
-use crate::event::{self, Invalid, Kind, Node};
+use crate::event::{self, Invalid, Kind, Node, Wanted};
 use envelope::Names;
 use mappings::{Applied, Mappings};
 use payload::Event;
@@ -190,7 +191,33 @@ pub struct Transform {
     hashing: Hashing,
     names: Names,
     mappings: Mappings,
+    /// All that the rows and the mappings may look at.
+    wanted: Wanted,
 }
+
+/// What the rows look at; the properties are looked at in many places.
+const LOOKED_AT: [&str; 20] = [
+    "messageId",
+    "type",
+    "event",
+    "userId",
+    "anonymousId",
+    "properties",
+    "context.ip",
+    "context.userAgent",
+    "context.page.url",
+    "context.page.search",
+    "context.page.title",
+    "context.traits.email",
+    "context.traits.phone",
+    "context.traits.firstName",
+    "context.traits.lastName",
+    "context.traits.address",
+    "context.device.type",
+    "context.device.adTrackingEnabled",
+    "context.os.name",
+    "context.campaign.name",
+];
 
 impl Transform {
     /// Takes the config's word for it, or says what is wrong with it.
@@ -204,6 +231,12 @@ impl Transform {
         let default_currency = custom_data::currency_code(&options.default_currency)
             .map(Cow::into_owned)
             .ok_or(OptionsError::Currency(options.default_currency))?;
+        let mappings = Mappings::new(&options.mappings)?;
+        let mut wanted = Wanted::nothing();
+        let sources = options.mappings.iter().map(|rule| rule.source.as_str());
+        for path in LOOKED_AT.into_iter().chain(sources) {
+            wanted.add(path.split('.'));
+        }
         Ok(Self {
             partner_name: options.partner_name.filter(|name| !name.trim().is_empty()),
             default_action_source,
@@ -211,7 +244,8 @@ impl Transform {
             default_user_agent: scalar::trimmed(&options.default_user_agent).map(str::to_owned),
             hashing: options.hashing,
             names: Names::new(&options.event_names)?,
-            mappings: Mappings::new(&options.mappings)?,
+            mappings,
+            wanted,
         })
     }
 
@@ -220,7 +254,7 @@ impl Transform {
         self.mappings.warnings().to_vec()
     }
 
-    /// The object that is sent for a stored line.
+    /// The object that is sent for a stored line: one that [`event::check`] took.
     ///
     /// - `event_time`: Unix seconds, fixed at acceptance.
     /// - `sent_as`: the name of the first attempt, if there was one; it goes out again byte
@@ -236,7 +270,7 @@ impl Transform {
         sent_as: Option<&str>,
         without: &dyn Fn(&str) -> bool,
     ) -> Result<Payload, Dead> {
-        let root = event::parse(body)?;
+        let root = event::parse_wanted(body, &self.wanted)?;
         let of = identity(&root)?;
         let event_name = match sent_as {
             Some(name) => Arc::from(name),

@@ -6,6 +6,7 @@ mod examples;
 mod first_hour;
 mod mapping;
 mod protocol;
+mod readme;
 #[allow(
     dead_code,
     unused_imports,

@@ -1,0 +1,76 @@
+//! The front page: its commands are there, and its links lead somewhere.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::read;
+
+/// The words behind `pinrelay` in the list of its `--help`.
+fn commands() -> Vec<String> {
+    let out = Command::new(env!("CARGO_BIN_EXE_pinrelay"))
+        .arg("--help")
+        .output()
+        .expect("it runs");
+    let help = String::from_utf8(out.stdout).expect("text");
+    let (_, list) = help.split_once("Commands:\n").expect("a list");
+    let (list, _) = list.split_once("\n\n").expect("its end");
+    let names = list
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_command_is_named_and_every_named_command_is_there() {
+    let page = read("README.md");
+    let commands = commands();
+    assert!(commands.len() > 15, "{commands:?}");
+    for command in &commands {
+        let named = ["help", "mock-pinterest", "run", "demo"].contains(&command.as_str())
+            || page.contains(&format!("`{command}`"))
+            || page.contains(&format!("pinrelay {command}"));
+        assert!(named, "{command} is not on the front page");
+    }
+    for (_, after) in page
+        .match_indices("pinrelay ")
+        .map(|(at, m)| page.split_at(at + m.len()))
+    {
+        let word: String = after
+            .chars()
+            .take_while(|c| c.is_ascii_lowercase() || *c == '-')
+            .collect();
+        let before = &page[..page.len() - after.len() - "pinrelay ".len()];
+        let is_command =
+            before.ends_with('`') || before.ends_with('\n') || before.ends_with("sudo ");
+        if is_command && !word.is_empty() {
+            assert!(commands.contains(&word), "`pinrelay {word}` is no command");
+        }
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = std::fs::read_dir(root.join("docs"))
+        .expect("docs")
+        .map(|f| f.expect("a page").path());
+    let pages = pages.filter(|page| page.extension().is_some_and(|e| e == "md"));
+    for page in pages.chain([root.join("README.md"), root.join("ARCHITECTURE.md")]) {
+        let text = std::fs::read_to_string(&page).expect("a page");
+        for (_, rest) in text
+            .match_indices("](")
+            .map(|(at, m)| text.split_at(at + m.len()))
+        {
+            let link = rest.split(')').next().unwrap_or_default();
+            let file = link.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains("://") {
+                continue;
+            }
+            let target = page.parent().expect("a folder").join(file);
+            assert!(target.exists(), "{}: {link}", page.display());
+        }
+    }
+}
