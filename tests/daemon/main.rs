@@ -1,6 +1,10 @@
 //! The real binary, over its real socket, against the stand-in as a process of its own.
 
-#[allow(dead_code, reason = "shared with the other tests, which use the rest")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "shared with the other tests, which use the rest"
+)]
 mod support;
 
 mod admin;

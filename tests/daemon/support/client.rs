@@ -72,12 +72,18 @@ impl Client {
 
     /// The next answer; an error also at the end of the stream.
     pub fn answer(&mut self) -> io::Result<Answer> {
+        let line = self.answer_line()?;
+        Ok(Answer(serde_json::from_str(&line).expect(&line)))
+    }
+
+    /// The same as it is written, without its line feed.
+    pub fn answer_line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         self.read.read_line(&mut line)?;
         // What breaks off is no answer.
         let whole = line.strip_suffix('\n');
         let whole = whole.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-        Ok(Answer(serde_json::from_str(whole).expect(whole)))
+        Ok(whole.to_owned())
     }
 
     /// No more lines; every answer that is left.

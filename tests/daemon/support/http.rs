@@ -26,10 +26,22 @@ pub fn call(address: &str, method: &str, path: &str, body: &str) -> String {
 }
 
 /// Status and body of a GET over this stream.
-pub fn get(mut stream: impl Read + Write, path: &str) -> (u16, String) {
+pub fn get(stream: impl Read + Write, path: &str) -> (u16, String) {
+    request(stream, "GET", path, "")
+}
+
+/// Status and body of any request over this stream.
+pub fn request(
+    mut stream: impl Read + Write,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> (u16, String) {
+    let length = body.len();
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: pinrelay\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: pinrelay\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
     )
     .expect("the daemon reads");
     let mut answer = String::new();

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub use client::{Answer, Client, deliver_all};
 pub use daemon::{Daemon, Site};
 pub use events::{Sample, noisy, sample, samples};
-pub use http::get;
+pub use http::{get, request};
 pub use lint::Page;
 pub use mount::Mount;
 pub use process::{Ended, PINRELAY, Process, bare};
