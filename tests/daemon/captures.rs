@@ -46,21 +46,21 @@ fn plain(row: &str) -> String {
     let mut out: Vec<String> = Vec::new();
     for (at, word) in words.iter().enumerate() {
         let bare = word.trim_matches([',', ';', ':', '(', ')']);
-        let next = words.get(at + 1).map(|w| w.trim_matches([',', ';', ':', ')']));
+        let next = words
+            .get(at + 1)
+            .map(|w| w.trim_matches([',', ';', ':', ')']));
         let said = if is_number(bare) && next.is_some_and(|next| UNITS.contains(&next)) {
             word.replace(bare, "SO")
         } else if UNITS.contains(&bare) {
-            // The unit of the number before it; a span has one or two.
+            // The unit of the number before it.
+            let Some(number) = out.pop().filter(|last| last.ends_with("SO")) else {
+                panic!("{row}: {word}");
+            };
+            // A span has one or two of them.
             if out.last().is_some_and(|last| last == "MANY") {
                 out.pop();
             }
-            match out.last_mut() {
-                Some(last) if last.ends_with("SO") => {
-                    last.truncate(last.len() - 2);
-                    last.push_str("MANY");
-                }
-                _ => panic!("{row}: {word}"),
-            }
+            out.push(number.replace("SO", &word.replace(bare, "MANY")));
             continue;
         } else if bare.contains(':') && bare.as_bytes()[0].is_ascii_digit() {
             word.replace(bare, "TIME")
@@ -138,7 +138,10 @@ fn status_and_dead_list_look_as_the_page_shows_them() {
 #[test]
 fn the_comparison_can_say_no() {
     let row = "disk         5 MiB of 8 GiB; 3 d 4 h, 02:14:09 (256 MiB kept), up 40 s";
-    assert_eq!(plain(row), "disk MANY of MANY MANY TIME (MANY kept), up MANY");
+    assert_eq!(
+        plain(row),
+        "disk MANY of MANY; MANY, TIME (MANY kept), up MANY"
+    );
     assert_ne!(plain("dead 5 5"), plain("dead 5 6"));
     let joined = rows("disk  1 B of\n              2 B\nledger  holds\n");
     assert_eq!(joined, ["disk MANY of MANY", "ledger holds"]);
