@@ -10,6 +10,7 @@ mod support;
 mod admin;
 mod answers;
 mod bad_input;
+mod captures;
 mod clock;
 mod commands;
 mod commit;

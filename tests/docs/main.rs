@@ -5,6 +5,7 @@ mod config;
 mod examples;
 mod first_hour;
 mod mapping;
+mod operations;
 mod protocol;
 mod readme;
 #[allow(

@@ -256,6 +256,73 @@ mod tests {
         assert!(text.contains('▁') || text.contains('▄'), "{text}");
     }
 
+    /// Events come in evenly; for ten seconds none could be delivered, then they caught up.
+    fn after_an_outage() -> History {
+        let mut history = History::default();
+        let (mut accepted, mut delivered) = (182_400u64, 182_400u64);
+        let mut requests = crate::admin::Took::default();
+        for second in 0..60u64 {
+            accepted += 140 + second * 37 % 60;
+            let out = (30..40).contains(&second);
+            if !out {
+                let millis = 45 + second * 13 % 20 + 4 * (accepted - delivered) / 100;
+                delivered = accepted.min(delivered + 400);
+                requests.count += 4;
+                requests.seconds += 4.0 * millis as f64 / 1000.0;
+            }
+            history.answered(Report {
+                version: "0.1.0".into(),
+                state: "delivering".into(),
+                gate: Gate {
+                    state: "open".into(),
+                    ..Gate::default()
+                },
+                now: NOW - 60_000 + second as i64 * 1000,
+                started_at: NOW - 5_400_000,
+                queued: accepted - delivered,
+                oldest_age_seconds: (accepted > delivered).then_some(2),
+                since_start: crate::admin::SinceStart {
+                    accepted: accepted - 9_000,
+                    delivered: delivered - 9_000,
+                    dead: 3,
+                },
+                requests,
+                disk: crate::queue::Disk {
+                    used: 18 << 20,
+                    quota: 8 << 30,
+                    free: 38 << 30,
+                    ..crate::queue::Disk::default()
+                },
+                dead_total: 3,
+                ledger: Ledger {
+                    accepted,
+                    delivered,
+                    ..Ledger::default()
+                },
+                delivery: crate::deliver::Status {
+                    last_error: Some(crate::deliver::LastError {
+                        at: NOW - 21_000,
+                        words: "HTTP 503: Service Unavailable".into(),
+                    }),
+                    ..crate::deliver::Status::default()
+                },
+                ..Report::default()
+            });
+        }
+        history
+    }
+
+    #[test]
+    fn the_page_for_operators_shows_this_screen() {
+        let page = include_str!("../../../docs/operations.md");
+        let block = page.split("```text\n$ pinrelay top\n").nth(1);
+        let block = block.and_then(|rest| rest.split("```").next());
+        let rows = screen(&after_an_outage(), 80, 24);
+        let rows: Vec<_> = rows.iter().map(|row| row.trim_end()).collect();
+        let shown: Vec<_> = block.expect("the screen").lines().collect();
+        assert_eq!(shown, rows, "{}", rows.join("\n"));
+    }
+
     #[test]
     fn the_daemon_goes_away_and_comes_back() {
         let mut history = History::default();
