@@ -89,7 +89,12 @@ fn part(bench: &Bench, args: &Args, name: &str, binary: &Path, floor: bool) -> V
         }
         "deliver" => deliver::backlog(bench, binary, 1_000_000, floor),
         // A comparison has many rounds.
-        "both" => both::minute(bench, binary, 400_000, if floor && !args.quick { 60.0 } else { 10.0 }),
+        "both" => both::minute(
+            bench,
+            binary,
+            400_000,
+            if floor && !args.quick { 60.0 } else { 10.0 },
+        ),
         "growth" => {
             let steps = [0, 1_000_000, 10_000_000, 50_000_000];
             let ids = steps.into_iter().filter(|&ids| ids <= args.ids).collect();

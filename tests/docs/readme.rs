@@ -54,11 +54,8 @@ fn every_command_is_named_and_every_named_command_is_there() {
 #[test]
 fn links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let pages = std::fs::read_dir(root.join("docs"))
-        .expect("docs")
-        .map(|f| f.expect("a page").path());
-    let pages = pages.filter(|page| page.extension().is_some_and(|e| e == "md"));
-    for page in pages.chain([root.join("README.md"), root.join("ARCHITECTURE.md")]) {
+    // Those of docs/ are looked at with the operator's page, to the anchor.
+    for page in ["README.md", "ARCHITECTURE.md"].map(|page| root.join(page)) {
         let text = std::fs::read_to_string(&page).expect("a page");
         for (_, rest) in text
             .match_indices("](")
