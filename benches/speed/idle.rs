@@ -15,9 +15,18 @@ pub fn idle(bench: &Bench, binary: &Path, settle: Duration, watched: Duration) -
     let before = daemon.usage();
     std::thread::sleep(watched);
     let after = daemon.usage();
-    let wakeups = (after.wakeups - before.wakeups) / watched.as_secs_f64();
+    let a_second = |count: f64| count / watched.as_secs_f64();
+    let (all, sleds) = (
+        after.wakeups - before.wakeups,
+        after.sled_wakeups - before.sled_wakeups,
+    );
     vec![
-        Row::new("idle, wake-ups", wakeups, "/s").at_most(1.0),
+        Row::new("idle, wake-ups", a_second(all), "/s").at_most(1.0),
+        Row::new(
+            "idle, wake-ups but for sled's pool",
+            a_second(all - sleds),
+            "/s",
+        ),
         Row::new("idle, resident", after.resident_mib, "MiB").at_most(30.0),
     ]
 }

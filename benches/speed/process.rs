@@ -93,6 +93,8 @@ pub struct Usage {
     pub peak_mib: f64,
     /// Times that one of its threads was woken.
     pub wakeups: f64,
+    /// Of these, threads of sled's pool, which look for work once a second each.
+    pub sled_wakeups: f64,
 }
 
 impl Daemon {
@@ -177,18 +179,22 @@ impl Daemon {
             .into_iter()
             .flatten()
             .flatten();
-        let wakeups = tasks.map(|task| {
-            field(
-                &read(&task.path().join("status")),
-                "voluntary_ctxt_switches",
-            )
-        });
+        let (mut wakeups, mut sled_wakeups) = (0.0, 0.0);
+        for task in tasks {
+            let status = read(&task.path().join("status"));
+            let woken = field(&status, "voluntary_ctxt_switches");
+            wakeups += woken;
+            if status.starts_with("Name:\tsled-io") {
+                sled_wakeups += woken;
+            }
+        }
         Usage {
             cpu_seconds: ticks.filter_map(|t| t.parse::<f64>().ok()).sum::<f64>() / 100.0,
             written_bytes: field(&read(&proc.join("io")), "write_bytes"),
             resident_mib: field(&status, "VmRSS") / 1024.0,
             peak_mib: field(&status, "VmHWM") / 1024.0,
-            wakeups: wakeups.sum(),
+            wakeups,
+            sled_wakeups,
         }
     }
 }

@@ -72,7 +72,7 @@ pub fn spawn(options: Options, facts: Source, clock: Clock) -> Handle {
     }
 }
 
-async fn look(options: channel::Receiver<Options>, facts: Source, clock: Clock) {
+async fn look(mut options: channel::Receiver<Options>, facts: Source, clock: Clock) {
     let (outbox, messages) = mpsc::channel(WAITING);
     // A hook that hangs holds up the messages behind it, never the looking.
     let carrier = carry(options.clone(), messages);
@@ -81,11 +81,16 @@ async fn look(options: channel::Receiver<Options>, facts: Source, clock: Clock) 
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // Without a hook there is nobody to tell, and an idle process is not woken for it.
+            let hook = |options: &Options| options.webhook_url_file.is_some();
+            if options.wait_for(hook).await.is_err() {
+                return;
+            }
             ticks.tick().await;
             let facts = facts().await;
             let settings = options.borrow().clone();
             for message in watch.look(&facts, &settings, clock.monotonic(), clock.now()) {
-                if settings.webhook_url_file.is_some() && outbox.try_send(message).is_err() {
+                if outbox.try_send(message).is_err() {
                     tracing::warn!("a notification is dropped: the webhook does not keep up");
                 }
             }
