@@ -6,7 +6,8 @@ use super::codec::{self, MAX_VALUE};
 /// Changes that become durable together.
 #[derive(Default)]
 pub(super) struct Batch {
-    pub(super) changes: sled::Batch,
+    /// Keys and their new values; none where one is removed. Of a repeated key the last counts.
+    changes: Vec<(sled::IVec, Option<sled::IVec>)>,
     /// Each key changed, and the checksum of its new value; none where it is removed.
     journal: Vec<(Box<[u8]>, Option<u64>)>,
 }
@@ -21,11 +22,11 @@ impl Batch {
         );
         let value = codec::seal(key, payload);
         self.journal.push((key.into(), Some(codec::sum_of(&value))));
-        self.changes.insert(key, value);
+        self.changes.push((key.into(), Some(value.into())));
     }
 
     pub(super) fn remove(&mut self, key: &[u8]) {
-        self.changes.remove(key);
+        self.changes.push((key.into(), None));
         self.journal.push((key.into(), None));
     }
 
@@ -34,6 +35,11 @@ impl Batch {
         for (part, piece) in payload.chunks(MAX_VALUE).enumerate() {
             self.put(&part_key(prefix, part as u16), piece.to_vec());
         }
+    }
+
+    /// What is to be written.
+    pub(super) fn into_changes(self) -> Vec<(sled::IVec, Option<sled::IVec>)> {
+        self.changes
     }
 
     /// Operations so far.
