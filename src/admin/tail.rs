@@ -121,7 +121,8 @@ fn stage_named(name: &str) -> Result<Stage, String> {
 
 fn seen(passed: &Passed, full: bool) -> Seen {
     // Read here and not where it passed: whoever looks pays.
-    let tree = event::parse(&passed.line).ok();
+    let arena = event::Arena::default();
+    let tree = event::parse(&arena, &passed.line).ok();
     let text = |key: &str| Some(tree.as_ref()?.at(key).as_str()?.to_owned());
     let json = |bytes: &[u8]| serde_json::from_slice(bytes).ok();
     let named = passed.message_id.as_str();

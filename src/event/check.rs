@@ -183,6 +183,7 @@ pub fn check(line: &[u8]) -> Result<Call<'_>, Invalid> {
     let event_time = fields.times.into_iter().flatten().find_map(|t| match t {
         Scalar::String(text) => time::from_text(&text),
         Scalar::Number(number) => time::from_number(&number),
+        Scalar::Digits(digits) => time::from_number(&Number::Text(&digits)),
         Scalar::Other => None,
     });
     Ok(Call {
@@ -195,7 +196,10 @@ pub fn check(line: &[u8]) -> Result<Call<'_>, Invalid> {
 /// A value as far as a check looks at it.
 enum Scalar<'a> {
     String(Cow<'a, str>),
-    Number(Number),
+    /// A whole number.
+    Number(Number<'static>),
+    /// Any other number.
+    Digits(String),
     Other,
 }
 
@@ -367,7 +371,7 @@ impl<'de> Visitor<'de> for ScalarValue {
             None => return Ok(Scalar::Other),
             Some(Field::Token) => {
                 if let Under::Digits(digits) = map.next_value_seed(UnderToken(Skip))? {
-                    return Ok(Scalar::Number(Number::Text(digits.into())));
+                    return Ok(Scalar::Digits(digits));
                 }
             }
             Some(_) => map.next_value_seed(Skip)?,

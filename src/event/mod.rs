@@ -18,7 +18,7 @@ mod wanted;
 
 pub use check::{Call, Invalid, Kind, check};
 pub use decimal::Decimal;
-pub use node::{Node, parse, parse_wanted};
+pub use node::{Arena, Node, parse, parse_wanted};
 pub use number::Number;
 pub use wanted::Wanted;
 

@@ -1,6 +1,5 @@
 //! An event as a tree that borrows from its line.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -16,24 +15,37 @@ static NULL: Node<'static> = Node::Null;
 /// Objects up to this size are searched for repeated keys pair by pair; a map costs more.
 const SMALL_OBJECT: usize = 16;
 
+/// Where trees are kept: they go all at once with it, whatever their size.
+pub struct Arena(bumpalo::Bump);
+
+impl Default for Arena {
+    /// With room for the tree of an ordinary event.
+    fn default() -> Self {
+        Self(bumpalo::Bump::with_capacity(ORDINARY))
+    }
+}
+
+/// Bytes that the tree of an event of about a kilobyte takes.
+const ORDINARY: usize = 2048;
+
 /// A JSON value, borrowed from its line wherever no escape stands in the way.
 ///
 /// Has no `Debug`: it holds personal data.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 pub enum Node<'a> {
     /// `null`
     Null,
     /// `true` or `false`
     Bool(bool),
     /// A number with its own digits.
-    Number(Number),
+    Number(Number<'a>),
     /// A string, unescaped.
-    String(Cow<'a, str>),
+    String(&'a str),
     /// An array.
-    Array(Vec<Node<'a>>),
+    Array(&'a [Node<'a>]),
     /// An object's members as they stood, repeated keys included; read it through
     /// [`Node::get`], where the last of a key counts.
-    Object(Vec<(Cow<'a, str>, Node<'a>)>),
+    Object(&'a [(&'a str, Node<'a>)]),
 }
 
 impl<'a> Node<'a> {
@@ -41,7 +53,7 @@ impl<'a> Node<'a> {
     /// for anything but an object.
     pub fn get(&self, key: &str) -> Option<&Node<'a>> {
         match self {
-            Self::Object(members) => members.iter().rev().find(|(k, _)| k == key).map(|m| &m.1),
+            Self::Object(members) => members.iter().rev().find(|(k, _)| *k == key).map(|m| &m.1),
             _ => None,
         }
     }
@@ -81,20 +93,14 @@ impl Serialize for Node<'_> {
             Self::Bool(v) => serializer.serialize_bool(*v),
             Self::Number(n) => n.serialize(serializer),
             Self::String(s) => serializer.serialize_str(s),
-            Self::Array(elements) => serializer.collect_seq(elements),
+            Self::Array(elements) => serializer.collect_seq(*elements),
             Self::Object(members) => {
                 let mut map = serializer.serialize_map(None)?;
-                let last: Option<HashMap<&str, usize>> =
-                    (members.len() > SMALL_OBJECT).then(|| {
-                        members
-                            .iter()
-                            .enumerate()
-                            .map(|(i, m)| (&*m.0, i))
-                            .collect()
-                    });
+                let last: Option<HashMap<&str, usize>> = (members.len() > SMALL_OBJECT)
+                    .then(|| members.iter().enumerate().map(|(i, m)| (m.0, i)).collect());
                 for (i, (key, value)) in members.iter().enumerate() {
                     let counts = match &last {
-                        Some(last) => last.get(&**key) == Some(&i),
+                        Some(last) => last.get(key) == Some(&i),
                         None => members[i + 1..].iter().all(|later| later.0 != *key),
                     };
                     if counts {
@@ -112,8 +118,8 @@ impl Serialize for Node<'_> {
 ///
 /// # Errors
 /// [`Invalid::Utf8`] and [`Invalid::Json`].
-pub fn parse(line: &[u8]) -> Result<Node<'_>, Invalid> {
-    parse_wanted(line, &Wanted::All)
+pub fn parse<'a>(arena: &'a Arena, line: &'a [u8]) -> Result<Node<'a>, Invalid> {
+    parse_wanted(arena, line, &Wanted::All)
 }
 
 /// As [`parse`], without the members that are not wanted. For lines that `check` took: of what
@@ -121,118 +127,169 @@ pub fn parse(line: &[u8]) -> Result<Node<'_>, Invalid> {
 ///
 /// # Errors
 /// [`Invalid::Utf8`] and [`Invalid::Json`].
-pub fn parse_wanted<'a>(line: &'a [u8], wanted: &Wanted) -> Result<Node<'a>, Invalid> {
+pub fn parse_wanted<'a>(
+    arena: &'a Arena,
+    line: &'a [u8],
+    wanted: &Wanted,
+) -> Result<Node<'a>, Invalid> {
     let text = std::str::from_utf8(line).map_err(Invalid::utf8)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let node = Builder(wanted)
+    let builder = Builder {
+        wanted,
+        arena: &arena.0,
+        open: &mut Open::default(),
+    };
+    let node = builder
         .deserialize(&mut deserializer)
         .map_err(Invalid::json)?;
     deserializer.end().map_err(Invalid::json)?;
     Ok(node)
 }
 
+/// What is read of the values that have not ended yet: each takes what lies above where it
+/// began.
+#[derive(Default)]
+struct Open<'a> {
+    members: Vec<(&'a str, Node<'a>)>,
+    elements: Vec<Node<'a>>,
+}
+
 /// Builds the wanted part of a value.
-struct Builder<'w>(&'w Wanted);
+struct Builder<'b, 'a> {
+    wanted: &'b Wanted,
+    arena: &'a bumpalo::Bump,
+    open: &'b mut Open<'a>,
+}
 
-impl<'de> DeserializeSeed<'de> for Builder<'_> {
-    type Value = Node<'de>;
+impl<'a> Builder<'_, 'a> {
+    /// For a value within this one.
+    fn within<'c>(&'c mut self, wanted: &'c Wanted) -> Builder<'c, 'a> {
+        Builder {
+            wanted,
+            arena: self.arena,
+            open: self.open,
+        }
+    }
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node<'de>, D::Error> {
+    fn key(&self) -> Key<'a> {
+        Key(self.arena)
+    }
+
+    /// The object whose members lie from `begun` on.
+    fn object(self, begun: usize) -> Node<'a> {
+        let members = self.arena.alloc_slice_copy(&self.open.members[begun..]);
+        self.open.members.truncate(begun);
+        Node::Object(members)
+    }
+}
+
+impl<'a, 'de: 'a> DeserializeSeed<'de> for Builder<'_, 'a> {
+    type Value = Node<'a>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node<'a>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Builder<'_> {
-    type Value = Node<'de>;
+impl<'a, 'de: 'a> Visitor<'de> for Builder<'_, 'a> {
+    type Value = Node<'a>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Node<'de>, E> {
+    fn visit_unit<E>(self) -> Result<Node<'a>, E> {
         Ok(Node::Null)
     }
 
-    fn visit_bool<E>(self, v: bool) -> Result<Node<'de>, E> {
+    fn visit_bool<E>(self, v: bool) -> Result<Node<'a>, E> {
         Ok(Node::Bool(v))
     }
 
-    fn visit_u64<E>(self, v: u64) -> Result<Node<'de>, E> {
+    fn visit_u64<E>(self, v: u64) -> Result<Node<'a>, E> {
         Ok(Node::Number(Number::Unsigned(v)))
     }
 
-    fn visit_i64<E>(self, v: i64) -> Result<Node<'de>, E> {
+    fn visit_i64<E>(self, v: i64) -> Result<Node<'a>, E> {
         Ok(Node::Number(Number::Negative(v)))
     }
 
-    fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Node<'de>, E> {
-        Ok(Node::String(Cow::Borrowed(v)))
+    fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Node<'a>, E> {
+        Ok(Node::String(v))
     }
 
-    fn visit_str<E>(self, v: &str) -> Result<Node<'de>, E> {
-        Ok(Node::String(Cow::Owned(v.to_owned())))
+    fn visit_str<E>(self, v: &str) -> Result<Node<'a>, E> {
+        Ok(Node::String(self.arena.alloc_str(v)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node<'de>, A::Error> {
-        let mut elements = Vec::new();
-        while let Some(element) = seq.next_element_seed(Builder(self.0))? {
-            elements.push(element);
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Node<'a>, A::Error> {
+        let begun = self.open.elements.len();
+        let wanted = self.wanted;
+        while let Some(element) = seq.next_element_seed(self.within(wanted))? {
+            self.open.elements.push(element);
         }
+        let elements = self.arena.alloc_slice_copy(&self.open.elements[begun..]);
+        self.open.elements.truncate(begun);
         Ok(Node::Array(elements))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node<'de>, A::Error> {
-        let mut members = Vec::new();
-        let Some(mut key) = map.next_key_seed(Key)? else {
-            return Ok(Node::Object(members));
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Node<'a>, A::Error> {
+        let begun = self.open.members.len();
+        let Some(mut key) = map.next_key_seed(self.key())? else {
+            return Ok(self.object(begun));
         };
-        if is_token(&key) {
-            match map.next_value_seed(UnderToken(Builder(&Wanted::All)))? {
-                Under::Digits(digits) => return Ok(Node::Number(Number::Text(digits.into()))),
-                Under::Value(value) => members.push((key, value)),
+        if is_token(key) {
+            match map.next_value_seed(UnderToken(self.within(&Wanted::All)))? {
+                Under::Digits(digits) => {
+                    return Ok(Node::Number(Number::Text(self.arena.alloc_str(&digits))));
+                }
+                Under::Value(value) => self.open.members.push((key, value)),
             }
-            match map.next_key_seed(Key)? {
+            match map.next_key_seed(self.key())? {
                 Some(next) => key = next,
-                None => return Ok(Node::Object(members)),
+                None => return Ok(self.object(begun)),
             }
         }
-        members.reserve(8);
+        let here = self.wanted;
         loop {
-            match self.0.of(&key) {
-                Some(wanted) => members.push((key, map.next_value_seed(Builder(wanted))?)),
+            match here.of(key) {
+                Some(wanted) => {
+                    let value = map.next_value_seed(self.within(wanted))?;
+                    self.open.members.push((key, value));
+                }
                 None => map.next_value::<IgnoredAny>().map(drop)?,
             }
-            match map.next_key_seed(Key)? {
+            match map.next_key_seed(self.key())? {
                 Some(next) => key = next,
-                None => return Ok(Node::Object(members)),
+                None => return Ok(self.object(begun)),
             }
         }
     }
 }
 
 /// An object's key, borrowed if it can be.
-struct Key;
+struct Key<'a>(&'a bumpalo::Bump);
 
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Cow<'de, str>;
+impl<'a, 'de: 'a> DeserializeSeed<'de> for Key<'a> {
+    type Value = &'a str;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Key {
-    type Value = Cow<'de, str>;
+impl<'a, 'de: 'a> Visitor<'de> for Key<'a> {
+    type Value = &'a str;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
     fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(v))
+        Ok(v)
     }
 
     fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(v.to_owned()))
+        Ok(self.0.alloc_str(v))
     }
 }

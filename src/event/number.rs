@@ -12,18 +12,18 @@ use super::Decimal;
 const TOKEN: &str = "$serde_json::private::Number";
 
 /// A JSON number of any magnitude and precision. Never passes through a double.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Number {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Number<'a> {
     /// An integer as written, up to `u64::MAX`.
     Unsigned(u64),
     /// A negative integer as written, down to `i64::MIN`.
     Negative(i64),
     /// Anything else, digit for digit; only a positive exponent gains its `+` (`1e5` is kept
     /// as `1e+5`).
-    Text(Box<str>),
+    Text(&'a str),
 }
 
-impl Number {
+impl Number<'_> {
     /// Sign, digits and exponent; `f` sees them as long as the digits are at hand.
     pub fn with_decimal<T>(&self, f: impl FnOnce(Decimal<'_>) -> T) -> T {
         match self {
@@ -38,7 +38,7 @@ impl Number {
     }
 }
 
-impl fmt::Display for Number {
+impl fmt::Display for Number<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unsigned(n) => n.fmt(f),
@@ -48,7 +48,7 @@ impl fmt::Display for Number {
     }
 }
 
-impl Serialize for Number {
+impl Serialize for Number<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Unsigned(n) => serializer.serialize_u64(*n),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::{Node, parse};
+use crate::event::{Arena, Node, parse};
 
 fn invalid(line: impl AsRef<[u8]>) -> Invalid {
     match check(line.as_ref()) {
@@ -11,7 +11,7 @@ fn invalid(line: impl AsRef<[u8]>) -> Invalid {
 fn is_json_error(line: impl AsRef<[u8]>) -> bool {
     let error = invalid(&line);
     assert_eq!(
-        parse(line.as_ref()).err(),
+        parse(&Arena::default(), line.as_ref()).err(),
         Some(error.clone()),
         "parse and check differ"
     );
@@ -140,7 +140,7 @@ fn everything_but_an_object_is_refused() {
         "null", "true", "1", "-1", "1.5", "1e400", r#""x""#, "[]", "[{}]",
     ] {
         assert_eq!(invalid(line), Invalid::NotObject, "{line}");
-        assert!(parse(line.as_bytes()).is_ok());
+        assert!(parse(&Arena::default(), line.as_bytes()).is_ok());
     }
 }
 
@@ -246,7 +246,8 @@ fn of_a_repeated_key_the_last_one_counts() {
     let line = page(r#""timestamp":1700000000,"timestamp":null,"sentAt":1600000000,"#);
     let c = call(&line);
     assert_eq!(c.event_time, Some(1_600_000_000));
-    let Ok(node) = parse(br#"{"a":{"x":1},"a":{"y":2}}"#) else {
+    let arena = Arena::default();
+    let Ok(node) = parse(&arena, br#"{"a":{"x":1},"a":{"y":2}}"#) else {
         panic!()
     };
     assert!(
@@ -307,7 +308,8 @@ fn a_number_and_its_impostor_are_told_apart() {
         let object = format!(r#"{{"{TOKEN}":{value}}}"#);
         let line = page(&format!(r#""x":{object},"#));
         call(&line);
-        let Ok(tree) = parse(line.as_bytes()) else {
+        let arena = Arena::default();
+        let Ok(tree) = parse(&arena, line.as_bytes()) else {
             panic!()
         };
         let Some(Node::Object(members)) = tree.get("x") else {
@@ -320,14 +322,15 @@ fn a_number_and_its_impostor_are_told_apart() {
         assert_eq!(invalid(&object), Invalid::NoMessageId);
         call(&page(&format!(r#""{TOKEN}":{value},"#)));
         let nested = format!(r#"{{"{TOKEN}":{object},"b":2}}"#);
-        assert!(parse(nested.as_bytes()).is_ok_and(|n| n.get("b").is_some()));
+        assert!(parse(&Arena::default(), nested.as_bytes()).is_ok_and(|n| n.get("b").is_some()));
         // As messageId it is not a string.
         let line = format!(r#"{{"messageId":{object},"type":"page"}}"#);
         assert_eq!(invalid(&line), Invalid::NoMessageId);
     }
     // Nested impostors, each with a real number at the bottom.
     let deep = format!(r#"{{"{TOKEN}":{{"{TOKEN}":1.5}}}}"#);
-    let Ok(tree) = parse(deep.as_bytes()) else {
+    let arena = Arena::default();
+    let Ok(tree) = parse(&arena, deep.as_bytes()) else {
         panic!()
     };
     let inner = tree.get(TOKEN).and_then(|n| n.get(TOKEN));
@@ -343,7 +346,8 @@ fn a_number_and_its_impostor_are_told_apart() {
         ("1E-400", "1e-400"),
     ] {
         let line = format!("[{text}]");
-        let Ok(Node::Array(elements)) = parse(line.as_bytes()) else {
+        let arena = Arena::default();
+        let Ok(Node::Array(elements)) = parse(&arena, line.as_bytes()) else {
             panic!()
         };
         let Some(Node::Number(number)) = elements.first() else {
@@ -385,7 +389,7 @@ mod properties {
     proptest! {
         #[test]
         fn check_and_parse_take_the_same_lines(line in prop::collection::vec(any::<u8>(), 0..60)) {
-            let refused = parse(&line).err();
+            let refused = parse(&Arena::default(), &line).err();
             match check(&line) {
                 Err(e @ (Invalid::Json { .. } | Invalid::Utf8 { .. })) => prop_assert_eq!(refused, Some(e)),
                 _ => prop_assert_eq!(refused, None),
@@ -396,11 +400,11 @@ mod properties {
         fn any_json_is_taken_and_any_cut_of_it_is_judged_alike(text in json(), cut in 0.0..1.0f64) {
             let line = page(&format!("\"x\":{text},"));
             prop_assert!(check(line.as_bytes()).is_ok());
-            prop_assert!(parse(text.as_bytes()).is_ok());
+            prop_assert!(parse(&Arena::default(), text.as_bytes()).is_ok());
             let cut = &line.as_bytes()[..(line.len() as f64 * cut) as usize];
             let invalid = matches!(check(cut), Err(Invalid::Json { .. } | Invalid::Utf8 { .. }));
             prop_assert!(invalid);
-            prop_assert!(parse(cut).is_err());
+            prop_assert!(parse(&Arena::default(), cut).is_err());
         }
     }
 }

@@ -110,7 +110,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn text_number(text: &str) -> Option<i64> {
-        from_number(&Number::Text(text.into()))
+        from_number(&Number::Text(text))
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::event::{self, Invalid, Kind, MAX_MESSAGE_ID_BYTES, Node, time};
+use crate::event::{self, Arena, Invalid, Kind, MAX_MESSAGE_ID_BYTES, Node, time};
 
 /// serde_json's own key for a number, which its `Value` takes for one from a client too.
 const NUMBER_KEY: &str = "$serde_json::private::Number";
@@ -11,7 +11,8 @@ const NUMBER_KEY: &str = "$serde_json::private::Number";
 /// kind, messageId and time out of them; the tree says what serde_json reads and is written
 /// back without a change; a refusal quotes nothing.
 pub fn event(line: &[u8]) {
-    let (call, tree) = (event::check(line), event::parse(line));
+    let arena = Arena::default();
+    let (call, tree) = (event::check(line), event::parse(&arena, line));
     let foreign = String::from_utf8_lossy(line).contains("private::Number");
     let value = serde_json::from_slice::<Value>(line);
     if !foreign {
@@ -26,7 +27,7 @@ pub fn event(line: &[u8]) {
         }
     };
     let written = serde_json::to_vec(&tree).expect("a tree is JSON");
-    let again = event::parse(&written).expect("what was written is JSON");
+    let again = event::parse(&arena, &written).expect("what was written is JSON");
     let rewritten = serde_json::to_vec(&again).expect("a tree is JSON");
     assert_eq!(written, rewritten, "written twice");
     if let (Ok(value), false) = (value, foreign) {

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+use smallvec::smallvec;
+
 use super::money::{Micros, amount, integer, sum_of_integers, sum_of_products};
 use super::payload::{Content, CustomData};
-use super::scalar::{Text, scalar_text, trimmed};
+use super::scalar::{Text, Texts, scalar_text, trimmed};
 use crate::event::{Kind, Node};
 
 /// The block as far as the event's kind has one: all of it on a track, content_ids on a page,
@@ -21,7 +23,7 @@ pub(super) fn computed<'t>(
             content_ids: item_ids(&items(properties)).or_else(|| {
                 scalar_text(properties.at("title"))
                     .or_else(|| scalar_text(context.at("page").at("title")))
-                    .map(|title| vec![title])
+                    .map(|title| smallvec![title])
             }),
             ..CustomData::default()
         },
@@ -79,8 +81,8 @@ fn line_price(product: &Node<'_>) -> Option<(Micros, Micros)> {
 const ID_KEYS: [&str; 2] = ["product_id", "sku"];
 
 /// The id of each item that has one.
-pub(super) fn item_ids<'t>(items: &[&'t Node<'t>]) -> Option<Vec<Text<'t>>> {
-    let ids: Vec<_> = items
+pub(super) fn item_ids<'t>(items: &[&'t Node<'t>]) -> Option<Texts<'t>> {
+    let ids: Texts<'t> = items
         .iter()
         .filter_map(|item| first_text(item, &ID_KEYS))
         .collect();

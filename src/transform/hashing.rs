@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use sha2::{Digest, Sha256};
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
-use super::scalar::Text;
+use super::scalar::Texts;
 
 /// How the array fields of user_data and external_id are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) enum Normal {
 
 impl Hashing {
     /// The texts of one field as they are sent; those with nothing left after normalising go.
-    pub(super) fn apply<'t>(self, texts: Vec<Text<'t>>, normal: Normal) -> Vec<Text<'t>> {
+    pub(super) fn apply<'t>(self, texts: Texts<'t>, normal: Normal) -> Texts<'t> {
         match self {
             Self::Raw => texts,
             Self::Sha256 => texts

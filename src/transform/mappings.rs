@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::custom_data::{currency, mapped_contents};
 use super::money::{amount, integer};
 use super::payload::CustomData;
-use super::scalar::{Text, scalar_text, text_list};
+use super::scalar::{Texts, scalar_text, text_list};
 use super::{MappingRule, OptionsError};
 use crate::event::Node;
 
 /// The values of user_data's email, phone, first_name and last_name that mappings give.
-pub(super) type Pii<'t> = [Option<Vec<Text<'t>>>; 4];
+pub(super) type Pii<'t> = [Option<Texts<'t>>; 4];
 
 /// Destinations that feed user_data, in the order of [`Pii`].
 const PII_FIELDS: [&str; 4] = ["email", "phone", "first_name", "last_name"];

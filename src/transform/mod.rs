@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub use explain::{Explanation, Field, MappingNote, Tried};
 pub use hashing::Hashing;
 
-use crate::event::{self, Invalid, Kind, Node, Wanted};
+use crate::event::{self, Arena, Invalid, Kind, Node, Wanted};
 use envelope::Names;
 use mappings::{Applied, Mappings};
 use payload::Event;
@@ -270,7 +270,8 @@ impl Transform {
         sent_as: Option<&str>,
         without: &dyn Fn(&str) -> bool,
     ) -> Result<Payload, Dead> {
-        let root = event::parse_wanted(body, &self.wanted)?;
+        let arena = Arena::default();
+        let root = event::parse_wanted(&arena, body, &self.wanted)?;
         let of = identity(&root)?;
         let event_name = match sent_as {
             Some(name) => Arc::from(name),
@@ -290,7 +291,7 @@ impl Transform {
             json,
             custom_keys: applied.custom_keys,
             unusable: applied.unusable,
-            event_name,
+            event_name: Arc::clone(&event_name),
         })
     }
 

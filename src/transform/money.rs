@@ -124,11 +124,13 @@ impl Serialize for Micros {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::parse;
+    use crate::event::{Arena, parse};
     use proptest::prelude::*;
 
     fn read<T>(json: &str, f: impl Fn(&Node<'_>) -> Option<T>) -> Option<T> {
-        parse(json.as_bytes()).ok().and_then(|node| f(&node))
+        parse(&Arena::default(), json.as_bytes())
+            .ok()
+            .and_then(|node| f(&node))
     }
 
     fn shown(json: &str) -> Option<String> {

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
+use smallvec::SmallVec;
 
 use super::money::Micros;
-use super::scalar::Text;
+use super::scalar::{Text, Texts};
 use crate::event::Node;
 
 /// One element of a request's `data`.
@@ -28,24 +29,24 @@ pub(super) struct Event<'t> {
 /// Who did it. An empty list is an absent field.
 #[derive(Serialize, Default)]
 pub(super) struct UserData<'t> {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub em: Vec<Text<'t>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ph: Vec<Text<'t>>,
-    #[serde(rename = "fn", skip_serializing_if = "Vec::is_empty")]
-    pub first_name: Vec<Text<'t>>,
-    #[serde(rename = "ln", skip_serializing_if = "Vec::is_empty")]
-    pub last_name: Vec<Text<'t>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ct: Vec<Text<'t>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub st: Vec<Text<'t>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub zp: Vec<Text<'t>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub country: Vec<Text<'t>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub external_id: Vec<Text<'t>>,
+    #[serde(skip_serializing_if = "SmallVec::is_empty")]
+    pub em: Texts<'t>,
+    #[serde(skip_serializing_if = "SmallVec::is_empty")]
+    pub ph: Texts<'t>,
+    #[serde(rename = "fn", skip_serializing_if = "SmallVec::is_empty")]
+    pub first_name: Texts<'t>,
+    #[serde(rename = "ln", skip_serializing_if = "SmallVec::is_empty")]
+    pub last_name: Texts<'t>,
+    #[serde(skip_serializing_if = "SmallVec::is_empty")]
+    pub ct: Texts<'t>,
+    #[serde(skip_serializing_if = "SmallVec::is_empty")]
+    pub st: Texts<'t>,
+    #[serde(skip_serializing_if = "SmallVec::is_empty")]
+    pub zp: Texts<'t>,
+    #[serde(skip_serializing_if = "SmallVec::is_empty")]
+    pub country: Texts<'t>,
+    #[serde(skip_serializing_if = "SmallVec::is_empty")]
+    pub external_id: Texts<'t>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_ip_address: Option<&'t str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +63,7 @@ pub(super) struct CustomData<'t> {
     pub value: Option<Micros>,
     pub currency: Option<Text<'t>>,
     pub order_id: Option<Text<'t>>,
-    pub content_ids: Option<Vec<Text<'t>>>,
+    pub content_ids: Option<Texts<'t>>,
     pub contents: Option<Vec<Content<'t>>>,
     pub num_items: Option<u32>,
     pub search_string: Option<Text<'t>>,

@@ -3,10 +3,15 @@
 
 use std::borrow::Cow;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::event::{Decimal, Node, Number};
 
 /// A text on its way from the event to Pinterest, borrowed if nothing had to change.
 pub(super) type Text<'t> = Cow<'t, str>;
+
+/// Several; one alone, as most are, takes no room of its own.
+pub(super) type Texts<'t> = SmallVec<[Text<'t>; 1]>;
 
 /// A number of more digits than this is no text.
 const MAX_DIGITS: i64 = 40;
@@ -22,13 +27,13 @@ pub(super) fn scalar_text<'t>(node: &'t Node<'_>) -> Option<Text<'t>> {
 }
 
 /// One scalar text, or those in an array, in order.
-pub(super) fn text_list<'t>(node: &'t Node<'_>) -> Option<Vec<Text<'t>>> {
+pub(super) fn text_list<'t>(node: &'t Node<'_>) -> Option<Texts<'t>> {
     match node {
         Node::Array(elements) => {
-            let texts: Vec<_> = elements.iter().filter_map(scalar_text).collect();
+            let texts: Texts<'t> = elements.iter().filter_map(scalar_text).collect();
             (!texts.is_empty()).then_some(texts)
         }
-        _ => scalar_text(node).map(|text| vec![text]),
+        _ => scalar_text(node).map(|text| smallvec![text]),
     }
 }
 
@@ -85,10 +90,11 @@ fn plain(n: Decimal<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::parse;
+    use crate::event::{Arena, parse};
 
     fn text(json: &str) -> Option<String> {
-        let Ok(node) = parse(json.as_bytes()) else {
+        let arena = Arena::default();
+        let Ok(node) = parse(&arena, json.as_bytes()) else {
             panic!("{json}")
         };
         scalar_text(&node).map(Cow::into_owned)
@@ -162,7 +168,8 @@ mod tests {
     #[test]
     fn lists() {
         let list = |json: &str| {
-            let node = parse(json.as_bytes()).ok().unwrap();
+            let arena = Arena::default();
+            let node = parse(&arena, json.as_bytes()).ok().unwrap();
             text_list(&node).map(|l| l.iter().map(|t| t.to_string()).collect::<Vec<_>>())
         };
         let some = |texts: &[&str]| Some(texts.iter().map(|t| t.to_string()).collect());

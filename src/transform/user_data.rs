@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::hashing::{Hashing, Normal};
 use super::mappings::Pii;
 use super::payload::UserData;
-use super::scalar::{Text, scalar_text, text_list, trimmed_cow};
+use super::scalar::{Text, Texts, scalar_text, text_list, trimmed_cow};
 use crate::event::Node;
 
 /// What the rows of user_data read, and what the config adds.
@@ -26,7 +26,7 @@ impl<'t> Sources<'t> {
         let traits = context.at("traits");
         let address = (traits.at("address"), properties.at("address"));
         let hashing = self.hashing;
-        let list = |mapped: Option<Vec<Text<'t>>>, first, second, normal| {
+        let list = |mapped: Option<Texts<'t>>, first, second, normal| {
             let texts = mapped
                 .or_else(|| text_list(first))
                 .or_else(|| text_list(second));

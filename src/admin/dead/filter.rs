@@ -96,7 +96,8 @@ impl Wanted {
 }
 
 fn is_named(letter: &Letter, name: &str) -> bool {
-    let Ok(line) = event::parse(&letter.body) else {
+    let arena = event::Arena::default();
+    let Ok(line) = event::parse(&arena, &letter.body) else {
         return false;
     };
     ["event", "type"]

@@ -229,7 +229,8 @@ fn shown(letter: &Letter) -> Shown {
 }
 
 fn message_id(letter: &Letter) -> String {
-    let line = event::parse(&letter.body).ok();
+    let arena = event::Arena::default();
+    let line = event::parse(&arena, &letter.body).ok();
     let id = line.as_ref().and_then(|line| line.at("messageId").as_str());
     id.unwrap_or_default().to_owned()
 }

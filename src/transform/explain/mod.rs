@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::envelope::action_source_named;
 use super::mappings::Finding;
 use super::{Transform, identity};
-use crate::event::{self, Invalid, Kind, Node};
+use crate::event::{self, Arena, Invalid, Kind, Node};
 use reading::value_at;
 use rows::{EVERY, Otherwise, PAGE, Row, TRACK};
 
@@ -79,7 +79,8 @@ impl Transform {
     /// What the socket would refuse the line for.
     pub fn explain(&self, body: &[u8], accepted_at: i64) -> Result<Explanation, Invalid> {
         let call = event::check(body)?;
-        let root = event::parse(body)?;
+        let arena = Arena::default();
+        let root = event::parse(&arena, body)?;
         let of @ (kind, message_id, name) = identity(&root)?;
         let event_name = self.names.wire(kind, name);
         let event_time = call.event_time.unwrap_or(accepted_at);
