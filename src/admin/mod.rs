@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::{Method, StatusCode, Uri};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -95,12 +96,27 @@ pub fn spawn(listener: StdUnixListener, door: Door) -> std::io::Result<JoinHandl
         .merge(verify::routes())
         .merge(control::routes())
         .merge(dead::routes())
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
         .with_state(door);
     Ok(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {
             tracing::error!("the admin socket has ended: {error}");
         }
     }))
+}
+
+async fn no_route(uri: Uri) -> (StatusCode, String) {
+    let path = uri.path();
+    let said = format!("there is no {path} here; try /status, or see docs/protocol.md for all\n");
+    (StatusCode::NOT_FOUND, said)
+}
+
+async fn no_method(method: Method, uri: Uri) -> (StatusCode, String) {
+    let path = uri.path();
+    let said =
+        format!("there is no {method} {path}: what changes something is a POST, the rest a GET\n");
+    (StatusCode::METHOD_NOT_ALLOWED, said)
 }
 
 /// Serves what may be known without being let in, `/metrics`, `/healthz` and `/readyz`, and

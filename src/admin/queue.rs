@@ -41,6 +41,7 @@ pub(super) fn routes() -> Router<Door> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Which {
     #[serde(default)]
     after: u64,

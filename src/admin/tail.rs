@@ -63,6 +63,7 @@ pub struct Seen {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct TailQuery {
     status: Option<String>,
     event: Option<String>,

@@ -16,6 +16,7 @@ pub(super) fn routes() -> Router<Door> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct TraceQuery {
     id: String,
 }

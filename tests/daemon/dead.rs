@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Daemon, Process, Sample, Site, StandIn, s, samples};
+use crate::support::{Client, Daemon, Process, Sample, Site, StandIn, request, s, samples};
 
 struct Said {
     code: Option<i32>,
@@ -364,6 +365,65 @@ fn filters_choose_and_a_list_shows_no_personal_data() {
         let said = dead(&site, &[verb]);
         assert_eq!(said.code, Some(69), "{verb}: {}", said.err);
     }
+}
+
+/// `curl --data` puts a filter into the body, where it would narrow nothing down.
+#[test]
+fn a_filter_that_is_not_in_the_query_moves_nothing() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    site.config(NO_AGENT);
+    let daemon = site.start();
+    die(&daemon, &faceless("some", 3), 3);
+    for verb in ["retry", "purge"] {
+        let admin = UnixStream::connect(site.admin()).expect("an admin socket");
+        let body = r#"{"reason":"expired"}"#;
+        let (status, said) = request(admin, "POST", &format!("/dead/{verb}"), body);
+        assert_eq!(status, 400, "{said}");
+        assert!(said.contains("query"), "{said}");
+    }
+    let ledger = ledger(&daemon);
+    assert_eq!((&ledger["dead"], &ledger["purged"]), (&json!(3), &json!(0)));
+}
+
+/// Order numbers make good messageIds, and are digits too.
+#[test]
+fn a_message_id_of_digits_means_its_own_event() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    site.config(NO_AGENT);
+    let daemon = site.start();
+    die(&daemon, &faceless("some", 2), 2);
+    let line = json!({"messageId": "1", "type": "page", "context": {"ip": "203.0.113.7"}});
+    let digits = Sample {
+        id: "1".into(),
+        event_name: "page_visit",
+        line: line.to_string(),
+    };
+    die(&daemon, &[digits], 3);
+    let number = |id: &str| dead(&site, &["show", id, "--json"]).json()["number"].clone();
+    assert_eq!((number("1"), number("2")), (json!(3), json!(2)));
+    dead(&site, &["purge", "--id", "1", "--yes"]);
+    // Without such an event it is a number.
+    assert_eq!(number("1"), json!(1));
+    assert_eq!(ledger(&daemon)["purged"], 1);
+}
+
+/// "No dead letters" would be taken for good news.
+#[test]
+fn a_filter_that_fits_nothing_says_so() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    site.config(NO_AGENT);
+    let daemon = site.start();
+    die(&daemon, &faceless("some", 1), 1);
+    let said = dead(&site, &["list", "--event", "Product Veiwed"]);
+    assert_eq!(said.code, Some(0));
+    assert_eq!(
+        said.out,
+        "no dead letters fit this filter; `pinrelay dead list` shows all\n"
+    );
+    drop(daemon);
 }
 
 #[test]

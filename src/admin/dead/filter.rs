@@ -24,7 +24,7 @@ pub struct Filter {
     pub since: Option<Millis>,
     /// Died before.
     pub until: Option<Millis>,
-    /// Its number if these are digits, else its messageId.
+    /// Its messageId; digits that are the messageId of none are its number.
     pub id: Option<String>,
     /// Numbers from this one on.
     pub after: Option<u64>,
@@ -53,11 +53,8 @@ impl Filter {
         let numbers = match self.id.as_deref() {
             None => from..=to,
             Some(id) => {
-                let is_number = id.bytes().all(|b| b.is_ascii_digit());
-                let number = match is_number {
-                    true => id.parse().ok(),
-                    false => queue.dead_number(id),
-                };
+                // The messageId first: a producer's order numbers are digits too.
+                let number = queue.dead_number(id).or_else(|| id.parse().ok());
                 match number.filter(|number| (from..=to).contains(number)) {
                     Some(number) => number..=number,
                     // No letter has this number.

@@ -17,6 +17,7 @@ mod import;
 
 use std::collections::{BTreeMap, HashMap};
 
+use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -165,7 +166,9 @@ async fn letters(
 async fn retry(
     State(door): State<Door>,
     Query(filter): Query<Filter>,
+    body: Bytes,
 ) -> Result<Json<Moved>, Refused> {
+    no_body(&body)?;
     let page = filter.wanted(&door.queue)?.page(&door.queue).await?;
     let keys = page.letters.iter().map(|letter| letter.key).collect();
     let count = door.queue.revive(keys).await?;
@@ -179,7 +182,9 @@ async fn retry(
 async fn purge(
     State(door): State<Door>,
     Query(filter): Query<Filter>,
+    body: Bytes,
 ) -> Result<Json<Moved>, Refused> {
+    no_body(&body)?;
     let page = filter.wanted(&door.queue)?.page(&door.queue).await?;
     let keys = page.letters.iter().map(|letter| letter.key).collect();
     let count = door.queue.purge(keys).await?;
@@ -188,6 +193,17 @@ async fn purge(
     }
     let next = page.next;
     Ok(Json(Moved { count, next }))
+}
+
+/// A filter that came in the body would narrow nothing down, and all letters would go.
+fn no_body(body: &[u8]) -> Result<(), Refused> {
+    match body.is_empty() {
+        true => Ok(()),
+        false => Err(Refused(
+            StatusCode::BAD_REQUEST,
+            "a body is not read here: put the filter into the query, like ?reason=expired".into(),
+        )),
+    }
 }
 
 /// Messages as a group tells them: Pinterest's may quote the event, and differ in that alone.

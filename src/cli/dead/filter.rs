@@ -24,7 +24,7 @@ pub(super) struct FilterArgs {
     /// With this text in the message.
     #[arg(long, value_name = "TEXT")]
     message: Option<String>,
-    /// The one with this number (digits) or messageId.
+    /// The one with this messageId or, if none has it, this number.
     #[arg(long, value_name = "NUMBER or MESSAGE_ID")]
     id: Option<String>,
 }
@@ -36,6 +36,11 @@ impl FilterArgs {
             id: Some(id.to_owned()),
             ..Self::default()
         }
+    }
+
+    /// Whether it means all letters.
+    pub(super) fn is_empty(&self) -> bool {
+        self.query(None, None).is_empty()
     }
 
     /// As the admin socket reads it, with numbers from `after` up to `to`.

@@ -36,6 +36,9 @@ pub(super) fn run(args: &Args) -> Outcome {
     let groups = groups(&args.admin.client()?, &args.filter)?;
     let text = match args.json {
         true => serde_json::to_string(&groups).or_exit(Exit::Io)? + "\n",
+        false if groups.letters == 0 && !args.filter.is_empty() => {
+            "no dead letters fit this filter; `pinrelay dead list` shows all\n".into()
+        }
         false => table(&groups),
     };
     io::stdout()

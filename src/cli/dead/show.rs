@@ -25,7 +25,7 @@ Examples:
   pinrelay dead show order-1234
   pinrelay dead show 17 --json | jq .event")]
 pub(super) struct Args {
-    /// Its number (digits) or messageId; `dead list` names one of each group.
+    /// Its messageId or, if none has it, its number; `dead list` names one of each group.
     #[arg(value_name = "NUMBER or MESSAGE_ID")]
     id: String,
     #[command(flatten)]
