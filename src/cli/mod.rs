@@ -27,6 +27,7 @@ mod run;
 mod send;
 mod status;
 mod tail;
+mod text;
 mod top;
 mod trace;
 mod transform;

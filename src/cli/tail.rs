@@ -9,8 +9,8 @@ use jiff::tz::TimeZone;
 use super::AdminArg;
 use super::daemon::Next;
 use super::exit::{Exit, OrExit, Outcome};
+use super::text::{json, printable};
 use crate::admin::Seen;
-
 use crate::queue::Millis;
 
 /// Flags of `pinrelay tail`.
@@ -91,7 +91,7 @@ fn show(seen: &Seen, zone: &TimeZone) -> String {
     }
     for (name, value) in [("line", &seen.line), ("payload", &seen.payload)] {
         if let Some(value) = value {
-            let _ = write!(line, "\n    {name:<8}{value}");
+            let _ = write!(line, "\n    {name:<8}{}", json(&value.to_string()));
         }
     }
     line
@@ -103,12 +103,6 @@ pub(super) fn time(at: Millis, zone: &TimeZone) -> String {
         |_| "another age".to_owned(),
         |at| zone.to_datetime(at).strftime("%H:%M:%S%.3f").to_string(),
     )
-}
-
-/// A client's text does not steer the terminal.
-pub(super) fn printable(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { '·' } else { c };
-    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use jiff::tz::TimeZone;
 
 use super::AdminArg;
 use super::exit::{Exit, OrExit, Outcome};
-use super::tail::{printable, time};
+use super::tail::time;
+use super::text::printable;
 use crate::admin::report::human;
 use crate::admin::{Stored, Trace};
 use crate::observe::Step;

@@ -232,6 +232,24 @@ fn send_follow_waits_for_each_and_says_what_became_of_it() {
         "{said}"
     );
 
+    // What came in an event does not steer the terminal, whoever wrote it.
+    let nasty = json!({"messageId": "n\u{1b}]0;t\u{7}\u{9b}2J\u{202e}", "type": "track",
+        "event": "Lead\u{1b}[2J", "userId": "u", "context": {"ip": "203.0.113.9", "userAgent": "UA"}});
+    fs::write(site.path("nasty"), format!("{nasty}\n")).expect("a file");
+    let out = follow(&site, "nasty", "60").output().expect("it runs");
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(said.contains("n·]0;t··2J·: delivered"), "{said:?}");
+    let explained = bare(PINRELAY.as_ref())
+        .args(["transform", "--explain", "--config"])
+        .args([site.config_file(), site.path("nasty")])
+        .output()
+        .expect("it runs");
+    for text in [said.into_bytes(), explained.stdout] {
+        let text = String::from_utf8(text).expect("text");
+        let steers = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!text.contains(steers), "{text:?}");
+    }
+
     // Nothing gets through: interrupted, it says what is still queued.
     stand_in.mode(json!({"token": "another"}));
     fs::write(site.path("stuck"), text("stuck", 2)).expect("a file");

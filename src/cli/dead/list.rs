@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::super::AdminArg;
 use super::super::exit::{Exit, OrExit, Outcome};
+use super::super::text::fit;
 use super::{FilterArgs, count, groups};
 use crate::admin::{Group, Groups};
 use crate::queue::Millis;
@@ -90,18 +91,6 @@ pub(super) fn time(at: Millis) -> String {
         Ok(time) => time.to_string(),
         Err(_) => at.to_string(),
     }
-}
-
-/// Text of others in one line of at most `width` characters, without what a terminal obeys.
-fn fit(text: &str, width: usize) -> String {
-    let plain: Vec<char> = (text.chars())
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    if plain.len() <= width {
-        return plain.into_iter().collect();
-    }
-    let cut = plain.into_iter().take(width.saturating_sub(1));
-    cut.chain(['…']).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::super::AdminArg;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
+use super::super::text::{json as json_text, printable};
 use super::list::time;
 use super::{FilterArgs, get};
 use crate::admin::{Letters, Shown};
@@ -91,18 +92,18 @@ fn text(letter: &Shown, now: &Now) -> String {
         Now::Sent(payload) => ("would be sent now", payload.get()),
         Now::Dead(why) => ("would not be sent now", why.as_str()),
     };
-    // What others wrote must not steer the terminal. JSON escapes control characters.
-    let message: String = (letter.message.chars())
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let (message, event, now) = (
+        printable(&letter.message),
+        json_text(letter.event.get()),
+        json_text(now),
+    );
     format!(
         "number       {}\nreason       {}\nmessage      {message}\naccepted at  {}\n\
-         died at      {}\n\nevent, as it came:\n{}\n\n{title}:\n{now}\n",
+         died at      {}\n\nevent, as it came:\n{event}\n\n{title}:\n{now}\n",
         letter.number,
         letter.reason,
         time(letter.accepted_at),
         time(letter.died_at),
-        letter.event.get(),
     )
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::super::daemon::{Client, Lines, Next};
 use super::super::exit::Failure;
+use super::super::text::printable;
 use super::answer::Answer;
 use super::input::Chunk;
 use crate::admin::{Seen, Stored, Trace};
@@ -274,9 +275,10 @@ impl Account {
             self.delivered, self.dead, self.queued
         );
         for line in &self.told {
-            let _ = writeln!(text, "  {line}");
+            let _ = writeln!(text, "  {}", printable(line));
         }
         for (warning, count) in &self.warnings {
+            let warning = printable(warning);
             let _ = writeln!(text, "  {count} delivered with a warning: {warning}");
         }
         text
@@ -315,7 +317,7 @@ mod tests {
         let followed = Followed::default();
         let chunk = chunk(&["a", "b", "c", "d"]);
         followed.expect(&chunk);
-        let warning = Some("external_id is missing");
+        let warning = Some("external_id is missing\u{1b}[2J");
         followed.lock().see(seen("a", "delivered", warning));
         followed.lock().see(seen("foreign", "delivered", None));
         for (i, answer) in [
@@ -329,13 +331,15 @@ mod tests {
         {
             followed.answered(&chunk, i, answer);
         }
-        followed.lock().see(seen("c", "dead", Some("no user_data")));
+        followed
+            .lock()
+            .see(seen("c", "dead", Some("no user_data\u{9b}31m")));
         let account = followed.account();
         assert_eq!((account.delivered, account.dead, account.queued), (1, 1, 1));
         assert_eq!(
             account.summary(),
             "followed: 1 delivered, 1 dead, 1 still queued\n  a: delivered\n  b: still queued\n  \
-             c: dead, no user_data\n  1 delivered with a warning: external_id is missing\n"
+             c: dead, no user_data·31m\n  1 delivered with a warning: external_id is missing·[2J\n"
         );
     }
 

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::super::text::printable;
 use crate::event::check;
 use crate::transform::Transform;
 
@@ -99,10 +100,12 @@ impl Comparison {
             self.dead_before, self.dead_after
         )?;
         for (name, change) in &self.fields {
+            // Keys of custom properties and messageIds are the events' own.
+            let (name, example) = (printable(name), printable(&change.example));
             writeln!(
                 output,
-                "  {name:<28} {} added, {} removed, {} with another value (like {})",
-                change.added, change.removed, change.other_value, change.example
+                "  {name:<28} {} added, {} removed, {} with another value (like {example})",
+                change.added, change.removed, change.other_value
             )?;
         }
         output.flush()

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+use super::super::text::{json, printable};
 use crate::event::check;
 use crate::transform::{Explanation, Field, Transform};
 
@@ -31,16 +32,16 @@ pub(super) fn write(
 }
 
 fn people(output: &mut impl Write, told: &Explanation) -> io::Result<()> {
-    writeln!(output, "{} {}", told.kind, told.message_id)?;
+    writeln!(output, "{} {}", told.kind, printable(&told.message_id))?;
     if let Some(dead) = &told.dead {
         writeln!(output, "  would be a dead letter (no_match_key): {dead}")?;
     }
     for field in &told.fields {
         let value = match &field.value {
             Value::Null => "-".to_owned(),
-            value => value.to_string(),
+            value => json(&value.to_string()),
         };
-        writeln!(output, "  {:<28} {value}", field.field)?;
+        writeln!(output, "  {:<28} {value}", printable(&field.field))?;
         for part in parts(field) {
             writeln!(output, "      {part}")?;
         }
