@@ -4,6 +4,14 @@ use super::ConfigArg;
 
 /// Flags of `pinrelay run`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Exit codes: 0 stopped in order · 69 another daemon has the queue or a socket · 74 the disk or the \
+system failed · 78 the config is wrong
+
+Stops at SIGTERM or SIGINT, and delivers until delivery.drain_deadline; reloads at SIGHUP.
+
+Example:
+  pinrelay run --config ./pinrelay.toml --log-format human")]
 pub struct RunArgs {
     /// Which config file.
     #[command(flatten)]
@@ -15,6 +23,7 @@ pub struct RunArgs {
 
 /// Flags of `pinrelay demo`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  pinrelay demo --keep")]
 pub struct DemoArgs {
     /// Keep the demo's folder, and say where it is.
     #[arg(long)]

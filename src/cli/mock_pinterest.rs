@@ -13,6 +13,9 @@ use crate::mock_pinterest::{Mock, Options, Switches, serve};
 
 /// Flags of `pinrelay mock-pinterest`.
 #[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  pinrelay mock-pinterest --listen 127.0.0.1:8080 --refuse-names signup"
+)]
 pub struct Args {
     /// Address to listen on; port 0 takes a free one. The line `listening on http://…` on
     /// stdout says which, and that it is ready.

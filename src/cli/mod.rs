@@ -90,11 +90,15 @@ enum Command {
 /// Read where neither `--config` nor `$PINRELAY_CONFIG` names a file, if it is there.
 const DEFAULT_CONFIG: &str = "/etc/pinrelay/pinrelay.toml";
 
+/// Names the file where no flag does.
+const CONFIG_VARIABLE: &str = "PINRELAY_CONFIG";
+
 /// Which config file.
 #[derive(clap::Args, Debug, Clone)]
 pub struct ConfigArg {
-    /// The configuration file [default: /etc/pinrelay/pinrelay.toml, if it is there].
-    #[arg(long = "config", value_name = "FILE", env = "PINRELAY_CONFIG")]
+    /// The configuration file [default: $PINRELAY_CONFIG, then /etc/pinrelay/pinrelay.toml if it
+    /// is there].
+    #[arg(long = "config", value_name = "FILE")]
     path: Option<PathBuf>,
     /// One daemon of several: reads /etc/pinrelay/NAME.toml, and the defaults of sockets, queue
     /// and token are the instance's own.
@@ -114,7 +118,11 @@ impl ConfigArg {
     /// The file that is named, if one is.
     fn path(&self) -> Option<PathBuf> {
         let instance = self.instance.as_ref().map(Instance::file);
-        instance.or_else(|| self.path.clone())
+        instance.or_else(|| self.path.clone()).or_else(|| {
+            // Not clap's `env`: that stands beside --instance as a flag would, and is refused.
+            let variable = std::env::var_os(CONFIG_VARIABLE)?;
+            (!variable.is_empty()).then(|| variable.into())
+        })
     }
 
     /// Reads the file that is named, or the default one if there is one, under `env`.
@@ -126,7 +134,8 @@ impl ConfigArg {
             return config::load_instance(instance, env);
         }
         let default = Path::new(DEFAULT_CONFIG);
-        let path = match &self.path {
+        let named = self.path();
+        let path = match &named {
             Some(path) => Some(path.as_path()),
             // One that is there and hidden from us is an error later, not none.
             None => match default.try_exists() {
@@ -135,6 +144,41 @@ impl ConfigArg {
             },
         };
         config::load(path, env)
+    }
+}
+
+/// The two sockets of a daemon.
+struct Sockets {
+    /// Where it takes events.
+    ingest: PathBuf,
+    /// Where it is asked.
+    admin: PathBuf,
+}
+
+impl ConfigArg {
+    /// Where the sockets of this config's daemon are. A producer may not read the config that
+    /// nobody named to it, and one that is being mended keeps nobody from sending: the sockets
+    /// are then where they are by default.
+    ///
+    /// # Errors
+    /// With exit 78 when a file that was named cannot be used.
+    fn sockets(&self) -> Result<Sockets, Failure> {
+        let of = |config: Config| Sockets {
+            ingest: config.ingest.socket,
+            admin: config.admin.socket,
+        };
+        match (self.load(config::process_env()), &self.instance) {
+            (Ok(config), _) => Ok(of(config)),
+            (Err(_), Some(instance)) => Ok(Sockets {
+                ingest: instance.ingest_socket(),
+                admin: instance.admin_socket(),
+            }),
+            (Err(_), None) if self.path().is_none() => {
+                let defaults = config::load(None, config::process_env());
+                defaults.or_exit(Exit::Config).map(of)
+            }
+            (Err(error), None) => Err(error).or_exit(Exit::Config),
+        }
     }
 }
 
@@ -252,6 +296,24 @@ mod tests {
         let mut command = Cli::command();
         command.build();
         look(&command);
+    }
+
+    /// The groups of commands point to their verbs.
+    #[test]
+    fn every_command_shows_an_example() {
+        fn look(command: &clap::Command) {
+            let name = command.get_name();
+            if name == "help" {
+                return;
+            }
+            if !command.has_subcommands() {
+                let after = command.get_after_help().map(|help| help.to_string());
+                let after = after.unwrap_or_default();
+                assert!(after.contains("Example"), "{name} shows no example");
+            }
+            command.get_subcommands().for_each(look);
+        }
+        look(&Cli::command());
     }
 
     #[test]

@@ -14,6 +14,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Flags of `pinrelay status`.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Exit codes: 0 · 69 no daemon is there · 78 the config is wrong
+
+Examples:
+  pinrelay status
+  pinrelay status --json | jq '{state, queued, dead}'")]
 pub struct Args {
     #[command(flatten)]
     admin: AdminArg,

@@ -119,3 +119,39 @@ fn check_says_yes_to_what_runs_and_78_to_what_does_not() {
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("pinrelay.toml:12"), "{said}");
 }
+
+/// As the page for operators says of all commands: the config says where the daemon is.
+#[test]
+fn send_finds_the_sockets_by_the_config_and_a_flag_stands_before_the_variable() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let _daemon = site.start();
+    let file = site.path("events");
+    let file = file.to_str().expect("a path");
+    std::fs::write(file, text(&samples("by-config", 0..2))).expect("a file");
+    let out = (site.command(&["send", "--follow", file]).output()).expect("it runs");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("2 delivered"), "{said}");
+
+    let by_variable = |args: &[&str]| {
+        let mut command = bare(PINRELAY.as_ref());
+        command
+            .env("PINRELAY_CONFIG", site.config_file())
+            .args(args);
+        command.output().expect("it runs")
+    };
+    let out = by_variable(&["send", file]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("2 duplicate"), "{said}");
+    assert_eq!(by_variable(&["status"]).status.code(), Some(0));
+    // An instance that is named is meant, whatever the shell's variable says.
+    let out = by_variable(&["status", "--instance", "surely-no-instance"]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(78), "{said}");
+    assert!(
+        said.contains("/etc/pinrelay/surely-no-instance.toml"),
+        "{said}"
+    );
+    let both = ["status", "--config", "x.toml", "--instance", "shop"];
+    assert_eq!(by_variable(&both).status.code(), Some(64));
+}

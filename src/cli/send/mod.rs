@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::daemon::Client;
 use super::exit::{Exit, Failure, OrExit, Outcome};
-use crate::config::Instance;
+use super::{ConfigArg, Sockets};
 use crate::lifecycle;
 
 mod answer;
@@ -36,21 +36,24 @@ use window::Window;
 
 /// Flags of `pinrelay send`.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Exit codes: 0 every line is safe on the daemon's disk, or was before · 1 --follow, and not all were \
+delivered · 65 lines were rejected · 69 no daemon is there, or lines are left without an answer · \
+74 the input cannot be read · 78 the config that was named is wrong
+
+Examples:
+  pinrelay send events.ndjson
+  pinrelay send --follow --timeout 30 < events.ndjson")]
 pub struct Args {
     /// The events, one JSON object per line; `-` or nothing is stdin.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The daemon's socket.
-    #[arg(
-        long,
-        value_name = "PATH",
-        env = "PINRELAY_INGEST__SOCKET",
-        default_value = "/run/pinrelay/ingest.sock"
-    )]
-    socket: PathBuf,
-    /// The socket of this instance of several, `pinrelay@NAME`.
-    #[arg(long, value_name = "NAME", value_parser = Instance::parse, conflicts_with = "socket")]
-    instance: Option<Instance>,
+    /// Which config file; it says where the sockets are.
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The daemon's socket for events, instead of the config's.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
     /// Give a new messageId to every event without one. A second run gives other ids: what it
     /// sends again is then not recognised as sent.
     #[arg(long)]
@@ -62,36 +65,48 @@ pub struct Args {
     /// which: exit 0 if all were delivered, 1 if not. Takes the daemon's admin socket.
     #[arg(long)]
     follow: bool,
-    /// The daemon's admin socket, for --follow.
-    #[arg(
-        long,
-        value_name = "PATH",
-        env = "PINRELAY_ADMIN__SOCKET",
-        default_value = "/run/pinrelay/admin.sock"
-    )]
-    admin_socket: PathBuf,
+    /// The daemon's admin socket, for --follow, instead of the config's.
+    #[arg(long, value_name = "PATH")]
+    admin_socket: Option<PathBuf>,
 }
 
 /// Sends, and prints an account of the answers.
 pub fn run(args: Args) -> Outcome {
+    let sockets = args.sockets()?;
     if !args.follow {
-        return send(&args, None);
+        return send(&args, &sockets.ingest, None);
     }
-    let of = |instance: &Instance| instance.admin_socket();
-    let admin = (args.instance.as_ref()).map_or_else(|| args.admin_socket.clone(), of);
-    let client = Client::connect(&admin)?;
+    let client = Client::connect(&sockets.admin)?;
     let lines = client.lines(follow::TAIL)?;
     let followed = Arc::new(Followed::default());
     thread::scope(|scope| {
         scope.spawn(|| followed.listen(&client, lines));
-        let outcome = send_and_wait(&args, &followed);
+        let outcome = send_and_wait(&args, &sockets.ingest, &followed);
         followed.stop();
         outcome
     })
 }
 
-fn send_and_wait(args: &Args, followed: &Arc<Followed>) -> Outcome {
-    let sent = send(args, Some(followed.clone()))?;
+impl Args {
+    /// Where to send, and where to listen. A config is looked at only for what no flag says.
+    fn sockets(&self) -> Result<Sockets, Failure> {
+        let admin = self.admin_socket.clone();
+        if let (Some(ingest), true) = (&self.socket, admin.is_some() || !self.follow) {
+            return Ok(Sockets {
+                ingest: ingest.clone(),
+                admin: admin.unwrap_or_default(),
+            });
+        }
+        let found = self.config.sockets()?;
+        Ok(Sockets {
+            ingest: self.socket.clone().unwrap_or(found.ingest),
+            admin: admin.unwrap_or(found.admin),
+        })
+    }
+}
+
+fn send_and_wait(args: &Args, ingest: &Path, followed: &Arc<Followed>) -> Outcome {
+    let sent = send(args, ingest, Some(followed.clone()))?;
     // From here on an interruption ends the waiting, not the account of it.
     let mut signals = lifecycle::signals().or_exit(Exit::Io)?;
     let patience = Duration::from_secs(args.timeout);
@@ -110,14 +125,12 @@ fn send_and_wait(args: &Args, followed: &Arc<Followed>) -> Outcome {
     })
 }
 
-fn send(args: &Args, followed: Option<Arc<Followed>>) -> Outcome {
+fn send(args: &Args, ingest: &Path, followed: Option<Arc<Followed>>) -> Outcome {
     let (source, size) = open(args.file.as_deref()).or_exit(Exit::Io)?;
     let bar = progress(size);
-    let of = |instance: &Instance| instance.ingest_socket();
-    let socket = (args.instance.as_ref()).map_or_else(|| args.socket.clone(), of);
     let sending = Sending {
         source,
-        socket: &socket,
+        socket: ingest,
         assign_ids: args.assign_message_ids,
         patience: Duration::from_secs(args.timeout),
         followed,
