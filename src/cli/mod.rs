@@ -334,6 +334,9 @@ mod tests {
         let missing = ["transform", "--config", "/nowhere/pinrelay.toml"];
         assert_eq!(exit_of(&missing), Exit::Config);
         assert_eq!(exit_of(&["transform", "/nowhere/events"]), Exit::Io);
+        // It would limit nothing.
+        let limited = ["transform", "--limit", "3", "/nowhere/events"];
+        assert_eq!(exit_of(&limited), Exit::Usage);
         let taken = ["mock-pinterest", "--listen", "192.0.2.1:1"];
         assert_eq!(exit_of(&taken), Exit::Io);
     }

@@ -50,7 +50,10 @@ const ACTION_SOURCES: &[(&str, &str)] = &[
     ("app_ios", "app_ios"),
     ("offline", "offline"),
 ];
-const HASHINGS: &[(&str, Hashing)] = &[("raw", Hashing::Raw), ("sha256", Hashing::Sha256)];
+const HASHINGS: &[(&str, Hashing)] = &[
+    (Hashing::Raw.name(), Hashing::Raw),
+    (Hashing::Sha256.name(), Hashing::Sha256),
+];
 const ON_REFUSED: &[(&str, OnRefused)] = &[
     ("strip", OnRefused::Strip),
     ("dead_letter", OnRefused::DeadLetter),

@@ -48,6 +48,16 @@ pub enum Hashing {
     Sha256,
 }
 
+impl Hashing {
+    /// As the file has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Sha256 => "sha256",
+        }
+    }
+}
+
 /// What becomes of an event whose custom property Pinterest refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnRefused {

@@ -235,7 +235,7 @@ impl Daemon {
         tracing::info!(
             socket = %self.config.ingest.socket.display(),
             admin = %self.config.admin.socket.display(),
-            hashing = ?self.config.user_data.hashing,
+            hashing = self.config.user_data.hashing.name(),
             "ready: taking events; user_data.hashing says whether personal data is sent raw or \
              as sha256"
         );

@@ -192,7 +192,7 @@ impl Gate {
             return false;
         };
         tracing::info!(
-            reason = ?closed.reason,
+            reason = closed.reason.name(),
             seconds = now.saturating_duration_since(closed.since).as_secs(),
             "Pinterest answers again: delivery goes on"
         );
@@ -361,9 +361,9 @@ impl Gate {
         let same = self.closed.as_ref().filter(|c| c.reason == reason);
         let since = same.map_or(now, |closed| closed.since);
         if same.is_none() {
-            tracing::warn!(?reason, "{words}: {}", reason.next_step());
+            tracing::warn!(reason = reason.name(), "{words}: {}", reason.next_step());
         } else {
-            tracing::debug!(?reason, "a probe failed: {words}");
+            tracing::debug!(reason = reason.name(), "a probe failed: {words}");
         }
         self.epoch += 1;
         self.probing = false;

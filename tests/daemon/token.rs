@@ -25,6 +25,9 @@ fn goes_on(stand_in: &StandIn, daemon: &Daemon<'_>) {
     stand_in.takes(50, s(10));
     let log = daemon.log();
     assert!(log.contains("the new token is in use"), "{log}");
+    // The names are those of the status.
+    assert!(log.contains(r#""reason":"auth""#), "{log}");
+    assert!(log.contains(r#""hashing":"raw""#), "{log}");
     assert!(!log.contains("pina_"), "{log}");
 }
 

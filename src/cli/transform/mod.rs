@@ -47,7 +47,13 @@ pub struct Args {
     #[arg(long, value_name = "WHICH", conflicts_with = "file")]
     from: Option<source::Held>,
     /// With --from: at most so many, the oldest first.
-    #[arg(long, value_name = "N", default_value_t = 1000, requires = "from")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1000,
+        requires = "from",
+        conflicts_with = "file"
+    )]
     limit: u64,
     /// For each field: what gave it, what was tried before, what was omitted and why, which
     /// mapping stands over it.
