@@ -32,11 +32,25 @@ pub enum WebhookError {
     #[error("no HTTPS client can be built: {0}; install the system's CA certificates")]
     Client(String),
     /// The hook did not take it.
-    #[error("the webhook answered with status {0}")]
+    #[error("the webhook answered with status {status}: {advice}", status = .0, advice = next_step(*.0))]
     Refused(u16),
     /// It was not reached.
-    #[error("the webhook was not reached: {0}")]
+    #[error("the webhook was not reached: {0}; see the address in notify.webhook_url_file")]
     NotReached(String),
+}
+
+/// What to do about an answer that is no success.
+const fn next_step(status: u16) -> &'static str {
+    match status {
+        300..400 => {
+            "redirects are not followed, put the address that it ends at into \
+             notify.webhook_url_file"
+        }
+        400..500 if status != 429 => {
+            "it does not take these messages, see the address in notify.webhook_url_file"
+        }
+        _ => "it is in trouble or asks for fewer messages, see its own log",
+    }
 }
 
 /// The URL in the file.

@@ -1,6 +1,7 @@
 //! The other commands, against a daemon or without one.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -118,6 +119,28 @@ fn check_says_yes_to_what_runs_and_78_to_what_does_not() {
     let (code, said) = check();
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("pinrelay.toml:12"), "{said}");
+
+    // Events flow without it, but nobody would be told when they do not.
+    let url = site.path("url");
+    fs::write(&url, "hooks.example/SECRET").expect("a file");
+    fs::set_permissions(&url, fs::Permissions::from_mode(0o644)).expect("a mode");
+    site.config(&format!(
+        "[notify]\nwebhook_url_file = {:?}\n",
+        url.display().to_string()
+    ));
+    let (code, said) = check();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("advice  nobody is told: notify.webhook_url_file"),
+        "{said}"
+    );
+    fs::write(&url, "https://hooks.example/SECRET").expect("a file");
+    let (_, said) = check();
+    assert!(said.contains("can be read by every local user"), "{said}");
+    fs::set_permissions(&url, fs::Permissions::from_mode(0o600)).expect("a mode");
+    let (_, said) = check();
+    assert!(said.contains("ok      the webhook in"), "{said}");
+    assert!(!said.contains("SECRET"), "{said}");
 }
 
 /// As the page for operators says of all commands: the config says where the daemon is.

@@ -189,6 +189,10 @@ fn a_hook_in_trouble_is_asked_again_and_never_holds_up_delivery() {
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert_eq!(out.status.code(), Some(69), "{said}");
     assert!(said.contains("302") && !said.contains("SECRET"), "{said}");
+    assert!(
+        said.contains("put the address that it ends at into"),
+        "{said}"
+    );
     assert_eq!(elsewhere.next(s(1))["kind"], "test");
     assert!(elsewhere.posts.try_recv().is_err());
     // One that takes connections and says nothing.

@@ -1,6 +1,6 @@
 //! `pinrelay check`: what is wrong with a configuration, and what to do about it, before a
-//! daemon meets it. `places` looks at folders and groups, `instances` at the other daemons of
-//! this machine.
+//! daemon meets it. `places` looks at folders, groups and files, `instances` at the other daemons
+//! of this machine.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub(super) use finding::print;
 
 use finding::Finding::{self, Advice, Fine, Wrong};
 use finding::print_json;
-use places::{admin_group, folder, group, socket_folder};
+use places::{admin_group, folder, group, socket_folder, webhook};
 
 /// `TimeoutStopSec` of the shipped unit, less the time to close after a drain.
 const LONGEST_DRAIN: Duration = Duration::from_secs(35);
@@ -104,6 +104,7 @@ fn examine(config: &Config) -> Vec<Finding> {
     let sockets = [&config.ingest.socket, &config.admin.socket];
     let folders: BTreeSet<&Path> = sockets.into_iter().filter_map(|s| s.parent()).collect();
     found.extend(folders.into_iter().filter_map(socket_folder));
+    found.extend(config.notify.webhook_url_file.as_deref().map(webhook));
     if geteuid().is_root() {
         found.push(Advice(
             "looked at as root, whom file modes do not bind: run it as the daemon's user, \

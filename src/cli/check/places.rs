@@ -1,12 +1,32 @@
-//! The places that a daemon uses: the queue's folder, the sockets' folders and groups.
+//! The places that a daemon uses: the queue's folder, the sockets' folders and groups, the file
+//! of the webhook.
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::unistd::{AccessFlags, Group, access};
 
 use super::finding::Finding::{self, Advice, Fine, Wrong};
+use crate::notify;
+
+/// The file of the webhook's URL. The daemon runs without, so nothing of it is wrong.
+pub(super) fn webhook(file: &Path) -> Finding {
+    if let Err(error) = notify::read_url(file) {
+        return Advice(format!("nobody is told: {error}"));
+    }
+    let file_named = file.display();
+    match fs::metadata(file) {
+        Ok(about) if about.permissions().mode() & 0o004 != 0 => Advice(format!(
+            "{file_named} can be read by every local user, and whoever knows the URL can post \
+             there: chmod 0640 {file_named}"
+        )),
+        _ => Fine(format!(
+            "the webhook in {file_named} is told of trouble; `pinrelay notify --test` tries it"
+        )),
+    }
+}
 
 /// The group of the ingest socket.
 pub(super) fn group(name: &str) -> Finding {
