@@ -12,6 +12,7 @@ use super::tail::time;
 use super::text::printable;
 use crate::admin::report::human;
 use crate::admin::{Stored, Trace};
+use crate::clock::Clock;
 use crate::observe::Step;
 use crate::queue::Millis;
 
@@ -47,7 +48,10 @@ pub fn run(args: Args) -> Outcome {
     let trace: Trace = serde_json::from_str(&json).or_exit(Exit::Io)?;
     let text = match args.json {
         true => json,
-        false => show(&trace, &TimeZone::system(), &user_name),
+        false => {
+            let now = Clock::system().now();
+            show(&trace, now, &TimeZone::system(), &user_name)
+        }
     };
     let mut out = io::stdout().lock();
     writeln!(out, "{}", text.trim_end()).or_exit(Exit::Io)?;
@@ -63,10 +67,15 @@ fn user_name(uid: u32) -> Option<String> {
     Some(user.name)
 }
 
-fn show(trace: &Trace, zone: &TimeZone, user_name: &dyn Fn(u32) -> Option<String>) -> String {
+fn show(
+    trace: &Trace,
+    now: Millis,
+    zone: &TimeZone,
+    user_name: &dyn Fn(u32) -> Option<String>,
+) -> String {
     let mut text = format!("{}\n", printable(&trace.message_id));
     for step in &trace.steps {
-        let at = time(step.at(), zone);
+        let at = moment(step.at(), now, zone);
         let _ = writeln!(text, "  {at}  {}", told(step, user_name));
     }
     let delivered =
@@ -87,6 +96,20 @@ fn show(trace: &Trace, zone: &TimeZone, user_name: &dyn Fn(u32) -> Option<String
         "Single steps are remembered back to {since} ({why}), not before."
     );
     text
+}
+
+/// To the millisecond, and with its date where that is not today's: an outage lasts for days.
+fn moment(at: Millis, now: Millis, zone: &TimeZone) -> String {
+    let date = |at| {
+        Some(
+            zone.to_datetime(jiff::Timestamp::from_millisecond(at).ok()?)
+                .date(),
+        )
+    };
+    match date(at) {
+        Some(day) if Some(day) != date(now) => format!("{day} {}", time(at, zone)),
+        _ => time(at, zone),
+    }
 }
 
 /// With its date: what the queue keeps may be of another day.
@@ -231,7 +254,14 @@ mod tests {
             forgot: true,
             bound_bytes: 16 << 20,
         };
-        let shown = |trace: &Trace| show(trace, &TimeZone::UTC, &|_| Some("www-data".into()));
+        let later =
+            |trace: &Trace, now| show(trace, now, &TimeZone::UTC, &|_| Some("www-data".into()));
+        let shown = |trace: &Trace| later(trace, at);
+        let next_day = later(&trace, at + 86_400_000);
+        assert!(
+            next_day.contains("\n  1994-11-06 08:49:37.217  in_doubt"),
+            "{next_day}"
+        );
         assert_eq!(
             shown(&trace),
             "m-1\n  08:49:37.000  queued, from www-data, uid 33, process 712\n  \
