@@ -157,8 +157,8 @@ fn an_edited_export_comes_back_under_its_message_ids() {
     die(&daemon, &samples, 40);
     let file = site.path("dead.ndjson");
     let name = file.to_str().expect("UTF-8");
-    // Whoever could read it before cannot now.
-    fs::write(&file, "old\n").expect("a file");
+    // Whoever could read the empty file before cannot now.
+    fs::write(&file, "").expect("a file");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("a mode");
     let said = dead(&site, &["export", "-o", name, "--json"]);
     assert_eq!(said.json(), json!({"exported": 40}));
@@ -219,6 +219,12 @@ fn a_purged_event_comes_back_by_import_alone() {
     let file = site.path("dead.ndjson");
     let name = file.to_str().expect("UTF-8");
     assert_eq!(dead(&site, &["export", "-o", name]).code, Some(0));
+    // An export may be the only copy there is.
+    let kept = fs::read(&file).expect("an export");
+    let again = dead(&site, &["export", "--event", "nothing", "-o", name]);
+    assert_eq!(again.code, Some(73), "{}", again.err);
+    assert!(again.err.contains(name), "{}", again.err);
+    assert_eq!(fs::read(&file).expect("an export"), kept);
     edit(&file, add_email);
 
     // There is nobody to ask.

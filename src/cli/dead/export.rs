@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use super::super::AdminArg;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
@@ -15,8 +15,8 @@ use crate::admin::{Groups, Letters};
 /// Flags of `pinrelay dead export`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 also when none match · 69 no daemon is there, or it went away · 74 the file cannot \
-be written · 78 the config is wrong
+Exit codes: 0 also when none match · 69 no daemon is there, or it went away · 73 the file is \
+there and not empty · 74 it cannot be written · 78 the config is wrong
 
 Writes personal data: events as they came. A file is made for you alone (0600). The letters stay \
 dead; `dead purge` gives them up. One line each:
@@ -51,7 +51,19 @@ pub(super) fn run(args: &Args) -> Outcome {
         };
     };
     let context = || format!("cannot write {}", path.display());
-    let file = private(path).with_context(context).or_exit(Exit::Io)?;
+    let file = match private(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(Failure {
+                exit: Exit::Exists,
+                error: anyhow!(
+                    "{} is there already, and may be the only copy of letters that are purged: \
+                     name another file",
+                    path.display()
+                ),
+            });
+        }
+        opened => opened.with_context(context).or_exit(Exit::Io)?,
+    };
     let written = write(&client, &args.filter, &groups, &file)?;
     // A purge may follow: then these are the only copies.
     let exported = written.and_then(|exported| file.sync_all().map(|()| exported));
@@ -65,14 +77,18 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// A file that only its owner reads, whoever could before.
+/// A file that only its owner reads, whoever could before. One with something in it is refused
+/// as [`io::ErrorKind::AlreadyExists`].
 fn private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).mode(0o600);
     let file = options.open(path)?;
-    if file.metadata()?.is_file() {
+    let about = file.metadata()?;
+    if about.is_file() {
+        if about.len() > 0 {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         file.set_permissions(Permissions::from_mode(0o600))?;
-        file.set_len(0)?;
     }
     Ok(file)
 }
