@@ -273,7 +273,11 @@ fn an_id_of_digits_is_a_message_id_before_it_is_a_number() {
     }
     let purged = dead(&site, &["purge", "--id", "2", "--yes", "--json"]).json();
     assert_eq!(purged, json!({"purged": 1}));
-    assert_ne!(dead(&site, &["show", "1"]).code, Some(0), "order 2 is letter 1");
+    assert_ne!(
+        dead(&site, &["show", "1"]).code,
+        Some(0),
+        "order 2 is letter 1"
+    );
     let long = dead(&site, &["show", numbered[1], "--json"]).json();
     assert_eq!(long["event"]["messageId"], numbered[1]);
     // Now that no letter has that messageId, it is a number.

@@ -2,6 +2,7 @@
 //! them goes in time.
 
 use std::path::Path;
+use std::time::Instant;
 
 use tempfile::TempDir;
 
@@ -322,6 +323,47 @@ fn an_event_that_was_accepted_anew_is_not_imported_beside_itself() {
         }
         assert_eq!(bench.import(4..5).await, [Imported::Revived]);
         bench.queue.close().await.unwrap();
+    });
+}
+
+/// An import that broke off is given again, and its letters, dead or purged, may have been accepted
+/// longer ago than messageIds are remembered.
+#[test]
+fn what_was_imported_is_a_duplicate_also_when_its_id_had_been_forgotten() {
+    block_on(async {
+        for purged in [false, true] {
+            let mut bench = Bench::new();
+            bench.send(0..12).await;
+            bench.end(8, refused).await;
+            bench.end(4, || Outcome::Delivered).await;
+            // Full, and sealed at this.
+            bench.restart().await;
+            bench.clock.advance(WINDOW);
+            let last = Instant::now() + Duration::from_secs(20);
+            while bench.queue.find("m11").await.unwrap() != Found::Unknown {
+                assert!(Instant::now() < last, "its id is forgotten");
+                bench.look().await;
+            }
+            if purged {
+                assert_eq!(bench.purge_all().await, 8);
+            }
+            let taken = bench.import(0..4).await;
+            assert_eq!(taken, [Imported::Revived; 4], "purged: {purged}");
+            let crashed = bench.home.path().join("crashed");
+            copy(&bench.path(), &crashed);
+            bench.end(2, || Outcome::Delivered).await;
+            assert_eq!(bench.import(0..4).await, [Imported::Duplicate; 4]);
+            bench.is_whole().await;
+            bench.queue.close().await.unwrap();
+            (bench.engine, bench.queue) = open(&crashed, &bench.clock);
+            assert_eq!(bench.import(0..4).await, [Imported::Duplicate; 4]);
+            let census = bench.queue.census();
+            let left = [census.dead_total(), census.purged];
+            assert_eq!(left, if purged { [0, 4] } else { [4, 0] });
+            assert_eq!((census.queued, census.revived), (4, 4));
+            bench.is_whole().await;
+            bench.queue.close().await.unwrap();
+        }
     });
 }
 
