@@ -134,10 +134,7 @@ impl MemoryEngine {
         let mut answers = Vec::with_capacity(events.len());
         for event in events {
             let horizon = now - self.shared.dedup_window;
-            let known = state
-                .seen
-                .get(&event.id_hash)
-                .is_some_and(|at| *at >= horizon);
+            let known = state.is_known(event.id_hash, horizon);
             let dead = state.dead_number(event.id_hash);
             answers.push(if let Some(number) = dead.filter(|_| known) {
                 state.bury(number);
@@ -177,6 +174,13 @@ impl MemoryEngine {
 }
 
 impl State {
+    /// Whether an event of this id is remembered, or queued from the dead letters.
+    pub(super) fn is_known(&self, id_hash: u128, horizon: Millis) -> bool {
+        let is_queued = |l: &Letter| l.reason.is_none() && l.stored.id_hash == id_hash;
+        self.seen.get(&id_hash).is_some_and(|at| *at >= horizon)
+            || self.letters.values().any(is_queued)
+    }
+
     /// The newest dead letter under this id.
     fn dead_number(&self, id_hash: u128) -> Option<u64> {
         let mut letters = self.letters.iter().rev();

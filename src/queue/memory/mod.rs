@@ -121,7 +121,7 @@ impl MemoryEngine {
         let mut receipts = Vec::with_capacity(items.len());
         for (id_hash, item) in block.ids.iter().zip(items) {
             let horizon = now - self.shared.dedup_window;
-            let known = state.seen.get(id_hash).is_some_and(|at| *at >= horizon);
+            let known = state.is_known(*id_hash, horizon);
             let replaced = match known || block.takes_back {
                 true => state.replaced(*id_hash, &item.body, block.takes_back),
                 false => None,

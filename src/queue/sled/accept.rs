@@ -82,7 +82,7 @@ impl Committer {
         let mut replaced = Vec::new();
         let mut items = None;
         for (at, id) in block.ids.iter().enumerate() {
-            let known = self.dedup.contains(*id, horizon)?;
+            let known = self.is_known(*id, horizon)?;
             let replaces = match known || block.takes_back {
                 true => self.replaces(*id, &block, at, &mut items),
                 false => None,
@@ -130,6 +130,11 @@ impl Committer {
             packed: block.packed,
         };
         Ok((receipts, Some(chunk)))
+    }
+
+    /// Whether an event of this id is remembered, or queued from the dead letters.
+    pub(super) fn is_known(&self, id: u128, horizon: Millis) -> Result<bool, StoreError> {
+        Ok(self.dedup.contains(id, horizon)? || lock(&self.shared.dead).is_queued(id))
     }
 
     /// The dead letter that event `at` of `block` replaces: same id, other bytes unless the block

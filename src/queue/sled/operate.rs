@@ -108,7 +108,10 @@ impl Committer {
                 let mut dead = lock(&self.shared.dead);
                 for key in *run {
                     self.ledger.uncount_dead(key.number, key.reason);
-                    dead.forget(key.id_hash, key.number);
+                    match whither {
+                        Whither::Queue => dead.queue(key.id_hash, key.number),
+                        Whither::Away => dead.forget(key.id_hash, key.number),
+                    }
                     let period = self.ledger.period_of(key.number).unwrap_or_default();
                     periods.insert(period);
                     match whither {
@@ -143,7 +146,7 @@ impl Committer {
         let (mut records, mut dead_again) = (Vec::new(), Vec::new());
         for event in events {
             let id = event.id_hash;
-            let remembered = self.dedup.contains(id, horizon)?;
+            let remembered = self.is_known(id, horizon)?;
             let dead = lock(&self.shared.dead).lookup(id);
             if let Some(known) = dead.filter(|known| self.ledger.is_dead(known.number)) {
                 if !remembered {
