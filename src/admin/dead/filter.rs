@@ -24,7 +24,7 @@ pub struct Filter {
     pub since: Option<Millis>,
     /// Died before.
     pub until: Option<Millis>,
-    /// Its number if these are digits, else its messageId.
+    /// Its messageId; its number, if no dead letter has that messageId.
     pub id: Option<String>,
     /// Numbers from this one on.
     pub after: Option<u64>,
@@ -53,11 +53,9 @@ impl Filter {
         let numbers = match self.id.as_deref() {
             None => from..=to,
             Some(id) => {
-                let is_number = id.bytes().all(|b| b.is_ascii_digit());
-                let number = match is_number {
-                    true => id.parse().ok(),
-                    false => queue.dead_number(id),
-                };
+                // The name that the operator's own systems know comes first: a messageId may be
+                // all digits, and a purge must not take the letter that happens to be numbered so.
+                let number = queue.dead_number(id).or_else(|| id.parse().ok());
                 match number.filter(|number| (from..=to).contains(number)) {
                     Some(number) => number..=number,
                     // No letter has this number.
