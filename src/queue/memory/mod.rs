@@ -227,7 +227,7 @@ impl MemoryEngine {
     /// There is nothing stored that could differ from the counts.
     pub(super) fn waiting(&self, after: u64, limit: usize) -> WaitingPage {
         let state = self.lock();
-        let mut left = state.line.range(after + 1..).peekable();
+        let mut left = state.line.range(after.saturating_add(1)..).peekable();
         let waiting = |(number, stored): (&u64, &Stored)| Waiting {
             number: *number,
             accepted_at: stored.accepted_at,
