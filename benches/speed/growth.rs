@@ -1,7 +1,7 @@
 //! What a queue that has grown costs: remembered messageIds, and events that wait.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Bench;
 use super::both::steady;
@@ -68,6 +68,8 @@ pub fn growth(bench: &Bench, binary: &Path, sizes: &Sizes) -> Vec<Row> {
         flood(&daemon.socket(), &bench.load, b'b', sent..sent + rest, 8);
         sent += rest;
         let name = format!("growth, {} M waiting", waiting / 1_000_000);
+        // What only the burst needed goes back within seconds.
+        std::thread::sleep(Duration::from_secs(6));
         let held = daemon.usage().resident_mib;
         rows.push(Row::new(format!("{name}, resident"), held, "MiB").at_most(150.0));
         let (started, took) = start(daemon, sent);

@@ -48,6 +48,8 @@ use token::TokenWatch;
 
 /// How often the service manager's status line is brought up to date.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
+/// How often the allocator's free pages go back to the system.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(5);
 /// How long one store of the queue may take to be read at a start: each asks for so much more.
 const OPENING: Duration = Duration::from_secs(120);
 /// In test mode nothing is recorded, which is not to be forgotten.
@@ -242,6 +244,7 @@ impl Daemon {
         notify::ready(&(self.report)().await.line());
         watchdog::feed(self.queue.clone());
         let mut status = tokio::time::interval(STATUS_EVERY);
+        let mut free = tokio::time::interval(GIVE_BACK_EVERY);
         let mut test_mode = tokio::time::interval(TEST_MODE_EVERY);
         let mut told = String::new();
         loop {
@@ -264,6 +267,7 @@ impl Daemon {
                     "TEST MODE: Pinterest checks the events and records none of them; remove \
                      [pinterest] test = true and restart to go live"
                 ),
+                _ = free.tick() => drop(tokio::task::spawn_blocking(lifecycle::give_back)),
                 _ = status.tick() => {
                     self.look_for_lateness().await;
                     let line = (self.report)().await.line();

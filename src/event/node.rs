@@ -15,7 +15,7 @@ static NULL: Node<'static> = Node::Null;
 /// Objects up to this size are searched for repeated keys pair by pair; a map costs more.
 const SMALL_OBJECT: usize = 16;
 
-/// Where trees are kept: they go all at once with it, whatever their size.
+/// Where trees are kept, and what is made of them meanwhile: it goes all at once.
 pub struct Arena(bumpalo::Bump);
 
 impl Default for Arena {
@@ -25,8 +25,15 @@ impl Default for Arena {
     }
 }
 
-/// Bytes that the tree of an event of about a kilobyte takes.
-const ORDINARY: usize = 2048;
+impl Arena {
+    /// Bytes to write to; room for this many from the start.
+    pub fn bytes(&self, capacity: usize) -> bumpalo::collections::Vec<'_, u8> {
+        bumpalo::collections::Vec::with_capacity_in(capacity, &self.0)
+    }
+}
+
+/// Bytes that the tree of an event of about a kilobyte takes, and its payload.
+const ORDINARY: usize = 4096;
 
 /// A JSON value, borrowed from its line wherever no escape stands in the way.
 ///

@@ -4,11 +4,13 @@
 mod fold;
 mod limits;
 mod log;
+mod memory;
 pub mod notify;
 mod signals;
 mod watch;
 
 pub use limits::{no_core, open_files};
 pub use log::{Format, LogError, init as init_log};
+pub use memory::give_back;
 pub use signals::{Signal, signals};
 pub use watch::FileWatch;

@@ -164,7 +164,10 @@ impl Watch {
             let is = words.is_some();
             // An unclean start is over as soon as it is told.
             let ended = told.raised && !is;
-            if is == told.raised {
+            // While paused nothing is tried: the gate may be as it was.
+            let unknown =
+                facts.paused_since.is_some() && matches!(kind, Kind::Parked | Kind::RefusedAll);
+            if is == told.raised || (ended && unknown) {
                 continue;
             }
             if !ended && told.last.is_some_and(|last| monotonic - last < least) {
@@ -314,6 +317,19 @@ mod tests {
         assert_eq!(told.len(), 4, "{told:?}");
         assert_eq!(told[2].0, 910);
         assert_eq!(told.last().map(|t| t.2), Some(State::Recovered));
+    }
+
+    #[test]
+    fn a_pause_is_no_recovery() {
+        let seconds = (0..3000).map(|s| Facts {
+            paused_since: (500..1500).contains(&s).then_some(1_700_000_500_000),
+            ..parked((100..500).contains(&s) || (1500..2000).contains(&s))
+        });
+        let expected = [
+            (100, Kind::Parked, State::Raised),
+            (2000, Kind::Parked, State::Recovered),
+        ];
+        assert_eq!(told(seconds), expected);
     }
 
     #[test]

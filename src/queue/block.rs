@@ -118,6 +118,7 @@ impl BlockBuilder {
             packed: pack(&plain),
             ignored: self.ignored,
             rejected: self.rejected,
+            takes_back: false,
         }
     }
 }
@@ -166,6 +167,9 @@ pub struct Block {
     pub(crate) packed: Bytes,
     pub(crate) ignored: u32,
     pub(crate) rejected: u32,
+    /// The operator's: takes the place of a dead letter also with the same bytes, and also where
+    /// its messageId is remembered no more.
+    pub(crate) takes_back: bool,
 }
 
 impl Block {
@@ -173,7 +177,10 @@ impl Block {
     pub(super) fn of(hasher: IdHasher, event: &Import) -> Self {
         let mut builder = BlockBuilder::new(hasher, event.accepted_at);
         builder.push_hashed(event.id_hash, event.event_time, &event.body);
-        builder.finish()
+        Self {
+            takes_back: true,
+            ..builder.finish()
+        }
     }
 }
 

@@ -282,13 +282,14 @@ impl Transform {
             return Err(Dead::NoMatchKey { missing });
         }
         // What goes out is seldom longer than what came in.
-        let mut json = Vec::with_capacity(body.len());
-        // Unwrap safety: a Vec takes every write, every key is a string, and a number's digits
+        let mut json = arena.bytes(body.len());
+        // Unwrap safety: the arena takes every write, every key is a string, and a number's digits
         // came from a parser, so there is nothing left to fail.
         serde_json::to_writer(&mut json, &event).expect("an event can be written as JSON");
         Ok(Payload {
             message_id: of.1.to_owned(),
-            json,
+            // In its own length: it is held until Pinterest has answered.
+            json: json.to_vec(),
             custom_keys: applied.custom_keys,
             unusable: applied.unusable,
             event_name: Arc::clone(&event_name),

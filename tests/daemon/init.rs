@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use nix::sys::termios::{LocalFlags, tcgetattr};
 use serde_json::json;
 
-use crate::support::{PINRELAY, StandIn, bare};
+use crate::support::{PINRELAY, StandIn, bare, s, within};
 
 const TOKEN: &str = "pina_of_init";
 const FLAGS: [&str; 6] = [
@@ -163,26 +164,31 @@ fn what_is_missing_is_named_and_nothing_is_written() {
     }
 }
 
-/// `script` (util-linux) lends it a terminal.
+/// `setsid` (util-linux) makes the terminal its own.
 #[test]
 fn on_a_terminal_it_asks_and_does_not_show_the_token() {
     let stand_in = StandIn::start();
     let folder = Folder::new();
-    let mut command = folder.under(&stand_in, bare(Path::new("script")));
-    let line = format!("{PINRELAY} init --config {}", folder.config().display());
-    command.args(["-qec", &line, "/dev/null"]);
-    let spawned = (command.stdin(Stdio::piped()).stdout(Stdio::piped())).spawn();
-    let Ok(mut child) = spawned else {
-        eprintln!("skipped: no `script` (util-linux) on this machine");
+    let terminal = nix::pty::openpty(None, None).expect("a terminal");
+    let slave = || terminal.slave.try_clone().expect("one more handle");
+    let mut command = folder.under(&stand_in, bare(Path::new("setsid")));
+    command.args(["--ctty", "--wait", PINRELAY, "init", "--config"]);
+    command
+        .arg(folder.config())
+        .stdin(slave())
+        .stdout(slave())
+        .stderr(slave());
+    let Ok(mut child) = command.spawn() else {
+        eprintln!("skipped: no `setsid` (util-linux) on this machine");
         return;
     };
-    let mut stdin = child.stdin.take().expect("a pipe");
-    let mut stdout = child.stdout.take().expect("a pipe");
+    let mut hand = fs::File::from(terminal.master.try_clone().expect("one more handle"));
+    let mut screen = hand.try_clone().expect("one more handle");
     let mut said = String::new();
     let mut hear = |words: &str| {
         let mut buffer = [0; 4096];
         while !said.contains(words) {
-            let n = stdout.read(&mut buffer).expect("a read");
+            let n = screen.read(&mut buffer).expect("a read");
             assert!(n > 0, "it ended before {words:?}: {said}");
             said.push_str(&String::from_utf8_lossy(&buffer[..n]));
         }
@@ -195,13 +201,17 @@ fn on_a_terminal_it_asks_and_does_not_show_the_token() {
         ("Conversion access token", TOKEN),
     ] {
         hear(question);
-        stdin
-            .write_all(format!("{answer}\n").as_bytes())
+        if answer == TOKEN {
+            within(s(10), "a terminal that does not echo", || {
+                let modes = tcgetattr(&terminal.master).expect("its modes");
+                (!modes.local_flags.contains(LocalFlags::ECHO)).then_some(())
+            });
+        }
+        hand.write_all(format!("{answer}\n").as_bytes())
             .expect("written");
     }
     let said = hear("Next:");
     assert!(!said.contains(TOKEN), "the token is shown: {said}");
-    drop(stdin);
     assert!(child.wait().expect("it ends").success());
     let token = folder.config().with_file_name("token");
     assert_eq!(

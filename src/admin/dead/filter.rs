@@ -24,7 +24,7 @@ pub struct Filter {
     pub since: Option<Millis>,
     /// Died before.
     pub until: Option<Millis>,
-    /// Its messageId; digits that are the messageId of none are its number.
+    /// Its messageId; its number, if no dead letter has that messageId.
     pub id: Option<String>,
     /// Numbers from this one on.
     pub after: Option<u64>,
@@ -53,7 +53,8 @@ impl Filter {
         let numbers = match self.id.as_deref() {
             None => from..=to,
             Some(id) => {
-                // The messageId first: a producer's order numbers are digits too.
+                // The name that the operator's own systems know comes first: a messageId may be
+                // all digits, and a purge must not take the letter that happens to be numbered so.
                 let number = queue.dead_number(id).or_else(|| id.parse().ok());
                 match number.filter(|number| (from..=to).contains(number)) {
                     Some(number) => number..=number,

@@ -24,13 +24,13 @@ pub(super) struct FilterArgs {
     /// With this text in the message.
     #[arg(long, value_name = "TEXT")]
     message: Option<String>,
-    /// The one with this messageId or, if none has it, this number.
-    #[arg(long, value_name = "NUMBER or MESSAGE_ID")]
+    /// The one with this messageId or, if there is none, with this number.
+    #[arg(long, value_name = "MESSAGE_ID or NUMBER")]
     id: Option<String>,
 }
 
 impl FilterArgs {
-    /// The one letter with this number or messageId.
+    /// The one letter with this messageId or number.
     pub(super) fn of(id: &str) -> Self {
         Self {
             id: Some(id.to_owned()),

@@ -26,8 +26,9 @@ Examples:
   pinrelay dead show order-1234
   pinrelay dead show 17 --json | jq .event")]
 pub(super) struct Args {
-    /// Its messageId or, if none has it, its number; `dead list` names one of each group.
-    #[arg(value_name = "NUMBER or MESSAGE_ID")]
+    /// Its messageId or, if no dead letter has that, its number; `dead list` names one of each
+    /// group.
+    #[arg(value_name = "MESSAGE_ID or NUMBER")]
     id: String,
     #[command(flatten)]
     admin: AdminArg,

@@ -6,7 +6,7 @@ use super::{Letter, MemoryEngine, State, Stored};
 use crate::queue::QueueError;
 use crate::queue::entry::{DeadReason, EntryId, Millis};
 use crate::queue::find::{Found, Sent};
-use crate::queue::letter::{self, Import, Imported, Keep, LetterKey, Page};
+use crate::queue::letter::{self, Import, Imported, Keep, LetterKey, PURGED, Page};
 
 impl From<&Import> for Stored {
     fn from(event: &Import) -> Self {
@@ -123,7 +123,7 @@ impl MemoryEngine {
         Ok(numbers.len() as u64)
     }
 
-    /// What of these is known by its messageId; the others are new.
+    /// What of these is known by its messageId; the others are the line's to take.
     pub(in crate::queue) fn take_back(
         &self,
         events: &[Import],
@@ -134,18 +134,23 @@ impl MemoryEngine {
         let mut answers = Vec::with_capacity(events.len());
         for event in events {
             let horizon = now - self.shared.dedup_window;
-            let known = state
-                .seen
-                .get(&event.id_hash)
-                .is_some_and(|at| *at >= horizon);
-            answers.push(if let Some(number) = state.dead_number(event.id_hash) {
+            let known = state.is_known(event.id_hash, horizon);
+            let dead = state.dead_number(event.id_hash);
+            answers.push(if let Some(number) = dead.filter(|_| known) {
                 state.bury(number);
                 state.queue_apart(event.into(), now);
                 Some(Imported::Revived)
+            } else if dead.is_some() {
+                None
             } else if state.purged.remove(&event.id_hash).is_some() {
                 state.counts.purged -= 1;
-                state.queue_apart(event.into(), now);
-                Some(Imported::Revived)
+                if known {
+                    state.queue_apart(event.into(), now);
+                    Some(Imported::Revived)
+                } else {
+                    state.dead_again(event.into(), now);
+                    None
+                }
             } else if known {
                 state.counts.duplicate += 1;
                 Some(Imported::Duplicate)
@@ -169,6 +174,13 @@ impl MemoryEngine {
 }
 
 impl State {
+    /// Whether an event of this id is remembered, or queued from the dead letters.
+    pub(super) fn is_known(&self, id_hash: u128, horizon: Millis) -> bool {
+        let is_queued = |l: &Letter| l.reason.is_none() && l.stored.id_hash == id_hash;
+        self.seen.get(&id_hash).is_some_and(|at| *at >= horizon)
+            || self.letters.values().any(is_queued)
+    }
+
     /// The newest dead letter under this id.
     fn dead_number(&self, id_hash: u128) -> Option<u64> {
         let mut letters = self.letters.iter().rev();
@@ -177,9 +189,11 @@ impl State {
             .map(|(number, _)| *number)
     }
 
-    pub(super) fn dead_with_other_bytes(&self, id_hash: u128, body: &[u8]) -> Option<u64> {
+    /// The dead letter that an event of the line replaces: with other bytes, unless it is taken
+    /// back.
+    pub(super) fn replaced(&self, id_hash: u128, body: &[u8], takes_back: bool) -> Option<u64> {
         let number = self.dead_number(id_hash)?;
-        (self.letters[&number].stored.body != body).then_some(number)
+        (takes_back || self.letters[&number].stored.body != body).then_some(number)
     }
 
     /// The numbers of those that are dead now, ascending.
@@ -190,6 +204,19 @@ impl State {
         let is_dead = |n: &u64| self.letters.get(n).is_some_and(|l| l.reason.is_some());
         numbers.retain(is_dead);
         numbers
+    }
+
+    /// What was purged is dead until the line takes it back.
+    fn dead_again(&mut self, stored: Stored, now: Millis) {
+        self.last_dead += 1;
+        let letter = Letter {
+            stored,
+            reason: Some(DeadReason::Refused),
+            died_at: now,
+            message: PURGED.into(),
+        };
+        self.letters.insert(self.last_dead, letter);
+        self.counts.dead[DeadReason::Refused.index()] += 1;
     }
 
     /// An event that is taken back waits under a new number.

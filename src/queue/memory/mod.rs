@@ -121,16 +121,20 @@ impl MemoryEngine {
         let mut receipts = Vec::with_capacity(items.len());
         for (id_hash, item) in block.ids.iter().zip(items) {
             let horizon = now - self.shared.dedup_window;
-            let known = state.seen.get(id_hash).is_some_and(|at| *at >= horizon);
-            let receipt = if !known {
+            let known = state.is_known(*id_hash, horizon);
+            let replaced = match known || block.takes_back {
+                true => state.replaced(*id_hash, &item.body, block.takes_back),
+                false => None,
+            };
+            let receipt = if let Some(number) = replaced {
+                state.bury(number);
+                state.counts.revived += 1;
+                Receipt::Revived
+            } else if !known {
                 state.counts.accepted += 1;
                 // It begins anew; what was purged under its name is of the past.
                 state.purged.remove(id_hash);
                 Receipt::Queued
-            } else if let Some(number) = state.dead_with_other_bytes(*id_hash, &item.body) {
-                state.bury(number);
-                state.counts.revived += 1;
-                Receipt::Revived
             } else {
                 state.counts.duplicate += 1;
                 Receipt::Duplicate
@@ -146,7 +150,8 @@ impl MemoryEngine {
                     failures: 0,
                 };
                 state.line.insert(seq, stored);
-                state.seen.insert(*id_hash, block.accepted_at);
+                // What is taken back was accepted long ago, and is remembered from now.
+                state.seen.insert(*id_hash, block.accepted_at.max(now));
             }
             receipts.push(receipt);
         }
@@ -222,7 +227,7 @@ impl MemoryEngine {
     /// There is nothing stored that could differ from the counts.
     pub(super) fn waiting(&self, after: u64, limit: usize) -> WaitingPage {
         let state = self.lock();
-        let mut left = state.line.range(after + 1..).peekable();
+        let mut left = state.line.range(after.saturating_add(1)..).peekable();
         let waiting = |(number, stored): (&u64, &Stored)| Waiting {
             number: *number,
             accepted_at: stored.accepted_at,

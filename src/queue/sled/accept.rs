@@ -82,7 +82,16 @@ impl Committer {
         let mut replaced = Vec::new();
         let mut items = None;
         for (at, id) in block.ids.iter().enumerate() {
-            let receipt = if !self.dedup.contains(*id, horizon)? {
+            let known = self.is_known(*id, horizon)?;
+            let replaces = match known || block.takes_back {
+                true => self.replaces(*id, &block, at, &mut items),
+                false => None,
+            };
+            let receipt = if let Some(number) = replaces {
+                replaced.push(number);
+                self.ledger.state.totals.revived += 1;
+                Receipt::Revived
+            } else if !known {
                 self.ledger.state.totals.accepted += 1;
                 if let Some(number) = self.purged.number(*id) {
                     // Its first life was purged, and is not to be imported beside this one.
@@ -90,10 +99,6 @@ impl Committer {
                     replaced.push(number);
                 }
                 Receipt::Queued
-            } else if let Some(number) = self.replaces(*id, &block, at, &mut items) {
-                replaced.push(number);
-                self.ledger.state.totals.revived += 1;
-                Receipt::Revived
             } else {
                 self.ledger.state.totals.duplicate += 1;
                 Receipt::Duplicate
@@ -127,8 +132,14 @@ impl Committer {
         Ok((receipts, Some(chunk)))
     }
 
-    /// The dead letter that event `at` of `block` replaces: same id, other bytes. It stops
-    /// counting as dead at once, so that a second such event of the group is a duplicate.
+    /// Whether an event of this id is remembered, or queued from the dead letters.
+    pub(super) fn is_known(&self, id: u128, horizon: Millis) -> Result<bool, StoreError> {
+        Ok(self.dedup.contains(id, horizon)? || lock(&self.shared.dead).is_queued(id))
+    }
+
+    /// The dead letter that event `at` of `block` replaces: same id, other bytes unless the block
+    /// takes it back. It stops counting as dead at once, so that a second such event of the group
+    /// is a duplicate.
     pub(super) fn replaces(
         &mut self,
         id: u128,
@@ -145,7 +156,7 @@ impl Committer {
             *items = block::unpack(&block.packed, block.ids.len(), block.plain_len).ok();
         }
         let body = &items.as_ref()?.get(at)?.body;
-        if letter::body_hash(body) == known.body_hash {
+        if !block.takes_back && letter::body_hash(body) == known.body_hash {
             return None;
         }
         dead.forget(id, known.number);

@@ -41,6 +41,9 @@ pub(super) struct DeadLetters {
     /// The ones before it that somebody may still read: a store cannot be opened twice.
     lent: Vec<(u64, Weak<Store>)>,
     index: HashMap<u128, Known>,
+    /// The numbers of those that are queued again, by id: while one is, its id is known, however
+    /// long ago its event was accepted.
+    queued: HashMap<u128, u64>,
     /// Purged letters of periods that stand, as met at open.
     purged: Vec<Named>,
     /// A period is closed beyond this size, so that purging the oldest frees a share only.
@@ -71,6 +74,7 @@ impl DeadLetters {
             past: None,
             lent: Vec::new(),
             index: HashMap::new(),
+            queued: HashMap::new(),
             purged: Vec::new(),
             roll_bytes,
         };
@@ -117,6 +121,9 @@ impl DeadLetters {
             missing.remove(number..=number);
             if ledger.dead_purged.contains(number) {
                 self.purged.push((head.id_hash, number));
+            }
+            if ledger.dead_queued.contains(number) {
+                self.queued.insert(head.id_hash, number);
             }
             if let (true, Some(reason)) = (ledger.is_dead(number), head.reason) {
                 numbers.dead[reason.index()] += 1;
@@ -167,8 +174,27 @@ impl DeadLetters {
             .map(|known| known.reason)
     }
 
-    /// The letter is queued again or gone.
+    /// Whether a letter under this id is queued again.
+    pub(super) fn is_queued(&self, id_hash: u128) -> bool {
+        self.queued.contains_key(&id_hash)
+    }
+
+    /// A letter that was dead is queued again.
+    pub(super) fn queue(&mut self, id_hash: u128, number: u64) {
+        self.forget(id_hash, number);
+        self.queued.insert(id_hash, number);
+    }
+
+    /// A letter that was queued again cannot be read, and is gone.
+    pub(super) fn forget_queued(&mut self, number: u64) {
+        self.queued.retain(|_, queued| *queued != number);
+    }
+
+    /// The letter is gone.
     pub(super) fn forget(&mut self, id_hash: u128, number: u64) {
+        if self.queued.get(&id_hash) == Some(&number) {
+            self.queued.remove(&id_hash);
+        }
         if self
             .index
             .get(&id_hash)
@@ -221,6 +247,9 @@ impl DeadLetters {
         numbers.last = number - 1;
         numbers.newest = numbers.newest.max(now);
         for (number, record) in (first..).zip(records) {
+            if record.reason.is_none() {
+                self.queued.insert(record.id_hash, number);
+            }
             if let Some(reason) = record.reason {
                 numbers.dead[reason.index()] += 1;
                 let body_hash = body_hash(&record.body);

@@ -14,8 +14,8 @@ use super::find::{Judged, Look};
 use super::letter::Record;
 use super::{Op, Pressure, SledEngine, lock, pages};
 use crate::queue::QueueError;
-use crate::queue::entry::EntryId;
-use crate::queue::letter::{Import, Imported, Keep, LetterKey, PAGE_NUMBERS, Page};
+use crate::queue::entry::{DeadReason, EntryId};
+use crate::queue::letter::{Import, Imported, Keep, LetterKey, PAGE_NUMBERS, PURGED, Page};
 use crate::queue::ranges::RangeSet;
 
 /// Stretches of numbers that one batch changes: each may touch a neighbour on either side.
@@ -108,7 +108,10 @@ impl Committer {
                 let mut dead = lock(&self.shared.dead);
                 for key in *run {
                     self.ledger.uncount_dead(key.number, key.reason);
-                    dead.forget(key.id_hash, key.number);
+                    match whither {
+                        Whither::Queue => dead.queue(key.id_hash, key.number),
+                        Whither::Away => dead.forget(key.id_hash, key.number),
+                    }
                     let period = self.ledger.period_of(key.number).unwrap_or_default();
                     periods.insert(period);
                     match whither {
@@ -130,17 +133,26 @@ impl Committer {
         Ok(letters.len() as u64)
     }
 
-    /// Events whose messageIds are those of dead or purged letters take their places; those that
-    /// nobody knows are left to the caller.
+    /// Events whose messageIds are those of dead or purged letters take their places; the others
+    /// are left to the caller.
+    ///
+    /// So are those whose ids are remembered no more: only an event of the line is remembered
+    /// anew, and without that the same import given twice would be sent twice. What was purged
+    /// is dead again until the line has taken it.
     fn take_back(&mut self, events: Vec<Import>) -> Result<Vec<Option<Imported>>, StoreError> {
         let (now, horizon) = (self.shared.clock.now(), self.horizon());
         let mut batch = Batch::default();
         let mut answers = Vec::with_capacity(events.len());
-        let mut records = Vec::new();
+        let (mut records, mut dead_again) = (Vec::new(), Vec::new());
         for event in events {
             let id = event.id_hash;
+            let remembered = self.is_known(id, horizon)?;
             let dead = lock(&self.shared.dead).lookup(id);
             if let Some(known) = dead.filter(|known| self.ledger.is_dead(known.number)) {
+                if !remembered {
+                    answers.push(None);
+                    continue;
+                }
                 lock(&self.shared.dead).forget(id, known.number);
                 self.ledger.uncount_dead(known.number, known.reason);
                 self.ledger.put_period_of(&mut batch, known.number);
@@ -149,7 +161,7 @@ impl Committer {
                 self.purged.forget(id);
                 self.ledger.state.purged -= 1;
                 self.ledger.unpurge(&mut batch, number);
-            } else if self.dedup.contains(id, horizon)? {
+            } else if remembered {
                 self.ledger.state.totals.duplicate += 1;
                 answers.push(Some(Imported::Duplicate));
                 continue;
@@ -157,8 +169,7 @@ impl Committer {
                 answers.push(None);
                 continue;
             }
-            answers.push(Some(Imported::Revived));
-            records.push(Record {
+            let record = Record {
                 id_hash: id,
                 reason: None,
                 failures: 0,
@@ -167,18 +178,33 @@ impl Committer {
                 died_at: now,
                 message: String::new(),
                 body: event.body,
-            });
+            };
+            if remembered {
+                answers.push(Some(Imported::Revived));
+                records.push(record);
+            } else {
+                answers.push(None);
+                dead_again.push(Record {
+                    reason: Some(DeadReason::Refused),
+                    message: PURGED.into(),
+                    ..record
+                });
+            }
         }
+        let queued = records.len() as u64;
+        records.append(&mut dead_again);
         if !records.is_empty() {
             // Written and synced before the batch that gives up what they stand for.
             let first = self.ledger.state.dead_next;
             lock(&self.shared.dead).append(&records, &mut self.ledger, &mut batch, now)?;
-            let last = self.ledger.state.dead_next - 1;
-            self.ledger.state.retried += records.len() as u64;
-            self.ledger.queue_dead(&mut batch, first..=last);
+            let numbers = first..first + queued;
+            if !numbers.is_empty() {
+                self.ledger.state.retried += queued;
+                self.ledger.queue_dead(&mut batch, first..=numbers.end - 1);
+            }
             self.write_meta(batch)?;
-            let period = self.ledger.period_of(last).unwrap_or_default();
-            let apart = (first..=last).map(|number| (number, period, None));
+            let period = self.ledger.period_of(first).unwrap_or_default();
+            let apart = numbers.map(|number| (number, period, None));
             lock(&self.shared.apart).0.extend(apart);
         }
         // Counts of duplicates, as after a group that holds nothing else.

@@ -24,7 +24,10 @@ impl SledEngine {
 }
 
 fn page(shared: &Shared, after: u64, limit: usize) -> Result<WaitingPage, StoreError> {
-    let from = shared.low_water.load(Ordering::Acquire).max(after + 1);
+    let from = shared
+        .low_water
+        .load(Ordering::Acquire)
+        .max(after.saturating_add(1));
     let mut page = WaitingPage::default();
     let generations: Vec<u64> = {
         let claims = lock(&shared.claims);

@@ -2,6 +2,7 @@
 //! them goes in time.
 
 use std::path::Path;
+use std::time::Instant;
 
 use tempfile::TempDir;
 
@@ -90,6 +91,16 @@ impl Bench {
         self.clock.advance(Duration::from_secs(61));
         self.engine.tick();
         self.queue.settle(Vec::new()).await.unwrap();
+    }
+
+    /// Lets time pass until this delivered event's id is forgotten.
+    async fn forgets(&self, message_id: &str) {
+        self.clock.advance(WINDOW);
+        let last = Instant::now() + Duration::from_secs(20);
+        while self.queue.find(message_id).await.unwrap() != Found::Unknown {
+            assert!(Instant::now() < last, "its id is forgotten");
+            self.look().await;
+        }
     }
 
     async fn is_whole(&self) {
@@ -322,6 +333,71 @@ fn an_event_that_was_accepted_anew_is_not_imported_beside_itself() {
         }
         assert_eq!(bench.import(4..5).await, [Imported::Revived]);
         bench.queue.close().await.unwrap();
+    });
+}
+
+/// A letter that is on its way again is not sent a second time by a resend or an import, however
+/// long ago its event was accepted.
+#[test]
+fn what_was_retried_is_a_duplicate_while_it_is_queued() {
+    block_on(async {
+        let mut bench = Bench::new();
+        bench.send(0..12).await;
+        bench.end(4, refused).await;
+        bench.end(8, || Outcome::Delivered).await;
+        bench.restart().await;
+        bench.forgets("m11").await;
+        let all: Keep = Arc::new(|_| true);
+        let page = bench.queue.dead_page(1..=u64::MAX, all).await.unwrap();
+        let keys = page.letters.iter().map(|letter| letter.key).collect();
+        assert_eq!(bench.queue.revive(keys).await.unwrap(), 4);
+        for life in 0..2 {
+            assert_eq!(bench.import(0..2).await, [Imported::Duplicate; 2], "{life}");
+            assert_eq!(bench.send(2..4).await, [Receipt::Duplicate; 2], "{life}");
+            bench.restart().await;
+        }
+        bench.is_whole().await;
+        bench.end(4, || Outcome::Delivered).await;
+        // Its id was forgotten long ago.
+        assert_eq!(bench.send(2..3).await, [Receipt::Queued]);
+        bench.is_whole().await;
+        bench.queue.close().await.unwrap();
+    });
+}
+
+/// An import that broke off is given again, and its letters, dead or purged, may have been accepted
+/// longer ago than messageIds are remembered.
+#[test]
+fn what_was_imported_is_a_duplicate_also_when_its_id_had_been_forgotten() {
+    block_on(async {
+        for purged in [false, true] {
+            let mut bench = Bench::new();
+            bench.send(0..12).await;
+            bench.end(8, refused).await;
+            bench.end(4, || Outcome::Delivered).await;
+            // Full, and sealed at this.
+            bench.restart().await;
+            bench.forgets("m11").await;
+            if purged {
+                assert_eq!(bench.purge_all().await, 8);
+            }
+            let taken = bench.import(0..4).await;
+            assert_eq!(taken, [Imported::Revived; 4], "purged: {purged}");
+            let crashed = bench.home.path().join("crashed");
+            copy(&bench.path(), &crashed);
+            bench.end(2, || Outcome::Delivered).await;
+            assert_eq!(bench.import(0..4).await, [Imported::Duplicate; 4]);
+            bench.is_whole().await;
+            bench.queue.close().await.unwrap();
+            (bench.engine, bench.queue) = open(&crashed, &bench.clock);
+            assert_eq!(bench.import(0..4).await, [Imported::Duplicate; 4]);
+            let census = bench.queue.census();
+            let left = [census.dead_total(), census.purged];
+            assert_eq!(left, if purged { [0, 4] } else { [4, 0] });
+            assert_eq!((census.queued, census.revived), (4, 4));
+            bench.is_whole().await;
+            bench.queue.close().await.unwrap();
+        }
     });
 }
 

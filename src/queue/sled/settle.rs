@@ -76,6 +76,7 @@ impl Committer {
         if self.ledger.dead_queued.contains(number) {
             self.ledger.state.set_aside += 1;
             self.ledger.marks.remove(batch, EntryId::dead(number));
+            lock(&self.shared.dead).forget_queued(number);
             self.ledger.bury(batch, number);
         }
     }
@@ -95,7 +96,10 @@ impl Committer {
             let marked = self.ledger.marks.remove(batch, entry.id);
             match entry.id.origin() {
                 Origin::Line(seq) => line.push(seq),
-                Origin::Dead(number) => self.ledger.bury(batch, number),
+                Origin::Dead(number) => {
+                    lock(&self.shared.dead).forget(entry.id_hash, number);
+                    self.ledger.bury(batch, number);
+                }
             }
             let (reason, message, failures) = match outcome {
                 Outcome::Delivered => {
