@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args as ClapArgs;
+use serde_json::json;
 
 use super::exit::{Exit, OrExit, Outcome};
 use super::{ConfigArg, log_to_stderr, owner, verify};
@@ -31,6 +32,9 @@ pub struct Args {
     /// The queue's folder, instead of the config's.
     #[arg(long, value_name = "DIR")]
     queue: Option<PathBuf>,
+    /// The account of it as JSON, for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Opens the queue once as this machine's.
@@ -59,12 +63,16 @@ pub fn run(args: Args) -> Outcome {
         .build()
         .or_exit(Exit::Io)?;
     runtime.block_on(queue.close()).or_exit(Exit::Io)?;
+    let queued = census.queued + census.sending;
+    let (in_doubt, dead) = (census.in_doubt, census.dead_total());
+    if args.json {
+        let told = json!({"queue": root, "queued": queued, "in_doubt": in_doubt, "dead": dead});
+        println!("{told}");
+        return Ok(Exit::Ok);
+    }
     println!(
-        "adopted {}: {} events queued, {} of them in doubt, {} dead letters",
-        root.display(),
-        census.queued + census.sending,
-        census.in_doubt,
-        census.dead_total()
+        "adopted {}: {queued} events queued, {in_doubt} of them in doubt, {dead} dead letters",
+        root.display()
     );
     Ok(Exit::Ok)
 }

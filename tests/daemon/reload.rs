@@ -152,7 +152,6 @@ fn the_command_says_what_changed_and_what_is_wrong() {
     site.config(
         "[delivery]\nmax_age = \"6d\"\n[log]\nlevel = \"debug\"\n[event_names]\nA = \"a\"\n",
     );
-    site.token("pina_second");
     let (code, said) = reload(&[]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(
@@ -161,7 +160,7 @@ fn the_command_says_what_changed_and_what_is_wrong() {
             "changed  delivery.max_age: 7d → 6d",
             "changed  event_names: not set → \"A\" = \"a\"",
             "restart  log.level: info → debug (takes effect at the next start)",
-            "config and token were read again; the token is another one",
+            "config and token were read again; the token is the same",
         ]
     );
     let (_, again) = reload(&["--json"]);

@@ -232,6 +232,19 @@ fn send_follow_waits_for_each_and_says_what_became_of_it() {
         "{said}"
     );
 
+    // For programs one object, and nothing else on stdout.
+    let other = lonely.to_string().replace("lonely", "lonelier");
+    fs::write(site.path("more"), format!("{other}\nno event\n")).expect("a file");
+    let out = follow(&site, "more", "60").arg("--json").output();
+    let out = out.expect("it runs");
+    assert_eq!(out.status.code(), Some(65), "{out:?}");
+    let told: serde_json::Value = serde_json::from_slice(&out.stdout).expect("one object");
+    let counts = ["queued", "duplicate", "ignored", "rejected"].map(|of| told[of].clone());
+    assert_eq!(counts, [1, 0, 0, 1].map(serde_json::Value::from), "{told}");
+    assert_eq!(told["rejects"][0]["line"], 2);
+    let followed = json!({"delivered": 0, "dead": 1, "queued": 0});
+    assert_eq!(told["followed"], followed);
+
     // What came in an event does not steer the terminal, whoever wrote it.
     let nasty = json!({"messageId": "n\u{1b}]0;t\u{7}\u{9b}2J\u{202e}", "type": "track",
         "event": "Lead\u{1b}[2J", "userId": "u", "context": {"ip": "203.0.113.9", "userAgent": "UA"}});

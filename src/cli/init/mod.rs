@@ -4,7 +4,7 @@
 //! and modes.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::check;
 use super::exit::{Exit, OrExit, Outcome};
@@ -84,7 +84,11 @@ pub fn run(args: Args) -> Outcome {
             format!("pinrelay@{}", of.name()),
             format!(" --instance {}", of.name()),
         ),
-        None => ("pinrelay".to_owned(), String::new()),
+        None if config == Path::new(DEFAULT_CONFIG) => ("pinrelay".to_owned(), String::new()),
+        None => (
+            "pinrelay".to_owned(),
+            format!(" --config {}", config.display()),
+        ),
     };
     writeln!(
         out,

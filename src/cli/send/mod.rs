@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
 
 use super::daemon::Client;
 use super::exit::{Exit, Failure, OrExit, Outcome};
@@ -28,7 +29,7 @@ mod session;
 mod tests;
 mod window;
 
-use follow::Followed;
+use follow::{Account, Followed};
 use input::Input;
 use session::SessionError;
 pub(super) use window::Tally;
@@ -65,6 +66,9 @@ pub struct Args {
     /// which: exit 0 if all were delivered, 1 if not. Takes the daemon's admin socket.
     #[arg(long)]
     follow: bool,
+    /// The account of the answers as one JSON object on stdout, for programs.
+    #[arg(long)]
+    json: bool,
     /// The daemon's admin socket, for --follow, instead of the config's.
     #[arg(long, value_name = "PATH")]
     admin_socket: Option<PathBuf>,
@@ -74,7 +78,13 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     let sockets = args.sockets()?;
     if !args.follow {
-        return send(&args, &sockets.ingest, None);
+        let (tally, end) = send(&args, &sockets.ingest, None)?;
+        if args.json {
+            println!("{}", in_json(&tally, None));
+        } else {
+            eprint!("{}", summary(&tally));
+        }
+        return end.map(|()| verdict(&tally));
     }
     let client = Client::connect(&sockets.admin)?;
     let lines = client.lines(follow::TAIL)?;
@@ -106,7 +116,16 @@ impl Args {
 }
 
 fn send_and_wait(args: &Args, ingest: &Path, followed: &Arc<Followed>) -> Outcome {
-    let sent = send(args, ingest, Some(followed.clone()))?;
+    let (tally, sent) = send(args, ingest, Some(followed.clone()))?;
+    if !args.json {
+        eprint!("{}", summary(&tally));
+    }
+    if let Err(failure) = sent {
+        if args.json {
+            println!("{}", in_json(&tally, Some(&followed.account())));
+        }
+        return Err(failure);
+    }
     // From here on an interruption ends the waiting, not the account of it.
     let mut signals = lifecycle::signals().or_exit(Exit::Io)?;
     let patience = Duration::from_secs(args.timeout);
@@ -117,15 +136,24 @@ fn send_and_wait(args: &Args, ingest: &Path, followed: &Arc<Followed>) -> Outcom
     }
     let end = followed.wait(patience, &mut || signals.try_recv().is_ok());
     let account = followed.account();
-    eprint!("{}", account.summary());
+    if args.json {
+        println!("{}", in_json(&tally, Some(&account)));
+    } else {
+        eprint!("{}", account.summary());
+    }
     end?;
-    Ok(match (sent, account.dead + account.queued) {
+    Ok(match (verdict(&tally), account.dead + account.queued) {
         (Exit::Ok, 1..) => Exit::NotHeld,
         (sent, _) => sent,
     })
 }
 
-fn send(args: &Args, ingest: &Path, followed: Option<Arc<Followed>>) -> Outcome {
+/// The answers counted, and whether all are there.
+fn send(
+    args: &Args,
+    ingest: &Path,
+    followed: Option<Arc<Followed>>,
+) -> Result<(Tally, Result<(), Failure>), Failure> {
     let (source, size) = open(args.file.as_deref()).or_exit(Exit::Io)?;
     let bar = progress(size);
     let sending = Sending {
@@ -135,13 +163,15 @@ fn send(args: &Args, ingest: &Path, followed: Option<Arc<Followed>>) -> Outcome 
         patience: Duration::from_secs(args.timeout),
         followed,
     };
-    let (tally, end) = sending.run(&bar);
+    let ended = sending.run(&bar);
     bar.finish_and_clear();
-    eprint!("{}", summary(&tally));
-    end?;
+    Ok(ended)
+}
+
+fn verdict(tally: &Tally) -> Exit {
     match tally.rejected {
-        0 => Ok(Exit::Ok),
-        _ => Ok(Exit::Data),
+        0 => Exit::Ok,
+        _ => Exit::Data,
     }
 }
 
@@ -253,6 +283,27 @@ fn unanswered(window: &Window, error: SessionError) -> Failure {
         exit: Exit::Unavailable,
         error,
     }
+}
+
+/// For programs; `rejects` holds the first ten.
+fn in_json(tally: &Tally, followed: Option<&Account>) -> Value {
+    let rejects = tally.told.iter();
+    let rejects = rejects.map(|(line, error)| json!({"line": line, "error": error}));
+    let mut told = json!({
+        "queued": tally.queued,
+        "duplicate": tally.duplicate,
+        "ignored": tally.ignored,
+        "rejected": tally.rejected,
+        "rejects": rejects.collect::<Vec<_>>(),
+    });
+    if let Some(account) = followed {
+        told["followed"] = json!({
+            "delivered": account.delivered,
+            "dead": account.dead,
+            "queued": account.queued,
+        });
+    }
+    told
 }
 
 fn summary(tally: &Tally) -> String {

@@ -21,6 +21,7 @@ use rows::{EVERY, Otherwise, PAGE, Row, TRACK};
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
     /// The event's messageId.
+    #[serde(rename = "messageId")]
     pub message_id: String,
     /// `track`, `page` or `screen`.
     pub kind: &'static str,
