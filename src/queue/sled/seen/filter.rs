@@ -7,7 +7,8 @@ use super::super::codec::{Bad, Reader, Writer};
 
 /// Says "no" for nearly every id that is not in its blocks.
 pub(crate) struct IdFilter {
-    descriptor: Vec<u8>,
+    /// In place: a look-up that is answered by no filter asks each of them.
+    descriptor: [u8; BinaryFuse16::DESCRIPTOR_LEN],
     /// Empty: it always says "maybe".
     fingerprints: Vec<u16>,
 }
@@ -17,11 +18,11 @@ impl IdFilter {
         // Building may fail for a handful of ids; then every look-up reads its block.
         let Ok(filter) = BinaryFuse16::try_from(keys) else {
             return Self {
-                descriptor: Vec::new(),
+                descriptor: [0; BinaryFuse16::DESCRIPTOR_LEN],
                 fingerprints: Vec::new(),
             };
         };
-        let mut descriptor = vec![0; BinaryFuse16::DESCRIPTOR_LEN];
+        let mut descriptor = [0; BinaryFuse16::DESCRIPTOR_LEN];
         filter.dma_copy_descriptor_to(&mut descriptor);
         Self {
             descriptor,
@@ -52,7 +53,10 @@ impl IdFilter {
     }
 
     pub(super) fn write(&self, w: &mut Writer) {
-        w.bytes(&self.descriptor);
+        match self.fingerprints.is_empty() {
+            true => w.bytes(&[]),
+            false => w.bytes(&self.descriptor),
+        }
         w.u32(self.fingerprints.len() as u32);
         for fingerprint in &self.fingerprints {
             w.0.extend_from_slice(&fingerprint.to_le_bytes());
@@ -60,11 +64,12 @@ impl IdFilter {
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Bad> {
-        let descriptor = r.bytes()?.to_vec();
+        let descriptor = r.bytes()?;
         let count = r.u32()? as usize;
-        if count > 0 && descriptor.len() != BinaryFuse16::DESCRIPTOR_LEN {
-            return Err(Bad::Value);
-        }
+        let descriptor = match count {
+            0 => [0; BinaryFuse16::DESCRIPTOR_LEN],
+            _ => descriptor.try_into().map_err(|_| Bad::Value)?,
+        };
         let raw = r.take(count * 2)?.chunks_exact(2);
         let fingerprints = raw.map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
         let filter = Self {

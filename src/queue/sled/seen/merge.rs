@@ -9,27 +9,50 @@ use std::sync::Arc;
 
 use super::super::error::StoreError;
 use super::{Coverage, SeenFile};
+use crate::queue::entry::Millis;
 
-/// Files are merged until one holds about this many ids.
-const MERGE_IDS: u64 = 1_500_000;
+/// Files are merged until one holds about this many ids, then those until they hold the next.
+/// Building the index of the last takes about 30 MB.
+const MERGE_IDS: [u64; 2] = [1_500_000, 6_000_000];
+/// Large ones only while they are no further apart than this: a file is forgotten as a whole.
+const APART: Millis = 86_400_000;
 /// So many small neighbours are worth a merge.
 const MERGE_FILES: usize = 8;
 
 /// The oldest run of neighbouring files, in order, that is worth merging.
 pub(crate) fn mergeable(files: &[Arc<SeenFile>]) -> Option<Range<usize>> {
+    let sizes: Vec<_> = files
+        .iter()
+        .map(|file| (file.coverage.count, file.coverage.newest))
+        .collect();
+    let small = |run: usize, ids: u64| run >= MERGE_FILES || ids >= MERGE_IDS[0];
+    let large = |_, ids: u64| ids >= MERGE_IDS[1];
+    run_of(&sizes, MERGE_IDS[0], Millis::MAX, small)
+        .or_else(|| run_of(&sizes, MERGE_IDS[1], APART, large))
+}
+
+/// The first run of at least two files, by their ids and the time of the newest, that `is_worth`
+/// it: none is more than half of what they are to become, and all together little more than
+/// that.
+fn run_of(
+    files: &[(u64, Millis)],
+    target: u64,
+    apart: Millis,
+    is_worth: impl Fn(usize, u64) -> bool,
+) -> Option<Range<usize>> {
     let mut start = 0;
-    while start < files.len() {
-        let mut ids = 0;
-        let small = |file: &&Arc<SeenFile>| {
-            ids += file.coverage.count;
-            ids <= MERGE_IDS + MERGE_IDS / 4
-        };
-        let run = files[start..].iter().take_while(small).count();
-        let merged = files[start..start + run]
-            .iter()
-            .map(|f| f.coverage.count)
-            .sum::<u64>();
-        if run >= MERGE_FILES || (run >= 2 && merged >= MERGE_IDS) {
+    while let Some((_, first)) = files.get(start) {
+        let (mut run, mut ids) = (0, 0);
+        for (count, newest) in &files[start..] {
+            let fits = *count <= target / 2
+                && ids + count <= target + target / 4
+                && newest.saturating_sub(*first) <= apart;
+            if !fits {
+                break;
+            }
+            (run, ids) = (run + 1, ids + count);
+        }
+        if run >= 2 && is_worth(run, ids) {
             return Some(start..start + run);
         }
         start += run.max(1);
@@ -68,4 +91,39 @@ pub(crate) fn merge(dir: &Path, files: &[Arc<SeenFile>]) -> Result<Option<SeenFi
         Some(Ok(id))
     });
     SeenFile::write_sorted(dir, coverage, merged).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Millis = 86_400_000;
+
+    /// Whether large files of these ids and ages in days are merged, and which.
+    fn large(files: &[(u64, Millis)]) -> Option<Range<usize>> {
+        let files: Vec<_> = files.iter().map(|(ids, day)| (*ids, day * DAY)).collect();
+        run_of(&files, MERGE_IDS[1], APART, |_, ids| ids >= MERGE_IDS[1])
+    }
+
+    #[test]
+    fn large_files_are_merged_once_and_within_a_day() {
+        let quarter = MERGE_IDS[1] / 4;
+        assert_eq!(large(&[(quarter, 0); 3]), None);
+        assert_eq!(large(&[(quarter, 0); 4]), Some(0..4));
+        assert_eq!(
+            large(&[(MERGE_IDS[1], 0), (quarter, 0)]),
+            None,
+            "large enough"
+        );
+        let behind = [
+            (MERGE_IDS[1], 0),
+            (quarter, 1),
+            (quarter, 1),
+            (quarter, 1),
+            (quarter, 2),
+        ];
+        assert_eq!(large(&behind), Some(1..5));
+        let apart = [(quarter, 0), (quarter, 0), (quarter, 0), (quarter, 2)];
+        assert_eq!(large(&apart), None, "the old would be kept with the new");
+    }
 }
