@@ -11,8 +11,9 @@ use super::load::pipelined;
 use super::process::{Daemon, StandIn, Usage};
 use super::table::Row;
 
-/// Events that may be on their way at once, besides a backlog.
-const WINDOW: u64 = 20_000;
+/// Events that may be on their way at once, besides a backlog: three times what the daemon has
+/// in its requests, so that these are full.
+const WINDOW: u64 = 60_000;
 /// 5,000 calls a minute of 1,000 events: what Pinterest takes for one ad account (its
 /// Conversions API's rate limits).
 const ACCOUNT_CEILING: f64 = 83_333.0;
