@@ -69,7 +69,6 @@ pub fn steady(bench: &Bench, daemon: &Daemon, stand_in: &StandIn, numbers: Range
         used: Usage {
             cpu_seconds: after.cpu_seconds - before.cpu_seconds,
             written_bytes: after.written_bytes - before.written_bytes,
-            wakeups: after.wakeups - before.wakeups,
             ..after
         },
     }

@@ -195,29 +195,8 @@ pub struct Transform {
     wanted: Wanted,
 }
 
-/// What the rows look at; the properties are looked at in many places.
-const LOOKED_AT: [&str; 20] = [
-    "messageId",
-    "type",
-    "event",
-    "userId",
-    "anonymousId",
-    "properties",
-    "context.ip",
-    "context.userAgent",
-    "context.page.url",
-    "context.page.search",
-    "context.page.title",
-    "context.traits.email",
-    "context.traits.phone",
-    "context.traits.firstName",
-    "context.traits.lastName",
-    "context.traits.address",
-    "context.device.type",
-    "context.device.adTrackingEnabled",
-    "context.os.name",
-    "context.campaign.name",
-];
+/// What is looked at besides the paths of the rows; the properties, in many places, whole.
+const LOOKED_AT: [&str; 4] = ["messageId", "type", "event", "properties"];
 
 impl Transform {
     /// Takes the config's word for it, or says what is wrong with it.
@@ -233,9 +212,11 @@ impl Transform {
             .ok_or(OptionsError::Currency(options.default_currency))?;
         let mappings = Mappings::new(&options.mappings)?;
         let mut wanted = Wanted::nothing();
-        let sources = options.mappings.iter().map(|rule| rule.source.as_str());
-        for path in LOOKED_AT.into_iter().chain(sources) {
+        for path in LOOKED_AT.into_iter().chain(explain::paths()) {
             wanted.add(path.split('.'));
+        }
+        for rule in &options.mappings {
+            wanted.add(rule.source.split('.'));
         }
         Ok(Self {
             partner_name: options.partner_name.filter(|name| !name.trim().is_empty()),

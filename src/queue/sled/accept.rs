@@ -81,8 +81,12 @@ impl Committer {
         let mut ids = Vec::with_capacity(block.ids.len());
         let mut replaced = Vec::new();
         let mut items = None;
+        // Looked up once: mostly none is, and then no event pays for the lock. None is queued
+        // meanwhile, for only this thread queues them.
+        let any_queued_again = lock(&self.shared.dead).any_queued();
         for (at, id) in block.ids.iter().enumerate() {
-            let known = self.is_known(*id, horizon)?;
+            let known = self.dedup.contains(*id, horizon)?
+                || (any_queued_again && lock(&self.shared.dead).is_queued(*id));
             let replaces = match known || block.takes_back {
                 true => self.replaces(*id, &block, at, &mut items),
                 false => None,

@@ -8,8 +8,6 @@ use super::codec::{self, MAX_VALUE};
 pub(super) struct Batch {
     /// Keys and their new values; none where one is removed. Of a repeated key the last counts.
     changes: Vec<(sled::IVec, Option<sled::IVec>)>,
-    /// Each key changed, and the checksum of its new value; none where it is removed.
-    journal: Vec<(Box<[u8]>, Option<u64>)>,
 }
 
 impl Batch {
@@ -21,13 +19,11 @@ impl Batch {
             payload.len()
         );
         let value = codec::seal(key, payload);
-        self.journal.push((key.into(), Some(codec::sum_of(&value))));
         self.changes.push((key.into(), Some(value.into())));
     }
 
     pub(super) fn remove(&mut self, key: &[u8]) {
         self.changes.push((key.into(), None));
-        self.journal.push((key.into(), None));
     }
 
     /// Puts a payload of any length under `prefix` + part number.
@@ -38,18 +34,19 @@ impl Batch {
     }
 
     /// What is to be written.
-    pub(super) fn into_changes(self) -> Vec<(sled::IVec, Option<sled::IVec>)> {
-        self.changes
+    pub(super) fn changes(&self) -> &[(sled::IVec, Option<sled::IVec>)] {
+        &self.changes
     }
 
     /// Operations so far.
     pub(super) fn len(&self) -> usize {
-        self.journal.len()
+        self.changes.len()
     }
 
-    /// The changes so far, in order.
-    pub(super) fn journal(&self) -> &[(Box<[u8]>, Option<u64>)] {
-        &self.journal
+    /// Each key changed, in order, and the checksum of its new value; none where it is removed.
+    pub(super) fn journal(&self) -> impl Iterator<Item = (&[u8], Option<u64>)> {
+        let changes = self.changes.iter();
+        changes.map(|(key, value)| (key.as_ref(), value.as_deref().map(codec::sum_of)))
     }
 }
 

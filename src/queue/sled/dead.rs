@@ -179,6 +179,11 @@ impl DeadLetters {
         self.queued.contains_key(&id_hash)
     }
 
+    /// Whether any is.
+    pub(super) fn any_queued(&self) -> bool {
+        !self.queued.is_empty()
+    }
+
     /// A letter that was dead is queued again.
     pub(super) fn queue(&mut self, id_hash: u128, number: u64) {
         self.forget(id_hash, number);

@@ -111,8 +111,8 @@ impl Meta {
         for (key, checksum) in batch.journal() {
             let before = match checksum {
                 Some(checksum) => {
-                    self.sum = self.sum.wrapping_add(*checksum);
-                    self.rows.insert(key.clone(), *checksum)
+                    self.sum = self.sum.wrapping_add(checksum);
+                    self.rows.insert(key.into(), checksum)
                 }
                 None => self.rows.remove(key),
             };

@@ -154,7 +154,7 @@ impl Store {
 
     /// Applies `batch` and syncs it. When this returns, it is on disk.
     pub(super) fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.apply(batch.into_changes()).at(&self.path)?;
+        self.apply(&batch).at(&self.path)?;
         self.db.flush().at(&self.path)?;
         if sync::failed() {
             // The error may have met another store's flush: nothing counts any more.
@@ -167,25 +167,23 @@ impl Store {
         Ok(())
     }
 
-    fn apply(&self, mut changes: Vec<(sled::IVec, Option<sled::IVec>)>) -> sled::Result<()> {
-        // One change is whole by itself. sled writes and syncs the frame of a batch apart, which
-        // would double the time of a client that sends its events one by one.
-        if changes.len() == 1
-            && let Some((key, value)) = changes.pop()
-        {
-            return match value {
-                Some(value) => self.db.insert(key, value).map(drop),
-                None => self.db.remove(key).map(drop),
-            };
-        }
-        let mut batch = sled::Batch::default();
-        for (key, value) in changes {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
+    fn apply(&self, batch: &Batch) -> sled::Result<()> {
+        match batch.changes() {
+            // One change is whole by itself. sled writes and syncs the frame of a batch apart,
+            // which would double the time of a client that sends its events one by one.
+            [(key, Some(value))] => self.db.insert(key, value.clone()).map(drop),
+            [(key, None)] => self.db.remove(key).map(drop),
+            changes => {
+                let mut batch = sled::Batch::default();
+                for (key, value) in changes {
+                    match value {
+                        Some(value) => batch.insert(key, value),
+                        None => batch.remove(key),
+                    }
+                }
+                self.db.apply_batch(batch)
             }
         }
-        self.db.apply_batch(batch)
     }
 
     /// The checked payload stored under `key`.

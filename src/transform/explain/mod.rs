@@ -15,7 +15,9 @@ use super::mappings::Finding;
 use super::{Transform, identity};
 use crate::event::{self, Arena, Invalid, Kind, Node};
 use reading::value_at;
-use rows::{EVERY, Otherwise, PAGE, Row, TRACK};
+use rows::{EVERY, Otherwise, PAGE, PLATFORM, Row, TRACK};
+
+pub(super) use rows::paths;
 
 /// A payload, field by field.
 #[derive(Clone, Debug, Serialize)]
@@ -242,7 +244,7 @@ impl Explained<'_> {
                     _ => "missing",
                 },
             );
-            for path in ["context.device.type", "context.os.name"] {
+            for path in PLATFORM {
                 if hint(path).is_some() {
                     break 'found path;
                 }

@@ -217,6 +217,16 @@ const ITEMS_CONTENTS: Row = row(
     ],
 );
 
+/// Where the event's platform may be told, if nothing else gives its action_source.
+pub(super) const PLATFORM: [&str; 2] = ["context.device.type", "context.os.name"];
+
+/// Every path that a row looks at.
+pub(in crate::transform) fn paths() -> impl Iterator<Item = &'static str> {
+    let rows = EVERY.iter().chain(TRACK).chain(PAGE);
+    let sources = rows.flat_map(|row| row.sources);
+    sources.map(|source| source.path).chain(PLATFORM)
+}
+
 /// custom_data of a page.
 pub(super) const PAGE: &[Row] = &[row(
     "custom_data.content_ids",
