@@ -28,7 +28,8 @@ use crate::queue::{DeadReason, Entry, EntryId, Outcome, Settlement};
 const TEST_BATCH: usize = 20;
 /// Bodies in hand at most; their JSON is held beside them.
 const HAND_BYTES: usize = 32 << 20;
-/// Full batches in hand beyond those in flight, so that a slot never waits for a claim.
+/// Full batches on their way to a slot, so that none waits for a claim. More would lie in memory
+/// and grow cold there.
 const SPARE_BATCHES: usize = 4;
 /// Bytes of one claim at most.
 const CLAIM_BYTES: usize = 4 << 20;
@@ -73,6 +74,8 @@ pub(super) struct Courier {
     pub(super) stubborn_backoff: Backoff,
     pub(super) hand_events: usize,
     pub(super) hand_bytes: usize,
+    /// Events with the transform.
+    preparing: usize,
     pub(super) generation: u64,
     /// Sound answers so far.
     pub(super) sound: u64,
@@ -122,6 +125,7 @@ impl Courier {
             stubborn_rest: None,
             hand_events: 0,
             hand_bytes: 0,
+            preparing: 0,
             generation: 0,
             sound: 0,
             flush: false,
@@ -146,7 +150,13 @@ impl Courier {
             // Events that keep failing alone must not keep the others out.
             held -= self.waiting.iter().filter(|b| b.trial.stubborn).count();
         }
-        let events = most.saturating_sub(held).min(self.batch_events());
+        // Those that gather and have not filled a batch yet must not keep others out.
+        let coming = self.preparing + self.ready.in_full_batches(&self.gathering());
+        let spare = (SPARE_BATCHES * self.batch_events()).saturating_sub(coming);
+        let events = most
+            .saturating_sub(held)
+            .min(spare)
+            .min(self.batch_events());
         let bytes = HAND_BYTES.saturating_sub(self.hand_bytes).min(CLAIM_BYTES);
         (events > 0 && bytes > 0).then_some((events, bytes))
     }
@@ -172,6 +182,7 @@ impl Courier {
             Kind::Alone { .. } => StrippedKeys::every(),
             Kind::New | Kind::Again => self.strip.now(now),
         };
+        self.preparing += entries.len();
         self.out.prepare.push(Job {
             entries,
             strip,
@@ -182,6 +193,7 @@ impl Courier {
 
     /// Takes what was prepared.
     pub fn prepared(&mut self, now: Instant, done: Done) {
+        self.preparing -= done.results.len();
         for (key, count) in done.strip.counts() {
             if count > 0 {
                 *self.status.stripped.entry(key.to_owned()).or_default() += count;

@@ -42,6 +42,16 @@ impl Group {
         events >= room.events || self.json_bytes + framing(events) >= room.bytes
     }
 
+    /// Its events that make up whole batches. By bytes a batch may hold fewer: then all of them.
+    fn in_full_batches(&self, room: &Room) -> usize {
+        let events = self.items.len();
+        if self.json_bytes + framing(events) >= room.bytes {
+            events
+        } else {
+            events - events % room.events
+        }
+    }
+
     fn due(&self, room: &Room) -> Instant {
         if self.full(room) {
             self.since
@@ -168,6 +178,12 @@ impl Ready {
     /// When the next batch may be cut: at the earliest due time of all groups.
     pub fn next_due(&self, room: &Room) -> Option<Instant> {
         self.groups.iter().map(|group| group.due(room)).min()
+    }
+
+    /// Events that may leave as whole batches.
+    pub fn in_full_batches(&self, room: &Room) -> usize {
+        let groups = self.groups.iter();
+        groups.map(|group| group.in_full_batches(room)).sum()
     }
 
     pub fn len(&self) -> usize {

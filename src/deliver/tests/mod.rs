@@ -3,6 +3,7 @@
 mod answers;
 mod custom;
 mod drain;
+mod hand;
 mod pause;
 mod refused_all;
 mod simulation;
