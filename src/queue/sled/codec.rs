@@ -52,10 +52,28 @@ pub(super) fn sum_of(sealed: &[u8]) -> u64 {
 
 /// A 64-bit checksum; not a secret, it guards against damage alone.
 pub(super) fn checksum(key: &[u8], payload: &[u8]) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(0x7069_6e72, key.len() as u64);
-    hasher.write(key);
-    hasher.write(payload);
-    hasher.finish()
+    let mut sum = Checksum::begun(key);
+    sum.add(payload);
+    sum.done()
+}
+
+/// A [`checksum`] of a payload that comes in pieces.
+pub(super) struct Checksum(SipHasher13);
+
+impl Checksum {
+    pub(super) fn begun(key: &[u8]) -> Self {
+        let mut hasher = SipHasher13::new_with_keys(0x7069_6e72, key.len() as u64);
+        hasher.write(key);
+        Self(hasher)
+    }
+
+    pub(super) fn add(&mut self, piece: &[u8]) {
+        self.0.write(piece);
+    }
+
+    pub(super) fn done(self) -> u64 {
+        self.0.finish()
+    }
 }
 
 /// Appends fields.

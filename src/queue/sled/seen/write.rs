@@ -6,14 +6,14 @@ use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use super::super::codec::{self, Writer};
+use super::super::codec::{self, Checksum, Writer};
 use super::super::error::{At, StoreError};
 use super::super::files::{patiently, sync_dir};
 use super::filter::IdFilter;
 use super::{BLOCK, Coverage, PER_BLOCK, SHARD_BLOCKS, SeenFile, file_name, header};
 
 impl SeenFile {
-    /// Writes a new file into `dir` from ids in any order, durably, and opens it.
+    /// Writes a new file into `dir` from ids in any order, durably.
     pub(crate) fn write(
         dir: &Path,
         coverage: Coverage,
@@ -32,7 +32,12 @@ impl SeenFile {
         let path = dir.join(file_name(coverage.generations));
         let tmp = path.with_extension("tmp");
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600);
         let file = patiently(|| options.open(&tmp)).at(&tmp)?;
         let mut body = Body {
             out: BufWriter::with_capacity(1 << 18, &file),
@@ -40,7 +45,7 @@ impl SeenFile {
             block: Vec::with_capacity(PER_BLOCK),
             fences: Vec::new(),
             keys: Vec::new(),
-            filters: Writer::default(),
+            filters: Vec::new(),
         };
         // The header knows the count last; its place is kept.
         body.put(&[0; BLOCK])?;
@@ -53,13 +58,20 @@ impl SeenFile {
                 body.push(id)?;
             }
         }
-        body.finish()?;
-        let header = header(&Coverage { count, ..coverage });
+        let (fences, filters) = body.finish()?;
+        let coverage = Coverage { count, ..coverage };
+        let header = header(&coverage);
         file.write_all_at(&header, 0).at(&tmp)?;
         file.sync_all().at(&tmp)?;
         std::fs::rename(&tmp, &path).at(&path)?;
         sync_dir(dir)?;
-        Self::open(&path)
+        Ok(Self {
+            file,
+            path,
+            coverage,
+            fences,
+            filters,
+        })
     }
 }
 
@@ -71,7 +83,7 @@ struct Body<'a> {
     fences: Vec<u64>,
     /// Filter keys of the shard that is being filled.
     keys: Vec<u64>,
-    filters: Writer,
+    filters: Vec<IdFilter>,
 }
 
 impl Body<'_> {
@@ -107,18 +119,29 @@ impl Body<'_> {
 
     fn end_shard(&mut self) {
         if !self.keys.is_empty() {
-            IdFilter::new(&self.keys).write(&mut self.filters);
+            self.filters.push(IdFilter::new(&self.keys));
             self.keys.clear();
         }
     }
 
-    fn finish(mut self) -> Result<(), StoreError> {
+    /// Writes the index, which stays in memory. It is large: no second copy of it is made.
+    fn finish(mut self) -> Result<(Vec<u64>, Vec<IdFilter>), StoreError> {
         self.end_block()?;
         self.end_shard();
-        let mut index = Writer::default();
-        self.fences.iter().for_each(|fence| index.u64(*fence));
-        index.0.append(&mut self.filters.0);
-        self.put(&codec::seal(b"index", index.0))?;
-        self.out.flush().at(self.tmp)
+        let mut piece = Writer::default();
+        self.fences.iter().for_each(|fence| piece.u64(*fence));
+        let mut sum = Checksum::begun(b"index");
+        sum.add(&piece.0);
+        self.put(&piece.0)?;
+        let filters = std::mem::take(&mut self.filters);
+        for filter in &filters {
+            piece.0.clear();
+            filter.write(&mut piece);
+            sum.add(&piece.0);
+            self.put(&piece.0)?;
+        }
+        self.put(&sum.done().to_le_bytes())?;
+        self.out.flush().at(self.tmp)?;
+        Ok((self.fences, filters))
     }
 }
