@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use super::Bench;
-use super::both::steady;
+use super::both::{Steady, steady};
 use super::load::{flood, one_by_one};
 use super::process::{Daemon, StandIn};
 use super::table::Row;
@@ -13,79 +15,127 @@ use super::table::Row;
 pub struct Sizes {
     /// Remembered ids to measure at, rising.
     pub ids: Vec<u64>,
-    /// Waiting events to measure at, rising, at the last number of ids.
+    /// Waiting events to measure at, rising; the last number once more at the most ids.
     pub waiting: Vec<u64>,
     /// Events of one measurement.
     pub probe: u64,
 }
 
+/// Memory, MiB: with millions of events waiting, and with millions of remembered ids.
+const WAITING_MIB: f64 = 150.0;
+const IDS_MIB: f64 = 300.0;
+
 pub fn growth(bench: &Bench, binary: &Path, sizes: &Sizes) -> Vec<Row> {
-    let stand_in = StandIn::start(0);
-    let folder = bench.folder();
-    let mut daemon = Daemon::start(binary, folder.path(), &stand_in.address);
-    let mut sent = 0;
-    let mut rows: Vec<Row> = Vec::new();
-    let mut none = 0.0;
-    let start = |daemon: Daemon, n: u64| {
-        let begun = Instant::now();
-        let daemon = daemon.killed_and_started();
-        one_by_one(&daemon.socket(), &bench.load, b'k', n..n + 1, 1);
-        (daemon, begun.elapsed())
-    };
-    for &ids in &sizes.ids {
-        let rest = ids.saturating_sub(sent) / 8 * 8;
-        if rest > 0 {
-            bench.say(&format!("growth: {ids} remembered ids"));
-            steady(bench, &daemon, &stand_in, sent..sent + rest);
-            sent += rest;
-        }
-        let took = steady(bench, &daemon, &stand_in, sent..sent + sizes.probe);
-        sent += sizes.probe;
-        let name = format!("growth, {} M ids", ids / 1_000_000);
-        let row = Row::new(&name, took.rate(), "events/s");
-        rows.push(if ids == 0 {
-            none = took.rate();
-            row
-        } else {
-            row.beside("none", none).at_least(0.9)
-        });
-        rows.push(
-            Row::new(format!("{name}, memory at most"), took.used.peak_mib, "MiB").at_most(300.0),
-        );
-        let (started, took) = start(daemon, sent);
-        daemon = started;
-        rows.push(Row::new(
-            format!("{name}, kill -9 to first answer"),
-            took.as_secs_f64(),
-            "s",
-        ));
-    }
+    let mut small = Grown::start(bench, binary);
+    let none = small.steady(sizes.probe).rate();
     for &waiting in &sizes.waiting {
-        bench.say(&format!("growth: {waiting} waiting events"));
-        daemon.command(&["pause"]);
-        let rest = waiting.saturating_sub(daemon.metrics().value("pinrelay_queue_events") as u64);
-        let rest = rest / 8 * 8;
-        flood(&daemon.socket(), &bench.load, b'b', sent..sent + rest, 8);
-        sent += rest;
-        let name = format!("growth, {} M waiting", waiting / 1_000_000);
+        small = small.waiting(waiting, sizes.probe, none, "", WAITING_MIB);
+    }
+    let mut large = Grown::start(bench, binary);
+    for &ids in &sizes.ids {
+        large = large.ids(ids, sizes.probe, none);
+    }
+    let (Some(ids), Some(&waiting)) = (sizes.ids.last(), sizes.waiting.last()) else {
+        return small.rows;
+    };
+    let ids = format!("{} M ids and ", ids / 1_000_000);
+    let large = large.waiting(waiting, sizes.probe, none, &ids, IDS_MIB);
+    small.rows.into_iter().chain(large.rows).collect()
+}
+
+/// A queue that grows, and what was measured of it.
+struct Grown<'b> {
+    bench: &'b Bench,
+    stand_in: StandIn,
+    daemon: Daemon,
+    /// Where the daemon keeps it.
+    _folder: TempDir,
+    sent: u64,
+    rows: Vec<Row>,
+}
+
+impl<'b> Grown<'b> {
+    fn start(bench: &'b Bench, binary: &Path) -> Self {
+        let stand_in = StandIn::start(0);
+        let folder = bench.folder();
+        Self {
+            daemon: Daemon::start(binary, folder.path(), &stand_in.address),
+            bench,
+            stand_in,
+            _folder: folder,
+            sent: 0,
+            rows: Vec::new(),
+        }
+    }
+
+    /// So many more, accepted and delivered.
+    fn steady(&mut self, events: u64) -> Steady {
+        let numbers = self.sent..self.sent + events;
+        self.sent = numbers.end;
+        steady(self.bench, &self.daemon, &self.stand_in, numbers)
+    }
+
+    /// At so many remembered ids.
+    fn ids(mut self, ids: u64, probe: u64, none: f64) -> Self {
+        let rest = ids.saturating_sub(self.sent) / 8 * 8;
+        if rest > 0 {
+            self.bench.say(&format!("growth: {ids} remembered ids"));
+            self.steady(rest);
+        }
+        let name = format!("growth, {} M ids", ids / 1_000_000);
+        let took = self.steady(probe);
+        self.rows.extend([
+            Row::new(&name, took.rate(), "events/s")
+                .beside("none", none)
+                .at_least(0.9),
+            memory(
+                &format!("{name}, memory at most"),
+                took.used.peak_mib,
+                IDS_MIB,
+            ),
+        ]);
+        self.killed(&name)
+    }
+
+    /// With so many events waiting.
+    fn waiting(mut self, waiting: u64, probe: u64, none: f64, ids: &str, most: f64) -> Self {
+        self.bench.say(&format!("growth: {waiting} waiting events"));
+        self.daemon.command(&["pause"]);
+        let there = self.daemon.metrics().value("pinrelay_queue_events") as u64;
+        let rest = waiting.saturating_sub(there) / 8 * 8;
+        let numbers = self.sent..self.sent + rest;
+        self.sent = numbers.end;
+        flood(&self.daemon.socket(), &self.bench.load, b'b', numbers, 8);
+        let name = format!("growth, {ids}{} M waiting", waiting / 1_000_000);
         // What only the burst needed goes back within seconds.
         std::thread::sleep(Duration::from_secs(6));
-        let held = daemon.usage().resident_mib;
-        rows.push(Row::new(format!("{name}, resident"), held, "MiB").at_most(150.0));
-        let (started, took) = start(daemon, sent);
-        daemon = started;
-        let row = Row::new(
-            format!("{name}, kill -9 to first answer"),
-            took.as_secs_f64(),
-            "s",
-        );
-        rows.push(row.at_most(5.0));
-        daemon.command(&["resume"]);
-        let took = steady(bench, &daemon, &stand_in, sent..sent + sizes.probe);
-        sent += sizes.probe;
-        rows.push(Row::new(&name, took.rate(), "events/s").beside("none", none));
-        let held = took.used.peak_mib;
-        rows.push(Row::new(format!("{name}, memory at most"), held, "MiB").at_most(150.0));
+        let held = self.daemon.usage().resident_mib;
+        self.rows
+            .push(memory(&format!("{name}, resident"), held, most));
+        self = self.killed(&name);
+        self.daemon.command(&["resume"]);
+        let took = self.steady(probe);
+        self.rows.extend([
+            Row::new(&name, took.rate(), "events/s").beside("none", none),
+            memory(&format!("{name}, memory at most"), took.used.peak_mib, most),
+        ]);
+        self
     }
-    rows
+
+    /// Killed, and started again: until the first answer.
+    fn killed(mut self, name: &str) -> Self {
+        let begun = Instant::now();
+        self.daemon = self.daemon.killed_and_started();
+        let numbers = self.sent..self.sent + 1;
+        self.sent = numbers.end;
+        one_by_one(&self.daemon.socket(), &self.bench.load, b'k', numbers, 1);
+        let took = begun.elapsed().as_secs_f64();
+        let name = format!("{name}, kill -9 to first answer");
+        self.rows.push(Row::new(name, took, "s").at_most(5.0));
+        self
+    }
+}
+
+fn memory(name: &str, held: f64, most: f64) -> Row {
+    Row::new(name, held, "MiB").at_most(most)
 }
