@@ -31,16 +31,19 @@ pub fn growth(bench: &Bench, binary: &Path, sizes: &Sizes) -> Vec<Row> {
     for &waiting in &sizes.waiting {
         small = small.waiting(waiting, sizes.probe, none, "", WAITING_MIB);
     }
+    // It ends: its backlog would still be delivered beside what follows.
+    let mut rows = small.end();
     let mut large = Grown::start(bench, binary);
     for &ids in &sizes.ids {
         large = large.ids(ids, sizes.probe, none);
     }
     let (Some(ids), Some(&waiting)) = (sizes.ids.last(), sizes.waiting.last()) else {
-        return small.rows;
+        return rows;
     };
     let ids = format!("{} M ids and ", ids / 1_000_000);
     let large = large.waiting(waiting, sizes.probe, none, &ids, IDS_MIB);
-    small.rows.into_iter().chain(large.rows).collect()
+    rows.extend(large.end());
+    rows
 }
 
 /// A queue that grows, and what was measured of it.
@@ -120,6 +123,11 @@ impl<'b> Grown<'b> {
             memory(&format!("{name}, memory at most"), took.used.peak_mib, most),
         ]);
         self
+    }
+
+    /// Its processes end, its folder goes.
+    fn end(self) -> Vec<Row> {
+        self.rows
     }
 
     /// Killed, and started again: until the first answer.
