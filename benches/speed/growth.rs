@@ -1,5 +1,6 @@
 //! What a queue that has grown costs: remembered messageIds, and events that wait.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -26,22 +27,22 @@ const WAITING_MIB: f64 = 150.0;
 const IDS_MIB: f64 = 300.0;
 
 pub fn growth(bench: &Bench, binary: &Path, sizes: &Sizes) -> Vec<Row> {
-    let mut small = Grown::start(bench, binary);
+    let mut small = Grown::start(bench, binary, sizes.probe);
     let none = small.steady(sizes.probe).rate();
     for &waiting in &sizes.waiting {
-        small = small.waiting(waiting, sizes.probe, none, "", WAITING_MIB);
+        small = small.waiting(waiting, none, "", WAITING_MIB);
     }
     // It ends: its backlog would still be delivered beside what follows.
     let mut rows = small.end();
-    let mut large = Grown::start(bench, binary);
+    let mut large = Grown::start(bench, binary, sizes.probe);
     for &ids in &sizes.ids {
-        large = large.ids(ids, sizes.probe, none);
+        large = large.ids(ids, none);
     }
     let (Some(ids), Some(&waiting)) = (sizes.ids.last(), sizes.waiting.last()) else {
         return rows;
     };
     let ids = format!("{} M ids and ", ids / 1_000_000);
-    let large = large.waiting(waiting, sizes.probe, none, &ids, IDS_MIB);
+    let large = large.waiting(waiting, none, &ids, IDS_MIB);
     rows.extend(large.end());
     rows
 }
@@ -53,12 +54,14 @@ struct Grown<'b> {
     daemon: Daemon,
     /// Where the daemon keeps it.
     _folder: TempDir,
+    /// Events of one measurement.
+    probe: u64,
     sent: u64,
     rows: Vec<Row>,
 }
 
 impl<'b> Grown<'b> {
-    fn start(bench: &'b Bench, binary: &Path) -> Self {
+    fn start(bench: &'b Bench, binary: &Path, probe: u64) -> Self {
         let stand_in = StandIn::start(0);
         let folder = bench.folder();
         Self {
@@ -66,27 +69,34 @@ impl<'b> Grown<'b> {
             bench,
             stand_in,
             _folder: folder,
+            probe,
             sent: 0,
             rows: Vec::new(),
         }
     }
 
+    /// The numbers of so many more.
+    fn next(&mut self, events: u64) -> Range<u64> {
+        let begun = self.sent;
+        self.sent += events;
+        begun..self.sent
+    }
+
     /// So many more, accepted and delivered.
     fn steady(&mut self, events: u64) -> Steady {
-        let numbers = self.sent..self.sent + events;
-        self.sent = numbers.end;
+        let numbers = self.next(events);
         steady(self.bench, &self.daemon, &self.stand_in, numbers)
     }
 
     /// At so many remembered ids.
-    fn ids(mut self, ids: u64, probe: u64, none: f64) -> Self {
+    fn ids(mut self, ids: u64, none: f64) -> Self {
         let rest = ids.saturating_sub(self.sent) / 8 * 8;
         if rest > 0 {
             self.bench.say(&format!("growth: {ids} remembered ids"));
             self.steady(rest);
         }
         let name = format!("growth, {} M ids", ids / 1_000_000);
-        let took = self.steady(probe);
+        let took = self.steady(self.probe);
         self.rows.extend([
             Row::new(&name, took.rate(), "events/s")
                 .beside("none", none)
@@ -101,13 +111,12 @@ impl<'b> Grown<'b> {
     }
 
     /// With so many events waiting.
-    fn waiting(mut self, waiting: u64, probe: u64, none: f64, ids: &str, most: f64) -> Self {
+    fn waiting(mut self, waiting: u64, none: f64, ids: &str, most: f64) -> Self {
         self.bench.say(&format!("growth: {waiting} waiting events"));
         self.daemon.command(&["pause"]);
         let there = self.daemon.metrics().value("pinrelay_queue_events") as u64;
         let rest = waiting.saturating_sub(there) / 8 * 8;
-        let numbers = self.sent..self.sent + rest;
-        self.sent = numbers.end;
+        let numbers = self.next(rest);
         flood(&self.daemon.socket(), &self.bench.load, b'b', numbers, 8);
         let name = format!("growth, {ids}{} M waiting", waiting / 1_000_000);
         // What only the burst needed goes back within seconds.
@@ -117,7 +126,7 @@ impl<'b> Grown<'b> {
             .push(memory(&format!("{name}, resident"), held, most));
         self = self.killed(&name);
         self.daemon.command(&["resume"]);
-        let took = self.steady(probe);
+        let took = self.steady(self.probe);
         self.rows.extend([
             Row::new(&name, took.rate(), "events/s").beside("none", none),
             memory(&format!("{name}, memory at most"), took.used.peak_mib, most),
@@ -134,8 +143,7 @@ impl<'b> Grown<'b> {
     fn killed(mut self, name: &str) -> Self {
         let begun = Instant::now();
         self.daemon = self.daemon.killed_and_started();
-        let numbers = self.sent..self.sent + 1;
-        self.sent = numbers.end;
+        let numbers = self.next(1);
         one_by_one(&self.daemon.socket(), &self.bench.load, b'k', numbers, 1);
         let took = begun.elapsed().as_secs_f64();
         let name = format!("{name}, kill -9 to first answer");

@@ -38,8 +38,7 @@ struct Group {
 
 impl Group {
     fn full(&self, room: &Room) -> bool {
-        let events = self.items.len();
-        events >= room.events || self.json_bytes + framing(events) >= room.bytes
+        self.in_full_batches(room) > 0
     }
 
     /// Its events that make up whole batches. By bytes a batch may hold fewer: then all of them.

@@ -11,7 +11,9 @@ async fn what_no_slot_waits_for_waits_on_disk() {
     let mut options = options();
     options.limits.max_calls_per_minute = 6;
     let handle = world.run(&options, Call::ok);
-    tokio::time::sleep(30 * SECOND).await;
+    world
+        .until(60 * SECOND, |census| census.delivered >= 2000)
+        .await;
     let in_hand = handle.status().await.in_hand;
     assert!((1000..=4000).contains(&in_hand), "{in_hand} in hand");
     world.settled(600 * SECOND).await;

@@ -128,20 +128,21 @@ impl Body<'_> {
     fn finish(mut self) -> Result<(Vec<u64>, Vec<IdFilter>), StoreError> {
         self.end_block()?;
         self.end_shard();
+        let mut sum = Checksum::begun(b"index");
+        let mut put = |piece: &Writer| {
+            sum.add(&piece.0);
+            self.out.write_all(&piece.0).at(self.tmp)
+        };
         let mut piece = Writer::default();
         self.fences.iter().for_each(|fence| piece.u64(*fence));
-        let mut sum = Checksum::begun(b"index");
-        sum.add(&piece.0);
-        self.put(&piece.0)?;
-        let filters = std::mem::take(&mut self.filters);
-        for filter in &filters {
+        put(&piece)?;
+        for filter in &self.filters {
             piece.0.clear();
             filter.write(&mut piece);
-            sum.add(&piece.0);
-            self.put(&piece.0)?;
+            put(&piece)?;
         }
         self.put(&sum.done().to_le_bytes())?;
         self.out.flush().at(self.tmp)?;
-        Ok((self.fences, filters))
+        Ok((self.fences, self.filters))
     }
 }
