@@ -137,7 +137,7 @@ fn a_queue_of_format_1_is_read_delivered_and_remembered() {
         let plain = zstd::bulk::decompress(&bytes, 64 << 20).expect("unpacked");
         (name(path).trim_end_matches(".zst").to_owned(), plain)
     });
-    let verdict = verify(&path, &mut |_| {}).expect("readable");
+    let verdict = verify(&options(&path), &Clock::manual(START), &mut |_| {}).expect("readable");
     assert_eq!(
         (verdict.findings.as_slice(), verdict.ledger_imbalance),
         (&[][..], 0)

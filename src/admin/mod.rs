@@ -14,6 +14,7 @@ pub mod report;
 mod status;
 mod tail;
 mod trace;
+mod losses;
 mod verify;
 
 use std::net::TcpListener as StdTcpListener;
@@ -31,7 +32,7 @@ use tokio::task::JoinHandle;
 pub use control::{Change, PauseFor, Paused, Reloaded, Resume, Resumed};
 pub use dead::{Filter, Group, Groups, Letters, Line, Lines, Moved, Shown};
 pub use queue::{Queued, QueuedEvent};
-pub use report::{Gate, Ledger, PerSecond, Report, SinceStart, Took};
+pub use report::{Gate, Ledger, PerSecond, Report, SinceStart, Took, lost};
 pub use tail::Seen;
 pub use trace::{Stored, Trace};
 
@@ -94,6 +95,7 @@ pub fn spawn(listener: StdUnixListener, door: Door) -> std::io::Result<JoinHandl
         .merge(trace::routes())
         .merge(queue::routes())
         .merge(verify::routes())
+        .merge(losses::routes())
         .merge(control::routes())
         .merge(dead::routes())
         .fallback(no_route)

@@ -31,6 +31,7 @@ mod text;
 mod top;
 mod trace;
 mod transform;
+mod losses;
 mod verify;
 
 pub use exit::{Exit, Failure, OrExit, Outcome};
@@ -71,6 +72,8 @@ enum Command {
     Dead(dead::Args),
     /// Check everything stored against the ledger: stopped or running.
     Verify(verify::Args),
+    /// What was lost to damage, until you acknowledge it.
+    Losses(losses::Args),
     /// Take over a queue from another machine, or one restored from a copy.
     Adopt(adopt::Args),
     /// Say what is wrong with a configuration, and what to do about it.
@@ -247,6 +250,7 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Resume(args) => resume::run(args),
         Command::Dead(args) => dead::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Losses(args) => losses::run(args),
         Command::Adopt(args) => adopt::run(args),
         Command::Check(args) => check::run(args),
         Command::Notify(args) => notify::run(args),

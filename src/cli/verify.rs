@@ -55,20 +55,21 @@ pub fn run(args: Args) -> Outcome {
         }
     };
     super::log_to_stderr();
+    let failed = Arc::new(|why: &str| eprintln!("pinrelay: storage failed: {why}"));
+    let options = Options {
+        path: root,
+        ..config.queue_options(failed)
+    };
+    let clock = Clock::system();
     if args.repair {
-        let failed = Arc::new(|why: &str| eprintln!("pinrelay: storage failed: {why}"));
-        let options = Options {
-            path: root,
-            ..config.queue_options(failed)
-        };
-        let (before, after) = sled::repair(options, Clock::system(), &mut tell).map_err(failure)?;
+        let (before, after) = sled::repair(options, clock, &mut tell).map_err(failure)?;
         if !args.json && !before.findings.is_empty() {
             print(&before, false)?;
             println!("after the repair:");
         }
         return print(&after, args.json);
     }
-    match sled::verify(&root, &mut tell) {
+    match sled::verify(&options, &clock, &mut tell) {
         Ok(verdict) => print(&verdict, args.json),
         Err(OpenError::InUse(_)) => {
             let answer = daemon::Client::connect(&config.admin.socket)?.get("/verify", PATIENCE)?;
@@ -84,7 +85,7 @@ pub(super) fn failure(error: OpenError) -> Failure {
     let exit = match error {
         OpenError::InUse(_) => Exit::Unavailable,
         OpenError::Newer(_) | OpenError::Foreign(_) => Exit::Config,
-        OpenError::Io(_) => Exit::Io,
+        OpenError::Damaged(_) | OpenError::Io(_) => Exit::Io,
     };
     Failure {
         exit,

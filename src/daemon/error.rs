@@ -35,7 +35,7 @@ impl From<OpenError> for DaemonError {
         match error {
             OpenError::InUse(why) => Self::InUse(why),
             OpenError::Newer(why) | OpenError::Foreign(why) => Self::Config(why),
-            OpenError::Io(why) => Self::Io(why),
+            OpenError::Damaged(why) | OpenError::Io(why) => Self::Io(why),
         }
     }
 }

@@ -54,6 +54,8 @@ const GIVE_BACK_EVERY: Duration = Duration::from_secs(5);
 const OPENING: Duration = Duration::from_secs(120);
 /// In test mode nothing is recorded, which is not to be forgotten.
 const TEST_MODE_EVERY: Duration = Duration::from_secs(3600);
+/// How long clients are told that the queue has stopped, before the process ends.
+const LAST_ANSWERS: Duration = Duration::from_millis(300);
 /// An exit that takes longer hangs.
 const EXIT_GUARD: Duration = Duration::from_secs(5);
 
@@ -91,8 +93,7 @@ async fn serve(
         .map_err(|e| DaemonError::Io(format!("signals cannot be taken: {e}")))?;
     let clock = Clock::system();
     let daemon = Daemon::open(config, clock)?;
-    daemon.run(load, signals).await;
-    Ok(())
+    daemon.run(load, signals).await
 }
 
 /// The parts, joined.
@@ -233,7 +234,7 @@ impl Daemon {
         mut self,
         load: impl Fn() -> Result<Config, ConfigError>,
         mut signals: UnboundedReceiver<Signal>,
-    ) {
+    ) -> Result<(), DaemonError> {
         tracing::info!(
             socket = %self.config.ingest.socket.display(),
             admin = %self.config.admin.socket.display(),
@@ -278,7 +279,7 @@ impl Daemon {
                 }
             }
         }
-        self.stop(signals).await;
+        self.stop(signals).await
     }
 
     /// While the wall clock is not believed no age is.
@@ -299,17 +300,24 @@ impl Daemon {
 }
 
 /// Storage has failed: nothing more is acknowledged, and the process ends for the supervisor
-/// to start it anew. Nothing is dropped on the way, for dropping a store can hang.
+/// to start it anew. Clients that ask meanwhile are answered `unavailable`, for a moment. Nothing
+/// is dropped on the way, for dropping a store can hang.
 fn storage_failed(_why: &str) {
-    // If exiting itself hangs, this does not.
-    let guard = std::thread::Builder::new()
-        .name("exit guard".into())
-        .spawn(|| {
-            std::thread::sleep(EXIT_GUARD);
+    let end = std::thread::Builder::new().name("exit".into()).spawn(|| {
+        std::thread::sleep(LAST_ANSWERS);
+        // If exiting itself hangs, this does not.
+        let guard = std::thread::Builder::new()
+            .name("exit guard".into())
+            .spawn(|| {
+                std::thread::sleep(EXIT_GUARD);
+                std::process::abort();
+            });
+        if guard.is_err() {
             std::process::abort();
-        });
-    if guard.is_err() {
-        std::process::abort();
+        }
+        std::process::exit(74);
+    });
+    if end.is_err() {
+        std::process::exit(74);
     }
-    std::process::exit(74);
 }

@@ -37,6 +37,11 @@ fn facts_of(report: &Report, oldest_accepted_at: Option<i64>, unclean_start: boo
         queued: report.queued + report.sending,
         died: report.since_start.dead,
         not_accepting: report.not_accepting.first().cloned(),
+        lost: (!report.losses.is_empty()).then(|| {
+            let lost = crate::admin::lost(&report.losses);
+            let lost = lost.map(|(number, what)| format!("{number} {what}"));
+            lost.collect::<Vec<_>>().join(", ")
+        }),
         ledger_imbalance: report.ledger.ledger_imbalance,
         unclean_start,
     }

@@ -90,6 +90,7 @@ impl Parts {
                 until: gate.until,
             },
             not_accepting,
+            losses: self.queue.losses(),
             started_at: self.started_at,
             since_start: SinceStart {
                 accepted: census.accepted.saturating_sub(self.accepted_before),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use super::Daemon;
+use super::{Daemon, DaemonError};
 use crate::deliver::{DrainEnd, DrainReport, GateState, Reason};
 use crate::lifecycle::{Signal, notify};
 
@@ -22,7 +22,13 @@ const MORE: Duration = Duration::from_secs(30);
 impl Daemon {
     /// The drain, as the operator sees it: no new work, answers out, deliveries until the
     /// deadline, everything synced, and the report as the last line.
-    pub(super) async fn stop(self, mut signals: UnboundedReceiver<Signal>) {
+    ///
+    /// # Errors
+    /// Where the queue could not be closed: what is queued is not said to be safe then.
+    pub(super) async fn stop(
+        self,
+        mut signals: UnboundedReceiver<Signal>,
+    ) -> Result<(), DaemonError> {
         // Whoever asks for something now is told so at once.
         drop(self.asked);
         let begun = self.clock.monotonic();
@@ -62,18 +68,23 @@ impl Daemon {
         };
         notify::extend("closing the queue", MORE);
         self.doors.iter().for_each(tokio::task::JoinHandle::abort);
-        if let Err(error) = self.queue.close().await {
-            tracing::error!("closing the queue: {error}");
-        }
+        let closed = self.queue.close().await;
         for path in &self.bound {
             // A socket file left behind is replaced at the next start.
             let _ = std::fs::remove_file(path);
         }
         let took = Duration::from_millis((self.clock.monotonic() - begun).unsigned_abs());
         let folder = self.config.queue_folder();
+        if let Err(error) = closed {
+            return Err(DaemonError::Io(format!(
+                "the queue in {} could not be closed, and what was queued cannot be promised: {error}",
+                folder.display()
+            )));
+        }
         let line = told(&report, took, &folder.display().to_string());
         notify::status(&line);
         tracing::info!("{line}");
+        Ok(())
     }
 }
 

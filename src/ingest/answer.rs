@@ -4,6 +4,9 @@
 use crate::event::Invalid;
 use crate::queue::{QueueError, Receipt};
 
+/// What a client is told once the queue takes nothing more.
+const STOPPED: &str = "the queue has stopped; send again after the restart";
+
 /// About what stands around a messageId in an answer.
 const FRAME: usize = 40;
 
@@ -74,13 +77,15 @@ impl Answers {
         });
     }
 
-    /// Writes the lines. Without receipts the events of the block are `unavailable`; a queue
-    /// that has stopped answers nothing any more (`None`).
+    /// Writes the lines. Without receipts the events of the block are `unavailable`: not
+    /// acknowledged. Where the queue has stopped, a group that was being written may be on disk
+    /// all the same; sent again, its events are then `duplicate`.
     pub(super) fn write(self, receipts: Result<Vec<Receipt>, QueueError>) -> Option<Vec<u8>> {
         let (receipts, unavailable) = match receipts {
             Ok(receipts) => (receipts, None),
             Err(QueueError::Unavailable(why)) => (Vec::new(), Some(why)),
-            Err(QueueError::Stopped(_)) => return None,
+            // Why storage failed is the log's to tell.
+            Err(QueueError::Stopped(_)) => (Vec::new(), Some(STOPPED.to_owned())),
         };
         let mut out = Vec::with_capacity(self.bytes());
         let mut receipts = receipts.into_iter();
@@ -158,10 +163,9 @@ mod tests {
             3
         );
         assert!(!text.contains("queued"));
-        assert!(
-            sample()
-                .write(Err(QueueError::Stopped("x".into())))
-                .is_none()
-        );
+        let stopped = Err(QueueError::Stopped("/a/path: an error".into()));
+        let text = String::from_utf8(sample().write(stopped).unwrap()).unwrap();
+        assert_eq!(text.matches(r#""unavailable","error":"the queue"#).count(), 3);
+        assert!(!text.contains("a/path"), "why is the operator's to know");
     }
 }

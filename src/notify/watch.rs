@@ -27,6 +27,8 @@ pub enum Kind {
     NotAccepting,
     /// The account does not add up.
     LedgerImbalance,
+    /// Events, dead letters or messageIds were lost to damage, and nobody has acknowledged it.
+    Lost,
     /// Paused for over an hour.
     Paused,
     /// The process before this one did not end in order.
@@ -35,13 +37,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Parked,
         Self::RefusedAll,
         Self::LateBacklog,
         Self::DeadLetters,
         Self::NotAccepting,
         Self::LedgerImbalance,
+        Self::Lost,
         Self::Paused,
         Self::UncleanStart,
     ];
@@ -55,6 +58,7 @@ impl Kind {
             Self::DeadLetters => "dead_letters",
             Self::NotAccepting => "not_accepting",
             Self::LedgerImbalance => "ledger_imbalance",
+            Self::Lost => "lost",
             Self::Paused => "paused",
             Self::UncleanStart => "unclean_start",
         }
@@ -80,6 +84,8 @@ pub struct Facts {
     pub not_accepting: Option<String>,
     /// Must be 0.
     pub ledger_imbalance: i64,
+    /// How much was lost, in words, if anything was and is not acknowledged.
+    pub lost: Option<String>,
     /// The process before this one did not end in order.
     pub unclean_start: bool,
 }
@@ -231,6 +237,10 @@ fn words(
                 facts.ledger_imbalance
             )
         }),
+        Kind::Lost => facts
+            .lost
+            .as_ref()
+            .map(|what| format!("lost to damage: {what}. See `pinrelay losses`")),
         Kind::Paused => {
             let since = facts.paused_since.filter(|since| now - since > LONG_PAUSE)?;
             Some(format!(
@@ -257,6 +267,7 @@ fn over(kind: Kind, facts: &Facts) -> String {
         ),
         Kind::NotAccepting => "events are accepted again".to_owned(),
         Kind::LedgerImbalance => "the ledger adds up again".to_owned(),
+        Kind::Lost => "the losses are acknowledged".to_owned(),
         Kind::Paused => format!("no longer paused; {queued} events wait"),
         Kind::UncleanStart => "running".to_owned(),
     }
@@ -356,6 +367,7 @@ mod tests {
             queued: 7,
             died: 3,
             not_accepting: Some("the disk is full".into()),
+            lost: Some("5 events".into()),
             ledger_imbalance: -2,
             unclean_start: true,
         };

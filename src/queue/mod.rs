@@ -18,6 +18,7 @@ mod disk;
 mod entry;
 mod find;
 mod letter;
+mod loss;
 mod memory;
 mod ranges;
 pub mod sled;
@@ -29,6 +30,7 @@ pub use disk::{Closed, Disk};
 pub use entry::{DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement};
 pub use find::{Found, Sent, Waiting, WaitingPage};
 pub use letter::{Import, Imported, Keep, Letter, LetterKey, Page};
+pub use loss::{Loss, LossKind};
 pub use memory::MemoryEngine;
 pub use verdict::{Checked, Finding, Verdict};
 
@@ -64,9 +66,13 @@ pub enum OpenError {
     /// It was written by a newer release, and is untouched (exit code 78).
     #[error("{0}")]
     Newer(String),
-    /// It was made on another machine, and is untouched (exit code 78).
+    /// It was made on another machine, or is older than what was here last, and is untouched
+    /// (exit code 78).
     #[error("{0}")]
     Foreign(String),
+    /// What is there cannot be used without a repair, and is untouched (exit code 74).
+    #[error("{0}")]
+    Damaged(String),
     /// Storage refused or failed (exit code 74).
     #[error("{0}")]
     Io(String),
@@ -288,6 +294,26 @@ impl Queue {
         match &self.engine {
             Engine::Memory(engine) => engine.census(),
             Engine::Sled(engine) => engine.census(),
+        }
+    }
+
+    /// What was lost and is not acknowledged yet, oldest first.
+    pub fn losses(&self) -> Vec<Loss> {
+        match &self.engine {
+            Engine::Memory(_) => Vec::new(),
+            Engine::Sled(engine) => engine.losses(),
+        }
+    }
+
+    /// The operator has taken note of the losses: they are not shown any more. Gives them,
+    /// durably taken out.
+    ///
+    /// # Errors
+    /// [`QueueError::Stopped`].
+    pub async fn acknowledge_losses(&self) -> Result<Vec<Loss>, QueueError> {
+        match &self.engine {
+            Engine::Memory(_) => Ok(Vec::new()),
+            Engine::Sled(engine) => engine.acknowledge_losses().await,
         }
     }
 

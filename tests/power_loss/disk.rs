@@ -364,6 +364,11 @@ impl Image {
 
     /// Makes it a folder.
     pub fn lay(&self, root: &Path) {
+        // What stands beside the folder is of the image before.
+        let _ = std::fs::remove_file(root.with_file_name(format!(
+            "{}.anchor",
+            root.file_name().expect("a name").to_string_lossy()
+        )));
         std::fs::create_dir_all(root).expect("a folder");
         for (path, content) in &self.0 {
             let path = root.join(path);

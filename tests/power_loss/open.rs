@@ -28,9 +28,9 @@ pub struct Found {
 
 /// What `verify` says of the image as it is. It works on copies of stores, but makes folders for
 /// them: on an image of its own.
-fn verify(image: &Image, root: &Path) -> Result<Vec<String>, String> {
+fn verify(image: &Image, root: &Path, now: Millis) -> Result<Vec<String>, String> {
     image.lay(root);
-    let verdict = pinrelay::queue::sled::verify(root, &mut |_| {});
+    let verdict = pinrelay::queue::sled::verify(&options(root), &Clock::manual(now), &mut |_| {});
     std::fs::remove_dir_all(root).map_err(|e| e.to_string())?;
     let verdict = verdict.map_err(|e| format!("verify: {e}"))?;
     Ok(verdict
@@ -80,11 +80,15 @@ async fn put(
     Ok(receipts)
 }
 
-fn open(root: &Path, now: Millis) -> Result<Queue, String> {
+fn options(root: &Path) -> Options {
     let mut options = Options::new(root);
     options.min_free = 0;
     options.dead_max_bytes = 16 << 20;
-    SledEngine::open(options, Clock::manual(now))
+    options
+}
+
+fn open(root: &Path, now: Millis) -> Result<Queue, String> {
+    SledEngine::open(options(root), Clock::manual(now))
         .map(Queue::sled)
         .map_err(|error| error.to_string())
 }
@@ -96,7 +100,7 @@ pub fn open_image(
     now: Millis,
     lines: &BTreeMap<String, Vec<String>>,
 ) -> Result<Found, String> {
-    let verify = verify(image, &root.with_extension("verify"))?;
+    let verify = verify(image, &root.with_extension("verify"), now)?;
     image.lay(root);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

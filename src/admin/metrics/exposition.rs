@@ -8,7 +8,7 @@ use super::warnings::by_kind;
 use crate::admin::Report;
 use crate::deliver::GateState;
 use crate::observe::Observer;
-use crate::queue::DeadReason;
+use crate::queue::{DeadReason, LossKind};
 
 /// Everything, as text.
 ///
@@ -173,6 +173,12 @@ fn queue(page: &Page, report: &Report) -> Result<(), Error> {
     for (name, value, help) in gauges {
         page.gauge(name, help, value)?;
     }
+    let kinds = LossKind::ALL.map(|kind| {
+        let of_kind = report.losses.iter().filter(|loss| loss.kind == kind);
+        (kind.name(), of_kind.map(|loss| loss.count as f64).sum())
+    });
+    let help = "What was lost to damage and is not acknowledged, by kind.";
+    page.gauges("pinrelay_lost", help, "kind", kinds.into_iter())?;
     let dead = report.dead.iter();
     let dead = dead.map(|(reason, count)| (reason.as_str(), *count as f64));
     let help = "Dead letters now, by reason.";

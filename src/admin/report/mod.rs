@@ -3,12 +3,14 @@
 pub mod human;
 mod show;
 
+pub use show::lost;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::deliver;
-use crate::queue::{Census, DeadReason, Disk, Millis};
+use crate::queue::{Census, DeadReason, Disk, Loss, Millis};
 
 /// The gate before Pinterest.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -76,6 +78,8 @@ pub struct Report {
     pub disk: Disk,
     /// The account: accepted = queued + sending + delivered + dead + purged + set_aside.
     pub ledger: Ledger,
+    /// What was lost to damage and is not acknowledged.
+    pub losses: Vec<Loss>,
     /// The delivery side in detail.
     pub delivery: deliver::Status,
     /// The moment of this report, Unix milliseconds.

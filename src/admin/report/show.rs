@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use jiff::tz::TimeZone;
 
 use super::Report;
+use crate::queue::{Loss, LossKind};
 use super::human::{bytes, count, duration, local, rate};
 
 /// Columns of the screen.
@@ -19,6 +20,9 @@ impl Report {
         screen.line(&self.headline(zone));
         for why in &self.not_accepting {
             screen.row("accepting", &format!("NO: {why}"));
+        }
+        if !self.losses.is_empty() {
+            screen.row("LOST", &self.losses_line());
         }
         screen.row("gate", &self.gate_line(zone));
         if let Some(detail) = &self.gate.detail {
@@ -94,6 +98,13 @@ impl Report {
             None => {}
         }
         line
+    }
+
+    fn losses_line(&self) -> String {
+        let lost: Vec<_> = lost(&self.losses)
+            .map(|(number, what)| format!("{} {what}", count(number)))
+            .collect();
+        format!("{}: `pinrelay losses`", lost.join(", "))
     }
 
     fn queued_line(&self) -> String {
@@ -186,6 +197,22 @@ impl Report {
             count(l.set_aside)
         )
     }
+}
+
+/// How much was lost, by kind.
+pub fn lost(losses: &[Loss]) -> impl Iterator<Item = (u64, &'static str)> {
+    let kinds = LossKind::ALL.into_iter();
+    kinds.filter_map(|kind| {
+        let of_kind = losses.iter().filter(|loss| loss.kind == kind);
+        let number = of_kind.map(|loss| loss.count).sum();
+        let what = match kind {
+            LossKind::Events => "events",
+            LossKind::DeadLetters => "dead letters",
+            LossKind::MessageIds => "messageIds",
+            LossKind::Account => "events put in doubt",
+        };
+        (number > 0).then_some((number, what))
+    })
 }
 
 /// What a reason means.

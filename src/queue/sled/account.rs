@@ -2,15 +2,17 @@
 //!
 //! What is lost with `meta` is which events above the low-water mark were settled, which dead
 //! letters were taken back, and who is in doubt. So after this everything unsettled is in doubt:
-//! sent again under its first event_id, and counted. No event is given up for the account's sake.
+//! sent again under its first event_id, and counted. No event is given up for the account's sake,
+//! and none is counted as delivered that nothing proves delivered: `high` proves the counters and
+//! what lies below the low-water mark; what is nowhere else is set aside, and told.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::batch::Batch;
 use super::dead::DeadLetters;
-use super::error::{At, StoreError};
-use super::files::{delete_folder, is_there};
+use super::error::StoreError;
+use super::files::{delete_folder, entries, is_there, numbered};
 use super::found::Generations;
 use super::guard::{Guard, keep};
 use super::high::High;
@@ -21,6 +23,8 @@ use super::period::{self, heads, read_group};
 use super::state::State;
 use super::store::Store;
 use crate::queue::entry::{DeadReason, EntryId, Millis};
+use crate::queue::CLAIM_WINDOW_EVENTS;
+use crate::queue::loss::LossKind;
 use crate::queue::ranges::RangeSet;
 
 /// The store and what it says.
@@ -29,7 +33,12 @@ pub(super) struct Account {
     pub(super) ledger: Ledger,
     /// Parts of it were lost, and are made up from what the other files show.
     pub(super) is_remade: bool,
+    /// The inventory of files was kept until now.
+    pub(super) has_inventory: bool,
 }
+
+const MADE_ANEW: &str = "the account is made anew from what the other files show: what is not \
+                         settled is in doubt and sent again under its event_id";
 
 /// Opens `meta`, or makes it.
 pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError> {
@@ -41,27 +50,30 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
             delete_folder(&path)?;
         }
         if !is_new {
-            tracing::error!("store {}: it is missing", path.display());
+            guard.found_at(&path, "it is missing".into(), MADE_ANEW);
         }
         return make(guard, high, !is_new);
     }
-    let copy = guard.copy(&path)?;
-    guard.reads(&path);
-    let read = Meta::open(&path).and_then(|(meta, state)| {
+    let read = guard.open(&path).and_then(|store| {
+        let (meta, state, has_inventory) = Meta::of(store)?;
         let ledger = Ledger::load(&meta.store, state)?;
         let is_unfinished = Meta::is_unfinished(&meta.store)?;
-        Ok((meta, ledger, is_unfinished))
+        Ok((meta, ledger, is_unfinished, has_inventory))
     });
+    let copy = guard.copy(&path)?;
     match read {
-        Ok((meta, ledger, false)) if ledger.state.settle_no >= high.state.settle_no => {
+        Ok((meta, ledger, false, has_inventory))
+            if ledger.state.settle_no >= high.state.settle_no =>
+        {
             guard.agreed(copy)?;
             Ok(Account {
                 meta,
                 ledger,
                 is_remade: false,
+                has_inventory,
             })
         }
-        Ok((meta, mut ledger, is_unfinished)) => {
+        Ok((meta, mut ledger, is_unfinished, has_inventory)) => {
             let lost = high.state.settle_no.saturating_sub(ledger.state.settle_no);
             let kept = copy.map(|copy| keep(guard.root, &copy, "meta.copy"));
             let kept = kept.transpose()?;
@@ -69,16 +81,14 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
                 true => "a start ended while it made the account anew".into(),
                 false => format!("it was cut short, its last {lost} writes are missing"),
             };
-            tracing::error!(
-                "store {}: {what}. As it was: {}",
-                path.display(),
-                kept.map_or("no copy".into(), |kept| kept.display().to_string())
-            );
+            let kept = kept.map_or("no copy".into(), |kept| kept.display().to_string());
+            guard.found_at(&path, what, &format!("{MADE_ANEW}; as it was: {kept}"));
             let batch = begin_anew(&mut ledger, high);
             let mut account = Account {
                 meta,
                 ledger,
                 is_remade: true,
+                has_inventory,
             };
             account.meta.commit(batch, &mut account.ledger.state)?;
             Ok(account)
@@ -89,12 +99,13 @@ pub(super) fn open(guard: &Guard<'_>, high: &High) -> Result<Account, StoreError
             delete_folder(&path)?;
             make(guard, high, false)
         }
-        Err(error @ StoreError::Damaged { .. }) => {
-            let kept = guard.keep(copy, &path)?;
-            if path.exists() {
+        Err(StoreError::Damaged { what, .. }) => {
+            let kept = guard.keep(&path)?;
+            if is_there(&path)? {
                 delete_folder(&path)?;
             }
-            tracing::error!("{error}; it was moved to {}", kept.display());
+            let next = format!("{MADE_ANEW}; as it was: {}", kept.display());
+            guard.found_at(&path, what, &next);
             make(guard, high, true)
         }
         Err(error) => Err(error),
@@ -115,8 +126,7 @@ fn holds_anything(root: &Path) -> Result<bool, StoreError> {
         if !is_there(&dir)? {
             continue;
         }
-        for entry in std::fs::read_dir(&dir).at(&dir)? {
-            let path = entry.at(&dir)?.path();
+        for path in entries(&dir)? {
             // A file in seen/ is no store, and never unborn.
             if !Store::is_unborn(&path)? {
                 return Ok(true);
@@ -137,6 +147,7 @@ fn make(guard: &Guard<'_>, high: &High, is_remade: bool) -> Result<Account, Stor
         meta,
         ledger,
         is_remade,
+        has_inventory: !is_remade,
     })
 }
 
@@ -156,26 +167,16 @@ fn begin_anew(ledger: &mut Ledger, high: &High) -> Batch {
     batch
 }
 
-/// Generations are deleted when they are settled: numbers before the first that is held were
-/// settled, unless a damaged generation might have held them.
-pub(super) fn settle_what_was_deleted(ledger: &mut Ledger, batch: &mut Batch, found: &Generations) {
-    if found.damaged {
-        return;
-    }
-    let first_held = found.held.iter().next().map(|(first, _)| first);
-    let first_held = first_held.unwrap_or(ledger.state.last_seq + 1);
-    if first_held > 1 {
-        ledger.settle_line(batch, 1, first_held - 1);
-    }
-}
-
-/// Counts the dead letters that are there: the account of them was lost.
+/// Counts the dead letters that are there: the account of them was lost. Gives how many may be
+/// lost, by their numbers.
 pub(super) fn recount_letters(
     guard: &Guard<'_>,
     ledger: &mut Ledger,
     batch: &mut Batch,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let root = guard.root;
+    let mut found_up_to = 0;
+    let mut lost = 0;
     let dir = root.join("dead");
     for period in ledger.periods.keys().copied().collect::<Vec<_>>() {
         if !is_there(&period::folder(&dir, period))? {
@@ -186,15 +187,15 @@ pub(super) fn recount_letters(
     // Newest first: what a crash left beyond the end of a period may bear numbers that the next
     // one has given to others.
     let mut limit = u64::MAX;
-    for period in period::periods_in(&dir)?.into_iter().rev() {
+    for period in numbered(&dir)?.into_iter().rev() {
         let path = period::folder(&dir, period);
-        guard.reads(&path);
-        let store = match Store::open(&path) {
+        let store = match guard.open(&path) {
             Ok(store) => store,
-            Err(error @ StoreError::Damaged { .. }) => {
-                let kept = keep(root, &path, &format!("dead-{period:010}"))?;
+            Err(StoreError::Damaged { what, .. }) => {
+                let kept = period::keep(guard, &path)?;
                 ledger.remove_period(batch, period);
-                tracing::error!("{error}; it was moved to {}", kept.display());
+                let next = "how many letters were in it, the account will show";
+                guard.found_at(&path, what, &format!("it was moved to {}; {next}", kept.display()));
                 continue;
             }
             Err(error) => return Err(error),
@@ -207,6 +208,7 @@ pub(super) fn recount_letters(
         };
         let (first, last) = (*first, *last);
         limit = first;
+        found_up_to = found_up_to.max(last);
         let died_at = |first| {
             let records = letter::decode(&read_group(&store, first).ok()?).ok()?;
             records.first().map(|record| record.died_at)
@@ -236,9 +238,16 @@ pub(super) fn recount_letters(
         for (first, last) in unread.iter() {
             (first..=last).for_each(|number| ledger.bury(batch, number));
         }
+        lost += unread.count();
+        if unread.count() > 0 {
+            ledger.hold_period(batch, period);
+            let what = format!("{} of its letters cannot be read", unread.count());
+            guard.found_at(&path, what, "their bytes stay in it, and go to quarantine/ with it");
+        }
         ledger.put_period(batch, period, numbers);
     }
-    Ok(())
+    // Numbers behind the last that was found were given to letters whose stores are gone.
+    Ok(lost + (ledger.state.dead_next - 1).saturating_sub(found_up_to))
 }
 
 /// An event stands in one place: the newest of its letters, and not in the line it died from; or,
@@ -285,25 +294,58 @@ pub(super) fn one_event_one_place(
     Ok(())
 }
 
-/// Closes the account: everything unsettled is in doubt, and what is left was delivered.
-pub(super) fn finish(ledger: &mut Ledger, batch: &mut Batch, now: Millis) {
+/// What is known to be lost when the account is made anew.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Missing {
+    /// Numbers of the line from the low-water mark on that no store holds.
+    pub(super) lines: u64,
+    /// Letters that cannot be read, or whose stores are gone.
+    pub(super) letters: u64,
+}
+
+/// Closes the account: everything unsettled is in doubt, and what is nowhere is set aside.
+///
+/// Invariant: `delivered` never grows here, and nothing lost is counted in it. Of what was found
+/// open, some may have been delivered above the low-water mark; nobody knows which. It is sent
+/// again and counted again, so it is taken out of `delivered` now; as much as may be, for else it
+/// would stand for as many events that are lost.
+pub(super) fn finish(
+    guard: &Guard<'_>,
+    ledger: &mut Ledger,
+    batch: &mut Batch,
+    missing: Missing,
+    now: Millis,
+) {
     batch.remove(UNFINISHED);
     ledger.doubt_everything(now);
-    let before = ledger.state.delivered;
+    // What is lost less what was found open and is not.
     let off = ledger.census().imbalance();
-    ledger.state.delivered = before.saturating_add_signed(off);
+    let low = ledger.cursor.mark();
+    let in_reach = (ledger.cursor).unsettled(low.saturating_add(CLAIM_WINDOW_EVENTS) - 1);
+    let delivered_twice = in_reach.min(ledger.state.delivered);
+    let most = off.saturating_add_unsigned(delivered_twice);
+    let lost = most.min((missing.lines + missing.letters) as i64).max(off);
+    let lost = u64::try_from(lost).unwrap_or(0);
+    ledger.state.set_aside += lost;
+    ledger.lose(batch, LossKind::Events, "the account", lost, now);
+    let off = ledger.census().imbalance();
+    ledger.state.delivered = (ledger.state.delivered).saturating_add_signed(off.min(0));
     // What was purged by name may be back among the dead.
     let back = ledger.census().imbalance();
     ledger.state.purged = ledger.state.purged.saturating_add_signed(back.min(0));
     // An event that still stands in two places is sent twice, and counts as two.
     let twice = ledger.census().imbalance();
     ledger.state.totals.accepted = (ledger.state.totals.accepted).saturating_add_signed(-twice);
-    tracing::error!(
-        delivered = ledger.state.delivered,
-        delivered_before = before,
-        in_doubt = ledger.census().in_doubt,
-        "the account was made anew from what the other files show: everything unsettled is in \
-         doubt and is sent again under its event_id, letters taken back since may be back, and \
-         as delivered counts what is nowhere else"
-    );
+    if lost > 0 {
+        guard.found(
+            "the account",
+            format!(
+                "{lost} acknowledged events are in no store, and nothing proves that they were \
+                 delivered"
+            ),
+            "they are counted as set aside; compare with a backup",
+        );
+    }
+    let in_doubt = ledger.census().in_doubt;
+    ledger.lose(batch, LossKind::Account, "meta", in_doubt.max(1), now);
 }

@@ -147,17 +147,25 @@ impl Claims {
                 }
                 Err(bad) => {
                     tracing::error!(first_seq = chunk.first_seq, "a stored chunk: {bad}");
-                    self.set_aside(shared, chunk.last_seq());
+                    let generation = self.generation_of(self.next);
+                    self.set_aside(shared, generation, chunk.last_seq());
                 }
             }
         }
         Ok(true)
     }
 
+    /// The generation that holds this number, if one does.
+    fn generation_of(&self, seq: u64) -> Option<u64> {
+        let in_reach = |g: &&u64| self.generations[g].first_seq <= seq;
+        self.generations.keys().rev().find(in_reach).copied()
+    }
+
     /// Events up to `last` cannot be read: they are settled as such and passed.
-    fn set_aside(&mut self, shared: &Shared, last: u64) {
+    fn set_aside(&mut self, shared: &Shared, generation: Option<u64>, last: u64) {
         // A stopped committer means the process is ending; the next start finds the gap again.
         let _ = shared.ops.send(Op::SetAside {
+            generation,
             first: self.next,
             last,
         });
@@ -167,11 +175,11 @@ impl Claims {
     /// The chunk on disk that holds `next`; none if that stretch had to be set aside.
     fn read(&mut self, shared: &Shared, committed: u64) -> Result<Option<Arc<Chunk>>, StoreError> {
         let next = self.next;
-        let in_reach = |g: &&u64| self.generations[g].first_seq <= next;
-        let Some(generation) = self.generations.keys().rev().find(in_reach).copied() else {
+        let Some(generation) = self.generation_of(next) else {
             let first = self.generations.values().map(|g| g.first_seq).min();
             self.set_aside(
                 shared,
+                None,
                 first.map_or(committed, |first| (first - 1).min(committed)),
             );
             return Ok(None);
@@ -192,12 +200,13 @@ impl Claims {
             Ok(store) => store,
             Err(error @ StoreError::Damaged { .. }) => {
                 let root = &shared.options.path;
-                let kept = super::guard::keep_generation(root, generation)?;
+                let folder = super::open::generation_folder(root, generation);
+                let kept = super::guard::retire(root, &folder)?;
                 tracing::error!(
                     "{error}; events {next} to {end} are set aside. As it was: {}",
                     kept.map_or("gone".into(), |kept| kept.display().to_string())
                 );
-                self.set_aside(shared, end);
+                self.set_aside(shared, Some(generation), end);
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -216,7 +225,7 @@ impl Claims {
                     store = %store.path().display(),
                     "events {next} to {last} cannot be read: they are set aside"
                 );
-                self.set_aside(shared, last);
+                self.set_aside(shared, Some(generation), last);
                 Ok(None)
             }
         }
@@ -232,7 +241,7 @@ impl Claims {
         if let Some(store) = &readable.store {
             return Ok(store.clone());
         }
-        let store = Arc::new(Store::open(&path)?);
+        let store = Arc::new(Store::open(&shared.options.path, &path)?);
         readable.store = Some(store.clone());
         Ok(store)
     }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
 use super::batch::{self, Batch};
 use super::dedup::Dedup;
-use super::error::StoreError;
+use super::error::{At, StoreError};
 use super::high::{High, HighFile};
 use super::housekeeper::Job;
 use super::ledger::Ledger;
@@ -177,7 +177,18 @@ impl Committer {
         self.high.write(&High {
             state: self.ledger.state,
             clean,
-        })
+        })?;
+        let census = self.ledger.census();
+        let mut anchor = lock(&self.shared.anchor);
+        anchor.state = self.ledger.state;
+        anchor.open = census.queued + census.sending;
+        anchor.dead = census.dead_total();
+        anchor.at = self.shared.clock.now();
+        Ok(())
+    }
+
+    pub(super) fn publish_losses(&self) {
+        *lock(&self.shared.losses) = self.ledger.losses();
     }
 
     pub(super) fn publish_census(&self) {
@@ -210,6 +221,11 @@ impl Committer {
         self.publish_census();
         self.write_high(true)?;
         self.high.sync()?;
+        if !self.shared.is_in_place()? {
+            let source = std::io::Error::other("its files are not where they were");
+            return Err(source).at(&self.shared.options.path);
+        }
+        self.shared.write_anchor();
         let _ = self.shared.stopped.set("it was closed".into());
         self.shared.pressure.send_replace(Pressure::None);
         lock(&self.shared.claims).generations.clear();

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::cut_short_tests::logged;
 use super::tests::{block_on, copy};
 use super::*;
-use crate::queue::{BlockBuilder, DeadReason, LetterKey, Outcome, Queue};
+use crate::queue::{BlockBuilder, DeadReason, LetterKey, LossKind, Outcome, Queue};
 
 pub(super) const START: Millis = 1_800_000_000_000;
 
@@ -20,7 +21,7 @@ pub(super) const START: Millis = 1_800_000_000_000;
 pub(super) struct Known {
     /// Acknowledged: id → its last bytes.
     pub(super) accepted: BTreeMap<u64, String>,
-    delivered: BTreeSet<u64>,
+    pub(super) delivered: BTreeSet<u64>,
     dead: BTreeSet<u64>,
 }
 
@@ -30,6 +31,11 @@ pub(super) fn options(path: &Path) -> Options {
         roll_events: 40,
         ..Options::new(path)
     }
+}
+
+/// What `verify` says of a folder.
+pub(super) fn check(path: &Path) -> Result<Verdict, OpenError> {
+    verify(&options(path), &Clock::manual(START), &mut |_| {})
 }
 
 pub(super) fn body(id: u64, version: u8) -> String {
@@ -194,6 +200,8 @@ pub(super) enum Came {
     /// Set aside, and in how many places the damage was told.
     Opened {
         set_aside: u64,
+        /// What is shown to the operator afterwards.
+        losses: Vec<Loss>,
     },
 }
 
@@ -274,9 +282,22 @@ pub(super) fn open_and_hold(path: &Path, known: &Known, what: &str) -> Came {
             .iter()
             .filter(|f| !f.object.starts_with("seen/"));
         assert_eq!(met.next(), None, "{what}");
-        let set_aside = census.set_aside;
+        assert!(
+            census.delivered + census.purged <= (known.delivered.len() + again.len()) as u64,
+            "{what}: more is counted as delivered than was: {census:?}"
+        );
+        let (set_aside, losses) = (census.set_aside, queue.losses());
+        let counted = |kind| {
+            let of_kind = losses.iter().filter(|loss: &&Loss| loss.kind == kind);
+            of_kind.map(|loss| loss.count).sum::<u64>()
+        };
+        assert_eq!(
+            counted(LossKind::Events) + counted(LossKind::DeadLetters),
+            set_aside,
+            "{what}: each loss is told with its number: {losses:?}"
+        );
         queue.close().await.unwrap();
-        Came::Opened { set_aside }
+        Came::Opened { set_aside, losses }
     })
 }
 
@@ -297,7 +318,7 @@ fn an_undamaged_queue_is_found_whole() {
     for name in ["killed", "made"] {
         let path = home.path().join(name);
         let before = files(&path).len();
-        let verdict = verify(&path, &mut |_| {}).unwrap();
+        let verdict = check(&path).unwrap();
         assert_eq!(
             (verdict.findings.as_slice(), verdict.ledger_imbalance),
             (&[][..], 0),
@@ -309,7 +330,7 @@ fn an_undamaged_queue_is_found_whole() {
         );
         assert_eq!(files(&path).len(), before, "verify leaves nothing behind");
         let came = open_and_hold(&path, &known, name);
-        assert!(matches!(came, Came::Opened { set_aside: 0 }), "{came:?}");
+        assert!(matches!(came, Came::Opened { set_aside: 0, .. }), "{came:?}");
     }
 }
 
@@ -454,11 +475,11 @@ fn each_kind_of_damage_is_told_and_the_rest_is_delivered() {
             let path = home.path().join("harmed");
             copy(&home.path().join(from), &path);
             harm(&path);
-            let verdict = verify(&path, &mut |_| {});
+            let verdict = check(&path);
             let before = files(&path);
             match (may, open_and_hold(&path, &known, &what)) {
-                (May::Whole, Came::Opened { set_aside: 0 }) => {}
-                (May::Lose, Came::Opened { set_aside }) => {
+                (May::Whole, Came::Opened { set_aside: 0, .. }) => {}
+                (May::Lose, Came::Opened { set_aside, .. }) => {
                     let found = verdict.unwrap().findings;
                     assert!(
                         set_aside == 0 || !found.is_empty(),
@@ -488,8 +509,8 @@ impl Draw {
     }
 }
 
-/// Does one thing to one file; says what.
-pub(super) fn harm(root: &Path, draw: &mut Draw) -> String {
+/// Does one thing to one file, or to a whole folder; says what, and to which file.
+pub(super) fn harm(root: &Path, draw: &mut Draw) -> (String, PathBuf) {
     let all = files(root);
     let file = &all[draw.below(all.len() as u64) as usize];
     let path = root.join(file);
@@ -498,10 +519,17 @@ pub(super) fn harm(root: &Path, draw: &mut Draw) -> String {
     // Stores are preallocated; what lies beyond their end is nothing.
     let used = bytes.len() - bytes.iter().rev().take_while(|b| **b == 0).count();
     let at = draw.below(used as u64) as usize;
-    let what = match draw.below(6) {
+    let what = match draw.below(7) {
         0 => {
             std::fs::remove_file(&path).unwrap();
-            return format!("{shown} removed");
+            return (format!("{shown} removed"), file.clone());
+        }
+        6 => {
+            let folders = ["meta", "gen", "dead", "seen", "purged"];
+            let folder = folders[draw.below(folders.len() as u64) as usize];
+            // A harm before may have taken it.
+            let _ = std::fs::remove_dir_all(root.join(folder));
+            return (format!("{folder} removed"), folder.into());
         }
         1 => {
             bytes.truncate(at);
@@ -517,10 +545,10 @@ pub(super) fn harm(root: &Path, draw: &mut Draw) -> String {
             bytes[at] ^= 1 << bit;
             format!("{shown} bit {bit} of byte {at} flipped")
         }
-        _ => return format!("{shown} left alone"),
+        _ => return (format!("{shown} left alone"), file.clone()),
     };
     std::fs::write(&path, bytes).unwrap();
-    what
+    (what, file.clone())
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -535,15 +563,20 @@ pub(super) fn seeds(usual: u64) -> std::ops::Range<u64> {
 }
 
 /// A copy of one of the queues that [`rich`] made, with one thing done to it; and what.
-pub(super) fn harmed(home: &Path, seed: u64) -> (PathBuf, String) {
+pub(super) fn harmed(home: &Path, seed: u64) -> (PathBuf, String, Option<PathBuf>) {
     let mut draw = Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let from = ["killed", "made"][draw.below(2) as usize];
     let path = home.join(format!("run-{seed}"));
     copy(&home.join(from), &path);
-    let what = harm(&path, &mut draw);
+    let (mut what, file) = harm(&path, &mut draw);
+    if draw.below(5) == 0 {
+        // Trouble seldom comes alone.
+        what = format!("{}, {what}", harm(&path, &mut draw).0);
+    }
+    let stored = file.parent().map(|folder| path.join(folder));
     let what = format!("PINRELAY_DAMAGE_SEED={seed}: {from}/{what}");
     println!("{what}");
-    (path, what)
+    (path, what, stored)
 }
 
 /// `PINRELAY_DAMAGE_RUNS` asks for more than usual, `PINRELAY_DAMAGE_SEED` repeats one run.
@@ -551,28 +584,42 @@ pub(super) fn harmed(home: &Path, seed: u64) -> (PathBuf, String) {
 fn any_damage_is_told_and_the_rest_is_delivered() {
     let home = TempDir::new().unwrap();
     let known = rich(home.path());
-    let (mut opened, mut refused, mut lossy, mut blind) = (0, 0, 0, Vec::new());
+    let (mut opened, mut refused, mut lossy) = (0, 0, 0);
+    let (mut blind, mut bare) = (Vec::new(), Vec::new());
     for seed in seeds(60) {
-        let (path, what) = harmed(home.path(), seed);
-        let verdict = verify(&path, &mut |_| {});
-        match open_and_hold(&path, &known, &what) {
+        let (path, what, stored) = harmed(home.path(), seed);
+        let verdict = check(&path);
+        let mut came = None;
+        let log = logged(|| came = Some(open_and_hold(&path, &known, &what)));
+        match came.unwrap() {
             Came::Refused(why) => {
                 assert!(why.contains(&path.display().to_string()), "{what}: {why}");
+                let found = verdict.map_or(true, |v| !v.findings.is_empty());
+                assert!(found, "{what}: a start refuses it, and verify finds nothing: {why}");
+                repair_and_hold(&path, &what);
                 refused += 1;
             }
-            Came::Opened { set_aside } => {
+            Came::Opened { set_aside, losses } => {
                 opened += 1;
                 lossy += u64::from(set_aside > 0);
-                repair_and_hold(&path, &what);
-                if set_aside > 0 && verdict.is_ok_and(|v| v.findings.is_empty()) {
-                    blind.push(what);
+                let has_evidence = std::fs::read_dir(path.join("quarantine")).unwrap().count() > 0
+                    || stored.as_ref().is_some_and(|store| store.exists());
+                if set_aside > 0 && !what.ends_with("removed") && !has_evidence {
+                    bare.push(what.clone());
                 }
+                let found = verdict.map_or(true, |v| !v.findings.is_empty());
+                let told = log.contains("ERROR") || !losses.is_empty();
+                if found != told {
+                    blind.push(format!("{what}: verify {found}, start {told}: {log}{losses:?}"));
+                }
+                repair_and_hold(&path, &what);
             }
         }
         std::fs::remove_dir_all(&path).unwrap();
     }
     println!("{opened} opened, {lossy} of them with a loss that was told; {refused} refused");
-    assert_eq!(blind, Vec::<String>::new(), "verify saw nothing wrong");
+    assert!(blind.is_empty(), "verify and the start do not agree: {blind:#?}");
+    assert!(bare.is_empty(), "set aside, and nothing is kept of it: {bare:#?}");
 }
 
 /// The rows of a store, as sled holds them: key and sealed value.
@@ -634,7 +681,7 @@ fn a_changed_byte_of_a_stored_value_is_found() {
         std::fs::write(&db, bytes).unwrap();
         if !found.is_empty() {
             changed += 1;
-            let verdict = verify(&path, &mut |_| {}).unwrap();
+            let verdict = check(&path).unwrap();
             if verdict.findings.is_empty() {
                 unseen.push(format!(
                     "{} key {key:02x?} byte {at} bit {bit}",

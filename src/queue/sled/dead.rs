@@ -11,15 +11,18 @@ use std::sync::{Arc, Weak};
 
 use super::batch::{Batch, split_part};
 use super::error::StoreError;
-use super::files::{create_private_dir, delete_folder, disk_usage, is_there, sweep};
-use super::guard::{Guard, keep};
+use super::files::{
+    create_private_dir, delete_folder, disk_usage, is_there, numbered, sweep,
+};
+use super::guard::{Guard, forget_copy, retire};
 use super::ledger::{Ledger, Period};
 use super::letter::{self, Head, Record, body_hash, groups};
-use super::period::{folder, heads, periods_in};
+use super::period::{self, folder, heads};
 use super::purged::Named;
 use super::store::Store;
 use super::{Shared, lock};
 use crate::queue::entry::{DeadReason, EntryId, Millis};
+use crate::queue::loss::LossKind;
 use crate::queue::ranges::RangeSet;
 
 const DAY: Millis = 86_400_000;
@@ -34,6 +37,7 @@ pub(super) struct Known {
 
 /// All periods; the current one is open.
 pub(super) struct DeadLetters {
+    root: PathBuf,
     dir: PathBuf,
     current: Option<(u64, Arc<Store>)>,
     /// A past period that was read last.
@@ -58,17 +62,18 @@ impl DeadLetters {
         ledger: &mut Ledger,
         batch: &mut Batch,
         roll_bytes: u64,
+        now: Millis,
     ) -> Result<Self, StoreError> {
-        let root = guard.root;
-        let dir = root.join("dead");
+        let dir = guard.root.join("dead");
         create_private_dir(&dir)?;
         sweep(&dir)?;
-        for period in periods_in(&dir)? {
+        for period in numbered(&dir)? {
             if !ledger.periods.contains_key(&period) {
                 delete_folder(&folder(&dir, period))?;
             }
         }
         let mut letters = Self {
+            root: guard.root.to_owned(),
             dir,
             current: None,
             past: None,
@@ -80,19 +85,18 @@ impl DeadLetters {
         };
         for (period, numbers) in ledger.periods.clone() {
             let path = folder(&letters.dir, period);
-            guard.reads(&path);
-            match Store::open(&path) {
-                Ok(store) => letters.take_in(period, numbers, store, ledger, batch)?,
-                Err(error @ StoreError::Damaged { .. }) => {
+            match guard.open(&path) {
+                Ok(store) => letters.take_in(guard, period, numbers, store, ledger, batch, now)?,
+                Err(StoreError::Damaged { what, .. }) => {
                     let lost = set_period_aside(period, ledger, batch);
-                    let kept = match path.exists() {
-                        true => keep(root, &path, &format!("dead-{period:010}"))?,
-                        false => path,
+                    let object = period::name(period);
+                    ledger.lose(batch, LossKind::DeadLetters, &object, lost, now);
+                    let kept = match is_there(&path)? {
+                        true => period::keep(guard, &path)?.display().to_string(),
+                        false => "gone".into(),
                     };
-                    tracing::error!(
-                        "{error}; {lost} dead letters are set aside. As it was: {}",
-                        kept.display()
-                    );
+                    let what = format!("{what}; {lost} dead letters are set aside");
+                    guard.found(&object, what, &format!("as it was: {kept}"));
                 }
                 Err(error) => return Err(error),
             }
@@ -101,14 +105,18 @@ impl DeadLetters {
     }
 
     /// Indexes the letters of a period, and sets aside those that cannot be read.
+    #[allow(clippy::too_many_arguments, reason = "one call; they are what a start has in hand")]
     fn take_in(
         &mut self,
+        guard: &Guard<'_>,
         period: u64,
         mut numbers: Period,
         store: Store,
         ledger: &mut Ledger,
         batch: &mut Batch,
+        now: Millis,
     ) -> Result<(), StoreError> {
+        let copy = guard.copy(store.path())?;
         let mut missing = RangeSet::default();
         missing.insert(numbers.first..=numbers.last);
         let before: u64 = numbers.dead.iter().sum();
@@ -149,11 +157,17 @@ impl DeadLetters {
             }
             ledger.state.set_aside += lost;
             ledger.put_period(batch, period, numbers);
-            tracing::error!(
-                "store {}: {lost} dead letters cannot be read and are set aside; their bytes \
-                 stay in it",
-                store.path().display()
-            );
+            ledger.hold_period(batch, period);
+            let object = period::name(period);
+            ledger.lose(batch, LossKind::DeadLetters, &object, lost, now);
+            let next = match copy {
+                Some(_) => format!("as it was: {}", guard.keep(store.path())?.display()),
+                None => "their bytes stay in it, and go to quarantine/ with it".into(),
+            };
+            let what = format!("{lost} dead letters cannot be read and are set aside");
+            guard.found(&object, what, &next);
+        } else {
+            guard.agreed(copy)?;
         }
         if ledger.periods.keys().next_back() == Some(&period) {
             self.current = Some((period, Arc::new(store)));
@@ -277,7 +291,7 @@ impl DeadLetters {
                 .periods
                 .get(period)
                 .is_none_or(|p| now - p.opened < DAY)
-                && disk_usage(store.path()) < self.roll_bytes;
+                && disk_usage(store.path())? < self.roll_bytes;
             if begun {
                 return Ok(*period);
             }
@@ -326,7 +340,7 @@ impl DeadLetters {
         }
         let before = self.past.take();
         self.leave(before);
-        let store = Arc::new(Store::open(&folder(&self.dir, period))?);
+        let store = Arc::new(Store::open(&self.root, &folder(&self.dir, period))?);
         self.shelve(period, store.clone());
         Ok(store)
     }
@@ -342,8 +356,9 @@ impl DeadLetters {
         Ok(all)
     }
 
-    /// Deletes a period's folder; it must not be the current one.
-    pub(super) fn delete(&mut self, period: u64) -> Result<(), StoreError> {
+    /// Deletes a period's folder, or moves it to `quarantine/` where something in it could not be
+    /// used; it must not be the current one.
+    pub(super) fn delete(&mut self, period: u64, is_held: bool) -> Result<(), StoreError> {
         self.lent.retain(|(lent, _)| *lent != period);
         if self.past.as_ref().is_some_and(|(p, _)| *p == period) {
             self.past = None;
@@ -351,7 +366,12 @@ impl DeadLetters {
         if self.current.as_ref().is_some_and(|(p, _)| *p == period) {
             self.current = None;
         }
-        delete_folder(&folder(&self.dir, period))
+        let path = folder(&self.dir, period);
+        if is_held {
+            return retire(&self.root, &path).map(drop);
+        }
+        forget_copy(&self.root, &path)?;
+        delete_folder(&path)
     }
 
     /// The dead letters of a period, by messageId and number.
@@ -371,8 +391,18 @@ impl DeadLetters {
     }
 
     /// Bytes on disk of one period.
-    pub(super) fn usage(&self, period: u64) -> u64 {
+    pub(super) fn usage(&self, period: u64) -> Result<u64, StoreError> {
         disk_usage(&folder(&self.dir, period))
+    }
+
+    /// The names of open stores that stand for them no more.
+    pub(super) fn displaced(&self) -> Result<Option<PathBuf>, StoreError> {
+        for (_, store) in [&self.current, &self.past].into_iter().flatten() {
+            if !store.is_in_place()? {
+                return Ok(Some(store.path().to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     /// Closes the stores in order.
@@ -409,7 +439,7 @@ pub(super) fn store_of(shared: &Shared, period: u64) -> Result<Option<Arc<Store>
     if !is_there(&path)? {
         return Ok(None);
     }
-    let store = Arc::new(Store::open(&path)?);
+    let store = Arc::new(Store::open(&shared.options.path, &path)?);
     lock(&shared.dead).shelve(period, store.clone());
     Ok(Some(store))
 }

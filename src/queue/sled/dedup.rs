@@ -137,10 +137,15 @@ impl Dedup {
     }
 
     /// Drops and returns the files whose newest id is older than `horizon` and whose events
-    /// are all settled.
+    /// are all settled. One whose generation is about to be sealed again waits for that: it would
+    /// be deleted in its successor's place.
     pub(super) fn forget(&mut self, horizon: Millis, low_water: u64) -> Vec<Arc<SeenFile>> {
+        let unsealed = &self.unsealed;
         let old = |file: &mut Arc<SeenFile>| {
-            file.coverage.newest < horizon && file.coverage.last_seq < low_water
+            let (first, last) = file.coverage.generations;
+            file.coverage.newest < horizon
+                && file.coverage.last_seq < low_water
+                && unsealed.range(first..=last).next().is_none()
         };
         self.sealed.extract_if(.., old).collect()
     }

@@ -57,6 +57,7 @@ impl From<StoreError> for OpenError {
     fn from(error: StoreError) -> Self {
         match error {
             error @ StoreError::Newer { .. } => Self::Newer(error.to_string()),
+            error @ StoreError::Damaged { .. } => Self::Damaged(format!("queue: {error}")),
             error => Self::Io(format!("queue: {error}")),
         }
     }

@@ -4,10 +4,11 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::error::{At, StoreError};
+use super::syscalls::FileId;
 
 /// How long to wait for a descriptor when the process, or the machine, has none left.
 pub(super) const NO_FILES: Duration = Duration::from_secs(30);
@@ -34,6 +35,44 @@ pub(super) fn out_of_files(error: &io::Error) -> bool {
 /// missing, it would be moved away or deleted.
 pub(super) fn is_there(path: &Path) -> Result<bool, StoreError> {
     path.try_exists().at(path)
+}
+
+/// Whether there is a folder at `path`; as [`is_there`].
+pub(super) fn is_dir(path: &Path) -> Result<bool, StoreError> {
+    match fs::metadata(path) {
+        Ok(meta) => Ok(meta.is_dir()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e).at(path),
+    }
+}
+
+/// What the name stands for, if there is such a name.
+pub(super) fn file_id(path: &Path) -> Result<Option<FileId>, StoreError> {
+    match fs::metadata(path) {
+        Ok(meta) => Ok(Some(FileId::of(&meta))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).at(path),
+    }
+}
+
+/// What is in a folder, in order. What cannot be listed is an error and never an empty folder.
+pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let listed = patiently(|| fs::read_dir(dir)).at(dir)?;
+    let mut paths = Vec::new();
+    for entry in listed {
+        paths.push(entry.at(dir)?.path());
+    }
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+/// The numbers that name folders in `dir`, ascending.
+pub(super) fn numbered(dir: &Path) -> Result<Vec<u64>, StoreError> {
+    let names = entries(dir)?;
+    let names = names.iter().filter_map(|path| path.file_name()?.to_str());
+    let mut numbers: Vec<u64> = names.filter_map(|name| name.parse().ok()).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// Makes a folder that only its owner enters.
@@ -69,8 +108,7 @@ pub(super) fn delete_folder(path: &Path) -> Result<(), StoreError> {
 
 /// Finishes deletions that a crash interrupted, and drops files never put in place.
 pub(super) fn sweep(dir: &Path) -> Result<(), StoreError> {
-    for entry in fs::read_dir(dir).at(dir)? {
-        let path = entry.at(dir)?.path();
+    for path in entries(dir)? {
         match path.extension().and_then(|e| e.to_str()) {
             Some("deleting") => fs::remove_dir_all(&path).at(&path)?,
             Some("tmp") => fs::remove_file(&path).at(&path)?,
@@ -81,16 +119,24 @@ pub(super) fn sweep(dir: &Path) -> Result<(), StoreError> {
 }
 
 /// Bytes of the files in a folder tree; what vanishes meanwhile counts nothing.
-pub(super) fn disk_usage(path: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(path) else {
-        return 0;
+pub(super) fn disk_usage(path: &Path) -> Result<u64, StoreError> {
+    let gone = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
+    let listed = match patiently(|| fs::read_dir(path)) {
+        Err(e) if gone(&e) => return Ok(0),
+        listed => listed.at(path)?,
     };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(meta) if meta.is_dir() => disk_usage(&entry.path()),
+    let mut bytes = 0;
+    for entry in listed {
+        let entry = match entry {
+            Err(e) if gone(&e) => continue,
+            entry => entry.at(path)?,
+        };
+        bytes += match entry.metadata() {
+            Ok(meta) if meta.is_dir() => disk_usage(&entry.path())?,
             Ok(meta) => meta.len(),
-            Err(_) => 0,
-        })
-        .sum()
+            Err(e) if gone(&e) => 0,
+            Err(e) => return Err(e).at(&entry.path()),
+        };
+    }
+    Ok(bytes)
 }

@@ -166,7 +166,7 @@ fn line(
                     // Under the lock: a store cannot be opened twice.
                     None => {
                         let path = generation_folder(&shared.options.path, generation);
-                        let found = search(&Store::open(&path)?, id_hash)?;
+                        let found = search(&Store::open(&shared.options.path, &path)?, id_hash)?;
                         drop(claims);
                         match found {
                             Some(found) => return Ok(Some(found)),

@@ -11,15 +11,16 @@ use super::claims::{Readable, read_chunk};
 use super::committer::Head;
 use super::dedup::Dedup;
 use super::error::{At, StoreError};
-use super::files::{delete_folder, disk_usage};
+use super::files::{delete_folder, disk_usage, entries, is_there, numbered};
 use super::guard::{Guard, keep};
 use super::housekeeper::Job;
-use super::ledger::{Ledger, Sealed};
+use super::ledger::{IdFile, Ledger, Sealed};
 use super::open::generation_folder;
-use super::seen::SeenFile;
+use super::seen::{Coverage, SeenFile};
 use super::store::Store;
 use crate::clock::Clock;
 use crate::queue::entry::Millis;
+use crate::queue::loss::LossKind;
 use crate::queue::ranges::RangeSet;
 
 /// What the generations and `seen/` hold.
@@ -61,34 +62,74 @@ impl Unsealed {
     }
 }
 
-/// Opens the files of remembered ids; says which generations they cover.
+/// What the inventory of files is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inventory {
+    /// Every file must be as it says.
+    Kept,
+    /// An older release wrote last, or it went with the account: what is there is taken up.
+    Unknown,
+}
+
+/// Opens the files of remembered ids and holds them against the inventory; says which generations
+/// they cover.
 pub(super) fn open_seen(
     guard: &Guard<'_>,
+    ledger: &mut Ledger,
+    batch: &mut Batch,
+    inventory: Inventory,
+    window: Millis,
+    now: Millis,
     dedup: &mut Dedup,
     found: &mut Generations,
 ) -> Result<RangeSet, StoreError> {
     let root = guard.root;
-    let dir = root.join("seen");
-    let mut files = Vec::new();
-    for entry in fs::read_dir(&dir).at(&dir)? {
-        let path = entry.at(&dir)?.path();
+    let rows = ledger.files.clone();
+    if inventory == Inventory::Unknown {
+        rows.keys().for_each(|name| ledger.remove_file(batch, name));
+    }
+    let row = |name: &str| rows.get(name).filter(|_| inventory == Inventory::Kept);
+    let generations = numbered(&root.join("gen"))?;
+    let mut files: Vec<Arc<SeenFile>> = Vec::new();
+    let mut harmed: Vec<(String, u64, String)> = Vec::new();
+    for path in entries(&root.join("seen"))? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         guard.reads(&path);
-        match SeenFile::open(&path) {
-            Ok(file) => files.push(Arc::new(file)),
-            Err(error @ StoreError::Damaged { .. }) => {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                let kept = keep(root, &path, &name)?;
-                tracing::error!(
-                    "{error}; it was moved to {}: a messageId in it that comes again is sent again",
-                    kept.display()
-                );
+        let (what, count) = match SeenFile::open(&path) {
+            Ok(file) => {
+                let known = row(&name);
+                let count = file.coverage.count;
+                let what = match known {
+                    _ if file.name() != name => Some("it bears another file's name"),
+                    Some(known) if known.is_leaving => {
+                        // Its deletion was cut short.
+                        fs::remove_file(&path).at(&path)?;
+                        continue;
+                    }
+                    Some(known) if *known != file.record() => Some("it is not the file that was written"),
+                    None if inventory == Inventory::Kept && !is_new(&file, &rows, &generations) => {
+                        Some("it was not written here, or was deleted before")
+                    }
+                    _ => None,
+                };
+                match what {
+                    None => {
+                        files.push(Arc::new(file));
+                        continue;
+                    }
+                    Some(what) => (what.to_owned(), count),
+                }
             }
+            Err(StoreError::Damaged { what, .. }) => (what, 0),
             Err(error) => return Err(error),
-        }
+        };
+        let kept = keep(root, &path, &name)?;
+        let what = format!("{what}; it was moved to {}", kept.display());
+        harmed.push((name.into_owned(), count, what));
     }
     let within = |file: &SeenFile, other: &SeenFile| {
-        let ((f, l), (of, ol)) = (file.coverage.generations, other.coverage.generations);
-        (f, l) != (of, ol) && of <= f && l <= ol
+        file.coverage.generations != other.coverage.generations
+            && other.coverage.holds(&file.coverage)
     };
     let mut covered = RangeSet::default();
     for file in &files {
@@ -97,16 +138,89 @@ pub(super) fn open_seen(
         if files.iter().any(|other| within(file, other)) {
             // A merge put the larger one in place and was cut short.
             fs::remove_file(file.path()).at(file.path())?;
+            ledger.remove_file(batch, &file.name());
             continue;
         }
         let (first, last) = file.coverage.generations;
         covered.insert(first..=last);
+        ledger.put_file(batch, &file.name(), file.record());
         dedup.seal(first, file.clone());
+    }
+    // What must be there and is not.
+    for (name, known) in rows.iter().filter(|_| inventory == Inventory::Kept) {
+        if files.iter().any(|file| file.name() == *name) {
+            continue;
+        }
+        ledger.remove_file(batch, name);
+        let is_merged = files.iter().any(|file| file.coverage.holds(&known.coverage));
+        if known.is_leaving || is_merged {
+            harmed.retain(|(harmed, ..)| harmed != name);
+            continue;
+        }
+        // An unsealed generation has its ids in its chunks, and is sealed again.
+        let (first, last) = known.coverage.generations;
+        let is_told = harmed.iter_mut().find(|(harmed, ..)| harmed == name);
+        let what = match is_told {
+            Some((_, count, what)) => {
+                *count = known.coverage.count;
+                std::mem::take(what)
+            }
+            None => "it is missing".into(),
+        };
+        harmed.retain(|(harmed, ..)| harmed != name);
+        let in_store = (first..=last).all(|generation| generations.contains(&generation));
+        lose_ids(guard, ledger, batch, name, &known.coverage, what, in_store, window, now);
+    }
+    for (name, count, what) in harmed {
+        let object = format!("seen/{name}");
+        if inventory == Inventory::Unknown {
+            let count = count.max(1);
+            ledger.lose(batch, LossKind::MessageIds, &object, count, now);
+        }
+        guard.found(&object, what, "its messageIds are not remembered by it");
     }
     Ok(covered)
 }
 
-/// Opens and scans what is not sealed; gives the copies made, each with its store.
+/// Tells of a file of ids that cannot be used.
+#[allow(clippy::too_many_arguments, reason = "one call; a struct would name them no better")]
+fn lose_ids(
+    guard: &Guard<'_>,
+    ledger: &mut Ledger,
+    batch: &mut Batch,
+    name: &str,
+    coverage: &Coverage,
+    what: String,
+    in_store: bool,
+    window: Millis,
+    now: Millis,
+) {
+    let object = format!("seen/{name}");
+    let count = coverage.count;
+    if in_store {
+        let next = "its events are still stored: it is written again from them";
+        return guard.found(&object, what, next);
+    }
+    let until = coverage.newest.saturating_add(window);
+    let kind = LossKind::MessageIds;
+    ledger.lose_until(batch, kind, &object, count, now, Some(until));
+    let until = jiff::Timestamp::from_millisecond(until).map_or("later".into(), |t| t.to_string());
+    guard.found(
+        &object,
+        format!("{what}: {count} ids are no longer remembered"),
+        &format!("duplicates are possible until {until}; `pinrelay status` shows it until it is acknowledged"),
+    );
+}
+
+/// Whether a file that the inventory does not name may be one of ours: a crash came before it was
+/// noted. Then its generation is still there unsealed, or the files that it was made of are noted.
+fn is_new(file: &SeenFile, rows: &BTreeMap<String, IdFile>, generations: &[u64]) -> bool {
+    let (first, last) = file.coverage.generations;
+    (first..=last).all(|generation| generations.contains(&generation))
+        || rows.values().any(|row| file.coverage.holds(&row.coverage))
+}
+
+/// Opens and scans what is not sealed; gives the stores that sled changed as it opened them.
 pub(super) fn open_generations(
     guard: &Guard<'_>,
     ledger: &mut Ledger,
@@ -114,18 +228,13 @@ pub(super) fn open_generations(
     covered: &RangeSet,
     is_remade: bool,
     found: &mut Generations,
-) -> Result<Vec<(PathBuf, PathBuf)>, StoreError> {
-    let dir = guard.root.join("gen");
-    let mut copies = Vec::new();
-    let mut folders: Vec<u64> = Vec::new();
-    for entry in fs::read_dir(&dir).at(&dir)? {
-        let name = entry.at(&dir)?.file_name();
-        folders.extend(name.to_str().and_then(|n| n.parse::<u64>().ok()));
-    }
-    folders.sort_unstable();
+) -> Result<Vec<PathBuf>, StoreError> {
+    let mut changed = Vec::new();
+    let folders = numbered(&guard.root.join("gen"))?;
     for (generation, sealed) in ledger.generations.clone() {
         if !folders.contains(&generation) {
             ledger.remove_generation(batch, generation);
+            ledger.release_generation(batch, generation);
         } else if covered.contains(generation) {
             found.held.insert(sealed.first_seq..=sealed.last_seq);
             found.last_seq = found.last_seq.max(sealed.last_seq);
@@ -142,11 +251,13 @@ pub(super) fn open_generations(
             delete_folder(&path)?;
             continue;
         }
-        let copy = guard.copy(&path)?;
-        guard.reads(&path);
-        match Store::open(&path) {
+        match guard.open(&path) {
             Ok(store) => {
-                let unsealed = scan(store, found)?;
+                let is_whole = !found.damaged;
+                let unsealed = scan(guard, store, found)?;
+                if is_whole && found.damaged {
+                    ledger.hold_generation(batch, generation);
+                }
                 match unsealed.numbers {
                     // Its ids stand in `seen/` already; it was read to remake the account.
                     Some((first_seq, last_seq)) if is_remade && covered.contains(generation) => {
@@ -168,24 +279,30 @@ pub(super) fn open_generations(
                         found.unsealed.insert(generation, unsealed);
                     }
                 }
-                copies.extend(copy.map(|copy| (copy, path)));
+                if guard.copy(&path)?.is_some() {
+                    changed.push(path);
+                }
             }
-            Err(error @ StoreError::Damaged { .. }) => {
-                let kept = guard.keep(copy, &path)?;
-                if path.exists() {
+            Err(StoreError::Damaged { what, .. }) => {
+                let kept = guard.keep(&path)?;
+                if is_there(&path)? {
                     delete_folder(&path)?;
                 }
                 found.damaged = true;
-                tracing::error!("{error}; it was moved to {}", kept.display());
+                guard.found_at(&path, what, &format!("it was moved to {}", kept.display()));
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(copies)
+    Ok(changed)
 }
 
 /// Reads the heads of a generation's chunks: numbers and ids, no event.
-fn scan(store: Store, found: &mut Generations) -> Result<Unsealed, StoreError> {
+fn scan(
+    guard: &Guard<'_>,
+    store: Store,
+    found: &mut Generations,
+) -> Result<Unsealed, StoreError> {
     let store = Arc::new(store);
     let mut unsealed = Unsealed {
         store: store.clone(),
@@ -195,16 +312,18 @@ fn scan(store: Store, found: &mut Generations) -> Result<Unsealed, StoreError> {
         chunks: Vec::new(),
     };
     let (firsts, met) = store.firsts()?;
+    const NEXT: &str = "what can be read of it is delivered; it goes to quarantine/ when it is \
+                        done with";
     if let Some(error) = met {
         found.damaged = true;
-        tracing::error!("{error}; what can be read of it is kept");
+        guard.found_at(store.path(), error.to_string(), NEXT);
     }
     for first in firsts {
         let chunk = match read_chunk(&store, first) {
             Ok(chunk) => chunk,
             Err(error @ StoreError::Damaged { .. }) => {
                 found.damaged = true;
-                tracing::error!("{error}");
+                guard.found_at(store.path(), error.to_string(), NEXT);
                 continue;
             }
             Err(error) => return Err(error),
@@ -245,7 +364,7 @@ impl Generations {
         Ok(match unsealed {
             Some(unsealed) => Head {
                 generation,
-                bytes: disk_usage(unsealed.store.path()),
+                bytes: disk_usage(unsealed.store.path())?,
                 store: unsealed.store,
                 first_seq: unsealed.numbers.map(|(first, _)| first),
                 ids: unsealed.ids,
@@ -305,7 +424,10 @@ impl Generations {
             .filter(|(generation, _)| *generation < head.generation);
         below
             .map(|(generation, unsealed)| match unsealed.numbers {
-                None => Job::Delete(generation),
+                None => Job::Delete {
+                    generation,
+                    is_held: false,
+                },
                 Some((first_seq, last_seq)) => Job::Seal {
                     generation,
                     store: unsealed.store,

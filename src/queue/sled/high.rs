@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::codec::{self, Bad, Reader, Writer};
 use super::error::{At, StoreError};
-use super::files::sync_dir;
+use super::files::{is_there, sync_dir};
 use super::state::State;
 
 const SLOT: u64 = 512;
@@ -48,7 +48,7 @@ pub(super) enum Found {
 impl HighFile {
     /// Opens or makes the file.
     pub(super) fn open(path: &Path) -> Result<(Self, Found), StoreError> {
-        let existed = path.exists();
+        let existed = is_there(path)?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -82,6 +82,10 @@ impl HighFile {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Found::Nothing),
             Err(error) => Err(error).at(path),
         }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Writes the numbers, unsynced.

@@ -10,12 +10,13 @@ use nix::sys::statvfs::statvfs;
 use tokio::sync::oneshot;
 
 use super::error::{At, StoreError};
-use super::files::{delete_folder, disk_usage, patiently};
+use super::files::{delete_folder, disk_usage, is_there, patiently};
 use super::ledger::{Ledger, Sealed};
 use super::open::generation_folder;
+use super::scrub::{Harmed, Scrub};
 use super::seen::{self, Coverage, SeenFile};
 use super::store::Store;
-use super::{Op, PanicIsFailure, Pressure, Shared, lock, verify};
+use super::{Op, PanicIsFailure, Pressure, Shared, guard, lock, verify};
 use crate::queue::disk::Disk;
 use crate::queue::entry::Millis;
 use crate::queue::verdict::Verdict;
@@ -39,13 +40,14 @@ pub(super) enum Job {
         newest: Millis,
         ids: Vec<u128>,
     },
-    /// Delete a generation that is settled and sealed.
-    Delete(u64),
+    /// Delete a generation that is settled and sealed; one in which something could not be used
+    /// goes to `quarantine/`.
+    Delete { generation: u64, is_held: bool },
     /// One file for these.
     Merge(Vec<Arc<SeenFile>>),
     /// Delete a file of ids past the window.
     Forget(Arc<SeenFile>),
-    /// Make `high` durable.
+    /// Make `high` durable, and the anchor behind it.
     SyncHigh,
     /// Check the stores against the account of a moment ago, and what was found in `meta`.
     Verify(Box<Ledger>, Option<StoreError>, oneshot::Sender<Verdict>),
@@ -61,17 +63,24 @@ pub(super) enum Done {
         file: Arc<SeenFile>,
     },
     Deleted(u64),
-    Merged(Option<Arc<SeenFile>>),
+    /// The names of the files that it was made of.
+    Merged(Option<Arc<SeenFile>>, Vec<String>),
+    Forgotten(String),
+    /// A file of remembered ids is damaged.
+    Harmed(Harmed),
 }
 
 /// Runs until [`Job::Stop`] or a failure, which it tells.
-pub(super) fn run(shared: &Shared, jobs: &Receiver<Job>) {
+pub(super) fn run(shared: &Shared, jobs: &Receiver<Job>, mut scrub: Scrub) {
     let _told = PanicIsFailure {
         shared,
         thread: "housekeeper",
     };
     let mut looks = 0;
-    look(shared);
+    let mut anchored = lock(&shared.anchor).state;
+    if let Err(error) = look(shared).and_then(|()| go_on(shared, &mut scrub)) {
+        return shared.fail(&error.to_string());
+    }
     let mut due = Instant::now() + LOOK;
     loop {
         let outcome = match jobs.recv_timeout(due.saturating_duration_since(Instant::now())) {
@@ -81,12 +90,20 @@ pub(super) fn run(shared: &Shared, jobs: &Receiver<Job>) {
         };
         // By the clock, not when there is nothing else to do: under load there always is.
         if Instant::now() >= due {
-            look(shared);
+            let mut looked = look(shared).and_then(|()| go_on(shared, &mut scrub));
             due = Instant::now() + LOOK;
             looks += 1;
             if looks % LOOKS_PER_TICK == 0 {
                 // A closed committer is about to say Stop.
                 let _ = shared.ops.send(Op::Tick);
+                let state = lock(&shared.anchor).state;
+                if state != anchored {
+                    anchored = state;
+                    looked = looked.and_then(|()| anchor(shared));
+                }
+            }
+            if let Err(error) = looked {
+                return shared.fail(&error.to_string());
             }
         }
         match outcome {
@@ -95,6 +112,15 @@ pub(super) fn run(shared: &Shared, jobs: &Receiver<Job>) {
             Err(error) => return shared.fail(&error.to_string()),
         }
     }
+}
+
+/// Reads a little more of the remembered ids.
+fn go_on(shared: &Shared, scrub: &mut Scrub) -> Result<(), StoreError> {
+    for harmed in scrub.step()? {
+        // A closed committer is about to say Stop.
+        let _ = shared.ops.send(Op::Kept(Done::Harmed(harmed)));
+    }
+    Ok(())
 }
 
 fn work(shared: &Shared, job: Job) -> Result<Option<Done>, StoreError> {
@@ -129,12 +155,26 @@ fn work(shared: &Shared, job: Job) -> Result<Option<Done>, StoreError> {
                 file,
             })
         }
-        Job::Delete(generation) => {
+        Job::Delete {
+            generation,
+            is_held,
+        } => {
             let gone = lock(&shared.claims).generations.remove(&generation);
             drop(gone);
             let folder = generation_folder(root, generation);
-            if folder.exists() {
-                delete_folder(&folder)?;
+            if is_held {
+                if let Some(kept) = guard::retire(root, &folder)? {
+                    tracing::warn!(
+                        "gen/{generation:010} is done with, and something in it could not be \
+                         used: it was moved to {}",
+                        kept.display()
+                    );
+                }
+            } else {
+                guard::forget_copy(root, &folder)?;
+                if is_there(&folder)? {
+                    delete_folder(&folder)?;
+                }
             }
             Some(Done::Deleted(generation))
         }
@@ -147,21 +187,20 @@ fn work(shared: &Shared, job: Job) -> Result<Option<Done>, StoreError> {
                 }
                 Err(error) => return Err(error),
             };
+            let names = files.iter().map(|file| file.name()).collect();
             if merged.is_some() {
                 for file in files {
                     remove(file.path())?;
                 }
             }
-            Some(Done::Merged(merged))
+            Some(Done::Merged(merged, names))
         }
         Job::Forget(file) => {
             remove(file.path())?;
-            None
+            Some(Done::Forgotten(file.name()))
         }
         Job::SyncHigh => {
-            let path = root.join("high");
-            let file = patiently(|| std::fs::File::open(&path)).at(&path)?;
-            file.sync_data().at(&path)?;
+            anchor(shared)?;
             None
         }
         Job::Verify(ledger, meta, reply) => {
@@ -171,6 +210,15 @@ fn work(shared: &Shared, job: Job) -> Result<Option<Done>, StoreError> {
         }
         Job::Stop => None,
     })
+}
+
+/// Makes `high` durable, then the anchor: what it names must be in the folder.
+fn anchor(shared: &Shared) -> Result<(), StoreError> {
+    let path = shared.options.path.join("high");
+    let file = patiently(|| std::fs::File::open(&path)).at(&path)?;
+    file.sync_data().at(&path)?;
+    shared.write_anchor();
+    Ok(())
 }
 
 /// Removes a file of ids. One that was to be merged when it was forgotten is gone already.
@@ -191,7 +239,7 @@ fn reopen(shared: &Shared, generation: u64, store: Arc<Store>) -> Result<(), Sto
     let path = store.path().to_owned();
     // Readers hold the store only under the lock that is held here, so this is the last handle.
     drop(store);
-    match Store::open(&path) {
+    match Store::open(&shared.options.path, &path) {
         Ok(store) => drop(store),
         Err(error @ StoreError::Damaged { .. }) => {
             // Claiming meets it again and sets its events aside.
@@ -202,9 +250,13 @@ fn reopen(shared: &Shared, generation: u64, store: Arc<Store>) -> Result<(), Sto
     Ok(())
 }
 
-/// Looks at the disk and says whether events may come in.
-pub(super) fn look(shared: &Shared) {
-    let disk = measure(shared);
+/// Looks at the disk: whether the queue's files are where they were, and whether events may come
+/// in.
+pub(super) fn look(shared: &Shared) -> Result<(), StoreError> {
+    if shared.stopped.get().is_some() || !shared.is_in_place()? {
+        return Ok(());
+    }
+    let disk = measure(shared)?;
     *lock(&shared.disk) = disk;
     let pressure = pressure(&disk);
     shared.pressure.send_if_modified(|current| {
@@ -222,14 +274,15 @@ pub(super) fn look(shared: &Shared) {
         }
         kind
     });
+    Ok(())
 }
 
-fn measure(shared: &Shared) -> Disk {
+fn measure(shared: &Shared) -> Result<Disk, StoreError> {
     let options = &shared.options;
     let mut disk = Disk {
-        used: disk_usage(&options.path.join("gen")),
+        used: disk_usage(&options.path.join("gen"))?,
         quota: options.max_bytes,
-        dead_used: disk_usage(&options.path.join("dead")),
+        dead_used: disk_usage(&options.path.join("dead"))?,
         dead_quota: options.dead_max_bytes,
         ..Disk::default()
     };
@@ -239,7 +292,7 @@ fn measure(shared: &Shared) -> Disk {
         disk.free = stat.blocks_available() * block;
         disk.reserve = options.min_free.min(stat.blocks() * block / 4);
     }
-    disk
+    Ok(disk)
 }
 
 fn pressure(disk: &Disk) -> Pressure {

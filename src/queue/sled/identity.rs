@@ -58,7 +58,7 @@ pub(super) struct Identity {
 
 impl Identity {
     /// A new one, on a machine with this id.
-    fn new(machine_id: Option<&str>) -> Self {
+    pub(super) fn new(machine_id: Option<&str>) -> Self {
         let key = *uuid::Uuid::new_v4().as_bytes();
         Self {
             id: uuid::Uuid::new_v4(),

@@ -31,6 +31,9 @@ pub(super) struct Meta {
 /// What is stored: the state record, and each other row's checksum.
 pub(super) struct Rows {
     pub(super) state: State,
+    /// Whoever wrote last kept the inventory of files. Older releases do not, and write no byte
+    /// behind the state.
+    pub(super) has_inventory: bool,
     rows: HashMap<Box<[u8]>, u64>,
     sum: u64,
 }
@@ -58,11 +61,12 @@ impl Meta {
         Ok(meta)
     }
 
-    /// Opens the store and checks every row of it.
-    pub(super) fn open(path: &Path) -> Result<(Self, State), StoreError> {
-        let store = Store::open(path)?;
-        let Rows { state, rows, sum } = Self::read(&store)?;
-        Ok((Self { store, rows, sum }, state))
+    /// Checks every row of an open store. Gives its state, and whether the inventory was kept.
+    pub(super) fn of(store: Store) -> Result<(Self, State, bool), StoreError> {
+        let read = Self::read(&store)?;
+        let (rows, sum) = (read.rows, read.sum);
+        let meta = Self { store, rows, sum };
+        Ok((meta, read.state, read.has_inventory))
     }
 
     /// Whether a start ended while it made the account anew.
@@ -84,14 +88,19 @@ impl Meta {
         let Some(bytes) = store.get(STATE)? else {
             return Err(StoreError::damaged(store.path(), "its state is missing"));
         };
-        let state = Reader::versioned(&bytes)
-            .and_then(|mut r| State::read(&mut r))
+        let (state, has_inventory) = Reader::versioned(&bytes)
+            .and_then(|mut r| Ok((State::read(&mut r)?, !r.0.is_empty())))
             .map_err(|bad| StoreError::bad(store.path(), "its state", bad))?;
         if state.sum != sum {
             let what = "rows of the account are missing or are old ones";
             return Err(StoreError::damaged(store.path(), what));
         }
-        Ok(Rows { state, rows, sum })
+        Ok(Rows {
+            state,
+            has_inventory,
+            rows,
+            sum,
+        })
     }
 
     /// Checks the store against what was written to it.
@@ -122,6 +131,8 @@ impl Meta {
         state.sum = self.sum;
         let mut w = Writer::versioned();
         state.write(&mut w);
+        // Behind it: this release keeps the inventory of files.
+        w.u8(1);
         batch.put(STATE, w.0);
         self.store.commit(batch)
     }

@@ -23,6 +23,7 @@
 
 mod accept;
 mod account;
+mod anchor;
 mod batch;
 mod chunk;
 mod claims;
@@ -52,6 +53,7 @@ mod operate;
 mod pages;
 mod peek;
 mod period;
+mod places;
 #[doc(hidden)]
 pub mod properties;
 mod purged;
@@ -60,11 +62,13 @@ mod purged_tests;
 #[cfg(test)]
 mod recovery_tests;
 mod retention;
+mod scrub;
 mod seen;
 mod settle;
 mod state;
 mod store;
 mod sync;
+mod syscalls;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -73,7 +77,7 @@ mod verify;
 mod watched_tests;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -83,6 +87,7 @@ use super::block::{Block, IdHasher};
 use super::census::Census;
 use super::disk::{Closed, Disk};
 use super::entry::{Entry, EntryId, Mark, Millis, Receipt, Settlement};
+use super::loss::Loss;
 use super::verdict::Verdict;
 use super::{OpenError, Pending, QueueError};
 use crate::clock::{Clock, WallTrust};
@@ -170,6 +175,12 @@ struct Shared {
     low_water: AtomicU64,
     bytes_in_hand: AtomicUsize,
     census: Mutex<Census>,
+    /// What was lost and is not acknowledged.
+    losses: Mutex<Vec<Loss>>,
+    /// As of the last commitment.
+    anchor: Mutex<anchor::Anchor>,
+    /// What the names below the folder stood for at the start.
+    places: places::Places,
     pressure: watch::Sender<Pressure>,
     /// As the housekeeper last found it.
     disk: Mutex<Disk>,
@@ -202,6 +213,8 @@ enum Op {
     Settle(Vec<Settlement>, oneshot::Sender<()>),
     /// Claiming met events whose stored bytes cannot be used.
     SetAside {
+        /// The store that they were read from, if it stands.
+        generation: Option<u64>,
         first: u64,
         last: u64,
     },
@@ -340,6 +353,14 @@ impl SledEngine {
         census
     }
 
+    pub(super) fn losses(&self) -> Vec<Loss> {
+        lock(&self.shared.losses).clone()
+    }
+
+    pub(super) async fn acknowledge_losses(&self) -> Result<Vec<Loss>, QueueError> {
+        self.ask(operate::Ask::Acknowledge).await
+    }
+
     pub(super) fn disk(&self) -> Disk {
         let closed = match &*self.shared.pressure.borrow() {
             _ if self.shared.stopped.get().is_some() => Some(Closed::Stopped),
@@ -395,6 +416,39 @@ impl Shared {
             );
             (self.options.on_failure)(why);
         }
+    }
+
+    /// Brings the anchor up to date. It is a witness alone: where it cannot be written, the queue
+    /// does without.
+    fn write_anchor(&self) {
+        static TOLD: AtomicBool = AtomicBool::new(false);
+        let anchor = lock(&self.anchor).clone();
+        if let Err(error) = anchor::write(&self.options.path, &anchor)
+            && !TOLD.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                "{error}: beside the queue's folder nothing can be kept, so that one that was \
+                 emptied or put back from a copy while pinrelay was stopped is not noticed; let \
+                 the daemon's user write there"
+            );
+        }
+    }
+
+    /// Latches if the queue's files are not where they were: what was acknowledged is in files
+    /// that nobody will find. Whether they are.
+    fn is_in_place(&self) -> Result<bool, error::StoreError> {
+        let Some(path) = places::displaced(self)? else {
+            return Ok(true);
+        };
+        // Before the end: the next start is to know what was here.
+        self.write_anchor();
+        self.fail(&format!(
+            "{} is gone or was replaced while it was open: what is still queued cannot be \
+             promised any more; find out who changed the queue's folder, and put it back if \
+             there is a copy",
+            path.display()
+        ));
+        Ok(false)
     }
 }
 

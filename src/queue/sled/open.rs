@@ -1,8 +1,9 @@
-//! Opening the queue: recovery first, then the threads.
+//! Opening the queue: [`recover`] makes good what the last stop left and starts no thread, so that
+//! `verify` can do the same on a clone; [`open`] does it and starts the threads.
 //!
-//! After an unclean stop each store that was open for writing is copied before it is opened,
-//! for opening overwrites the evidence; the copy goes once the store agrees with `high`, and
-//! is kept in `quarantine/` if it does not.
+//! Opening a store overwrites what its log ends in. So where sled changes a store while it opens
+//! it, the store is copied before; the copy goes once all of it agrees with `high`, and is kept in
+//! `quarantine/` if it does not.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,25 +12,33 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 
+use super::account::Missing;
+use super::anchor::{self, Anchor, Beside};
 use super::batch::Batch;
 use super::claims::{Apart, Claims, Tail};
-use super::committer::Committer;
+use super::committer::{Committer, Head};
 use super::dead::DeadLetters;
 use super::dedup::Dedup;
 use super::error::StoreError;
 use super::files::{create_private_dir, is_there, sweep, sync_dir};
-use super::found::{Generations, open_generations, open_seen};
+use super::found::{Generations, Inventory, open_generations, open_seen};
 use super::guard::Guard;
 use super::high::{Found, High, HighFile};
 use super::housekeeper::{self};
+use super::identity::Identity;
 use super::ledger::Ledger;
 use super::meta::{IDENTITY, Meta};
+use super::places::Places;
 use super::purged::Purged;
 use super::retention::Nearness;
+use super::scrub::Scrub;
 use super::state::State;
-use super::{Options, Pressure, ROOM_BYTES, Shared, account, guard, identity, period, purged};
+use super::{
+    Options, Pressure, ROOM_BYTES, Shared, account, guard, identity, purged, syscalls, verify,
+};
 use crate::clock::{Clock, WallTrust};
-use crate::queue::entry::EntryId;
+use crate::queue::entry::{EntryId, Millis};
+use crate::queue::loss::LossKind;
 use crate::queue::ranges::RangeSet;
 use crate::queue::{IdHasher, OpenError};
 
@@ -41,17 +50,95 @@ pub(super) fn generation_folder(root: &Path, generation: u64) -> PathBuf {
     root.join("gen").join(format!("{generation:010}"))
 }
 
-pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenError> {
-    let root = options.path.clone();
-    let lock = identity::lock(&root)?;
+/// What a start has in hand before it begins to work.
+pub(super) struct Recovered {
+    lock: identity::Lock,
+    identity: Identity,
+    high: HighFile,
+    /// Whoever had the folder before did not close it.
+    is_unclean: bool,
+    meta: Meta,
+    ledger: Ledger,
+    dedup: Dedup,
+    found: Generations,
+    head: Head,
+    dead: DeadLetters,
+    purged: Purged,
+    trust: WallTrust,
+}
+
+impl Recovered {
+    /// The account alone; the stores are closed.
+    pub(super) fn into_ledger(self) -> Ledger {
+        self.ledger
+    }
+}
+
+/// Whose queue this is, and the counters that it must at least have.
+struct Begun {
+    lock: identity::Lock,
+    identity: Identity,
+    high_file: HighFile,
+    high: High,
+}
+
+/// Takes the folder, and refuses one that is not to be touched.
+fn begin(options: &Options, guard: &Guard<'_>, beside: &Beside) -> Result<Begun, OpenError> {
+    let root = &options.path;
     let machine_id = options.machine_id.as_deref();
-    if options.adopt && identity::load(&root)?.is_none() && !is_there(&root.join("gen"))? {
+    // Before the folder is made: nobody is to write below the place where a disk belongs.
+    if let Some(anchor) = beside.anchor().filter(|anchor| anchor.is_mount)
+        && !anchor::is_mount(root)?.unwrap_or(false)
+        && !options.adopt
+    {
+        return Err(OpenError::Damaged(format!(
+            "queue folder {}: it was a file system of its own, with {} undelivered events and {} \
+             dead letters, and is not mounted now: mount it; if it is gone for good, `pinrelay \
+             adopt`",
+            root.display(),
+            anchor.open,
+            anchor.dead
+        )));
+    }
+    let lock = identity::lock(root)?;
+    if let Beside::Damaged(path) = beside {
+        let what = "it is damaged: whether the folder was put back from a copy cannot be told";
+        guard.found(&path.display().to_string(), what.into(), "it is written anew");
+    }
+    let is_empty = !is_there(&root.join(identity::FILE))? && !is_there(&root.join("gen"))?;
+    if options.adopt && is_empty && beside.anchor().is_none() {
         return Err(OpenError::Io(format!(
             "queue folder {}: it holds no queue to adopt; restore it there first",
             root.display()
         )));
     }
-    let identity = identity::load_or_create(&root, machine_id)?;
+    let identity = match (identity::load(root)?, beside.anchor()) {
+        (Some(identity), Some(anchor)) if !options.adopt => {
+            refuse_put_back(root, &identity, anchor)?;
+            identity
+        }
+        (Some(identity), _) => identity,
+        (None, Some(anchor)) => {
+            if is_empty {
+                guard.found(
+                    "the queue",
+                    format!(
+                        "its folder was emptied: {} undelivered events and {} dead letters were \
+                         in it",
+                        anchor.open, anchor.dead
+                    ),
+                    "they are counted as set aside; if there is a backup, stop, put it back, and \
+                     `pinrelay adopt`",
+                );
+            } else {
+                let next = "it is written anew from what stands beside the folder";
+                guard.found(identity::FILE, "it is missing".into(), next);
+            }
+            anchor.identity.write(root)?;
+            anchor.identity.clone()
+        }
+        (None, None) => identity::load_or_create(root, machine_id)?,
+    };
     if !options.adopt && !identity.is_at_home(machine_id) {
         return Err(OpenError::Foreign(format!(
             "queue folder {}: it was made on another machine, which may still send its events. \
@@ -61,22 +148,28 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     }
     // Names that a killed process made and did not sync are found and built upon: they have to
     // be durable before what follows from them is.
-    sync_dir(&root)?;
+    sync_dir(root)?;
     for dir in ["gen", "seen", "quarantine", "dead", purged::FOLDER] {
         create_private_dir(&root.join(dir))?;
         sweep(&root.join(dir))?;
         sync_dir(&root.join(dir))?;
     }
-    sweep(&root)?;
+    sweep(root)?;
     // A store's making syncs its name in its folder, not that folder's name in here.
-    sync_dir(&root)?;
-    let (mut high_file, found) = HighFile::open(&root.join("high"))?;
+    sync_dir(root)?;
+    let (high_file, found) = HighFile::open(&root.join("high"))?;
+    // One that was adopted since knows more than the anchor, or less, and is believed.
+    let anchored = beside.anchor().filter(|_| !options.adopt || is_empty);
+    let anchored = anchored.map_or(State::default(), |anchor| anchor.state);
     let high = match found {
-        Found::High(high) => high,
+        Found::High(high) => High {
+            state: high.state.newest(&anchored),
+            ..high
+        },
         // The first start of a new queue, or one that was cut short, even while it wrote this
         // file: it is synced before `meta` is made.
         Found::Nothing | Found::Damaged
-            if !Meta::is_there(&root)? && account::is_new(&root, &State::default())? =>
+            if !Meta::is_there(root)? && account::is_new(root, &anchored)? =>
         {
             High {
                 clean: true,
@@ -84,37 +177,104 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
             }
         }
         Found::Nothing | Found::Damaged => {
-            tracing::error!(
-                "{}/high is damaged or missing: it is written anew; whether a store was cut \
-                 short cannot be told this time",
-                root.display()
-            );
-            High::default()
+            let what = match anchored == State::default() {
+                true => {
+                    "it is damaged or missing: whether a store was cut short cannot be told this \
+                     time"
+                }
+                false => "it is damaged or missing",
+            };
+            guard.found("high", what.into(), "it is written anew");
+            High {
+                state: anchored,
+                ..High::default()
+            }
         }
     };
+    Ok(Begun {
+        lock,
+        identity,
+        high_file,
+        high,
+    })
+}
+
+/// A folder that is behind what was here last was put back from a copy: what it has as queued may
+/// have been delivered since.
+fn refuse_put_back(root: &Path, identity: &Identity, anchor: &Anchor) -> Result<(), OpenError> {
+    let refused = |what: String| {
+        Err(OpenError::Foreign(format!(
+            "queue folder {}: {what}. If it was restored from a copy on purpose: `pinrelay adopt`",
+            root.display()
+        )))
+    };
+    if identity.id != anchor.identity.id {
+        return refused(format!(
+            "queue {} stands where queue {} was last",
+            identity.id, anchor.identity.id
+        ));
+    }
+    let last = anchor.state.settle_no;
+    let behind = |state: &State| state.settle_no < last;
+    match HighFile::look(&root.join("high"))? {
+        Found::High(high) if behind(&high.state) => {}
+        _ => return Ok(()),
+    }
+    // The file alone may be damaged; the account is the judge.
+    match verify::peek_state(root)? {
+        Some(state) if behind(&state) => refused(format!(
+            "it is older than what was here last, {} writes of its account are missing",
+            last - state.settle_no
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Makes good what the last stop left: afterwards every accepted event has its one place in the
+/// account, durably.
+///
+/// # Errors
+/// [`OpenError`] says which exit code it calls for.
+pub(super) fn recover(
+    options: &Options,
+    clock: &Clock,
+    guard: &Guard<'_>,
+    beside: &Beside,
+) -> Result<Recovered, OpenError> {
+    let root = &options.path;
+    let begun = begin(options, guard, beside)?;
+    let (identity, high, mut high_file) = (begun.identity, begun.high, begun.high_file);
     // From here on a crash is an unclean stop.
     high_file.write(&High {
         clean: false,
         ..high
     })?;
     high_file.sync()?;
+    if !syscalls::in_force() {
+        return Err(OpenError::Io(
+            "failed reads of the queue would go unseen in this build: it must not run".into(),
+        ));
+    }
 
-    let guard = Guard {
-        root: &root,
-        clean: high.clean,
-        tell: &*options.on_progress,
-    };
-    let mut account = account::open(&guard, &high)?;
+    let mut account = account::open(guard, &high)?;
     let ledger = &mut account.ledger;
     let set_aside_before = ledger.state.set_aside;
     let wall = ledger.state.wall;
     let trust = WallTrust::new(clock.clone(), (wall > 0).then_some(wall), MAX_OFF);
+    let now = clock.now();
     let mut batch = Batch::default();
     let mut found = Generations::default();
     let mut dedup = Dedup::default();
-    let covered = open_seen(&guard, &mut dedup, &mut found)?;
-    let copies = open_generations(
-        &guard,
+    let inventory = match account.has_inventory && !account.is_remade {
+        true => Inventory::Kept,
+        false => Inventory::Unknown,
+    };
+    let window = Millis::try_from(options.dedup_window.as_millis()).unwrap_or(Millis::MAX);
+    let covered = open_seen(
+        guard, ledger, &mut batch, inventory, window, now, &mut dedup, &mut found,
+    )?;
+    let changed = open_generations(
+        guard,
         ledger,
         &mut batch,
         &covered,
@@ -127,38 +287,36 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     // Each number was given to an event that was new or revived.
     let numbered = state.last_seq.saturating_sub(state.totals.revived);
     state.totals.accepted = state.totals.accepted.max(numbered);
+    let missing = set_missing_aside(guard, ledger, &mut batch, &found, account.is_remade, now);
     if account.is_remade {
-        account::settle_what_was_deleted(ledger, &mut batch, &found);
+        tell_forgotten(guard, ledger, &mut batch, &found, &covered, now);
     }
-    let missing = set_missing_aside(ledger, &mut batch, &found);
-    for (copy, store) in copies {
+    for store in changed {
         // Any store may be the short one: a gap shows where events are missing, not who lost them.
         if missing > 0 || found.last_seq < high.state.last_seq {
-            let kept = guard.keep(Some(copy), &store)?;
-            tracing::error!(
-                "store {}: the stores end at event {}, {} was acknowledged, {missing} are missing. \
-                 As it was: {}",
-                store.display(),
-                found.last_seq,
-                ledger.state.last_seq,
-                kept.display()
+            let kept = guard.keep(&store)?;
+            let what = format!(
+                "the stores end at event {}, {} was acknowledged, {missing} are missing",
+                found.last_seq, ledger.state.last_seq
             );
+            guard.found_at(&store, what, &format!("as it was: {}", kept.display()));
         } else {
-            guard.agreed(Some(copy))?;
+            guard.agreed(guard.copy(&store)?)?;
         }
     }
 
     let roll_bytes = (options.dead_max_bytes / 8).max(1 << 20);
-    let mut dead = open_letters(
-        &guard,
+    let (mut dead, lost_letters) = open_letters(
+        guard,
         ledger,
         &mut batch,
         account.is_remade,
         &found,
         roll_bytes,
+        now,
     )?;
     let purged = Purged::open(
-        &guard,
+        guard,
         ledger,
         &mut batch,
         dead.take_purged(),
@@ -166,21 +324,25 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         account.is_remade,
     )?;
     if account.is_remade {
-        account::finish(ledger, &mut batch, clock.now());
+        let missing = Missing {
+            lines: missing,
+            letters: lost_letters,
+        };
+        account::finish(guard, ledger, &mut batch, missing, now);
     }
     for (generation, unsealed) in &found.unsealed {
         for id in &unsealed.ids {
             dedup.insert(*generation, *id);
         }
     }
-    let head = found.head(&root, &clock)?;
+    let head = found.head(root, clock)?;
     if trust.believed() {
         ledger.state.wall = clock.now();
     }
     let identity = match options.adopt {
         true => {
             ledger.doubt_everything(clock.now());
-            identity.adopted(machine_id)
+            identity.adopted(options.machine_id.as_deref())
         }
         false => identity,
     };
@@ -190,28 +352,72 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     }
     account.meta.commit(batch, &mut ledger.state)?;
     if options.adopt {
-        identity.write(&root)?;
+        identity.write(root)?;
     }
     let is_whole =
         !account.is_remade && !found.damaged && ledger.state.set_aside == set_aside_before;
-    guard::settle_copies(&root, is_whole)?;
+    guard::settle_copies(guard, is_whole)?;
 
     let census = ledger.census();
-    if census.imbalance() == 0 {
-        tracing::info!(
-            queue = %identity.id, accepted = census.accepted, queued = census.queued,
-            in_doubt = census.in_doubt, dead = census.dead_total(), "queue opened; the ledger holds"
-        );
-    } else {
-        tracing::error!(
-            imbalance = census.imbalance(),
-            "the ledger does not add up: accepted events are unaccounted for; keep {} as it is \
-             and compare with a backup",
-            root.display()
+    if census.imbalance() != 0 {
+        guard.found(
+            "the ledger",
+            format!("it does not add up: {} accepted events are unaccounted for", census.imbalance()),
+            "keep the folder as it is and compare with a backup",
         );
     }
+    Ok(Recovered {
+        lock: begun.lock,
+        identity,
+        high: high_file,
+        is_unclean: !high.clean,
+        meta: account.meta,
+        ledger: account.ledger,
+        dedup,
+        found,
+        head,
+        dead,
+        purged,
+        trust,
+    })
+}
 
-    let (meta, ledger) = (account.meta, account.ledger);
+pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenError> {
+    let beside = anchor::read(&options.path)?;
+    syscalls::watch(&options.path, {
+        let on_failure = options.on_failure.clone();
+        Arc::new(move |why| {
+            tracing::error!("the queue cannot be read: {why}; see to the disk, then start again");
+            on_failure(why);
+        })
+    });
+    let recovered = {
+        let tell = options.on_progress.clone();
+        let guard = Guard::new(&options.path, &*tell, false);
+        recover(&options, &clock, &guard, &beside)?
+    };
+    let Recovered {
+        lock,
+        identity,
+        high,
+        is_unclean,
+        meta,
+        ledger,
+        dedup,
+        found,
+        head,
+        dead,
+        purged,
+        trust,
+    } = recovered;
+    let root = options.path.clone();
+    let census = ledger.census();
+    tracing::info!(
+        queue = %identity.id, accepted = census.accepted, queued = census.queued,
+        in_doubt = census.in_doubt, dead = census.dead_total(), losses = ledger.losses.len(),
+        "queue opened{}", if census.imbalance() == 0 { "; the ledger holds" } else { "" }
+    );
+
     let apart = apart(&ledger);
     let in_doubt: HashMap<EntryId, Arc<str>> = (ledger.marks.iter())
         .map(|(id, marked)| (id, marked.name.clone()))
@@ -221,6 +427,15 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         in_doubt,
         found.readable(&head, ledger.state.last_seq),
     );
+    let anchor = Anchor {
+        state: ledger.state,
+        open: census.queued + census.sending,
+        dead: census.dead_total(),
+        at: clock.now(),
+        is_mount: anchor::is_mount(&root)?.unwrap_or(false),
+        identity: identity.clone(),
+    };
+    let places = Places::of(&root, &high, &meta.store)?;
     let (ops, receiver) = tokio::sync::mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         hasher: IdHasher::new(identity.key),
@@ -235,14 +450,27 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         low_water: ledger.cursor.mark().into(),
         bytes_in_hand: 0.into(),
         census: Mutex::new(census),
+        losses: Mutex::new(ledger.losses()),
+        anchor: Mutex::new(anchor),
+        places,
         pressure: watch::channel(Pressure::None).0,
         disk: Mutex::default(),
         stopped: OnceLock::new(),
-        unclean: !high.clean,
+        unclean: is_unclean,
         options,
         clock,
         trust,
     });
+    syscalls::watch(&shared.options.path, {
+        let shared = Arc::downgrade(&shared);
+        Arc::new(move |why| {
+            if let Some(shared) = shared.upgrade() {
+                shared.fail(why);
+            }
+        })
+    });
+    // What it names is durable: `meta` was committed, and `high` is behind it.
+    shared.write_anchor();
     let (jobs, inbox) = mpsc::channel();
     for job in found.seal_jobs(&head) {
         // The receiver is held right here.
@@ -250,7 +478,8 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     }
     let keeper = spawn("housekeeper", {
         let shared = shared.clone();
-        move || housekeeper::run(&shared, &inbox)
+        let scrub = Scrub::new(dedup.files());
+        move || housekeeper::run(&shared, &inbox, scrub)
     })?;
     let committer = Committer {
         shared: shared.clone(),
@@ -261,7 +490,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         next_asked: false,
         ledger,
         dedup,
-        high: high_file,
+        high,
         jobs,
         housekeeper: Some(keeper),
         deleting: Vec::new(),
@@ -285,7 +514,7 @@ fn spawn(
 }
 
 /// Opens the dead letters; those that cannot be read are set aside, those that events of the line
-/// have replaced are gone.
+/// have replaced are gone. Gives too how many may be lost of which the account says nothing.
 fn open_letters(
     guard: &Guard<'_>,
     ledger: &mut Ledger,
@@ -293,29 +522,18 @@ fn open_letters(
     is_remade: bool,
     found: &Generations,
     roll_bytes: u64,
-) -> Result<DeadLetters, StoreError> {
-    let root = guard.root;
-    if is_remade {
-        account::recount_letters(guard, ledger, batch)?;
-    }
-    let copy = match ledger.periods.keys().next_back() {
-        Some(period) => guard.copy(&period::folder(&root.join("dead"), *period))?,
-        None => None,
+    now: Millis,
+) -> Result<(DeadLetters, u64), StoreError> {
+    let lost = match is_remade {
+        true => account::recount_letters(guard, ledger, batch)?,
+        false => 0,
     };
     // Their replacements were committed; a crash came before `meta` took note.
     let mut replaced = found.revived.clone();
     replaced.retain(|number| ledger.is_dead(*number));
     replaced.sort_unstable();
     replaced.dedup();
-    let set_aside = ledger.state.set_aside;
-    let mut dead = DeadLetters::open(guard, ledger, batch, roll_bytes)?;
-    match copy {
-        Some(copy) if ledger.state.set_aside > set_aside => {
-            let kept = guard::keep(root, &copy, "dead.copy")?;
-            tracing::error!("the period as it was before this start: {}", kept.display());
-        }
-        copy => guard.agreed(copy)?,
-    }
+    let mut dead = DeadLetters::open(guard, ledger, batch, roll_bytes, now)?;
     for number in replaced {
         if ledger.is_dead(number) {
             if let Some(reason) = dead.reason(number) {
@@ -331,11 +549,19 @@ fn open_letters(
     if is_remade {
         account::one_event_one_place(ledger, batch, &mut dead, found)?;
     }
-    Ok(dead)
+    Ok((dead, lost))
 }
 
-/// Sets aside numbers that were accepted and that no store holds any more; how many.
-fn set_missing_aside(ledger: &mut Ledger, batch: &mut Batch, found: &Generations) -> u64 {
+/// Sets aside numbers that were accepted and that no store holds any more; how many. While the
+/// account is made anew they are settled only, and counted at its end.
+fn set_missing_aside(
+    guard: &Guard<'_>,
+    ledger: &mut Ledger,
+    batch: &mut Batch,
+    found: &Generations,
+    is_remade: bool,
+    now: Millis,
+) -> u64 {
     let mut missing = RangeSet::default();
     let (low, last) = (ledger.cursor.mark(), ledger.state.last_seq);
     if low <= last {
@@ -350,14 +576,49 @@ fn set_missing_aside(ledger: &mut Ledger, batch: &mut Batch, found: &Generations
     }
     let count = missing.count();
     for (first, last) in missing.iter().collect::<Vec<_>>() {
-        tracing::error!(
-            "events {first} to {last} were acknowledged and are missing from the stores: \
-             {} set aside",
-            last - first + 1
-        );
-        ledger.set_line_aside(batch, first, last);
+        let counted = ledger.state.set_aside;
+        let lost = ledger.set_line_aside(batch, first, last);
+        let object = format!("events {first} to {last}");
+        if is_remade {
+            ledger.state.set_aside = counted;
+        } else {
+            ledger.lose(batch, LossKind::Events, &object, lost, now);
+        }
+        let what = format!("{lost} events were acknowledged and are in no store");
+        guard.found(&object, what, "they are set aside");
     }
     count
+}
+
+/// The inventory went with the account: of which messageIds files are missing shows in the gaps
+/// between those that are there, and where there is none at all.
+fn tell_forgotten(
+    guard: &Guard<'_>,
+    ledger: &mut Ledger,
+    batch: &mut Batch,
+    found: &Generations,
+    covered: &RangeSet,
+    now: Millis,
+) {
+    let files: Vec<_> = ledger.files.values().map(|file| file.coverage).collect();
+    let mut gaps = Vec::new();
+    for (before, after) in files.iter().zip(files.iter().skip(1)) {
+        let between = before.generations.1 + 1..after.generations.0;
+        if between.clone().any(|g| !found.unsealed.contains_key(&g)) {
+            let first = after.last_seq.saturating_sub(after.count);
+            gaps.push(first.saturating_sub(before.last_seq).max(1));
+        }
+    }
+    if covered.count() == 0 {
+        let first_held = found.held.iter().next().map(|(first, _)| first);
+        gaps.push(first_held.unwrap_or(ledger.state.last_seq + 1) - 1);
+    }
+    let count: u64 = gaps.iter().sum();
+    if count > 0 {
+        ledger.lose(batch, LossKind::MessageIds, "seen", count, now);
+        let what = format!("files are missing: up to {count} ids are no longer remembered");
+        guard.found("seen", what, "duplicates are possible for one dedup window");
+    }
 }
 
 /// The dead letters that are queued again, with their periods and the names they went out under.

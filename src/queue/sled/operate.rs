@@ -16,6 +16,7 @@ use super::{Op, Pressure, SledEngine, lock, pages};
 use crate::queue::QueueError;
 use crate::queue::entry::{DeadReason, EntryId};
 use crate::queue::letter::{Import, Imported, Keep, LetterKey, PAGE_NUMBERS, PURGED, Page};
+use crate::queue::loss::Loss;
 use crate::queue::ranges::RangeSet;
 
 /// Stretches of numbers that one batch changes: each may touch a neighbour on either side.
@@ -34,6 +35,8 @@ pub(super) enum Ask {
     TakeBack(Vec<Import>, oneshot::Sender<Vec<Option<Imported>>>),
     /// What is known of a messageId.
     Look(u128, oneshot::Sender<Look>),
+    /// The operator knows of the losses.
+    Acknowledge(oneshot::Sender<Vec<Loss>>),
     /// Whether an event is open.
     Judge(EntryId, oneshot::Sender<Judged>),
 }
@@ -66,6 +69,15 @@ impl Committer {
             }
             Ask::Look(id_hash, reply) => {
                 let _ = reply.send(self.look(id_hash)?);
+            }
+            Ask::Acknowledge(reply) => {
+                let mut batch = Batch::default();
+                let losses = self.ledger.acknowledge_losses(&mut batch);
+                if !losses.is_empty() {
+                    self.write_meta(batch)?;
+                    self.publish_losses();
+                }
+                let _ = reply.send(losses);
             }
             Ask::Judge(id, reply) => {
                 let _ = reply.send(self.judge(id));

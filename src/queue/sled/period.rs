@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use super::batch::{part_key, split_part};
-use super::error::{At, StoreError};
+use super::error::StoreError;
+use super::files::{delete_folder, is_there};
+use super::guard::Guard;
 use super::letter::{self, Head, Record};
 use super::store::Store;
 
@@ -13,15 +15,18 @@ pub(super) fn folder(dir: &Path, period: u64) -> PathBuf {
     dir.join(format!("{period:010}"))
 }
 
-/// The periods that have a folder, ascending.
-pub(super) fn periods_in(dir: &Path) -> Result<Vec<u64>, StoreError> {
-    let mut periods = Vec::new();
-    for entry in std::fs::read_dir(dir).at(dir)? {
-        let name = entry.at(dir)?.file_name();
-        periods.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
+/// What a period is called where something is told of it.
+pub(super) fn name(period: u64) -> String {
+    format!("dead/{period:010}")
+}
+
+/// A period cannot be opened: it goes to `quarantine/`, as it was before it was tried.
+pub(super) fn keep(guard: &Guard<'_>, path: &Path) -> Result<PathBuf, StoreError> {
+    let kept = guard.keep(path)?;
+    if is_there(path)? {
+        delete_folder(path)?;
     }
-    periods.sort_unstable();
-    Ok(periods)
+    Ok(kept)
 }
 
 /// The numbered heads of all letters of a store that are not damaged.

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use super::batch::Batch;
 use super::codec::{self, Bad, Reader, Writer};
 use super::error::{At, StoreError};
-use super::files::{patiently, sync_dir};
+use super::files::{entries, is_there, patiently, sync_dir};
 use super::guard::{Guard, keep};
 use super::ledger::Ledger;
 use crate::queue::entry::Millis;
@@ -66,7 +66,7 @@ impl Purged {
     ) -> Result<Self, StoreError> {
         let root = guard.root;
         if is_remade {
-            adopt_lists(root, ledger, batch)?;
+            adopt_lists(guard, ledger, batch)?;
         }
         let mut ids: HashMap<u128, u64> = standing.into_iter().collect();
         for list in ledger.lists.values().copied().collect::<Vec<_>>() {
@@ -79,15 +79,15 @@ impl Purged {
                 }
                 Err(error @ StoreError::Damaged { .. }) => {
                     ledger.remove_list(batch, list.first);
-                    let kept = match path.exists() {
-                        true => keep(root, &path, "purged.ids")?,
-                        false => path,
+                    let kept = match is_there(&path)? {
+                        true => keep(root, &path, "purged.ids")?.display().to_string(),
+                        false => "gone".into(),
                     };
-                    tracing::error!(
-                        "{error}; the purged events listed in it cannot be imported any more. \
-                         As it was: {}",
-                        kept.display()
+                    let next = format!(
+                        "the purged events listed in it cannot be imported any more; as it was: \
+                         {kept}"
                     );
+                    guard.found_at(&path, error.to_string(), &next);
                 }
                 Err(error) => return Err(error),
             }
@@ -222,17 +222,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(List, Vec<Named>), Bad> {
     Ok((list, named))
 }
 
-fn files(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let dir = root.join(FOLDER);
-    let entries = fs::read_dir(&dir).at(&dir)?;
-    entries
-        .map(|entry| Ok(entry.at(&dir)?.path()))
-        .collect::<Result<_, _>>()
-}
-
 /// The account was lost, and with it which lists there are.
-fn adopt_lists(root: &Path, ledger: &mut Ledger, batch: &mut Batch) -> Result<(), StoreError> {
-    for path in files(root)? {
+fn adopt_lists(
+    guard: &Guard<'_>,
+    ledger: &mut Ledger,
+    batch: &mut Batch,
+) -> Result<(), StoreError> {
+    let root = guard.root;
+    for path in entries(&root.join(FOLDER))? {
         match load(&path) {
             Ok((list, _)) if ledger.period_of(list.first).is_none() => {
                 ledger.put_list(batch, list);
@@ -241,7 +238,8 @@ fn adopt_lists(root: &Path, ledger: &mut Ledger, batch: &mut Batch) -> Result<()
             Ok(_) => {}
             Err(error @ StoreError::Damaged { .. }) => {
                 let kept = keep(root, &path, "purged.ids")?;
-                tracing::error!("{error}; it was moved to {}", kept.display());
+                let next = format!("it was moved to {}", kept.display());
+                guard.found_at(&path, error.to_string(), &next);
             }
             Err(error) => return Err(error),
         }
@@ -255,7 +253,7 @@ fn remove_unknown(root: &Path, ledger: &Ledger) -> Result<(), StoreError> {
     let known: HashSet<PathBuf> = (ledger.lists.values())
         .map(|list| path_of(root, list))
         .collect();
-    for path in files(root)? {
+    for path in entries(&root.join(FOLDER))? {
         if !known.contains(&path) {
             fs::remove_file(&path).at(&path)?;
         }

@@ -255,7 +255,7 @@ fn a_damaged_or_missing_list_is_found_and_costs_the_imports_alone() {
             });
             let mut lists = std::fs::read_dir(bench.path().join("purged")).unwrap();
             harm(&lists.next().unwrap().unwrap().path());
-            let verdict = verify(&bench.path(), &mut |_| {}).unwrap();
+            let verdict = verify(&options(&bench.path()), &bench.clock, &mut |_| {}).unwrap();
             let found: Vec<_> = verdict.findings.iter().map(|f| &f.object).collect();
             assert!(
                 found.len() == 1 && found[0].starts_with("purged/"),
@@ -292,8 +292,7 @@ fn a_list_that_the_account_does_not_know_is_dropped() {
         assert_eq!(bench.count("purged"), 1);
         copy(&bench.path().join("purged"), &before.join("purged"));
         bench.queue.close().await.unwrap();
-        std::fs::remove_dir_all(bench.path()).unwrap();
-        std::fs::rename(&before, bench.path()).unwrap();
+        super::tests::put_in_place(&before, &bench.path());
         (bench.engine, bench.queue) = open(&bench.path(), &bench.clock);
         assert_eq!((bench.count("dead"), bench.count("purged")), (1, 0));
         assert_eq!(bench.import(0..10).await, [Imported::Revived; 10]);
@@ -442,7 +441,8 @@ fn thousands_of_scattered_letters_are_taken_out_and_swept_in_pieces() {
         // Nothing is left of them in the account but its counters.
         let path = bench.path().join("meta");
         bench.queue.close().await.unwrap();
-        let (meta, state) = meta::Meta::open(&path).unwrap();
+        let store = store::Store::open(&bench.path(), &path).unwrap();
+        let (meta, state, _) = meta::Meta::of(store).unwrap();
         let ledger = ledger::Ledger::load(&meta.store, state).unwrap();
         assert_eq!(
             (

@@ -24,7 +24,8 @@ impl Committer {
         let periods: Vec<_> = self.ledger.periods.iter().map(|(p, n)| (*p, *n)).collect();
         let mut usage: u64 = {
             let dead = lock(&self.shared.dead);
-            periods.iter().map(|(period, _)| dead.usage(*period)).sum()
+            let usage = periods.iter().map(|(period, _)| dead.usage(*period));
+            usage.sum::<Result<_, _>>()?
         };
         self.dead_quota.tell(usage, quota);
         for (period, numbers) in periods {
@@ -80,13 +81,15 @@ impl Committer {
         }
         self.ledger.state.purged += numbers.dead.iter().sum::<u64>();
         self.ledger.remove_period(batch, period);
+        let is_held = self.ledger.held_periods.contains(&period);
         // Counted first, deleted after: a folder that nothing counts is removed at start.
         self.write_meta(std::mem::take(batch))?;
         let _nobody_opens_it = lock(&self.shared.opening);
         let mut dead = lock(&self.shared.dead);
         dead.forget_all(numbers);
-        let freed = dead.usage(period);
-        dead.delete(period)?;
+        let freed = dead.usage(period)?;
+        dead.delete(period, is_held)?;
+        self.ledger.release_period(batch, period);
         Ok(freed)
     }
 
@@ -129,7 +132,7 @@ impl Nearness {
     }
 }
 
-fn millis(duration: std::time::Duration) -> Millis {
+pub(super) fn millis(duration: std::time::Duration) -> Millis {
     Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }
 

@@ -8,7 +8,8 @@ use super::committer::{Committer, MAX_OPS, answer};
 use super::error::StoreError;
 use super::housekeeper::Job;
 use super::letter::Record;
-use super::{Op, lock};
+use super::{Op, lock, period};
+use crate::queue::loss::LossKind;
 use crate::queue::entry::{EntryId, Origin, Outcome, Settlement};
 
 impl Committer {
@@ -40,9 +41,11 @@ impl Committer {
                     self.end(settlements, &mut batch, &mut apart)?;
                     replies.push(reply);
                 }
-                Op::SetAside { first, last } => {
-                    self.ledger.set_line_aside(&mut batch, first, last);
-                }
+                Op::SetAside {
+                    generation,
+                    first,
+                    last,
+                } => self.set_line_aside(generation, first, last, &mut batch),
                 Op::SetLetterAside(number) => self.set_letter_aside(number, &mut batch),
                 Op::Kept(done) => self.kept(done, &mut batch),
                 Op::Verify(reply) => {
@@ -71,9 +74,39 @@ impl Committer {
         Ok(())
     }
 
+    /// Events of the line cannot be read. Invariant: their store is noted as one to be kept in the
+    /// batch that settles them, for what is settled is deleted.
+    fn set_line_aside(
+        &mut self,
+        generation: Option<u64>,
+        first: u64,
+        last: u64,
+        batch: &mut Batch,
+    ) {
+        let now = self.shared.clock.now();
+        let count = self.ledger.set_line_aside(batch, first, last);
+        if let Some(generation) = generation {
+            self.ledger.hold_generation(batch, generation);
+        }
+        let object = match generation {
+            Some(generation) => format!("gen/{generation:010}"),
+            None => format!("events {first} to {last}"),
+        };
+        self.ledger.lose(batch, LossKind::Events, &object, count, now);
+        self.publish_losses();
+    }
+
     /// A dead letter that is queued again cannot be read.
     fn set_letter_aside(&mut self, number: u64, batch: &mut Batch) {
         if self.ledger.dead_queued.contains(number) {
+            let now = self.shared.clock.now();
+            if let Some(period) = self.ledger.period_of(number) {
+                self.ledger.hold_period(batch, period);
+                let object = period::name(period);
+                let kind = LossKind::DeadLetters;
+                self.ledger.lose(batch, kind, &object, 1, now);
+                self.publish_losses();
+            }
             self.ledger.state.set_aside += 1;
             self.ledger.marks.remove(batch, EntryId::dead(number));
             lock(&self.shared.dead).forget_queued(number);

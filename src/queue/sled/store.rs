@@ -2,17 +2,22 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::batch::{Batch, split_part};
 use super::codec::{self, Bad};
 use super::error::{At, StoreError, is_systems};
 use super::files::{
-    NO_FILES, create_private_dir, is_there, out_of_files, patiently, sync_dir, sync_file,
+    NO_FILES, create_private_dir, entries, file_id, is_dir, is_there, out_of_files, patiently, sync_dir,
+    sync_file,
 };
-use super::sync;
+use super::guard::copy_before_changes;
+use super::syscalls::{self, FileId};
+use super::{lock, sync};
 
 /// The data file of a store to which nothing was committed is not longer: sled's own records and
 /// the probe. The smallest commit makes it longer.
@@ -25,14 +30,25 @@ pub(super) type Row = Result<(sled::IVec, Result<Vec<u8>, Bad>), StoreError>;
 
 /// Runs a read of sled's, which panics at some kinds of damage, at open and later.
 fn fenced<T>(path: &Path, read: impl FnOnce() -> T) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(read))
-        .map_err(|_| StoreError::damaged(path, "sled cannot read it"))
+    catch_unwind(AssertUnwindSafe(read)).map_err(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        match said.or_else(|| panic.downcast_ref::<&str>().copied()) {
+            // What the system said is no word about what is stored.
+            Some(said) if said.contains("Os { code") => StoreError::Io {
+                path: path.into(),
+                source: io::Error::other(said.to_owned()),
+            },
+            _ => StoreError::damaged(path, "sled cannot read it"),
+        }
+    })
 }
 
 /// An open store.
 pub(super) struct Store {
     db: sled::Db,
     path: PathBuf,
+    /// The data file that was opened.
+    file: FileId,
 }
 
 impl Store {
@@ -53,8 +69,9 @@ impl Store {
         path.parent().map_or(Ok(()), sync_dir)
     }
 
-    /// Opens a store that must exist.
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+    /// Opens a store that must exist, of the queue at `root`. If sled changes what is there, the
+    /// store as it was lies in `quarantine/` before.
+    pub(super) fn open(root: &Path, path: &Path) -> Result<Self, StoreError> {
         // A folder without its data file would open as a new, empty store.
         for file in ["db", "conf"] {
             if !is_there(&path.join(file))? {
@@ -62,11 +79,30 @@ impl Store {
                 return Err(StoreError::damaged(path, &what));
             }
         }
+        unshare(path)?;
         remove_torn_snapshots(path)?;
         // What a killed process wrote and did not sync is found here and built upon: it is made
         // durable first, or a power cut would take what was answered by it.
         Self::sync_all(path)?;
-        let store = Self::open_db(path)?;
+        let db = path.join("db");
+        let file = FileId::of(&fs::metadata(&db).at(&db)?);
+        let uncopied = Arc::new(Mutex::new(None));
+        let copy = {
+            let (root, path, uncopied) = (root.to_owned(), path.to_owned(), uncopied.clone());
+            move || {
+                let copied = copy_before_changes(&root, &path);
+                let is_copied = copied.is_ok();
+                *lock(&uncopied) = copied.err();
+                is_copied
+            }
+        };
+        let opened = syscalls::before_changes(file, copy, || Self::open_db(path));
+        // Without its copy sled was not let write, which is no word about the store.
+        if let Some(error) = lock(&uncopied).take() {
+            std::mem::forget(opened);
+            return Err(error);
+        }
+        let store = opened?;
         // sled renames its new snapshot into place without syncing the folder.
         sync_dir(path)?;
         Ok(store)
@@ -76,15 +112,15 @@ impl Store {
     /// syncs its files before anything is committed to it, and until then `conf` may be missing
     /// or empty beside a data file that is there.
     pub(super) fn is_unborn(path: &Path) -> Result<bool, StoreError> {
-        if !path.is_dir() {
+        if !is_dir(path)? {
             return Ok(false);
         }
         let db = path.join("db");
         if is_there(&db)? && fs::metadata(&db).at(&db)?.len() > UNBORN {
             return Ok(false);
         }
-        for entry in fs::read_dir(path).at(path)? {
-            let name = entry.at(path)?.file_name();
+        for entry in entries(path)? {
+            let name = entry.file_name().unwrap_or_default();
             if !["blobs", "conf", "db"].iter().any(|made| name == *made) {
                 return Ok(false);
             }
@@ -101,10 +137,14 @@ impl Store {
         let begun = Instant::now();
         loop {
             return match fenced(path, || config.open()) {
-                Ok(Ok(db)) => Ok(Self {
-                    db,
-                    path: path.into(),
-                }),
+                Ok(Ok(db)) => {
+                    let data = path.join("db");
+                    Ok(Self {
+                        db,
+                        path: path.into(),
+                        file: FileId::of(&fs::metadata(&data).at(&data)?),
+                    })
+                }
                 // Its own threads may hold a store for some moments after the last handle was
                 // dropped, and tell nobody when they let go. The folder is locked for this
                 // process, so nobody else can hold it.
@@ -142,14 +182,13 @@ impl Store {
         })
     }
 
-    /// A copy, which speaks of itself as the store that it is a copy of.
-    pub(super) fn copy_of(mut self, path: &Path) -> Self {
-        self.path = path.into();
-        self
-    }
-
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether its folder still holds the file that is open.
+    pub(super) fn is_in_place(&self) -> Result<bool, StoreError> {
+        Ok(file_id(&self.path.join("db"))? == Some(self.file))
     }
 
     /// Applies `batch` and syncs it. When this returns, it is on disk.
@@ -319,12 +358,26 @@ impl Store {
     }
 }
 
+/// Gives a store files of its own where they have other names too, as in a clone that shares them:
+/// opening writes to them.
+fn unshare(path: &Path) -> Result<(), StoreError> {
+    for file in entries(path)? {
+        let meta = fs::metadata(&file).at(&file)?;
+        if meta.is_file() && meta.nlink() > 1 {
+            let own = file.with_extension("own.tmp");
+            patiently(|| fs::copy(&file, &own)).at(&own)?;
+            fs::rename(&own, &file).at(&file)?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes what a kill during open leaves and what the next open would stumble over. Only
 /// these: without `snap.*` proper a damaged store can reopen empty.
 fn remove_torn_snapshots(path: &Path) -> Result<(), StoreError> {
-    for entry in patiently(|| fs::read_dir(path)).at(path)? {
-        let entry = entry.at(path)?.path();
-        if entry.extension().is_some_and(|e| e == "generating") {
+    for entry in entries(path)? {
+        let name = entry.extension().unwrap_or_default();
+        if name == "generating" || name == "tmp" {
             fs::remove_file(&entry).at(&entry)?;
         }
     }

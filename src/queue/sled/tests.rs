@@ -82,7 +82,21 @@ pub(super) async fn until(queue: &Queue, what: &str, is: impl Fn() -> bool) {
     }
 }
 
+/// Removes a queue, with what stands beside its folder.
+pub(super) fn wipe(path: &Path) {
+    let _ = std::fs::remove_file(anchor::path_of(path).unwrap());
+    let _ = std::fs::remove_dir_all(path);
+}
+
+/// Moves a folder to where a queue is or was.
+pub(super) fn put_in_place(from: &Path, path: &Path) {
+    wipe(path);
+    std::fs::rename(from, path).unwrap();
+}
+
 pub(super) fn copy(from: &Path, to: &Path) {
+    // What stands beside a folder is of the queue that was there before.
+    let _ = std::fs::remove_file(anchor::path_of(to).unwrap());
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

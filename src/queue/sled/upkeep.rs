@@ -4,10 +4,14 @@
 use super::batch::Batch;
 use super::claims::Readable;
 use super::committer::{Committer, Head};
-use super::error::StoreError;
+use super::error::{At, StoreError};
+use super::files::is_there;
 use super::housekeeper::{Done, Job};
+use super::ledger::IdFile;
+use super::retention::millis;
 use super::{horizon, lock};
 use crate::queue::entry::Millis;
+use crate::queue::loss::LossKind;
 
 /// A head is full after a day at the latest, so that its ids can be forgotten in time.
 const DAY: Millis = 86_400_000;
@@ -30,7 +34,11 @@ impl Committer {
             .collect();
         for generation in spent {
             self.deleting.push(generation);
-            self.ask(Job::Delete(generation));
+            let is_held = self.ledger.held_generations.contains(&generation);
+            self.ask(Job::Delete {
+                generation,
+                is_held,
+            });
         }
     }
 
@@ -84,16 +92,36 @@ impl Committer {
                 file,
             } => {
                 self.ledger.put_generation(batch, generation, sealed);
+                self.ledger.put_file(batch, &file.name(), file.record());
                 self.dedup.seal(generation, file);
                 self.merge_small();
             }
             Done::Deleted(generation) => {
                 self.ledger.remove_generation(batch, generation);
+                self.ledger.release_generation(batch, generation);
                 self.deleting.retain(|g| *g != generation);
             }
-            Done::Merged(file) => {
+            Done::Forgotten(name) => self.ledger.remove_file(batch, &name),
+            Done::Harmed(harmed) => {
+                let window = millis(self.shared.options.dedup_window);
+                let file = harmed.file;
+                self.ledger.lose_until(
+                    batch,
+                    LossKind::MessageIds,
+                    &format!("seen/{}", file.name()),
+                    harmed.ids,
+                    self.shared.clock.now(),
+                    Some(file.coverage.newest.saturating_add(window)),
+                );
+                self.publish_losses();
+            }
+            Done::Merged(file, sources) => {
                 self.merging = false;
                 if let Some(file) = file {
+                    for source in sources {
+                        self.ledger.remove_file(batch, &source);
+                    }
+                    self.ledger.put_file(batch, &file.name(), file.record());
                     self.dedup.merged(file);
                 }
                 self.merge_small();
@@ -113,8 +141,24 @@ impl Committer {
         }
     }
 
+    /// The files of ids are where they were. While some are merged, that one goes is right; one
+    /// that is sealed again is replaced.
+    fn files_in_place(&self) -> Result<(), StoreError> {
+        if self.merging {
+            return Ok(());
+        }
+        for file in self.dedup.files() {
+            if !is_there(file.path())? {
+                let source = std::io::Error::other("it is gone while it is open");
+                return Err(source).at(file.path());
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn tick(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         let now = self.shared.clock.now();
+        self.files_in_place()?;
         if self.head.first_seq.is_some() && now - self.head.begun_at > DAY {
             if self.next.is_some() {
                 self.roll();
@@ -127,9 +171,21 @@ impl Committer {
             return Ok(());
         }
         let horizon = horizon(&self.shared.options, now);
-        for file in self.dedup.forget(horizon, self.ledger.cursor.mark()) {
-            self.ask(Job::Forget(file));
+        let forgotten = self.dedup.forget(horizon, self.ledger.cursor.mark());
+        for file in &forgotten {
+            let leaving = IdFile {
+                is_leaving: true,
+                ..file.record()
+            };
+            self.ledger.put_file(batch, &file.name(), leaving);
         }
+        if !forgotten.is_empty() {
+            // Noted first: a file that must be there and is not would be told as lost.
+            self.write_meta(std::mem::take(batch))?;
+        }
+        forgotten
+            .into_iter()
+            .for_each(|file| self.ask(Job::Forget(file)));
         self.purge(batch, now)
     }
 }

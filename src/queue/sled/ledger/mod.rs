@@ -7,16 +7,21 @@
 //! `l` + first: a list of purged letters · `z` + first: letters of lists that came back · `m` +
 //! mark + part: a mark · `g` + generation: a sealed generation · `p` + period: a period of dead
 //! letters and how many of them are dead · `i` a copy of the `format` file · `u` while the account
-//! is being made anew. A release that does not know `y`, `l` and `z` counts the same without them.
+//! is being made anew · `h` + generation and `j` + period: something in that store could not be
+//! used, so it goes to `quarantine/` when it is done with · `f` + name: a file of remembered ids,
+//! by its length and checksums · `n` + kind + object: a loss that nobody has acknowledged yet. A
+//! release that does not know `y`, `l`, `z`, `h`, `j`, `f` and `n` counts the same without them.
 
+mod evidence;
 mod letters;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::queue::census::Census;
 use crate::queue::entry::{DeadReason, EntryId, Mark, Millis, Origin};
 use crate::queue::ranges::{Cursor, RangeDiff, RangeSet};
+use crate::queue::loss::{Loss, LossKind};
 use crate::queue::sled::batch::Batch;
 use crate::queue::sled::codec::{Bad, Reader, Writer};
 use crate::queue::sled::error::StoreError;
@@ -34,6 +39,8 @@ pub(in crate::queue::sled) struct Sealed {
     pub(in crate::queue::sled) first_seq: u64,
     pub(in crate::queue::sled) last_seq: u64,
 }
+
+pub(in crate::queue::sled) use evidence::IdFile;
 
 /// A period of dead letters: its numbers, when it was begun, when the newest died, and how many
 /// are dead now.
@@ -70,6 +77,14 @@ pub(in crate::queue::sled) struct Ledger {
     /// By first number.
     pub(in crate::queue::sled) lists: BTreeMap<u64, List>,
     pub(in crate::queue::sled) marks: Marks,
+    /// Generations in which something could not be used.
+    pub(in crate::queue::sled) held_generations: BTreeSet<u64>,
+    /// The same of periods.
+    pub(in crate::queue::sled) held_periods: BTreeSet<u64>,
+    /// The files of remembered ids that must be there, by their names in `seen/`.
+    pub(in crate::queue::sled) files: BTreeMap<String, IdFile>,
+    /// What was lost and is not acknowledged.
+    pub(in crate::queue::sled) losses: BTreeMap<(LossKind, String), Loss>,
 }
 
 /// The key of a numbered row.
@@ -124,6 +139,30 @@ impl Ledger {
                 .and_then(|v| read_list(&key, &v))
                 .map_err(bad("a list"))?;
             ledger.lists.insert(list.first, list);
+        }
+        for (tag, held) in [
+            (b'h', &mut ledger.held_generations),
+            (b'j', &mut ledger.held_periods),
+        ] {
+            for row in meta.scan(&[tag], &[tag + 1]) {
+                let (key, value) = row?;
+                value.map_err(bad("a store to be kept"))?;
+                held.insert(number(&key).map_err(bad("a store to be kept"))?);
+            }
+        }
+        for row in meta.scan(b"f", b"g") {
+            let (key, value) = row?;
+            let (name, file) = value
+                .and_then(|v| evidence::read_file(&key, &v))
+                .map_err(bad("a file of ids"))?;
+            ledger.files.insert(name, file);
+        }
+        for row in meta.scan(b"n", b"o") {
+            let (key, value) = row?;
+            let loss = value
+                .and_then(|v| evidence::read_loss(&key, &v))
+                .map_err(bad("a loss"))?;
+            ledger.losses.insert((loss.kind, loss.object.clone()), loss);
         }
         ledger.marks = Marks::load(meta, |id| ledger.is_open(id))?;
         Ok(ledger)

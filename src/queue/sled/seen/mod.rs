@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use super::codec::{self, Bad, Reader, Writer};
 use super::error::{At, StoreError};
 use super::files::patiently;
+use super::ledger::IdFile;
 use crate::queue::entry::Millis;
 use filter::IdFilter;
 pub(super) use merge::{merge, mergeable};
@@ -46,11 +47,39 @@ pub(super) struct Coverage {
     pub(super) count: u64,
 }
 
+impl Coverage {
+    pub(super) fn write(&self, w: &mut Writer) {
+        w.u64(self.generations.0);
+        w.u64(self.generations.1);
+        w.u64(self.last_seq);
+        w.i64(self.newest);
+        w.u64(self.count);
+    }
+
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Bad> {
+        Ok(Self {
+            generations: (r.u64()?, r.u64()?),
+            last_seq: r.u64()?,
+            newest: r.i64()?,
+            count: r.u64()?,
+        })
+    }
+
+    /// Whether every generation of `other` is among these.
+    pub(super) fn holds(&self, other: &Self) -> bool {
+        let ((first, last), (from, to)) = (self.generations, other.generations);
+        first <= from && to <= last
+    }
+}
+
 /// An open file of remembered ids.
 pub(super) struct SeenFile {
     file: File,
     path: PathBuf,
     pub(super) coverage: Coverage,
+    /// Its length, and the checksum over header and index, which tells it from any other.
+    len: u64,
+    sum: u64,
     /// The upper half of each block's first id.
     fences: Vec<u64>,
     /// One for each [`SHARD_BLOCKS`] blocks.
@@ -83,6 +112,8 @@ impl SeenFile {
             file,
             path: path.into(),
             coverage,
+            len,
+            sum: sum(&head, codec::sum_of(&index)),
             fences,
             filters,
         })
@@ -90,6 +121,21 @@ impl SeenFile {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its name in `seen/`.
+    pub(super) fn name(&self) -> String {
+        file_name(self.coverage.generations)
+    }
+
+    /// As the account remembers it.
+    pub(super) fn record(&self) -> IdFile {
+        IdFile {
+            len: self.len,
+            sum: self.sum,
+            coverage: self.coverage,
+            is_leaving: false,
+        }
     }
 
     /// Whether `id` is among them: the filter first, then one read.
@@ -133,6 +179,31 @@ impl SeenFile {
         })
     }
 
+    /// How many blocks of ids it has.
+    pub(super) fn blocks(&self) -> usize {
+        self.fences.len()
+    }
+
+    /// Reads these blocks; how many ids stand in those that are damaged, and what is wrong.
+    pub(super) fn damage(
+        &self,
+        blocks: Range<usize>,
+    ) -> Result<Option<(u64, StoreError)>, StoreError> {
+        let mut found: Option<(u64, StoreError)> = None;
+        for at in blocks {
+            match self.block(at) {
+                Ok(_) => {}
+                Err(error @ StoreError::Damaged { .. }) => {
+                    let ids = (self.coverage.count - (at * PER_BLOCK) as u64).min(PER_BLOCK as u64);
+                    let before = found.map_or(0, |(ids, _)| ids);
+                    found = Some((before + ids, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
     fn block(&self, at: usize) -> Result<Vec<u128>, StoreError> {
         let mut bytes = vec![0; BLOCK];
         self.file
@@ -149,14 +220,15 @@ impl SeenFile {
     }
 }
 
+/// Of a header's bytes and the checksum of an index.
+fn sum(header: &[u8], index: u64) -> u64 {
+    codec::checksum(&index.to_le_bytes(), header)
+}
+
 pub(super) fn header(coverage: &Coverage) -> Vec<u8> {
     let mut w = Writer::versioned();
     w.u64(MAGIC);
-    w.u64(coverage.generations.0);
-    w.u64(coverage.generations.1);
-    w.u64(coverage.last_seq);
-    w.i64(coverage.newest);
-    w.u64(coverage.count);
+    coverage.write(&mut w);
     w.0.resize(BLOCK - 8, 0);
     codec::seal(b"header", w.0)
 }
@@ -166,13 +238,7 @@ pub(super) fn read_header(bytes: &[u8]) -> Result<Coverage, Bad> {
     if r.u64()? != MAGIC {
         return Err(Bad::Value);
     }
-    let generations = (r.u64()?, r.u64()?);
-    Ok(Coverage {
-        generations,
-        last_seq: r.u64()?,
-        newest: r.i64()?,
-        count: r.u64()?,
-    })
+    Coverage::read(&mut r)
 }
 
 pub(super) fn read_index(bytes: &[u8], blocks: usize) -> Result<(Vec<u64>, Vec<IdFilter>), Bad> {

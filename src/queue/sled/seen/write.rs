@@ -10,7 +10,7 @@ use super::super::codec::{self, Checksum, Writer};
 use super::super::error::{At, StoreError};
 use super::super::files::{patiently, sync_dir};
 use super::filter::IdFilter;
-use super::{BLOCK, Coverage, PER_BLOCK, SHARD_BLOCKS, SeenFile, file_name, header};
+use super::{BLOCK, Coverage, PER_BLOCK, SHARD_BLOCKS, SeenFile, file_name, header, sum};
 
 impl SeenFile {
     /// Writes a new file into `dir` from ids in any order, durably.
@@ -58,17 +58,20 @@ impl SeenFile {
                 body.push(id)?;
             }
         }
-        let (fences, filters) = body.finish()?;
+        let (fences, filters, index) = body.finish()?;
         let coverage = Coverage { count, ..coverage };
         let header = header(&coverage);
         file.write_all_at(&header, 0).at(&tmp)?;
         file.sync_all().at(&tmp)?;
         std::fs::rename(&tmp, &path).at(&path)?;
         sync_dir(dir)?;
+        let len = file.metadata().at(&path)?.len();
         Ok(Self {
             file,
             path,
             coverage,
+            len,
+            sum: sum(&header, index),
             fences,
             filters,
         })
@@ -124,8 +127,9 @@ impl Body<'_> {
         }
     }
 
-    /// Writes the index, which stays in memory. It is large: no second copy of it is made.
-    fn finish(mut self) -> Result<(Vec<u64>, Vec<IdFilter>), StoreError> {
+    /// Writes the index, which stays in memory, and gives its checksum. It is large: no second copy
+    /// of it is made.
+    fn finish(mut self) -> Result<(Vec<u64>, Vec<IdFilter>, u64), StoreError> {
         self.end_block()?;
         self.end_shard();
         let mut sum = Checksum::begun(b"index");
@@ -141,8 +145,9 @@ impl Body<'_> {
             filter.write(&mut piece);
             put(&piece)?;
         }
-        self.put(&sum.done().to_le_bytes())?;
+        let sum = sum.done();
+        self.put(&sum.to_le_bytes())?;
         self.out.flush().at(self.tmp)?;
-        Ok((self.fences, self.filters))
+        Ok((self.fences, self.filters, sum))
     }
 }

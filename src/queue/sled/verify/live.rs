@@ -28,7 +28,9 @@ fn walk(shared: &Shared, ledger: &Ledger) -> Verdict {
     let mut tell = |what: &str| {
         tracing::debug!("verify reads {what}");
         // This thread has the disk to watch, however long the walk.
-        housekeeper::look(shared);
+        if let Err(error) = housekeeper::look(shared) {
+            shared.fail(&error.to_string());
+        }
     };
     match Walk::new(ledger, None).all(root, &mut Open(shared), true, &mut tell) {
         Ok(walk) => walk.verdict,
@@ -47,8 +49,9 @@ fn walk(shared: &Shared, ledger: &Ledger) -> Verdict {
 struct Open<'a>(&'a Shared);
 
 impl Stores for Open<'_> {
-    fn generations(&self) -> Vec<u64> {
-        lock(&self.0.claims).generations.keys().copied().collect()
+    fn generations(&self) -> Result<Vec<u64>, StoreError> {
+        let claims = lock(&self.0.claims);
+        Ok(claims.generations.keys().copied().collect())
     }
 
     fn generation(
@@ -67,10 +70,8 @@ impl Stores for Open<'_> {
             }
             Some(None) => {
                 // Under the lock: a store cannot be opened twice.
-                look(&Store::open(&generation_folder(
-                    &self.0.options.path,
-                    generation,
-                ))?);
+                let root = &self.0.options.path;
+                look(&Store::open(root, &generation_folder(root, generation))?);
             }
         }
         Ok(())

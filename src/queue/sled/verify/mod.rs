@@ -1,48 +1,68 @@
 //! `pinrelay verify`: the promise, checked against what is on disk.
 //!
-//! With the daemon stopped each store is copied and the copy is opened, for opening writes. In a
-//! running daemon the housekeeper walks over the open stores ([`live`]). `--repair` moves what is
-//! damaged to `quarantine/` and settles its events as set aside; it deletes nothing.
+//! With the daemon stopped, what a start does is done to a clone of the folder, so that whatever a
+//! start would refuse or tell is found; then everything stored is read against the account that
+//! came of it. In a running daemon the housekeeper walks over the open stores ([`live`]).
+//! `--repair` is a start, and takes out what only reading finds; it deletes nothing.
 
+mod clone;
 mod live;
 mod walk;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-
-pub(super) use live::run as live;
-use walk::{Piece, Stores, Walk};
+use std::sync::Arc;
 
 use super::account::is_new;
-use super::error::{At, StoreError};
-use super::files::create_private_dir;
-use super::guard::{copy_durably, copy_folder, keep};
+use super::anchor::{self, Beside};
+use super::error::StoreError;
+use super::files::{create_private_dir, is_there};
+use super::guard::{Guard, copy_durably, keep};
 use super::high::{Found, HighFile};
 use super::identity::{self, Identity};
-use super::ledger::Ledger;
 use super::meta::{IDENTITY, Meta};
-use super::open::generation_folder;
+use super::open::{generation_folder, recover};
+use super::state::State;
 use super::store::Store;
-use super::{Op, Options, SledEngine, period};
+use super::{Op, Options, SledEngine, period, syscalls};
 use crate::clock::Clock;
 use crate::queue::OpenError;
 use crate::queue::verdict::{Finding, Verdict};
+use clone::Clone as Scratch;
+pub(super) use live::run as live;
+use walk::{Piece, Walk};
 
 const CUT_SHORT: &str =
     "the folder holds no queue yet: its making was cut short, and the next start makes it anew";
 
-/// Checks the queue at `root`, which no daemon has open. `tell` hears what is being read.
+/// Checks the queue that these options are of, which no daemon has open. `tell` hears what is
+/// being read.
 ///
 /// # Errors
 /// [`OpenError::InUse`] while a daemon runs on it; otherwise what kept it from being read.
-pub fn verify(root: &Path, tell: &mut dyn FnMut(&str)) -> Result<Verdict, OpenError> {
-    if !root.is_dir() {
-        return Err(OpenError::Io(format!(
+pub fn verify(
+    options: &Options,
+    clock: &Clock,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Verdict, OpenError> {
+    let root = &options.path;
+    let beside = anchor::read(root)?;
+    if !is_there(root)? {
+        let nothing = format!(
             "queue folder {}: it does not exist; nothing was ever queued there",
             root.display()
-        )));
+        );
+        let anchor = beside.anchor().ok_or(OpenError::Io(nothing))?;
+        let what = format!(
+            "its folder is gone: {} undelivered events and {} dead letters were in it",
+            anchor.open, anchor.dead
+        );
+        let next = "mount it or put it back from a copy; without either, the next start counts \
+                    them as set aside";
+        return Ok(refused(what, next));
     }
     let _lock = identity::lock(root)?;
-    Ok(check(root, tell)?.0)
+    Ok(check(options, clock, beside, tell)?.0)
 }
 
 /// Checks the queue as [`verify`] does, mends what can be, and checks it again. Gives what was
@@ -58,8 +78,11 @@ pub fn repair(
     let root = options.path.clone();
     let (before, pieces) = {
         let _lock = identity::lock(&root)?;
-        let (verdict, pieces) = check(&root, tell)?;
-        move_aside(&root, &pieces)?;
+        let (verdict, pieces) = check(&options, &clock, anchor::read(&root)?, tell)?;
+        if !verdict.findings.is_empty() {
+            move_aside(&root, &pieces)?;
+            restore_format(&root)?;
+        }
         (verdict, pieces)
     };
     if before.findings.is_empty() {
@@ -67,18 +90,28 @@ pub fn repair(
     }
     tell("repairing");
     // Opening mends the account and sets aside what no store holds.
-    let engine = SledEngine::open(options, clock)?;
+    let engine = SledEngine::open(options.clone(), clock.clone())?;
     let stopped = |e: crate::queue::QueueError| OpenError::Io(e.to_string());
     for piece in &pieces {
-        if let Piece::Lines { first, last, .. } = piece {
-            let (first, last) = (*first, *last);
-            engine.send(Op::SetAside { first, last }).map_err(stopped)?;
+        if let Piece::Lines {
+            generation,
+            first,
+            last,
+        } = piece
+        {
+            let (generation, first, last) = (*generation, *first, *last);
+            let op = Op::SetAside {
+                generation,
+                first,
+                last,
+            };
+            engine.send(op).map_err(stopped)?;
         }
     }
     engine.close_blocking().map_err(stopped)?;
     let _lock = identity::lock(&root)?;
     remove_rows(&root, &pieces)?;
-    let (after, _) = check(&root, tell)?;
+    let (after, _) = check(&options, &clock, anchor::read(&root)?, tell)?;
     Ok((before, after))
 }
 
@@ -89,9 +122,8 @@ fn move_aside(root: &Path, pieces: &[Piece]) -> Result<(), StoreError> {
     for piece in pieces {
         match piece {
             Piece::Seen(name) => drop(keep(root, &root.join("seen").join(name), name)?),
-            Piece::Format => restore_format(root)?,
             piece => {
-                if let Some(store) = store_of(root, piece).filter(|s| !copied.contains(s)) {
+                if let Some(store) = store_of(root, piece)?.filter(|s| !copied.contains(s)) {
                     let name = store.strip_prefix(root).unwrap_or(&store).display();
                     let name = format!("{}.copy", name.to_string().replace('/', "-"));
                     let copy = root.join("quarantine/verify.deleting");
@@ -106,23 +138,23 @@ fn move_aside(root: &Path, pieces: &[Piece]) -> Result<(), StoreError> {
 }
 
 /// The folder of the store that a piece was read from.
-fn store_of(root: &Path, piece: &Piece) -> Option<PathBuf> {
+fn store_of(root: &Path, piece: &Piece) -> Result<Option<PathBuf>, StoreError> {
     let path = match piece {
         Piece::Lines {
             generation: Some(generation),
             ..
         } => generation_folder(root, *generation),
         Piece::Letters { period, .. } => period::folder(&root.join("dead"), *period),
-        _ => return None,
+        _ => return Ok(None),
     };
-    path.exists().then_some(path)
+    Ok(is_there(&path)?.then_some(path))
 }
 
 /// Takes what cannot be used out of the stores; their copies are in `quarantine/`.
 fn remove_rows(root: &Path, pieces: &[Piece]) -> Result<(), StoreError> {
     for piece in pieces {
         // It may have gone with its generation.
-        let Some(path) = store_of(root, piece) else {
+        let Some(path) = store_of(root, piece)? else {
             continue;
         };
         let (first, last) = match piece {
@@ -130,7 +162,7 @@ fn remove_rows(root: &Path, pieces: &[Piece]) -> Result<(), StoreError> {
             Piece::Letters { first, .. } => (*first, *first),
             _ => continue,
         };
-        match Store::open(&path) {
+        match Store::open(root, &path) {
             Ok(store) => store.remove_parts(first, last)?,
             // Its copy is kept, and all that was in it is settled.
             Err(StoreError::Damaged { .. }) => super::files::delete_folder(&path)?,
@@ -140,96 +172,107 @@ fn remove_rows(root: &Path, pieces: &[Piece]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes the `format` file again from the account's copy.
+/// Writes the `format` file again where it is missing or damaged: from the account's copy, or
+/// where that is gone too, with a new key, so that the queue opens. Then no messageId that was
+/// accepted before is known again.
 fn restore_format(root: &Path) -> Result<(), StoreError> {
     let path = root.join(identity::FILE);
-    if let Some(identity) = identity_in_meta(root)? {
-        if path.exists() {
-            keep(root, &path, identity::FILE)?;
-        }
-        identity.write(root)?;
+    match identity::load(root) {
+        Ok(Some(_)) => return Ok(()),
+        Ok(None) | Err(StoreError::Damaged { .. }) => {}
+        Err(error) => return Err(error),
     }
-    Ok(())
+    let beside = anchor::read(root)?;
+    let known = match identity_in_meta(root)? {
+        Some(identity) => Some(identity),
+        None => beside.anchor().map(|anchor| anchor.identity.clone()),
+    };
+    if is_there(&path)? {
+        keep(root, &path, identity::FILE)?;
+    }
+    known.unwrap_or_else(|| Identity::new(None)).write(root)
 }
 
+/// What the account has as the queue's identity; none where it cannot be read.
 fn identity_in_meta(root: &Path) -> Result<Option<Identity>, StoreError> {
-    let mut text = None;
-    Copies::new(root).show(&Meta::folder(root), &mut |store| {
-        text = store.get(IDENTITY).ok().flatten();
-    })?;
+    let text = peek(root, |store| store.get(IDENTITY))?.flatten();
     let text = text.and_then(|bytes| String::from_utf8(bytes).ok());
     Ok(text.and_then(|text| identity::parse(&root.join(identity::FILE), &text).ok()))
 }
 
-fn check(root: &Path, tell: &mut dyn FnMut(&str)) -> Result<(Verdict, Vec<Piece>), StoreError> {
-    let mut early: Vec<(Piece, Finding)> = Vec::new();
-    let mut find = |piece, object: &str, what: String, next: &str| {
-        let (object, next) = (object.into(), next.into());
-        early.push((piece, Finding { object, what, next }));
+/// The counters of the account; none where it cannot be read.
+pub(super) fn peek_state(root: &Path) -> Result<Option<State>, StoreError> {
+    peek(root, |store| Ok(Meta::read(store)?.state))
+}
+
+/// Looks into a copy of `meta`, for opening it writes; none where it is missing or damaged.
+fn peek<T>(
+    root: &Path,
+    look: impl FnOnce(&Store) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    if !Meta::is_there(root)? {
+        return Ok(None);
+    }
+    let scratch = Scratch::of_account(root)?;
+    let looked = Store::open(scratch.path(), &Meta::folder(scratch.path()))
+        .and_then(|store| look(&store));
+    scratch.remove()?;
+    match looked {
+        Ok(found) => Ok(Some(found)),
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The verdict on a queue that a start would refuse.
+fn refused(what: String, next: &str) -> Verdict {
+    let mut verdict = Verdict {
+        findings: vec![Finding {
+            object: "the queue".into(),
+            what,
+            next: next.into(),
+        }],
+        ..Verdict::default()
     };
-    let noted = |note: &str| {
+    let note = "a start would refuse it, so nothing else was judged";
+    verdict.notes.push(note.into());
+    verdict
+}
+
+fn check(
+    options: &Options,
+    clock: &Clock,
+    mut beside: Beside,
+    tell: &mut dyn FnMut(&str),
+) -> Result<(Verdict, Vec<Piece>), OpenError> {
+    let root = &options.path;
+    syscalls::watch(root, options.on_failure.clone());
+    if !is_there(&root.join(identity::FILE))?
+        && !Meta::is_there(root)?
+        && !is_there(&root.join("gen"))?
+        && beside.anchor().is_none()
+    {
         let mut verdict = Verdict::default();
-        verdict.notes.push(note.into());
-        Ok((verdict, Vec::new()))
-    };
-    let identity = identity::load(root);
-    let is_known = matches!(identity, Ok(Some(_)));
-    match identity {
-        Ok(Some(_)) => {}
-        Ok(None) if !Meta::is_there(root)? => return noted("the folder holds no queue yet"),
-        Ok(None) | Err(StoreError::Damaged { .. }) => {
-            let next = match identity_in_meta(root) {
-                Ok(Some(_)) => "run `pinrelay verify --repair`: the account holds a copy",
-                _ => "restore it from a backup of this queue, or move the folder away",
-            };
-            let what = "the key of the messageIds is missing or damaged".into();
-            find(Piece::Format, identity::FILE, what, next);
-        }
-        Err(error) => return Err(error),
+        verdict.notes.push("the folder holds no queue yet".into());
+        return Ok((verdict, Vec::new()));
     }
-    const REPAIR: &str = "start the daemon, which mends it, or run `pinrelay verify --repair`";
-    let looked = match HighFile::look(&root.join("high"))? {
-        Found::High(high) => Some(high.state),
-        Found::Nothing | Found::Damaged => None,
-    };
-    // A crash may leave `high` and `meta` torn in any way while they are made.
-    let is_new = is_known && is_new(root, &looked.unwrap_or_default())?;
-    if is_new && !Meta::is_there(root)? {
-        return noted(CUT_SHORT);
+    if let Beside::Anchor(anchor) = &mut beside
+        && anchor.is_mount
+        && anchor::is_mount(root)?.unwrap_or(false)
+    {
+        // As it should be; the clone is none.
+        anchor.is_mount = false;
     }
-    let high = match looked {
-        Some(high) => Some(high),
-        None => {
-            let what = "it is damaged or missing: whether a store was cut short cannot be told";
-            find(Piece::AtOpen, "high", what.into(), REPAIR);
-            None
-        }
+    tell("all that a start reads");
+    let scratch = Scratch::of(root)?;
+    let checked = check_clone(options, clock, &beside, &scratch, tell);
+    scratch.remove()?;
+    let (mut verdict, pieces) = checked?;
+    let quarantine = root.join("quarantine");
+    let kept = match is_there(&quarantine)? {
+        true => super::files::entries(&quarantine)?.len(),
+        false => 0,
     };
-    tell("meta");
-    let mut copies = Copies::new(root);
-    let ledger = match copies.account() {
-        Ok(ledger) => ledger,
-        Err(StoreError::Damaged { .. }) if is_new => return noted(CUT_SHORT),
-        Err(error @ StoreError::Damaged { .. }) => {
-            find(Piece::AtOpen, "meta", error.to_string(), REPAIR);
-            let (pieces, findings) = early.into_iter().unzip();
-            let mut verdict = Verdict {
-                findings,
-                ..Verdict::default()
-            };
-            let note = "without the account nothing else can be judged";
-            verdict.notes.push(note.into());
-            return Ok((verdict, pieces));
-        }
-        Err(error) => return Err(error),
-    };
-    let walk = Walk::new(&ledger, high).all(root, &mut copies, false, tell)?;
-    let (mut verdict, mut pieces) = (walk.verdict, walk.pieces);
-    for (piece, finding) in early {
-        verdict.findings.push(finding);
-        pieces.push(piece);
-    }
-    let kept = std::fs::read_dir(root.join("quarantine")).map_or(0, Iterator::count);
     if kept > 0 {
         let note = format!("quarantine/ holds {kept} pieces of earlier damage");
         verdict.notes.push(note);
@@ -237,86 +280,56 @@ fn check(root: &Path, tell: &mut dyn FnMut(&str)) -> Result<(Verdict, Vec<Piece>
     Ok((verdict, pieces))
 }
 
-/// Stores looked at through copies, one at a time: opening one writes to it.
-struct Copies {
-    root: PathBuf,
-}
-
-impl Copies {
-    fn new(root: &Path) -> Self {
-        Self { root: root.into() }
-    }
-
-    fn show(&self, store: &Path, look: &mut dyn FnMut(&Store)) -> Result<(), StoreError> {
-        let quarantine = self.root.join("quarantine");
-        create_private_dir(&quarantine)?;
-        // Swept at the next start, should this process end here.
-        let copy = quarantine.join("verify.deleting");
-        if copy.exists() {
-            std::fs::remove_dir_all(&copy).at(&copy)?;
+/// Does to the clone what a start does, then reads all of it.
+fn check_clone(
+    options: &Options,
+    clock: &Clock,
+    beside: &Beside,
+    scratch: &Scratch,
+    tell: &mut dyn FnMut(&str),
+) -> Result<(Verdict, Vec<Piece>), OpenError> {
+    let root = scratch.path();
+    let options = Options {
+        path: root.to_owned(),
+        adopt: false,
+        on_progress: Arc::new(|_| {}),
+        ..options.clone()
+    };
+    let telling = RefCell::new(&mut *tell);
+    let tell_reading = |what: &str| (telling.borrow_mut())(what.trim_start_matches("reading "));
+    let is_cut_short = !Meta::is_there(root)? && {
+        let high = match HighFile::look(&root.join("high"))? {
+            Found::High(high) => high.state,
+            Found::Nothing | Found::Damaged => State::default(),
+        };
+        beside.anchor().is_none() && is_new(root, &high)?
+    };
+    let guard = Guard::new(root, &tell_reading, true);
+    let recovered = match recover(&options, clock, &guard, beside) {
+        Ok(recovered) => recovered,
+        Err(OpenError::Damaged(what) | OpenError::Foreign(what)) => {
+            let what = what.replace(&scratch.path().display().to_string(), &scratch.of_what());
+            let next = "run `pinrelay verify --repair`, or do as it says";
+            return Ok((refused(what, next), Vec::new()));
         }
-        let copied = copy_folder(store, &copy);
-        let opened = copied.and_then(|()| Store::open(&copy));
-        let opened = opened.map(|opened| look(&opened.copy_of(store)));
-        if copy.exists() {
-            // Also where there was no room for all of it.
-            std::fs::remove_dir_all(&copy).at(&copy)?;
-        }
-        // The copy is gone; what is wrong is wrong with the store.
-        opened.map_err(|error| match error {
-            StoreError::Damaged { what, .. } => StoreError::damaged(store, &what),
-            error => error,
-        })
+        Err(error) => return Err(error),
+    };
+    let findings = guard.findings.take();
+    if is_cut_short && findings.is_empty() {
+        let mut verdict = Verdict::default();
+        verdict.notes.push(CUT_SHORT.into());
+        return Ok((verdict, Vec::new()));
     }
-
-    /// The account, checked row by row.
-    fn account(&mut self) -> Result<Ledger, StoreError> {
-        let path = Meta::folder(&self.root);
-        if !Meta::is_there(&self.root)? {
-            return Err(StoreError::damaged(&path, "it is missing"));
-        }
-        let mut ledger = None;
-        self.show(&path, &mut |store| {
-            ledger = Some(Meta::read(store).and_then(|rows| {
-                if Meta::is_unfinished(store)? {
-                    let what = "a start ended while it made the account anew";
-                    return Err(StoreError::damaged(store.path(), what));
-                }
-                Ledger::load(store, rows.state)
-            }));
-        })?;
-        ledger.unwrap_or_else(|| Err(StoreError::damaged(&path, "it cannot be read")))
+    // Its stores are closed: the walk opens them one at a time.
+    let ledger = recovered.into_ledger();
+    let walk = Walk::new(&ledger, None).all(root, &mut scratch.stores(), false, tell)?;
+    let (mut verdict, pieces) = (walk.verdict, walk.pieces);
+    verdict.findings.splice(0..0, findings);
+    for text in verdict.findings.iter_mut().flat_map(|f| [&mut f.what, &mut f.next]) {
+        *text = text.replace(&scratch.path().display().to_string(), &scratch.of_what());
     }
-}
-
-impl Stores for Copies {
-    fn generations(&self) -> Vec<u64> {
-        let folders = std::fs::read_dir(self.root.join("gen"));
-        let mut generations: Vec<u64> = folders
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter(|g| !Store::is_unborn(&generation_folder(&self.root, *g)).unwrap_or(false))
-            .collect();
-        generations.sort_unstable();
-        generations
+    for loss in ledger.losses() {
+        verdict.notes.push(format!("not acknowledged: {}", loss.words()));
     }
-
-    fn generation(
-        &mut self,
-        generation: u64,
-        look: &mut dyn FnMut(&Store),
-    ) -> Result<(), StoreError> {
-        self.show(&generation_folder(&self.root, generation), look)
-    }
-
-    fn period(&mut self, period: u64, look: &mut dyn FnMut(&Store)) -> Result<bool, StoreError> {
-        let path = period::folder(&self.root.join("dead"), period);
-        if !path.exists() {
-            return Err(StoreError::damaged(&path, "it is missing"));
-        }
-        self.show(&path, look)?;
-        Ok(true)
-    }
+    Ok((verdict, pieces))
 }

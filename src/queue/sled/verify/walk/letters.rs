@@ -59,12 +59,11 @@ impl Walk<'_> {
         missing.subtract(&ledger.dead_gone, numbers.first..=numbers.last);
         let is_short = missing.count() > 0;
         for (first, fault) in faults {
-            let cost = match is_short {
-                true => "its letters are lost",
-                false => "its letters are gone or set aside already: nothing is lost",
-            };
             let piece = Piece::Letters { period, first };
-            self.find(piece, object.clone(), format!("{fault}; {cost}"));
+            match is_short {
+                true => self.find(piece, object.clone(), format!("{fault}; its letters are lost")),
+                false => self.harmless(piece, object.clone(), fault.to_string()),
+            }
         }
         if is_short {
             let why = met.map_or(String::new(), |e| format!(": {e}"));

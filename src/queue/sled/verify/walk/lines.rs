@@ -86,16 +86,15 @@ impl Walk<'_> {
                 first,
                 last,
             };
-            let cost = match self.open_within(first, last) {
-                0 => "its events are settled: nothing is lost".into(),
-                open => format!("{open} events from {first} to {last} cannot be delivered"),
-            };
             self.told.insert(first..=last);
-            self.find(
-                piece,
-                format!("gen/{generation:010}"),
-                format!("{fault}; {cost}"),
-            );
+            let object = format!("gen/{generation:010}");
+            match self.open_within(first, last) {
+                0 => self.harmless(piece, object, fault),
+                open => {
+                    let cost = format!("{open} events from {first} to {last} cannot be delivered");
+                    self.find(piece, object, format!("{fault}; {cost}"));
+                }
+            }
         }
     }
 
@@ -113,17 +112,19 @@ impl Walk<'_> {
         else {
             return self.find(Piece::AtOpen, object, error.to_string());
         };
-        let cost = match self.open_within(first, last) {
-            0 => "its events are settled: nothing is lost".into(),
-            open => format!("{open} events from {first} to {last} cannot be delivered"),
-        };
         self.told.insert(first..=last);
         let piece = Piece::Lines {
             generation: Some(generation),
             first,
             last,
         };
-        self.find(piece, object, format!("{error}; {cost}"));
+        match self.open_within(first, last) {
+            0 => self.harmless(piece, object, error.to_string()),
+            open => {
+                let cost = format!("{open} events from {first} to {last} cannot be delivered");
+                self.find(piece, object, format!("{error}; {cost}"));
+            }
+        }
     }
 
     /// How many of these numbers are not settled.

@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::super::chunk::AcceptTotals;
-use super::super::error::{At, StoreError};
+use super::super::error::StoreError;
+use super::super::files::{entries, is_there};
 use super::super::ledger::Ledger;
 use super::super::purged;
 use super::super::seen::SeenFile;
@@ -36,8 +37,6 @@ pub(super) enum Piece {
     Letters { period: u64, first: u64 },
     /// A file of remembered ids, by its name in `seen/`.
     Seen(String),
-    /// The `format` file.
-    Format,
     /// Nothing that a repair would mend.
     None,
 }
@@ -45,7 +44,7 @@ pub(super) enum Piece {
 /// The stores, wherever they are opened.
 pub(super) trait Stores {
     /// The generations there are, ascending.
-    fn generations(&self) -> Vec<u64>;
+    fn generations(&self) -> Result<Vec<u64>, StoreError>;
     /// Shows a generation's store.
     fn generation(
         &mut self,
@@ -109,6 +108,13 @@ impl<'a> Walk<'a> {
         self.verdict.findings.push(Finding { object, what, next });
     }
 
+    /// Something cannot be used, and nothing hangs on it any more: no start says a word of it.
+    fn harmless(&mut self, piece: Piece, object: String, fault: String) {
+        self.pieces.push(piece);
+        let note = format!("{object}: {fault}; what was in it is settled: nothing is lost");
+        self.verdict.notes.push(note);
+    }
+
     /// Walks over all of it; `is_live` says that the daemon goes on meanwhile: then what came
     /// after the account was read is passed over.
     pub(super) fn all(
@@ -119,7 +125,7 @@ impl<'a> Walk<'a> {
         tell: &mut dyn FnMut(&str),
     ) -> Result<Self, StoreError> {
         let files = self.open_seen(&root.join("seen"), is_live)?;
-        let mut left = stores.generations();
+        let mut left = stores.generations()?;
         for file in files {
             let (first, last) = file.coverage.generations;
             tell(&format!("seen/{}", name(file.path())));
@@ -157,8 +163,7 @@ impl<'a> Walk<'a> {
 
     fn open_seen(&mut self, dir: &Path, is_live: bool) -> Result<Vec<SeenFile>, StoreError> {
         let mut files = Vec::new();
-        for entry in std::fs::read_dir(dir).into_iter().flatten() {
-            let path = entry.at(dir)?.path();
+        for path in entries(dir)? {
             if path.extension().is_none_or(|e| e != "ids") {
                 continue;
             }
@@ -177,6 +182,21 @@ impl<'a> Walk<'a> {
                 Err(error) => return Err(error),
             }
         }
+        for (name, known) in &self.ledger.files {
+            let stands = files.iter().any(|file: &SeenFile| {
+                // It was merged a moment ago, and the account is about to note it.
+                file.name() == *name || (is_live && file.coverage.holds(&known.coverage))
+            });
+            let is_told = self.pieces.contains(&Piece::Seen(name.clone()));
+            if !stands && !known.is_leaving && !is_told {
+                let count = known.coverage.count;
+                self.find(
+                    Piece::AtOpen,
+                    format!("seen/{name}"),
+                    format!("it is missing: {count} ids are no longer remembered"),
+                );
+            }
+        }
         files.sort_by_key(|file| file.coverage.generations);
         Ok(files)
     }
@@ -188,7 +208,7 @@ impl<'a> Walk<'a> {
             let error = match purged::read(root, list) {
                 Ok(_) => continue,
                 // Its time has come meanwhile.
-                Err(StoreError::Damaged { .. }) if is_live && !path.exists() => continue,
+                Err(StoreError::Damaged { .. }) if is_live && !is_there(&path)? => continue,
                 Err(error @ StoreError::Damaged { .. }) => error,
                 Err(error) => return Err(error),
             };

@@ -1,0 +1,169 @@
+//! The anchor: what the folder must at least be, kept beside it.
+//!
+//! A folder that is emptied, or put back from yesterday's copy, looks whole by itself. So a file
+//! next to it, `<folder>.anchor`, holds the queue's identity and its counters as they last were.
+//! Invariant: it names nothing that is not durable in the folder, so a folder behind it was put
+//! back or harmed and never just cut short by a crash. It is written at each start and stop, when
+//! a generation rolls, every few seconds while something changes, and before an end by failure.
+//!
+//! It is a witness and no part of the promise: where the parent folder cannot be written, that is
+//! said once, and the queue does without.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::codec::{self, Bad, Reader, Writer};
+use super::error::{At, StoreError};
+use super::files::{patiently, sync_dir};
+use super::identity::{self, Identity};
+use super::state::State;
+use crate::queue::entry::Millis;
+
+const KEY: &[u8] = b"anchor";
+
+/// What was last known of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Anchor {
+    pub(super) identity: Identity,
+    pub(super) state: State,
+    /// Events that waited or were under way.
+    pub(super) open: u64,
+    /// Dead letters.
+    pub(super) dead: u64,
+    pub(super) at: Millis,
+    /// The folder was a file system of its own.
+    pub(super) is_mount: bool,
+}
+
+/// What stands beside a folder.
+#[derive(Debug)]
+pub(super) enum Beside {
+    /// Nothing: a new queue, or one of an older release, or one that was moved here.
+    Nothing,
+    /// A file that cannot be used.
+    Damaged(PathBuf),
+    Anchor(Box<Anchor>),
+}
+
+impl Beside {
+    pub(super) fn anchor(&self) -> Option<&Anchor> {
+        match self {
+            Self::Anchor(anchor) => Some(anchor),
+            Self::Nothing | Self::Damaged(_) => None,
+        }
+    }
+}
+
+/// The path of a folder's anchor; none for the root of a file system.
+pub(super) fn path_of(root: &Path) -> Option<PathBuf> {
+    let mut name = root.file_name()?.to_owned();
+    name.push(".anchor");
+    Some(root.with_file_name(name))
+}
+
+/// Whether a folder is a file system of its own; none where there is no folder.
+pub(super) fn is_mount(root: &Path) -> Result<Option<bool>, StoreError> {
+    let device = |path: &Path| match fs::metadata(path) {
+        Ok(meta) => Ok(Some(meta.dev())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).at(path),
+    };
+    let parent = match root.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => device(parent)?,
+        _ => device(Path::new("."))?,
+    };
+    Ok(device(root)?.map(|own| Some(own) != parent))
+}
+
+/// Reads what stands beside a folder.
+pub(super) fn read(root: &Path) -> Result<Beside, StoreError> {
+    let Some(path) = path_of(root) else {
+        return Ok(Beside::Nothing);
+    };
+    let bytes = match patiently(|| fs::read(&path)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Beside::Nothing),
+        read => read.at(&path)?,
+    };
+    match decode(&path, &bytes) {
+        Ok(anchor) => Ok(Beside::Anchor(Box::new(anchor))),
+        Err(Bad::Newer(version)) => Err(StoreError::Newer { path, version }),
+        Err(_) => Ok(Beside::Damaged(path)),
+    }
+}
+
+/// Writes the anchor in place of the one that is there, durably.
+pub(super) fn write(root: &Path, anchor: &Anchor) -> Result<(), StoreError> {
+    let Some(path) = path_of(root) else {
+        return Ok(());
+    };
+    let tmp = path.with_extension("anchor.tmp");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = patiently(|| options.open(&tmp)).at(&tmp)?;
+    file.write_all(&encode(anchor)).at(&tmp)?;
+    file.sync_all().at(&tmp)?;
+    fs::rename(&tmp, &path).at(&path)?;
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => sync_dir(Path::new(".")),
+    }
+}
+
+fn encode(anchor: &Anchor) -> Vec<u8> {
+    let mut w = Writer::versioned();
+    w.bytes(anchor.identity.text().as_bytes());
+    anchor.state.write(&mut w);
+    w.u64(anchor.open);
+    w.u64(anchor.dead);
+    w.i64(anchor.at);
+    w.u8(u8::from(anchor.is_mount));
+    codec::seal(KEY, w.0)
+}
+
+fn decode(path: &Path, bytes: &[u8]) -> Result<Anchor, Bad> {
+    let mut r = Reader::versioned(codec::open(KEY, bytes)?)?;
+    let text = String::from_utf8_lossy(r.bytes()?).into_owned();
+    Ok(Anchor {
+        identity: identity::parse(path, &text).map_err(|_| Bad::Value)?,
+        state: State::read(&mut r)?,
+        open: r.u64()?,
+        dead: r.u64()?,
+        at: r.i64()?,
+        is_mount: r.u8()? != 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_comes_back_as_it_was_and_a_changed_byte_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("queue");
+        assert!(matches!(read(&root).unwrap(), Beside::Nothing));
+        let anchor = Anchor {
+            identity: identity::load_or_create(dir.path(), Some("here")).unwrap(),
+            state: State {
+                last_seq: 9,
+                ..State::default()
+            },
+            open: 4,
+            dead: 5,
+            at: 6,
+            is_mount: false,
+        };
+        write(&root, &anchor).unwrap();
+        assert_eq!(read(&root).unwrap().anchor(), Some(&anchor));
+        let path = path_of(&root).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        for at in 0..bytes.len() {
+            bytes[at] ^= 4;
+            fs::write(&path, &bytes).unwrap();
+            assert!(read(&root).map_or(true, |found| found.anchor().is_none()), "{at}");
+            bytes[at] ^= 4;
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Whether what is open still bears its name: a folder that was emptied, moved or put back under a
+//! running daemon takes events into files that nobody will find again.
+
+use std::path::{Path, PathBuf};
+
+use super::error::StoreError;
+use super::files::file_id;
+use super::high::HighFile;
+use super::identity;
+use super::store::Store;
+use super::syscalls::FileId;
+use super::{Shared, lock};
+
+/// The names that stay the same for a process' life, and what they stood for at the start.
+pub(super) struct Places(Vec<(PathBuf, FileId)>);
+
+impl Places {
+    pub(super) fn of(root: &Path, high: &HighFile, meta: &Store) -> Result<Self, StoreError> {
+        let folders = ["gen", "seen", "dead", "purged"].map(|dir| root.join(dir));
+        let files = ["lock", identity::FILE].map(|file| root.join(file));
+        let names = [root.to_owned(), high.path().to_owned(), meta.path().join("db")];
+        let names = names.into_iter().chain(folders).chain(files);
+        let mut places = Vec::new();
+        for path in names {
+            let id = file_id(&path)?;
+            places.extend(id.map(|id| (path, id)));
+        }
+        Ok(Self(places))
+    }
+}
+
+/// The first name that does not stand for what is open under it; none where all do.
+pub(super) fn displaced(shared: &Shared) -> Result<Option<PathBuf>, StoreError> {
+    for (path, id) in &shared.places.0 {
+        if file_id(path)? != Some(*id) {
+            return Ok(Some(path.clone()));
+        }
+    }
+    let open: Vec<_> = {
+        let claims = lock(&shared.claims);
+        let generations = claims.generations.values();
+        generations.filter_map(|g| g.store.clone()).collect()
+    };
+    for store in open {
+        if !store.is_in_place()? {
+            return Ok(Some(store.path().to_owned()));
+        }
+    }
+    lock(&shared.dead).displaced()
+}
