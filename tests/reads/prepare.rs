@@ -255,13 +255,15 @@ fn prepare() -> (Known, Known) {
     (clean, known("killed", &waiting))
 }
 
-/// Below the folder that cargo keeps for tests: laid down anew by each run.
+/// This process' own below the folder that cargo keeps for tests; those of processes that have
+/// ended go.
 fn scratch() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("reads");
-    static EMPTIED: LazyLock<()> = LazyLock::new(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("reads");
-        let _ = fs::remove_dir_all(folder);
-    });
-    LazyLock::force(&EMPTIED);
-    folder
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("reads");
+    for name in names_in(&all) {
+        if !Path::new("/proc").join(&name).exists() {
+            // Another process may be at it as well.
+            let _ = fs::remove_dir_all(all.join(name));
+        }
+    }
+    all.join(std::process::id().to_string())
 }

@@ -66,6 +66,21 @@ pub fn get(admin: &Path, method: &str, path: &str, body: &str) -> Result<Value, 
     }
 }
 
+/// An operator's question. Where the answer is that the disk could not be read, nothing was taken
+/// for absent and nothing is harmed, if the same question is answered once it can be.
+fn look(admin: &Path, path: &str) -> Result<Value, Stop> {
+    let begun = Instant::now();
+    loop {
+        match get(admin, "GET", path, "") {
+            Err(why) if why.contains("Input/output error") && begun.elapsed() < s(3) => {
+                std::thread::sleep(crate::support::ms(20));
+            }
+            Err(why) => return Err(Stop::Short(why)),
+            Ok(said) => return Ok(said),
+        }
+    }
+}
+
 /// What a step comes to: `Short` may be, if the process then ends.
 enum Stop {
     Short(String),
@@ -78,16 +93,15 @@ impl From<String> for Stop {
     }
 }
 
-/// Every dead letter by its messageId.
-pub fn letters(admin: &Path) -> Result<Vec<String>, String> {
+/// Every dead letter by its messageId, as `ask` gives page after page.
+pub fn letters<E>(ask: impl Fn(&str) -> Result<Value, E>) -> Result<Vec<String>, E> {
     let (mut ids, mut after) = (Vec::new(), None);
     loop {
         let path = after.map_or("/dead".into(), |n: u64| format!("/dead?after={n}"));
-        let page = get(admin, "GET", &path, "")?;
+        let page = ask(&path)?;
         let letters = page["letters"].as_array().into_iter().flatten();
-        ids.extend(
-            letters.filter_map(|letter| letter["event"]["messageId"].as_str().map(str::to_owned)),
-        );
+        let named = letters.filter_map(|letter| letter["event"]["messageId"].as_str());
+        ids.extend(named.map(str::to_owned));
         after = page["next"].as_u64();
         if after.is_none() {
             return Ok(ids);
@@ -171,12 +185,12 @@ fn steps(site: &Site, known: &Known, process: &mut Process, run: &mut Run) -> Re
     ];
     for (sample, state) in of {
         let path = format!("/trace?id={}", sample.id);
-        let said = get(&admin, "GET", &path, "")?;
+        let said = look(&admin, &path)?;
         is_so(&path, &said["stored"]["state"], state)?;
     }
-    get(&admin, "GET", "/dead/groups", "")?;
+    look(&admin, "/dead/groups")?;
     let dead = known.dead.len() - known.again.len();
-    let found = letters(&admin)?.len();
+    let found = letters(|path| look(&admin, path))?.len();
     if found != dead {
         return Err(Stop::Fault(format!(
             "{found} dead letters are shown, {dead} there are"
@@ -186,7 +200,7 @@ fn steps(site: &Site, known: &Known, process: &mut Process, run: &mut Run) -> Re
     if moved["count"] != 1 {
         return Err(Stop::Fault(format!("a retry of one letter: {moved}")));
     }
-    let line = get(&admin, "GET", "/queue?limit=1000", "")?;
+    let line = look(&admin, "/queue?limit=1000")?;
     let waits = line["events"].as_array().map_or(0, Vec::len);
     let due = known.waiting.len() + NEW;
     if waits < due {
@@ -194,7 +208,7 @@ fn steps(site: &Site, known: &Known, process: &mut Process, run: &mut Run) -> Re
             "{waits} events are shown to wait, {due} do"
         )));
     }
-    let verdict = get(&admin, "GET", "/verify", "")?;
+    let verdict = look(&admin, "/verify")?;
     if verdict["findings"].as_array().is_none_or(|f| !f.is_empty()) {
         return Err(Stop::Fault(format!(
             "verify found: {}",

@@ -102,7 +102,7 @@ pub fn run(left: Left, seed: u64, number: u64) -> Result<Sight, String> {
         let weather = scope.spawn(|| {
             let (mut windows, mut failed) = (0, 0);
             // The first one at the start in half of the runs.
-            let mut calm = ms(dice.random_range(0..if number % 4 < 2 { 60 } else { 1500 }));
+            let mut calm = ms(dice.random_range(0..if number % 4 < 2 { 60 } else { 900 }));
             while !over.load(Ordering::Relaxed) {
                 std::thread::sleep(calm);
                 let mut paths = Vec::new();
@@ -112,7 +112,7 @@ pub fn run(left: Left, seed: u64, number: u64) -> Result<Sight, String> {
                     break;
                 };
                 (windows, failed) = (windows + 1, failed + count);
-                calm = ms(dice.random_range(50..600));
+                calm = ms(dice.random_range(20..400));
             }
             (windows, failed)
         });
