@@ -90,7 +90,7 @@ fn look(
         .map(|event| (event.event_id.to_string(), event.count))
         .collect();
     let due = || known.waiting.iter().chain(&run.acked);
-    let lost: Vec<_> = (due().filter(|sample| !seen.get(&sample.id).is_some_and(|n| *n > 0)))
+    let lost: Vec<_> = (due().filter(|sample| seen.get(&sample.id).is_none_or(|n| *n == 0)))
         .map(|sample| sample.id.as_str())
         .collect();
     if let Some(first) = lost.first() {

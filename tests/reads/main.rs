@@ -10,7 +10,7 @@
 //! copy of its own, and a start on that same copy is judged. The same for `pinrelay verify` and
 //! `verify --repair`. A second test lets reads fail for random moments instead.
 //!
-//! `PINRELAY_READS=all` goes through all of it, otherwise a part that is the same each time. A
+//! `PINRELAY_READS=all` goes through all of it, otherwise a part, chosen the same way each time. A
 //! number takes a part of that size, `list` names all trials, and any other text tries those
 //! whose name, or line in the table, contains it: `PINRELAY_READS='pread64 gen/<n>/db, run'`.
 //! `PINRELAY_READS_WINDOWS` sets how many starts and runs the second test makes (4, or 200 with
@@ -92,7 +92,7 @@ fn side_by_side<T: Sync, R: Send>(all: &[T], run: impl Fn(&T) -> R + Sync) -> Ve
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// A part of all trials, the same each time: calls take turns, and within a call the lines of
+/// A part of all trials, chosen the same way each time: calls take turns, and within a call the lines of
 /// its table, each with a trial from the ends of its list or its middle. Copies that the daemon
 /// and `verify` make for themselves come last.
 fn part(all: Vec<Trial>, most: usize) -> Vec<Trial> {
