@@ -72,8 +72,15 @@ fn attach(pid: u32, paths: &[String], length: Duration) -> Option<usize> {
     }
     std::thread::sleep(length);
     tracer.signal(Signal::SIGINT);
-    // It lets go of every thread, or ends with the daemon.
-    let said = tracer.ended(s(20)).output;
+    // It lets go of every thread, or ends with the daemon. Where the daemon is just ending, strace
+    // waits for its first thread before it has let go of the others, for ever: by then no call is
+    // under way, and the kernel lets go for it.
+    let begun = Instant::now();
+    while tracer.running() && begun.elapsed() < s(2) {
+        std::thread::sleep(ms(2));
+    }
+    tracer.kill();
+    let said = tracer.ended(s(5)).output;
     Some(said.matches("(INJECTED)").count())
 }
 
