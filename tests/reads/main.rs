@@ -40,7 +40,7 @@ use prepare::Left;
 use trial::{How, Place, Trial};
 
 /// Trials of the ordinary run.
-const PART: usize = 48;
+const PART: usize = 40;
 /// Trials side by side.
 const WORKERS: usize = 2;
 
@@ -106,14 +106,21 @@ fn part(all: Vec<Trial>, most: usize) -> Vec<Trial> {
     let mut chosen = Vec::new();
     while chosen.len() < most && calls.iter().any(|trials| !trials.is_empty()) {
         for trials in &mut calls {
-            // What they read is what an engine takes for a store's content.
-            let is_content = trials.front().is_some_and(|t| t.place.call == "pread64");
-            let turns = if is_content { 3 } else { 1 };
+            let turns = if trials.front().is_some_and(is_content) {
+                3
+            } else {
+                1
+            };
             chosen.extend(trials.drain(..turns.min(trials.len())));
         }
     }
     chosen.truncate(most);
     chosen
+}
+
+/// What these calls read is what an engine takes for a store's content.
+fn is_content(trial: &Trial) -> bool {
+    trial.place.call == "pread64"
 }
 
 /// One trial of each line, then another of each, and so on. Neighbours in the order of names are
@@ -130,7 +137,10 @@ fn mixed(lines: BTreeMap<(bool, String), Vec<Trial>>) -> VecDeque<Trial> {
             let before = mixed.len();
             for at in 0..count {
                 let line = &mut lines[at * stride % count];
-                let which = match (at + round) % 3 {
+                // The first reads of a store are those of its recovery.
+                let is_content = line.first().is_some_and(is_content);
+                let turn = if is_content { round } else { at + round };
+                let which = match turn % 3 {
                     0 => 0,
                     1 => line.len() / 2,
                     _ => line.len().saturating_sub(1),
