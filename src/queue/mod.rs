@@ -348,3 +348,5 @@ impl Queue {
 
 #[cfg(test)]
 mod contract_tests;
+#[cfg(test)]
+mod lives_tests;

@@ -16,7 +16,7 @@
 //!    chunks.
 //!
 //! Reading order: [`codec`], [`store`] (with [`error`], [`files`] and [`batch`]), [`chunk`],
-//! [`high`], [`ledger`] (the account), [`dead`] (with [`period`]), [`seen`] and [`dedup`], then
+//! [`high`], [`ledger`] (the account), [`dead`] (with [`period`]), [`seen`] and [`dedup`] with [`kept`], then
 //! recovery ([`open`] with [`guard`] and [`found`]) and the threads: [`committer`] (with
 //! [`accept`], [`settle`], [`operate`], [`retention`] with [`purged`], [`upkeep`]), [`claims`] and
 //! [`pages`], [`find`], [`housekeeper`].
@@ -42,6 +42,7 @@ mod guard;
 mod high;
 mod housekeeper;
 mod identity;
+mod kept;
 mod ledger;
 mod letter;
 mod mark;

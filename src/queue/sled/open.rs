@@ -22,6 +22,7 @@ use super::found::{Generations, open_generations, open_seen};
 use super::guard::Guard;
 use super::high::{Found, High, HighFile};
 use super::housekeeper::{self};
+use super::kept::Kept;
 use super::ledger::Ledger;
 use super::meta::{IDENTITY, Meta};
 use super::purged::Purged;
@@ -212,6 +213,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     }
 
     let (meta, ledger) = (account.meta, account.ledger);
+    let kept = Kept::load(&meta.store)?;
     let apart = apart(&ledger);
     let in_doubt: HashMap<EntryId, Arc<str>> = (ledger.marks.iter())
         .map(|(id, marked)| (id, marked.name.clone()))
@@ -261,6 +263,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         next_asked: false,
         ledger,
         dedup,
+        kept,
         high: high_file,
         jobs,
         housekeeper: Some(keeper),
@@ -318,7 +321,7 @@ fn open_letters(
     }
     for number in replaced {
         if ledger.is_dead(number) {
-            if let Some(reason) = dead.reason(number) {
+            if let Some(reason) = dead.take_out(number) {
                 ledger.uncount_dead(number, reason);
                 ledger.put_period_of(batch, number);
             }

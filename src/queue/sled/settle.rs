@@ -92,6 +92,7 @@ impl Committer {
         let mut line = Vec::with_capacity(settlements.len());
         let mut records = Vec::new();
         let mut names = Vec::new();
+        let mut delivered_letters = Vec::new();
         for Settlement { entry, outcome } in settlements {
             let marked = self.ledger.marks.remove(batch, entry.id);
             match entry.id.origin() {
@@ -104,6 +105,9 @@ impl Committer {
             let (reason, message, failures) = match outcome {
                 Outcome::Delivered => {
                     self.ledger.state.delivered += 1;
+                    if let Origin::Dead(_) = entry.id.origin() {
+                        delivered_letters.push(entry.id_hash);
+                    }
                     continue;
                 }
                 Outcome::Dead { reason, message } => (Some(reason), message, entry.failures),
@@ -121,6 +125,7 @@ impl Committer {
                 body: entry.body,
             });
         }
+        self.kept.insert(batch, now, &delivered_letters);
         if !records.is_empty() {
             let first = self.ledger.state.dead_next;
             lock(&self.shared.dead).append(&records, &mut self.ledger, batch, now)?;

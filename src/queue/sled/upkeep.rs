@@ -9,6 +9,8 @@ use super::housekeeper::{Done, Job};
 use super::{horizon, lock};
 use crate::queue::entry::Millis;
 
+/// Rows of delivered letters that one look forgets.
+const FORGOTTEN: usize = 100;
 /// A head is full after a day at the latest, so that its ids can be forgotten in time.
 const DAY: Millis = 86_400_000;
 
@@ -127,6 +129,7 @@ impl Committer {
             return Ok(());
         }
         let horizon = horizon(&self.shared.options, now);
+        self.kept.forget(batch, horizon, FORGOTTEN);
         for file in self.dedup.forget(horizon, self.ledger.cursor.mark()) {
             self.ask(Job::Forget(file));
         }
