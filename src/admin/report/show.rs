@@ -285,6 +285,7 @@ mod tests {
                 free: 200 << 30,
                 reserve: 256 << 20,
                 closed: None,
+                ..Disk::default()
             },
             ledger: Ledger {
                 accepted: 1_999_999_999,

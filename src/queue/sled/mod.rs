@@ -342,16 +342,15 @@ impl SledEngine {
     }
 
     pub(super) fn disk(&self) -> Disk {
+        let disk = *lock(&self.shared.disk);
         let closed = match &*self.shared.pressure.borrow() {
             _ if self.shared.stopped.get().is_some() => Some(Closed::Stopped),
             Pressure::None => None,
             Pressure::Quota => Some(Closed::Quota),
+            Pressure::Reserve(_) if disk.lacks_files() => Some(Closed::Inodes),
             Pressure::Reserve(_) => Some(Closed::Reserve),
         };
-        Disk {
-            closed,
-            ..*lock(&self.shared.disk)
-        }
+        Disk { closed, ..disk }
     }
 
     /// Has the committer do what is due by the clock, without waiting for the next look.
