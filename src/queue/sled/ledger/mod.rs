@@ -6,8 +6,10 @@
 //! first: dead letters that are gone · `y` + first: of these, purged ones that may be imported ·
 //! `l` + first: a list of purged letters · `z` + first: letters of lists that came back · `m` +
 //! mark + part: a mark · `g` + generation: a sealed generation · `p` + period: a period of dead
-//! letters and how many of them are dead · `i` a copy of the `format` file · `u` while the account
-//! is being made anew. A release that does not know `y`, `l` and `z` counts the same without them.
+//! letters and how many of them are dead · `k` + number: ids of delivered letters
+//! ([`super::kept`]) · `i` a copy of the `format` file · `u` while the account
+//! is being made anew. A release that does not know `y`, `l`, `z` and `k` counts the same without
+//! them.
 
 mod letters;
 
