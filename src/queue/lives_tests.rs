@@ -1,6 +1,8 @@
 //! No messageId has two lives at once: random orders of everything that begins, ends or forgets
 //! one, on the durable engine in lockstep with the reference, over stops, kills, kills between the
 //! two writes of an acceptance, the passing of the window and of the letters' retention.
+//!
+//! `PINRELAY_LIVES` sets how many orders are tried (12).
 
 use std::path::Path;
 use std::time::Duration;
