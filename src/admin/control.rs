@@ -66,9 +66,9 @@ pub struct Paused {
     pub in_flight: usize,
 }
 
-/// The body of `POST /resume`; an empty one does not isolate.
+/// The body of `POST /resume`; an empty one, or `{}`, does not isolate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Resume {
     /// Refused events become dead letters one by one, however many, until one is processed.
     pub isolate: bool,
@@ -141,6 +141,7 @@ fn failed(why: String) -> Response {
 
 fn read<T: Default + serde::de::DeserializeOwned>(body: &str) -> Result<T, String> {
     match body.trim() {
+        // Every member has a default, so that this is what `{}` says too.
         "" => Ok(T::default()),
         text => serde_json::from_str(text).map_err(|e| format!("the body: {e}")),
     }
@@ -159,5 +160,20 @@ async fn asked<T: Serialize>(
         Ok(Ok(said)) => Json(said).into_response(),
         Ok(Err(why)) => refused(why),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping").into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_body_and_an_empty_object_say_the_same() {
+        for body in ["", " \n", "{}", "{ }\n"] {
+            assert_eq!(read(body), Ok(PauseFor::default()), "{body:?}");
+            assert_eq!(read(body), Ok(Resume { isolate: false }), "{body:?}");
+        }
+        assert_eq!(read("{\"isolate\":true}"), Ok(Resume { isolate: true }));
+        assert!(read::<Resume>("{\"isolated\":true}").is_err());
     }
 }

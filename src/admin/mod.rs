@@ -7,6 +7,7 @@
 mod control;
 mod dead;
 mod health;
+mod losses;
 mod metrics;
 mod port;
 mod queue;
@@ -14,7 +15,6 @@ pub mod report;
 mod status;
 mod tail;
 mod trace;
-mod losses;
 mod verify;
 
 use std::net::TcpListener as StdTcpListener;

@@ -16,6 +16,7 @@ mod dead;
 mod demo;
 pub mod exit;
 mod init;
+mod losses;
 mod manual;
 mod mock_pinterest;
 mod notify;
@@ -31,7 +32,6 @@ mod text;
 mod top;
 mod trace;
 mod transform;
-mod losses;
 mod verify;
 
 pub use exit::{Exit, Failure, OrExit, Outcome};

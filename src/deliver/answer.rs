@@ -21,6 +21,8 @@ use crate::queue::{DeadReason, Entry, Origin, Outcome};
 const OWN_FAILURES: u32 = 8;
 /// The same for what came out of such a batch.
 const STUBBORN_FAILURES: u32 = 2;
+/// So often a batch may go unanswered while nothing else is wrong, before it is cut into pieces.
+const UNANSWERED: u32 = 2;
 /// A batch that fails while others are answered is tried again within so many initial
 /// intervals: the destination is well, and the line waits for it.
 const OWN_WAIT: u32 = 8;
@@ -65,7 +67,9 @@ impl Courier {
                 (status, judgement)
             }
             Err(NoReply::NotSent(words)) => return self.not_sent(now, batch, ticket, &words),
-            Err(NoReply::Unknown(words)) => return self.unknown(now, batch, ticket, &words),
+            Err(NoReply::Unknown(words)) => {
+                return self.unanswered(now, batch, ticket, &words);
+            }
         };
         for (kind, count) in judgement.warnings {
             *self.status.warnings.entry(kind).or_default() += count;
@@ -363,7 +367,39 @@ impl Courier {
         self.keep(now, batch);
     }
 
-    fn unknown(&mut self, now: Instant, mut batch: Batch, ticket: Ticket, words: &str) {
+    fn unknown(&mut self, now: Instant, batch: Batch, ticket: Ticket, words: &str) {
+        let batch = self.doubted(now, batch, ticket, words);
+        self.failed(now, batch);
+    }
+
+    /// A request was not answered at all. That takes a time-out each time, and its events wait for
+    /// it together: so who is to blame is found by widths, not by halves.
+    ///
+    /// Invariant: where one event makes the receiver hang, the others of its batch are delivered
+    /// within three time-outs: the batch is sent twice, then in about as many pieces as each has
+    /// events, then the events of the one piece that hangs go alone.
+    fn unanswered(&mut self, now: Instant, batch: Batch, ticket: Ticket, words: &str) {
+        let is_probe = ticket.probe;
+        let mut batch = self.doubted(now, batch, ticket, words);
+        let trial = &mut batch.trial;
+        if trial.suspect && self.sound > trial.sound_left {
+            // Others were answered while it hung.
+            return self.isolate_failure(now, batch);
+        }
+        // While the gate is shut it is the destination that does not answer.
+        let is_alone = !is_probe && self.gate.view().is_none();
+        trial.unanswered = if is_alone { trial.unanswered + 1 } else { 0 };
+        if trial.unanswered >= UNANSWERED && batch.len() > 1 {
+            // Its pieces may not take every slot: all of its events may hang.
+            (batch.trial.suspect, batch.trial.stubborn) = (true, true);
+            let width = batch.len().isqrt().max(1);
+            return self.shatter(now, batch, width);
+        }
+        self.failed(now, batch);
+    }
+
+    /// The outcome of a request is unknown.
+    fn doubted(&mut self, now: Instant, mut batch: Batch, ticket: Ticket, words: &str) -> Batch {
         self.status.requests.unknown += 1;
         self.trouble(words.to_owned());
         batch.doubt();
@@ -372,7 +408,7 @@ impl Courier {
             self.gate
                 .trouble(now, ticket, Some(batch.id), words, &mut self.rng);
         }
-        self.failed(now, batch);
+        batch
     }
 
     /// A batch failed without a verdict: it waits, and if that is its own fault it is halved,
@@ -427,14 +463,12 @@ impl Courier {
         batch.trial.stubborn = true;
         batch.trial.piece = false;
         if batch.len() > 1 {
-            let (first, second) = self.halves(batch);
-            for mut half in [first, second] {
-                half.trial.own_failures = 0;
-                half.trial.sound_seen = None;
-                half.trial.backoff.reset();
-                self.waiting.push(now, half);
-            }
-            return;
+            // What is suspected was cut once already.
+            let width = match batch.trial.suspect {
+                true => 1,
+                false => batch.len().div_ceil(2),
+            };
+            return self.shatter(now, batch, width);
         }
         for item in &mut batch.items {
             item.entry.failures += 1;
@@ -451,6 +485,21 @@ impl Courier {
             self.tell_set_apart(&item.entry);
             self.settle(item.entry, Outcome::SetApart { failures });
         }
+    }
+
+    /// Cuts a batch into pieces of at most `width` events that may leave at once, each with a
+    /// trial of its own.
+    fn shatter(&mut self, now: Instant, mut batch: Batch, width: usize) {
+        let trial = &mut batch.trial;
+        (trial.own_failures, trial.blind_failures) = (0, 0);
+        (trial.unanswered, trial.sound_seen) = (0, None);
+        trial.backoff.reset();
+        while batch.len() > width {
+            let (id, backoff) = (self.batch_id(), self.backoff());
+            let rest = batch.split_off(width, id, backoff);
+            self.waiting.push(now, std::mem::replace(&mut batch, rest));
+        }
+        self.waiting.push(now, batch);
     }
 
     fn halves(&mut self, mut batch: Batch) -> (Batch, Batch) {

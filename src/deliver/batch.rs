@@ -52,6 +52,12 @@ pub(super) struct Trial {
     pub stubborn: bool,
     /// It is a piece of a refused batch.
     pub piece: bool,
+    /// How often in a row it was not answered at all while nothing else was wrong.
+    pub unanswered: u32,
+    /// It is a piece of a batch that was not answered, and one of its events is to blame.
+    pub suspect: bool,
+    /// The courier's count of sound answers when it last left.
+    pub sound_left: u64,
     /// The config's generation that its events were prepared under.
     pub generation: u64,
     /// A lone event sent without these keys to see whether they were the fault.
@@ -79,6 +85,9 @@ impl Batch {
             sound_seen: None,
             stubborn: false,
             piece: false,
+            unanswered: 0,
+            suspect: false,
+            sound_left: 0,
             without: None,
         };
         Self {
@@ -121,6 +130,7 @@ impl Batch {
         rest.trial.in_doubt = self.trial.in_doubt;
         rest.trial.stubborn = self.trial.stubborn;
         rest.trial.piece = self.trial.piece;
+        rest.trial.suspect = self.trial.suspect;
         self.body = frame(&mut self.items);
         rest
     }

@@ -280,6 +280,7 @@ impl Courier {
                 self.isolation.leaves();
             }
             batch.trial.tried_at = Some(now);
+            batch.trial.sound_left = self.sound;
             self.tell_sending(&batch);
             return Some((batch, self.gate.leaves()));
         }

@@ -165,7 +165,10 @@ mod tests {
         assert!(!text.contains("queued"));
         let stopped = Err(QueueError::Stopped("/a/path: an error".into()));
         let text = String::from_utf8(sample().write(stopped).unwrap()).unwrap();
-        assert_eq!(text.matches(r#""unavailable","error":"the queue"#).count(), 3);
+        assert_eq!(
+            text.matches(r#""unavailable","error":"the queue"#).count(),
+            3
+        );
         assert!(!text.contains("a/path"), "why is the operator's to know");
     }
 }

@@ -167,8 +167,7 @@ pub struct Block {
     pub(crate) packed: Bytes,
     pub(crate) ignored: u32,
     pub(crate) rejected: u32,
-    /// The operator's: takes the place of a dead letter also with the same bytes, and also where
-    /// its messageId is remembered no more.
+    /// The operator's: takes the place of a dead letter also with the same bytes.
     pub(crate) takes_back: bool,
 }
 

@@ -12,7 +12,7 @@ use super::sled::{Options, SledEngine};
 use super::*;
 use crate::clock::Clock;
 
-const START: Millis = 1_800_000_000_000;
+pub(super) const START: Millis = 1_800_000_000_000;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -57,9 +57,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 /// A queue under test and the claims held from it.
-struct Subject {
-    queue: Queue,
-    held: Vec<Entry>,
+pub(super) struct Subject {
+    pub(super) queue: Queue,
+    pub(super) held: Vec<Entry>,
 }
 
 impl Subject {
@@ -77,7 +77,7 @@ impl Subject {
         builder.finish()
     }
 
-    async fn enqueue(&self, events: &[(u8, u8)], at: Millis) -> Vec<Receipt> {
+    pub(super) async fn enqueue(&self, events: &[(u8, u8)], at: Millis) -> Vec<Receipt> {
         let pending = self.queue.enqueue(self.block(events, at)).await.unwrap();
         pending.receipts().await.unwrap()
     }
@@ -94,7 +94,7 @@ impl Subject {
     }
 
     /// All dead letters, by number.
-    async fn dead(&self) -> Vec<Letter> {
+    pub(super) async fn dead(&self) -> Vec<Letter> {
         let (mut letters, mut from) = (Vec::new(), Some(0));
         while let Some(first) = from {
             let page = self.queue.dead_page(first..=u64::MAX, Arc::new(|_| true));
@@ -105,13 +105,13 @@ impl Subject {
         letters
     }
 
-    async fn some_dead(&self, at: &[usize]) -> Vec<LetterKey> {
+    pub(super) async fn some_dead(&self, at: &[usize]) -> Vec<LetterKey> {
         let dead = self.dead().await;
         let some = at.iter().filter_map(|at| dead.get(*at));
         some.map(|letter| letter.key).collect()
     }
 
-    async fn import(&self, events: &[(u8, u8)], at: Millis) -> Vec<Imported> {
+    pub(super) async fn import(&self, events: &[(u8, u8)], at: Millis) -> Vec<Imported> {
         let hasher = self.queue.hasher();
         let import = |(id, body): &(u8, u8)| {
             let body = format!("{{\"id\":{id},\"body\":{body}}}").into();
@@ -145,9 +145,9 @@ impl Subject {
     }
 }
 
-type Seen = (EntryId, u128, Millis, i64, Vec<u8>, Option<String>, u32);
+pub(super) type Seen = (EntryId, u128, Millis, i64, Vec<u8>, Option<String>, u32);
 
-fn seen(entry: &Entry) -> Seen {
+pub(super) fn seen(entry: &Entry) -> Seen {
     (
         entry.id,
         // The engines' keys differ; the low byte of the body tells the id as well.
@@ -160,9 +160,9 @@ fn seen(entry: &Entry) -> Seen {
     )
 }
 
-type Shown = (u64, DeadReason, Millis, i64, Millis, String, Vec<u8>);
+pub(super) type Shown = (u64, DeadReason, Millis, i64, Millis, String, Vec<u8>);
 
-fn shown(letter: &Letter) -> Shown {
+pub(super) fn shown(letter: &Letter) -> Shown {
     (
         letter.key.number(),
         letter.key.reason(),
@@ -175,7 +175,7 @@ fn shown(letter: &Letter) -> Shown {
 }
 
 /// What is found, with what both engines know; a stored mark keeps its time, a crash may not.
-fn whereabouts(found: &Found) -> String {
+pub(super) fn whereabouts(found: &Found) -> String {
     match found {
         Found::Queued {
             id,
@@ -188,11 +188,11 @@ fn whereabouts(found: &Found) -> String {
     }
 }
 
-fn claimable(census: &Census, held: usize) -> bool {
+pub(super) fn claimable(census: &Census, held: usize) -> bool {
     census.queued + census.sending > held as u64
 }
 
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+pub(super) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
@@ -208,7 +208,7 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
 
 /// The files as a kill would leave them. Every operation was awaited, so only the housekeeper
 /// may be at work; what it moves under the copier's hands makes the copier begin again.
-fn crash_image(from: &Path, to: &Path) {
+pub(super) fn crash_image(from: &Path, to: &Path) {
     while let Err(error) = copy(from, to) {
         assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
         std::fs::remove_dir_all(to).unwrap();
@@ -346,7 +346,7 @@ async fn lockstep(ops: Vec<Op>) {
     real.queue.close().await.unwrap();
 }
 
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes, as last looked at (about once a second). All 0 where the engine has no disk.
+/// Bytes and inodes, as last looked at (about once a second). All 0 where the engine has no disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Disk {
     /// What the generations of events take.
     pub used: u64,
@@ -17,8 +18,19 @@ pub struct Disk {
     pub free: u64,
     /// Kept free: below it events are answered `unavailable`.
     pub reserve: u64,
+    /// Inodes free on the file system for this user.
+    pub files_free: u64,
+    /// Kept free likewise; 0 where the file system does not number them, and without a reserve.
+    pub files_reserve: u64,
     /// Why no events come in, if so.
     pub closed: Option<Closed>,
+}
+
+impl Disk {
+    /// Whether the file system has hardly room for another file.
+    pub const fn lacks_files(&self) -> bool {
+        self.files_free < self.files_reserve
+    }
 }
 
 /// Why no events come in.
@@ -29,6 +41,8 @@ pub enum Closed {
     Quota,
     /// The file system is below the reserve: clients are answered `unavailable`.
     Reserve,
+    /// The file system has hardly room for another file: likewise.
+    Inodes,
     /// Storage failed, or the queue is closed.
     Stopped,
 }
@@ -39,6 +53,7 @@ impl Closed {
         match self {
             Self::Quota => "the queue is at queue.max_bytes",
             Self::Reserve => "the disk is below queue.min_free",
+            Self::Inodes => "the file system of queue.path is nearly out of inodes",
             Self::Stopped => "the queue has stopped",
         }
     }

@@ -13,9 +13,6 @@ pub const PAGE_NUMBERS: u64 = 4096;
 /// Bytes of bodies after which a [`Page`] ends.
 pub const PAGE_BYTES: usize = 4 << 20;
 
-/// The message of a letter that was purged and is about to be taken back.
-pub(super) const PURGED: &str = "purged; being imported again";
-
 /// Names one dead letter. Only the queue makes them, by reading the letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LetterKey {

@@ -374,3 +374,5 @@ impl Queue {
 
 #[cfg(test)]
 mod contract_tests;
+#[cfg(test)]
+mod lives_tests;

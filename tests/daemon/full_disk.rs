@@ -217,6 +217,54 @@ fn below_the_reserve_nothing_is_taken_and_deliveries_go_on() {
     assert_eq!(daemon.stop(s(30)).code, Some(0));
 }
 
+/// Out of inodes is out of room, with bytes left: it is told before a file cannot be made, which
+/// would end the process.
+#[test]
+fn nearly_out_of_inodes_nothing_is_taken_and_deliveries_go_on() {
+    let stand_in = StandIn::start();
+    stand_in.mode(json!({"fault": "503"}));
+    let site = site(&stand_in);
+    let Some(mount) = Mount::few_files(&site, 800) else {
+        return;
+    };
+    let daemon = site.ready(Process::start(&mut mount.run(&site)));
+    let before = samples("before", 0..300);
+    Client::queue(&daemon.socket(), &before);
+    // The reserve is a quarter: 200.
+    let others = mount.path("others");
+    fs::create_dir(&others).expect("a folder");
+    for number in 0..600 {
+        let made = fs::File::create(others.join(number.to_string()));
+        made.expect("a file of somebody else's");
+    }
+    let mut client = Client::connect(&daemon.socket());
+    let line = samples("below", 0..1).remove(0).line;
+    let error = within(s(10), "a refusal", || {
+        let answer = client.ask(&line);
+        (answer.status() == "unavailable").then(|| answer.error().to_owned())
+    });
+    assert!(error.contains("nearly out of inodes"), "{error}");
+    assert!(
+        error.contains("where 200 are kept") && error.contains("df -i"),
+        "{error}"
+    );
+    let said = "the file system of queue.path is nearly out of inodes";
+    daemon.shows(s(5), "why it takes nothing", |status| {
+        status["not_accepting"][0] == said
+    });
+    stand_in.well();
+    all_arrives(&daemon, &stand_in, &before);
+    assert_eq!(client.ask(&line).status(), "unavailable");
+    fs::remove_dir_all(&others).expect("removed");
+    within(s(10), "acceptance", || {
+        (client.ask(&line).status() != "unavailable").then_some(())
+    });
+    let after = samples("after", 0..300);
+    Client::queue(&daemon.socket(), &after);
+    all_arrives(&daemon, &stand_in, &after);
+    assert_eq!(daemon.stop(s(30)).code, Some(0));
+}
+
 /// The reserve never counts for more than a quarter of the file system: else a small disk would
 /// take nothing with the default.
 #[test]

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use jiff::tz::TimeZone;
 
 use super::Report;
-use crate::queue::{Loss, LossKind};
 use super::human::{bytes, count, duration, local, rate};
+use crate::queue::{Loss, LossKind};
 
 /// Columns of the screen.
 const WIDTH: usize = 80;
@@ -312,6 +312,7 @@ mod tests {
                 free: 200 << 30,
                 reserve: 256 << 20,
                 closed: None,
+                ..Disk::default()
             },
             ledger: Ledger {
                 accepted: 1_999_999_999,

@@ -11,7 +11,7 @@ use super::super::gate::Reason;
 use super::super::send::Signals;
 use super::super::status::GateState;
 use super::world::{Answer, Call, SECOND, World, options, prepare};
-use crate::queue::DeadReason;
+use crate::queue::{Census, DeadReason};
 
 #[tokio::test(start_paused = true)]
 async fn a_401_for_a_minute_parks_and_costs_nothing() {
@@ -177,6 +177,55 @@ async fn an_event_that_always_fails_is_set_apart_and_blocks_nobody() {
     healed.store(true, Ordering::SeqCst);
     world.settled(301 * SECOND).await;
     assert_eq!(world.census().delivered, 5600);
+}
+
+/// The last of a backlog, and one of them makes the receiver hang: the whole batch was sent eight
+/// times, a time-out each, then its halves twice each, and so its last neighbours waited for a
+/// quarter of an hour, with something else being delivered or not.
+#[tokio::test(start_paused = true)]
+async fn an_event_that_hangs_the_receiver_holds_its_neighbours_for_three_time_outs() {
+    for (events, beside) in [
+        (1000, false),
+        (1000, true),
+        (37, false),
+        (2, true),
+        (2, false),
+    ] {
+        let world = World::new();
+        world.enqueue_plain(events).await;
+        let options = options();
+        let time_out = options.request_timeout;
+        let handle = world.run(&options, move |call| {
+            if call.has("m2") {
+                Answer::lost(false).after(time_out)
+            } else {
+                call.ok()
+            }
+        });
+        let mut trickle = 0;
+        while beside && trickle < 2 * (3 * time_out.as_secs()) {
+            tokio::time::sleep(SECOND / 2).await;
+            trickle += 1;
+            let event = json!({"event": "search"});
+            world.enqueue([(format!("t{trickle}"), event)]).await;
+        }
+        let others = events as u64 - 1 + trickle;
+        let is_over = |census: &Census| census.delivered == others;
+        world.until(3 * time_out + 5 * SECOND, is_over).await;
+        let spent = world.started.elapsed();
+        assert!(
+            spent < 3 * time_out + 5 * SECOND,
+            "{events}, {beside}: {spent:?}"
+        );
+        // The one to blame is told apart by the next time-out, and holds up nothing.
+        tokio::time::sleep(2 * time_out).await;
+        let status = handle.status().await;
+        assert_eq!(status.gate.state, GateState::Open, "{events}, {beside}");
+        assert_eq!(world.census().dead_total(), 0);
+        assert_eq!(status.set_apart, 1, "{events}, {beside}");
+        let calls = world.calls() as u64 - trickle;
+        assert!(calls < 80, "{events}, {beside}: {calls} calls");
+    }
 }
 
 /// Where nothing else was sent that could have shown that the destination is well, a batch with

@@ -6,7 +6,7 @@ use super::{Letter, MemoryEngine, State, Stored};
 use crate::queue::QueueError;
 use crate::queue::entry::{DeadReason, EntryId, Millis};
 use crate::queue::find::{Found, Sent};
-use crate::queue::letter::{self, Import, Imported, Keep, LetterKey, PURGED, Page};
+use crate::queue::letter::{self, Import, Imported, Keep, LetterKey, Page};
 
 impl From<&Import> for Stored {
     fn from(event: &Import) -> Self {
@@ -82,10 +82,13 @@ impl MemoryEngine {
             };
         }
         let horizon = self.shared.clock.now() - self.shared.dedup_window;
-        match state.seen.get(&id_hash).filter(|at| **at >= horizon) {
-            Some(at) => Found::Settled {
-                accepted_after: Some(*at),
-                accepted_by: Some(*at),
+        let within = |at: &&Millis| **at >= horizon;
+        let accepted = state.seen.get(&id_hash).filter(within);
+        let delivered = state.delivered.get(&id_hash).filter(within);
+        match accepted.or(delivered) {
+            Some(by) => Found::Settled {
+                accepted_after: accepted.copied(),
+                accepted_by: Some(*by),
             },
             None => Found::Unknown,
         }
@@ -123,7 +126,7 @@ impl MemoryEngine {
         Ok(numbers.len() as u64)
     }
 
-    /// What of these is known by its messageId; the others are the line's to take.
+    /// What of these is known by its messageId; the others are new.
     pub(in crate::queue) fn take_back(
         &self,
         events: &[Import],
@@ -131,27 +134,19 @@ impl MemoryEngine {
         let now = self.shared.clock.now();
         let mut state = self.lock();
         state.running()?;
+        let horizon = now - self.shared.dedup_window;
         let mut answers = Vec::with_capacity(events.len());
         for event in events {
-            let horizon = now - self.shared.dedup_window;
-            let known = state.is_known(event.id_hash, horizon);
-            let dead = state.dead_number(event.id_hash);
-            answers.push(if let Some(number) = dead.filter(|_| known) {
+            let id = event.id_hash;
+            answers.push(if let Some(number) = state.dead_number(id) {
                 state.bury(number);
                 state.queue_apart(event.into(), now);
                 Some(Imported::Revived)
-            } else if dead.is_some() {
-                None
-            } else if state.purged.remove(&event.id_hash).is_some() {
+            } else if state.purged.remove(&id).is_some() {
                 state.counts.purged -= 1;
-                if known {
-                    state.queue_apart(event.into(), now);
-                    Some(Imported::Revived)
-                } else {
-                    state.dead_again(event.into(), now);
-                    None
-                }
-            } else if known {
+                state.queue_apart(event.into(), now);
+                Some(Imported::Revived)
+            } else if state.is_remembered(id, horizon) {
                 state.counts.duplicate += 1;
                 Some(Imported::Duplicate)
             } else {
@@ -161,6 +156,22 @@ impl MemoryEngine {
         drop(state);
         self.shared.claimable.notify_one();
         Ok(answers)
+    }
+
+    /// Whether this messageId is remembered, or waits.
+    #[cfg(test)]
+    pub(in crate::queue) fn remembers(&self, message_id: &str) -> bool {
+        let id_hash = self.shared.hasher.hash(message_id);
+        let horizon = self.shared.clock.now() - self.shared.dedup_window;
+        self.lock().is_remembered(id_hash, horizon)
+    }
+
+    /// What the durable engine does a window after the period of a purged letter went: the letter
+    /// cannot be imported any more.
+    #[cfg(test)]
+    pub(in crate::queue) fn forget_purged(&self, message_id: &str) {
+        let id_hash = self.shared.hasher.hash(message_id);
+        self.lock().purged.remove(&id_hash);
     }
 
     /// The bytes, reason and message of every dead letter, by messageId hash.
@@ -174,15 +185,31 @@ impl MemoryEngine {
 }
 
 impl State {
-    /// Whether an event of this id is remembered, or queued from the dead letters.
+    /// Whether a line of this id is judged by what is there: its event is remembered, or stands
+    /// among the dead letters.
     pub(super) fn is_known(&self, id_hash: u128, horizon: Millis) -> bool {
+        self.is_remembered(id_hash, horizon) || self.dead_number(id_hash).is_some()
+    }
+
+    /// Whether an event of this id was accepted, or a letter of it delivered, within the window;
+    /// or whether one waits.
+    fn is_remembered(&self, id_hash: u128, horizon: Millis) -> bool {
+        // Whatever waits was accepted once.
+        let Some(accepted_at) = self.seen.get(&id_hash) else {
+            return false;
+        };
+        let delivered_at = self.delivered.get(&id_hash);
         let is_queued = |l: &Letter| l.reason.is_none() && l.stored.id_hash == id_hash;
-        self.seen.get(&id_hash).is_some_and(|at| *at >= horizon)
+        *accepted_at >= horizon
+            || delivered_at.is_some_and(|at| *at >= horizon)
+            || self.line.values().any(|stored| stored.id_hash == id_hash)
             || self.letters.values().any(is_queued)
     }
 
     /// The newest dead letter under this id.
     fn dead_number(&self, id_hash: u128) -> Option<u64> {
+        // Whatever is dead was accepted once; without this each new event would pay for all.
+        self.seen.get(&id_hash)?;
         let mut letters = self.letters.iter().rev();
         letters
             .find(|(_, l)| l.reason.is_some() && l.stored.id_hash == id_hash)
@@ -204,19 +231,6 @@ impl State {
         let is_dead = |n: &u64| self.letters.get(n).is_some_and(|l| l.reason.is_some());
         numbers.retain(is_dead);
         numbers
-    }
-
-    /// What was purged is dead until the line takes it back.
-    fn dead_again(&mut self, stored: Stored, now: Millis) {
-        self.last_dead += 1;
-        let letter = Letter {
-            stored,
-            reason: Some(DeadReason::Refused),
-            died_at: now,
-            message: PURGED.into(),
-        };
-        self.letters.insert(self.last_dead, letter);
-        self.counts.dead[DeadReason::Refused.index()] += 1;
     }
 
     /// An event that is taken back waits under a new number.

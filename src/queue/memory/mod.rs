@@ -69,7 +69,10 @@ struct State {
     apart: VecDeque<u64>,
     /// By id; the numbers of letters that may be imported.
     purged: HashMap<u128, u64>,
+    /// When an event of each id was last accepted.
     seen: HashMap<u128, Millis>,
+    /// When a letter of each id was last delivered.
+    delivered: HashMap<u128, Millis>,
     marks: HashMap<EntryId, Marked>,
     counts: Census,
 }
@@ -122,10 +125,7 @@ impl MemoryEngine {
         for (id_hash, item) in block.ids.iter().zip(items) {
             let horizon = now - self.shared.dedup_window;
             let known = state.is_known(*id_hash, horizon);
-            let replaced = match known || block.takes_back {
-                true => state.replaced(*id_hash, &item.body, block.takes_back),
-                false => None,
-            };
+            let replaced = state.replaced(*id_hash, &item.body, block.takes_back);
             let receipt = if let Some(number) = replaced {
                 state.bury(number);
                 state.counts.revived += 1;
@@ -382,6 +382,9 @@ impl State {
         let (reason, message, failures) = match outcome {
             Outcome::Delivered => {
                 self.counts.delivered += 1;
+                if let Origin::Dead(_) = entry.id.origin() {
+                    self.delivered.insert(entry.id_hash, now);
+                }
                 return;
             }
             Outcome::Dead { reason, message } => {

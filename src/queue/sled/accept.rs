@@ -6,11 +6,19 @@ use std::time::Instant;
 use super::batch::Batch;
 use super::chunk::{self, Chunk};
 use super::committer::{Committer, Receipts};
+use super::dead::{DeadLetters, Known};
 use super::error::StoreError;
 use super::letter;
 use super::lock;
 use crate::queue::block::{self, Block};
 use crate::queue::entry::{Millis, Receipt};
+
+/// Where a letter is.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    Dead(Known),
+    Queued,
+}
 
 impl Committer {
     pub(super) fn accept(
@@ -81,15 +89,19 @@ impl Committer {
         let mut ids = Vec::with_capacity(block.ids.len());
         let mut replaced = Vec::new();
         let mut items = None;
-        // Looked up once: mostly none is, and then no event pays for the lock. None is queued
-        // meanwhile, for only this thread queues them.
-        let any_queued_again = lock(&self.shared.dead).any_queued();
+        // Invariant: an id of which a letter is there is known, however long ago its event was
+        // accepted: it never has two lives. Locked once: mostly there is no letter, and then no
+        // event pays for it.
+        let shared = self.shared.clone();
+        let mut letters = Some(lock(&shared.dead)).filter(|letters| letters.any());
         for (at, id) in block.ids.iter().enumerate() {
-            let known = self.dedup.contains(*id, horizon)?
-                || (any_queued_again && lock(&self.shared.dead).is_queued(*id));
-            let replaces = match known || block.takes_back {
-                true => self.replaces(*id, &block, at, &mut items),
-                false => None,
+            let letter = (letters.as_ref()).and_then(|letters| self.letter(letters, *id));
+            let known = letter.is_some() || self.is_remembered(*id, horizon)?;
+            let replaces = match (&mut letters, letter) {
+                (Some(letters), Some(Place::Dead(dead))) => {
+                    self.replaces(letters, (*id, dead), &block, at, &mut items)
+                }
+                _ => None,
             };
             let receipt = if let Some(number) = replaces {
                 replaced.push(number);
@@ -136,25 +148,31 @@ impl Committer {
         Ok((receipts, Some(chunk)))
     }
 
-    /// Whether an event of this id is remembered, or queued from the dead letters.
-    pub(super) fn is_known(&self, id: u128, horizon: Millis) -> Result<bool, StoreError> {
-        Ok(self.dedup.contains(id, horizon)? || lock(&self.shared.dead).is_queued(id))
+    /// Whether an event of this id was accepted, or a letter of it delivered, within the window.
+    pub(super) fn is_remembered(&self, id: u128, horizon: Millis) -> Result<bool, StoreError> {
+        Ok(self.kept.delivered_at(id, horizon).is_some()
+            || (self.dedup).contains(id, horizon, self.ledger.cursor.mark())?)
+    }
+
+    /// The letter of this id, dead or queued again.
+    pub(super) fn letter(&self, letters: &DeadLetters, id: u128) -> Option<Place> {
+        let dead = letters.lookup(id);
+        let dead = dead.filter(|known| self.ledger.is_dead(known.number));
+        let queued = || letters.is_queued(id).then_some(Place::Queued);
+        dead.map(Place::Dead).or_else(queued)
     }
 
     /// The dead letter that event `at` of `block` replaces: same id, other bytes unless the block
     /// takes it back. It stops counting as dead at once, so that a second such event of the group
     /// is a duplicate.
-    pub(super) fn replaces(
+    fn replaces(
         &mut self,
-        id: u128,
+        letters: &mut DeadLetters,
+        (id, known): (u128, Known),
         block: &Block,
         at: usize,
         items: &mut Option<Vec<block::Item>>,
     ) -> Option<u64> {
-        let mut dead = lock(&self.shared.dead);
-        let known = dead
-            .lookup(id)
-            .filter(|known| self.ledger.is_dead(known.number))?;
         if items.is_none() {
             // Packed in this process a moment ago.
             *items = block::unpack(&block.packed, block.ids.len(), block.plain_len).ok();
@@ -163,7 +181,7 @@ impl Committer {
         if !block.takes_back && letter::body_hash(body) == known.body_hash {
             return None;
         }
-        dead.forget(id, known.number);
+        letters.forget(id, known.number);
         self.ledger.uncount_dead(known.number, known.reason);
         Some(known.number)
     }

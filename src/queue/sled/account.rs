@@ -22,8 +22,8 @@ use super::meta::{Meta, UNFINISHED};
 use super::period::{self, heads, read_group};
 use super::state::State;
 use super::store::Store;
-use crate::queue::entry::{DeadReason, EntryId, Millis};
 use crate::queue::CLAIM_WINDOW_EVENTS;
+use crate::queue::entry::{DeadReason, EntryId, Millis};
 use crate::queue::loss::LossKind;
 use crate::queue::ranges::RangeSet;
 
@@ -195,7 +195,11 @@ pub(super) fn recount_letters(
                 let kept = period::keep(guard, &path)?;
                 ledger.remove_period(batch, period);
                 let next = "how many letters were in it, the account will show";
-                guard.found_at(&path, what, &format!("it was moved to {}; {next}", kept.display()));
+                guard.found_at(
+                    &path,
+                    what,
+                    &format!("it was moved to {}; {next}", kept.display()),
+                );
                 continue;
             }
             Err(error) => return Err(error),
@@ -242,7 +246,11 @@ pub(super) fn recount_letters(
         if unread.count() > 0 {
             ledger.hold_period(batch, period);
             let what = format!("{} of its letters cannot be read", unread.count());
-            guard.found_at(&path, what, "their bytes stay in it, and go to quarantine/ with it");
+            guard.found_at(
+                &path,
+                what,
+                "their bytes stay in it, and go to quarantine/ with it",
+            );
         }
         ledger.put_period(batch, period, numbers);
     }

@@ -162,7 +162,10 @@ mod tests {
         for at in 0..bytes.len() {
             bytes[at] ^= 4;
             fs::write(&path, &bytes).unwrap();
-            assert!(read(&root).map_or(true, |found| found.anchor().is_none()), "{at}");
+            assert!(
+                read(&root).map_or(true, |found| found.anchor().is_none()),
+                "{at}"
+            );
             bytes[at] ^= 4;
         }
     }

@@ -14,6 +14,7 @@ use super::dedup::Dedup;
 use super::error::{At, StoreError};
 use super::high::{High, HighFile};
 use super::housekeeper::Job;
+use super::kept::Kept;
 use super::ledger::Ledger;
 use super::meta::Meta;
 use super::operate::Ask;
@@ -63,6 +64,7 @@ pub(super) struct Committer {
     pub(super) next_asked: bool,
     pub(super) ledger: Ledger,
     pub(super) dedup: Dedup,
+    pub(super) kept: Kept,
     pub(super) high: HighFile,
     pub(super) jobs: mpsc::Sender<Job>,
     pub(super) housekeeper: Option<JoinHandle<()>>,

@@ -145,6 +145,9 @@ fn a_copy_whose_store_is_gone_is_removed_or_kept_by_name() {
     // The same where something is missing.
     std::fs::remove_dir_all(other.join("gen/0000000001")).unwrap();
     let log = starts_and_stops(&other);
-    assert!(log.contains("gen-0000000007.copy: a store as") && log.contains("gen-0000000007.copy.1"), "{log}");
+    assert!(
+        log.contains("gen-0000000007.copy: a store as") && log.contains("gen-0000000007.copy.1"),
+        "{log}"
+    );
     assert_eq!(copies(&other), ["gen-0000000007.copy.1"]);
 }

@@ -330,7 +330,10 @@ fn an_undamaged_queue_is_found_whole() {
         );
         assert_eq!(files(&path).len(), before, "verify leaves nothing behind");
         let came = open_and_hold(&path, &known, name);
-        assert!(matches!(came, Came::Opened { set_aside: 0, .. }), "{came:?}");
+        assert!(
+            matches!(came, Came::Opened { set_aside: 0, .. }),
+            "{came:?}"
+        );
     }
 }
 
@@ -595,7 +598,10 @@ fn any_damage_is_told_and_the_rest_is_delivered() {
             Came::Refused(why) => {
                 assert!(why.contains(&path.display().to_string()), "{what}: {why}");
                 let found = verdict.map_or(true, |v| !v.findings.is_empty());
-                assert!(found, "{what}: a start refuses it, and verify finds nothing: {why}");
+                assert!(
+                    found,
+                    "{what}: a start refuses it, and verify finds nothing: {why}"
+                );
                 repair_and_hold(&path, &what);
                 refused += 1;
             }
@@ -610,7 +616,9 @@ fn any_damage_is_told_and_the_rest_is_delivered() {
                 let found = verdict.map_or(true, |v| !v.findings.is_empty());
                 let told = log.contains("ERROR") || !losses.is_empty();
                 if found != told {
-                    blind.push(format!("{what}: verify {found}, start {told}: {log}{losses:?}"));
+                    blind.push(format!(
+                        "{what}: verify {found}, start {told}: {log}{losses:?}"
+                    ));
                 }
                 repair_and_hold(&path, &what);
             }
@@ -618,8 +626,14 @@ fn any_damage_is_told_and_the_rest_is_delivered() {
         std::fs::remove_dir_all(&path).unwrap();
     }
     println!("{opened} opened, {lossy} of them with a loss that was told; {refused} refused");
-    assert!(blind.is_empty(), "verify and the start do not agree: {blind:#?}");
-    assert!(bare.is_empty(), "set aside, and nothing is kept of it: {bare:#?}");
+    assert!(
+        blind.is_empty(),
+        "verify and the start do not agree: {blind:#?}"
+    );
+    assert!(
+        bare.is_empty(),
+        "set aside, and nothing is kept of it: {bare:#?}"
+    );
 }
 
 /// The rows of a store, as sled holds them: key and sealed value.

@@ -5,15 +5,13 @@
 //! before the batch of `meta` that counts them: a record at or above `dead_next` was never
 //! counted and is overwritten.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use super::batch::{Batch, split_part};
+use super::dedup::IdMap;
 use super::error::StoreError;
-use super::files::{
-    create_private_dir, delete_folder, disk_usage, is_there, numbered, sweep,
-};
+use super::files::{create_private_dir, delete_folder, disk_usage, is_there, numbered, sweep};
 use super::guard::{Guard, forget_copy, retire};
 use super::ledger::{Ledger, Period};
 use super::letter::{self, Head, Record, body_hash, groups};
@@ -44,10 +42,10 @@ pub(super) struct DeadLetters {
     past: Option<(u64, Arc<Store>)>,
     /// The ones before it that somebody may still read: a store cannot be opened twice.
     lent: Vec<(u64, Weak<Store>)>,
-    index: HashMap<u128, Known>,
+    index: IdMap<Known>,
     /// The numbers of those that are queued again, by id: while one is, its id is known, however
     /// long ago its event was accepted.
-    queued: HashMap<u128, u64>,
+    queued: IdMap<u64>,
     /// Purged letters of periods that stand, as met at open.
     purged: Vec<Named>,
     /// A period is closed beyond this size, so that purging the oldest frees a share only.
@@ -78,8 +76,8 @@ impl DeadLetters {
             current: None,
             past: None,
             lent: Vec::new(),
-            index: HashMap::new(),
-            queued: HashMap::new(),
+            index: IdMap::default(),
+            queued: IdMap::default(),
             purged: Vec::new(),
             roll_bytes,
         };
@@ -105,7 +103,10 @@ impl DeadLetters {
     }
 
     /// Indexes the letters of a period, and sets aside those that cannot be read.
-    #[allow(clippy::too_many_arguments, reason = "one call; they are what a start has in hand")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one call; they are what a start has in hand"
+    )]
     fn take_in(
         &mut self,
         guard: &Guard<'_>,
@@ -180,12 +181,14 @@ impl DeadLetters {
         self.index.get(&id_hash).copied()
     }
 
-    /// Why this letter is dead, if it is one now.
-    pub(super) fn reason(&self, number: u64) -> Option<DeadReason> {
-        let mut known = self.index.values();
-        known
-            .find(|known| known.number == number)
-            .map(|known| known.reason)
+    /// Takes a dead letter out by its number: its event is elsewhere. Gives why it was dead.
+    pub(super) fn take_out(&mut self, number: u64) -> Option<DeadReason> {
+        let mut known = self.index.iter();
+        let (id_hash, reason) = known
+            .find(|(_, known)| known.number == number)
+            .map(|(id_hash, known)| (*id_hash, known.reason))?;
+        self.index.remove(&id_hash);
+        Some(reason)
     }
 
     /// Whether a letter under this id is queued again.
@@ -193,9 +196,9 @@ impl DeadLetters {
         self.queued.contains_key(&id_hash)
     }
 
-    /// Whether any is.
-    pub(super) fn any_queued(&self) -> bool {
-        !self.queued.is_empty()
+    /// Whether there is any letter, dead or queued again.
+    pub(super) fn any(&self) -> bool {
+        !(self.index.is_empty() && self.queued.is_empty())
     }
 
     /// A letter that was dead is queued again.

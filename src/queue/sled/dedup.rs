@@ -3,7 +3,7 @@
 //! Ids of unsealed generations are held exactly; those of sealed ones stand in `seen/`, behind
 //! one filter a file. Only the committer asks, in arrival order.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
@@ -36,6 +36,9 @@ impl Hasher for Taken {
 /// A set of id hashes.
 pub(super) type IdSet = HashSet<u128, BuildHasherDefault<Taken>>;
 
+/// What is known of each of some id hashes.
+pub(super) type IdMap<T> = HashMap<u128, T, BuildHasherDefault<Taken>>;
+
 /// Where an id was met.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Whereabouts {
@@ -56,13 +59,19 @@ pub(super) struct Dedup {
 }
 
 impl Dedup {
-    /// Whether `id` was accepted in a period whose newest id is not older than `horizon`.
-    pub(super) fn contains(&self, id: u128, horizon: Millis) -> Result<bool, StoreError> {
+    /// Whether `id` was accepted in a period whose newest id is not older than `horizon`, or of
+    /// which something may not be settled: an event that waits is known, however long it waits.
+    pub(super) fn contains(
+        &self,
+        id: u128,
+        horizon: Millis,
+        low_water: u64,
+    ) -> Result<bool, StoreError> {
         if self.unsealed.values().any(|ids| ids.contains(&id)) {
             return Ok(true);
         }
         for file in &self.sealed {
-            if file.coverage.newest < horizon {
+            if is_past(file, horizon, low_water) {
                 continue;
             }
             match file.contains(id) {
@@ -84,24 +93,30 @@ impl Dedup {
         &self,
         id: u128,
         horizon: Millis,
+        low_water: u64,
     ) -> Result<Option<Whereabouts>, StoreError> {
         let files = self.files();
         let newest_of = |files: &[Arc<SeenFile>]| files.last().map(|file| file.coverage.newest);
         let mut unsealed = self.unsealed.iter().rev();
         if let Some((generation, _)) = unsealed.find(|(_, ids)| ids.contains(&id)) {
+            // A kill may have come between the writing of its own file and the account's note.
+            let before = files.partition_point(|f| f.coverage.generations.1 < *generation);
             return Ok(Some(Whereabouts {
                 generations: (*generation, *generation),
-                after: newest_of(&files),
+                after: newest_of(&files[..before]),
                 by: None,
             }));
         }
         for (at, file) in files.iter().enumerate().rev() {
+            if is_past(file, horizon, low_water) {
+                continue;
+            }
             let holds = match file.contains(id) {
                 // As an accept takes it: not remembered.
                 Err(StoreError::Damaged { .. }) => false,
                 holds => holds?,
             };
-            if file.coverage.newest >= horizon && holds {
+            if holds {
                 return Ok(Some(Whereabouts {
                     generations: file.coverage.generations,
                     after: newest_of(&files[..at]),
@@ -143,9 +158,7 @@ impl Dedup {
         let unsealed = &self.unsealed;
         let old = |file: &mut Arc<SeenFile>| {
             let (first, last) = file.coverage.generations;
-            file.coverage.newest < horizon
-                && file.coverage.last_seq < low_water
-                && unsealed.range(first..=last).next().is_none()
+            is_past(file, horizon, low_water) && unsealed.range(first..=last).next().is_none()
         };
         self.sealed.extract_if(.., old).collect()
     }
@@ -156,4 +169,9 @@ impl Dedup {
         files.sort_by_key(|file| file.coverage.generations);
         files
     }
+}
+
+/// Whether all ids of a file are older than `horizon` and all their events settled.
+fn is_past(file: &SeenFile, horizon: Millis, low_water: u64) -> bool {
+    file.coverage.newest < horizon && file.coverage.last_seq < low_water
 }

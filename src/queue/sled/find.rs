@@ -26,6 +26,8 @@ pub(super) struct Look {
     /// Number, if it was purged.
     purged: Option<u64>,
     known: Option<Whereabouts>,
+    /// When a letter of it was delivered, if that is remembered.
+    delivered_at: Option<Millis>,
     /// The dead letters that are queued again, by period.
     queued: Vec<(u64, RangeSet)>,
 }
@@ -35,6 +37,7 @@ pub(super) type Judged = Option<Option<Sent>>;
 
 impl Committer {
     pub(super) fn look(&self, id_hash: u128) -> Result<Look, StoreError> {
+        let horizon = self.horizon();
         let dead = lock(&self.shared.dead).lookup(id_hash);
         let dead = dead.filter(|known| self.ledger.is_dead(known.number));
         let period = |number| self.ledger.period_of(number).map(|p| (p, number));
@@ -45,7 +48,8 @@ impl Committer {
         Ok(Look {
             dead: dead.and_then(|known| period(known.number)),
             purged: self.purged.number(id_hash),
-            known: self.dedup.find(id_hash, self.horizon())?,
+            known: (self.dedup).find(id_hash, horizon, self.ledger.cursor.mark())?,
+            delivered_at: self.kept.delivered_at(id_hash, horizon),
             queued: queued.collect(),
         })
     }
@@ -77,7 +81,11 @@ impl SledEngine {
             let letter = self
                 .beside(move |shared| letter(&shared, period, number))
                 .await?;
-            if let Some(letter) = letter {
+            // Earlier releases took an id anew whose letter was still there: then the letter
+            // is of the past.
+            let after = look.known.and_then(|known| known.after);
+            let is_last = |letter: &Letter| after.is_none_or(|after| after <= letter.died_at);
+            if let Some(letter) = letter.filter(is_last) {
                 return Ok(Found::Dead(letter));
             }
         }
@@ -106,13 +114,25 @@ impl SledEngine {
                 return Ok(queued(id, accepted_at, sent));
             }
         }
-        Ok(match known {
-            Some(known) => Found::Settled {
+        Ok(match (known, look.delivered_at) {
+            (Some(known), _) => Found::Settled {
                 accepted_after: known.after,
                 accepted_by: known.by,
             },
-            None => Found::Unknown,
+            (None, Some(delivered_at)) => Found::Settled {
+                accepted_after: None,
+                accepted_by: Some(delivered_at),
+            },
+            (None, None) => Found::Unknown,
         })
+    }
+
+    /// Whether this messageId is remembered, apart from any letter of it.
+    #[cfg(test)]
+    pub(in crate::queue) async fn remembers(&self, message_id: &str) -> bool {
+        let id_hash = self.shared.hasher.hash(message_id);
+        let look = self.ask(|reply| Ask::Look(id_hash, reply)).await.unwrap();
+        look.known.is_some() || look.delivered_at.is_some()
     }
 
     /// Reads beside the committer.

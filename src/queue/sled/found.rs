@@ -106,7 +106,9 @@ pub(super) fn open_seen(
                         fs::remove_file(&path).at(&path)?;
                         continue;
                     }
-                    Some(known) if *known != file.record() => Some("it is not the file that was written"),
+                    Some(known) if *known != file.record() => {
+                        Some("it is not the file that was written")
+                    }
                     None if inventory == Inventory::Kept && !is_new(&file, &rows, &generations) => {
                         Some("it was not written here, or was deleted before")
                     }
@@ -152,7 +154,9 @@ pub(super) fn open_seen(
             continue;
         }
         ledger.remove_file(batch, name);
-        let is_merged = files.iter().any(|file| file.coverage.holds(&known.coverage));
+        let is_merged = files
+            .iter()
+            .any(|file| file.coverage.holds(&known.coverage));
         if known.is_leaving || is_merged {
             harmed.retain(|(harmed, ..)| harmed != name);
             continue;
@@ -169,7 +173,17 @@ pub(super) fn open_seen(
         };
         harmed.retain(|(harmed, ..)| harmed != name);
         let in_store = (first..=last).all(|generation| generations.contains(&generation));
-        lose_ids(guard, ledger, batch, name, &known.coverage, what, in_store, window, now);
+        lose_ids(
+            guard,
+            ledger,
+            batch,
+            name,
+            &known.coverage,
+            what,
+            in_store,
+            window,
+            now,
+        );
     }
     for (name, count, what) in harmed {
         let object = format!("seen/{name}");
@@ -183,7 +197,10 @@ pub(super) fn open_seen(
 }
 
 /// Tells of a file of ids that cannot be used.
-#[allow(clippy::too_many_arguments, reason = "one call; a struct would name them no better")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one call; a struct would name them no better"
+)]
 fn lose_ids(
     guard: &Guard<'_>,
     ledger: &mut Ledger,
@@ -298,11 +315,7 @@ pub(super) fn open_generations(
 }
 
 /// Reads the heads of a generation's chunks: numbers and ids, no event.
-fn scan(
-    guard: &Guard<'_>,
-    store: Store,
-    found: &mut Generations,
-) -> Result<Unsealed, StoreError> {
+fn scan(guard: &Guard<'_>, store: Store, found: &mut Generations) -> Result<Unsealed, StoreError> {
     let store = Arc::new(store);
     let mut unsealed = Unsealed {
         store: store.clone(),

@@ -12,7 +12,8 @@ use nix::sys::statvfs::statvfs;
 
 use super::error::{At, StoreError};
 use super::files::{
-    create_private_dir, delete_folder, disk_usage, entries, is_dir, is_there, patiently, sync_dir, sync_file,
+    create_private_dir, delete_folder, disk_usage, entries, is_dir, is_there, patiently, sync_dir,
+    sync_file,
 };
 use super::store::Store;
 use crate::queue::verdict::Finding;
@@ -176,7 +177,9 @@ pub(super) fn settle_copies(guard: &Guard<'_>, is_whole: bool) -> Result<(), Sto
             continue;
         }
         let name = copy.file_name().and_then(|n| n.to_str()).unwrap_or("copy");
-        let generation = name.strip_prefix("gen-").and_then(|n| n.strip_suffix(".copy"));
+        let generation = name
+            .strip_prefix("gen-")
+            .and_then(|n| n.strip_suffix(".copy"));
         if let Some(generation) = generation
             && is_there(&root.join("gen").join(generation))?
         {

@@ -23,6 +23,9 @@ use crate::queue::verdict::Verdict;
 
 /// How often the disk is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// Inodes that are kept free, at most a quarter of all: a generation, a period of dead letters and
+/// what recovery copies take tens of them, and a file that cannot be made ends the process.
+const FILES_RESERVE: u64 = 1_000;
 /// How many looks between two ticks of the committer.
 const LOOKS_PER_TICK: u32 = 10;
 
@@ -42,7 +45,10 @@ pub(super) enum Job {
     },
     /// Delete a generation that is settled and sealed; one in which something could not be used
     /// goes to `quarantine/`.
-    Delete { generation: u64, is_held: bool },
+    Delete {
+        generation: u64,
+        is_held: bool,
+    },
     /// One file for these.
     Merge(Vec<Arc<SeenFile>>),
     /// Delete a file of ids past the window.
@@ -291,11 +297,25 @@ fn measure(shared: &Shared) -> Result<Disk, StoreError> {
         let block = stat.fragment_size();
         disk.free = stat.blocks_available() * block;
         disk.reserve = options.min_free.min(stat.blocks() * block / 4);
+        // Where files are not numbered beforehand the system says that there are none at all.
+        disk.files_free = stat.files_available();
+        disk.files_reserve = match options.min_free {
+            0 => 0,
+            _ => FILES_RESERVE.min(stat.files() / 4),
+        };
     }
     Ok(disk)
 }
 
 fn pressure(disk: &Disk) -> Pressure {
+    // First: with bytes left, nobody would think of it.
+    if disk.lacks_files() {
+        return Pressure::Reserve(format!(
+            "the file system of queue.path is nearly out of inodes: {} free where {} are kept; \
+             send again later, after files were deleted there (`df -i` shows them)",
+            disk.files_free, disk.files_reserve
+        ));
+    }
     if disk.free < disk.reserve {
         return Pressure::Reserve(format!(
             "the disk is nearly full: {} MiB free where queue.min_free keeps {} MiB; send \

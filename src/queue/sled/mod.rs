@@ -16,7 +16,7 @@
 //!    chunks.
 //!
 //! Reading order: [`codec`], [`store`] (with [`error`], [`files`] and [`batch`]), [`chunk`],
-//! [`high`], [`ledger`] (the account), [`dead`] (with [`period`]), [`seen`] and [`dedup`], then
+//! [`high`], [`ledger`] (the account), [`dead`] (with [`period`]), [`seen`] and [`dedup`] with [`kept`], then
 //! recovery ([`open`] with [`guard`] and [`found`]) and the threads: [`committer`] (with
 //! [`accept`], [`settle`], [`operate`], [`retention`] with [`purged`], [`upkeep`]), [`claims`] and
 //! [`pages`], [`find`], [`housekeeper`].
@@ -43,6 +43,7 @@ mod guard;
 mod high;
 mod housekeeper;
 mod identity;
+mod kept;
 mod ledger;
 mod letter;
 mod mark;
@@ -362,16 +363,15 @@ impl SledEngine {
     }
 
     pub(super) fn disk(&self) -> Disk {
+        let disk = *lock(&self.shared.disk);
         let closed = match &*self.shared.pressure.borrow() {
             _ if self.shared.stopped.get().is_some() => Some(Closed::Stopped),
             Pressure::None => None,
             Pressure::Quota => Some(Closed::Quota),
+            Pressure::Reserve(_) if disk.lacks_files() => Some(Closed::Inodes),
             Pressure::Reserve(_) => Some(Closed::Reserve),
         };
-        Disk {
-            closed,
-            ..*lock(&self.shared.disk)
-        }
+        Disk { closed, ..disk }
     }
 
     /// Has the committer do what is due by the clock, without waiting for the next look.

@@ -26,6 +26,7 @@ use super::guard::Guard;
 use super::high::{Found, High, HighFile};
 use super::housekeeper::{self};
 use super::identity::Identity;
+use super::kept::Kept;
 use super::ledger::Ledger;
 use super::meta::{IDENTITY, Meta};
 use super::places::Places;
@@ -103,7 +104,11 @@ fn begin(options: &Options, guard: &Guard<'_>, beside: &Beside) -> Result<Begun,
     let lock = identity::lock(root)?;
     if let Beside::Damaged(path) = beside {
         let what = "it is damaged: whether the folder was put back from a copy cannot be told";
-        guard.found(&path.display().to_string(), what.into(), "it is written anew");
+        guard.found(
+            &path.display().to_string(),
+            what.into(),
+            "it is written anew",
+        );
     }
     let is_empty = !is_there(&root.join(identity::FILE))? && !is_there(&root.join("gen"))?;
     if options.adopt && is_empty && beside.anchor().is_none() {
@@ -362,7 +367,10 @@ pub(super) fn recover(
     if census.imbalance() != 0 {
         guard.found(
             "the ledger",
-            format!("it does not add up: {} accepted events are unaccounted for", census.imbalance()),
+            format!(
+                "it does not add up: {} accepted events are unaccounted for",
+                census.imbalance()
+            ),
             "keep the folder as it is and compare with a backup",
         );
     }
@@ -418,6 +426,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         "queue opened{}", if census.imbalance() == 0 { "; the ledger holds" } else { "" }
     );
 
+    let kept = Kept::load(&meta.store)?;
     let apart = apart(&ledger);
     let in_doubt: HashMap<EntryId, Arc<str>> = (ledger.marks.iter())
         .map(|(id, marked)| (id, marked.name.clone()))
@@ -490,6 +499,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         next_asked: false,
         ledger,
         dedup,
+        kept,
         high,
         jobs,
         housekeeper: Some(keeper),
@@ -536,7 +546,7 @@ fn open_letters(
     let mut dead = DeadLetters::open(guard, ledger, batch, roll_bytes, now)?;
     for number in replaced {
         if ledger.is_dead(number) {
-            if let Some(reason) = dead.reason(number) {
+            if let Some(reason) = dead.take_out(number) {
                 ledger.uncount_dead(number, reason);
                 ledger.put_period_of(batch, number);
             }

@@ -2,11 +2,12 @@
 //! replaced by what is imported. Each slice is one batch of `meta` with its counters, so a crash
 //! in between leaves the rest as it was.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::RangeInclusive;
 
 use tokio::sync::oneshot;
 
+use super::accept::Place;
 use super::batch::Batch;
 use super::committer::Committer;
 use super::error::StoreError;
@@ -14,8 +15,8 @@ use super::find::{Judged, Look};
 use super::letter::Record;
 use super::{Op, Pressure, SledEngine, lock, pages};
 use crate::queue::QueueError;
-use crate::queue::entry::{DeadReason, EntryId};
-use crate::queue::letter::{Import, Imported, Keep, LetterKey, PAGE_NUMBERS, PURGED, Page};
+use crate::queue::entry::EntryId;
+use crate::queue::letter::{Import, Imported, Keep, LetterKey, PAGE_NUMBERS, Page};
 use crate::queue::loss::Loss;
 use crate::queue::ranges::RangeSet;
 
@@ -145,26 +146,23 @@ impl Committer {
         Ok(letters.len() as u64)
     }
 
-    /// Events whose messageIds are those of dead or purged letters take their places; the others
-    /// are left to the caller.
+    /// Events whose messageIds are those of dead or purged letters take their places; those whose
+    /// ids are known in no way are left to the caller.
     ///
-    /// So are those whose ids are remembered no more: only an event of the line is remembered
-    /// anew, and without that the same import given twice would be sent twice. What was purged
-    /// is dead again until the line has taken it.
+    /// Invariant: the same import given twice is not sent twice. What is taken back is known
+    /// while it is queued, and from its delivery on by [`super::kept`].
     fn take_back(&mut self, events: Vec<Import>) -> Result<Vec<Option<Imported>>, StoreError> {
         let (now, horizon) = (self.shared.clock.now(), self.horizon());
         let mut batch = Batch::default();
         let mut answers = Vec::with_capacity(events.len());
-        let (mut records, mut dead_again) = (Vec::new(), Vec::new());
+        // A second event of the same id finds the letter gone, and what stands for it not yet
+        // written.
+        let mut taken = HashSet::new();
+        let mut records = Vec::new();
         for event in events {
             let id = event.id_hash;
-            let remembered = self.is_known(id, horizon)?;
-            let dead = lock(&self.shared.dead).lookup(id);
-            if let Some(known) = dead.filter(|known| self.ledger.is_dead(known.number)) {
-                if !remembered {
-                    answers.push(None);
-                    continue;
-                }
+            let letter = self.letter(&lock(&self.shared.dead), id);
+            if let Some(Place::Dead(known)) = letter {
                 lock(&self.shared.dead).forget(id, known.number);
                 self.ledger.uncount_dead(known.number, known.reason);
                 self.ledger.put_period_of(&mut batch, known.number);
@@ -173,7 +171,7 @@ impl Committer {
                 self.purged.forget(id);
                 self.ledger.state.purged -= 1;
                 self.ledger.unpurge(&mut batch, number);
-            } else if remembered {
+            } else if letter.is_some() || taken.contains(&id) || self.is_remembered(id, horizon)? {
                 self.ledger.state.totals.duplicate += 1;
                 answers.push(Some(Imported::Duplicate));
                 continue;
@@ -181,7 +179,9 @@ impl Committer {
                 answers.push(None);
                 continue;
             }
-            let record = Record {
+            taken.insert(id);
+            answers.push(Some(Imported::Revived));
+            records.push(Record {
                 id_hash: id,
                 reason: None,
                 failures: 0,
@@ -190,30 +190,15 @@ impl Committer {
                 died_at: now,
                 message: String::new(),
                 body: event.body,
-            };
-            if remembered {
-                answers.push(Some(Imported::Revived));
-                records.push(record);
-            } else {
-                answers.push(None);
-                dead_again.push(Record {
-                    reason: Some(DeadReason::Refused),
-                    message: PURGED.into(),
-                    ..record
-                });
-            }
+            });
         }
-        let queued = records.len() as u64;
-        records.append(&mut dead_again);
         if !records.is_empty() {
             // Written and synced before the batch that gives up what they stand for.
             let first = self.ledger.state.dead_next;
             lock(&self.shared.dead).append(&records, &mut self.ledger, &mut batch, now)?;
-            let numbers = first..first + queued;
-            if !numbers.is_empty() {
-                self.ledger.state.retried += queued;
-                self.ledger.queue_dead(&mut batch, first..=numbers.end - 1);
-            }
+            let numbers = first..first + records.len() as u64;
+            self.ledger.state.retried += records.len() as u64;
+            self.ledger.queue_dead(&mut batch, first..=numbers.end - 1);
             self.write_meta(batch)?;
             let period = self.ledger.period_of(first).unwrap_or_default();
             let apart = numbers.map(|number| (number, period, None));

@@ -50,7 +50,12 @@ fn page(shared: &Shared, after: u64, limit: usize) -> Result<WaitingPage, StoreE
                 // Under the lock: a store cannot be opened twice.
                 None => {
                     let path = generation_folder(&shared.options.path, generation);
-                    gather(&Store::open(&shared.options.path, &path)?, from, limit, &mut page)?
+                    gather(
+                        &Store::open(&shared.options.path, &path)?,
+                        from,
+                        limit,
+                        &mut page,
+                    )?
                 }
             },
         };

@@ -18,7 +18,11 @@ impl Places {
     pub(super) fn of(root: &Path, high: &HighFile, meta: &Store) -> Result<Self, StoreError> {
         let folders = ["gen", "seen", "dead", "purged"].map(|dir| root.join(dir));
         let files = ["lock", identity::FILE].map(|file| root.join(file));
-        let names = [root.to_owned(), high.path().to_owned(), meta.path().join("db")];
+        let names = [
+            root.to_owned(),
+            high.path().to_owned(),
+            meta.path().join("db"),
+        ];
         let names = names.into_iter().chain(folders).chain(files);
         let mut places = Vec::new();
         for path in names {

@@ -357,7 +357,13 @@ fn what_was_retried_is_a_duplicate_while_it_is_queued() {
         }
         bench.is_whole().await;
         bench.end(4, || Outcome::Delivered).await;
-        // Its id was forgotten long ago.
+        // Its id was forgotten long ago, and is remembered from the delivery on.
+        for life in 0..2 {
+            assert_eq!(bench.send(2..3).await, [Receipt::Duplicate], "{life}");
+            assert_eq!(bench.import(3..4).await, [Imported::Duplicate], "{life}");
+            bench.restart().await;
+        }
+        bench.forgets("m2").await;
         assert_eq!(bench.send(2..3).await, [Receipt::Queued]);
         bench.is_whole().await;
         bench.queue.close().await.unwrap();

@@ -57,7 +57,10 @@ fn a_start_killed_while_the_account_is_made_anew_is_made_good_by_the_next() {
             // Nothing is left that shows what was delivered.
             "meta and high" => {
                 let delivered = known.delivered.len() as u64;
-                assert!((1..=delivered).contains(&set_aside), "{set_aside} of {delivered}");
+                assert!(
+                    (1..=delivered).contains(&set_aside),
+                    "{set_aside} of {delivered}"
+                );
             }
             _ => assert_eq!(set_aside, 0, "{lost}"),
         }
@@ -94,7 +97,10 @@ fn a_generation_whose_ids_were_lost_is_not_sealed_any_more() {
         known
     });
     let came = open_and_hold(&path, &known, "after the restart");
-    assert!(matches!(came, Came::Opened { set_aside: 0, .. }), "{came:?}");
+    assert!(
+        matches!(came, Came::Opened { set_aside: 0, .. }),
+        "{came:?}"
+    );
 }
 
 /// Harms one file, then repairs at once, without a start in between.
@@ -121,7 +127,9 @@ fn a_repair_gives_up_no_more_than_a_start_does() {
                         set_aside: repaired,
                         ..
                     },
-                    Came::Opened { set_aside: started, .. },
+                    Came::Opened {
+                        set_aside: started, ..
+                    },
                 ) = (&by_repair, &by_start)
                 else {
                     continue;
@@ -205,7 +213,10 @@ fn a_repair_gives_up_nothing_of_the_next_generation() {
     let (_, after) = repair(options(&path), Clock::manual(START), &mut |_| {}).unwrap();
     assert_eq!(after.findings, vec![]);
     let came = open_and_hold(&path, &known, "repaired");
-    assert!(matches!(came, Came::Opened { set_aside: 10, .. }), "{came:?}");
+    assert!(
+        matches!(came, Came::Opened { set_aside: 10, .. }),
+        "{came:?}"
+    );
 }
 
 /// A letter had come back with other bytes, a kill kept the account from noting it, and its
@@ -399,7 +410,8 @@ fn a_period_that_is_being_read_can_be_read_by_others() {
         ledger.put_period(&mut batch, period, numbers);
     }
     let guard = Guard::new(&path, &|_| {}, false);
-    let mut dead = dead::DeadLetters::open(&guard, &mut ledger, &mut batch, 1 << 20, START).unwrap();
+    let mut dead =
+        dead::DeadLetters::open(&guard, &mut ledger, &mut batch, 1 << 20, START).unwrap();
     let being_read = dead.store(1).unwrap();
     dead.store(2).unwrap();
     let begun = Instant::now();

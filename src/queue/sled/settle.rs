@@ -9,8 +9,8 @@ use super::error::StoreError;
 use super::housekeeper::Job;
 use super::letter::Record;
 use super::{Op, lock, period};
-use crate::queue::loss::LossKind;
 use crate::queue::entry::{EntryId, Origin, Outcome, Settlement};
+use crate::queue::loss::LossKind;
 
 impl Committer {
     pub(super) fn settle(&mut self, ops: Vec<Op>) -> Result<(), StoreError> {
@@ -92,7 +92,8 @@ impl Committer {
             Some(generation) => format!("gen/{generation:010}"),
             None => format!("events {first} to {last}"),
         };
-        self.ledger.lose(batch, LossKind::Events, &object, count, now);
+        self.ledger
+            .lose(batch, LossKind::Events, &object, count, now);
         self.publish_losses();
     }
 
@@ -125,6 +126,7 @@ impl Committer {
         let mut line = Vec::with_capacity(settlements.len());
         let mut records = Vec::new();
         let mut names = Vec::new();
+        let mut delivered_letters = Vec::new();
         for Settlement { entry, outcome } in settlements {
             let marked = self.ledger.marks.remove(batch, entry.id);
             match entry.id.origin() {
@@ -137,6 +139,9 @@ impl Committer {
             let (reason, message, failures) = match outcome {
                 Outcome::Delivered => {
                     self.ledger.state.delivered += 1;
+                    if let Origin::Dead(_) = entry.id.origin() {
+                        delivered_letters.push(entry.id_hash);
+                    }
                     continue;
                 }
                 Outcome::Dead { reason, message } => (Some(reason), message, entry.failures),
@@ -154,6 +159,7 @@ impl Committer {
                 body: entry.body,
             });
         }
+        self.kept.insert(batch, now, &delivered_letters);
         if !records.is_empty() {
             let first = self.ledger.state.dead_next;
             lock(&self.shared.dead).append(&records, &mut self.ledger, batch, now)?;

@@ -12,8 +12,8 @@ use super::batch::{Batch, split_part};
 use super::codec::{self, Bad};
 use super::error::{At, StoreError, is_systems};
 use super::files::{
-    NO_FILES, create_private_dir, entries, file_id, is_dir, is_there, out_of_files, patiently, sync_dir,
-    sync_file,
+    NO_FILES, create_private_dir, entries, file_id, is_dir, is_there, out_of_files, patiently,
+    sync_dir, sync_file,
 };
 use super::guard::copy_before_changes;
 use super::syscalls::{self, FileId};

@@ -295,7 +295,9 @@ fn end_if_watched(path: Option<PathBuf>, what: &str) {
     let error = io::Error::from_raw_os_error(before.0);
     let watched = lock(&WATCHED);
     let on_failure = match &path {
-        Some(path) => watched.iter().find(|watched| path.starts_with(&watched.root)),
+        Some(path) => watched
+            .iter()
+            .find(|watched| path.starts_with(&watched.root)),
         // The system does not say whose it is: it may be a store's, and then going on would harm.
         None => watched.first(),
     };
@@ -351,7 +353,14 @@ fn changes(fd: c_int, bytes: &[u8], offset: off64_t) -> bool {
     while len < there.len() {
         let rest = &mut there[len..];
         // SAFETY: the buffer has that room.
-        let read = unsafe { pread(fd, rest.as_mut_ptr().cast(), rest.len(), offset + len as i64) };
+        let read = unsafe {
+            pread(
+                fd,
+                rest.as_mut_ptr().cast(),
+                rest.len(),
+                offset + len as i64,
+            )
+        };
         match usize::try_from(read) {
             Ok(0) => break,
             Ok(read) => len += read,
@@ -407,16 +416,23 @@ mod tests {
         before_changes(id, copy, || {
             file.write_all_at(b"bc", 1).unwrap();
             file.write_all_at(b"cde", 2).unwrap();
-            assert!(lock(&copies).is_empty(), "the same bytes, and new ones behind");
+            assert!(
+                lock(&copies).is_empty(),
+                "the same bytes, and new ones behind"
+            );
             file.write_all_at(b"x", 0).unwrap();
             file.write_all_at(b"y", 0).unwrap();
         });
         file.write_all_at(b"z", 0).unwrap();
         assert_eq!(*lock(&copies), [b"abcde".to_vec()]);
-        before_changes(id, || false, || {
-            assert!(file.write_all_at(b"q", 0).is_err());
-            assert!(file.write_all_at(b"q", 1).is_err(), "no later one either");
-        });
+        before_changes(
+            id,
+            || false,
+            || {
+                assert!(file.write_all_at(b"q", 0).is_err());
+                assert!(file.write_all_at(b"q", 1).is_err(), "no later one either");
+            },
+        );
         assert_eq!(&fs::read(&path).unwrap()[..2], b"zb");
     }
 }

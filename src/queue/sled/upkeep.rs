@@ -13,6 +13,8 @@ use super::{horizon, lock};
 use crate::queue::entry::Millis;
 use crate::queue::loss::LossKind;
 
+/// Rows of delivered letters that one look forgets.
+const FORGOTTEN: usize = 100;
 /// A head is full after a day at the latest, so that its ids can be forgotten in time.
 const DAY: Millis = 86_400_000;
 
@@ -171,6 +173,7 @@ impl Committer {
             return Ok(());
         }
         let horizon = horizon(&self.shared.options, now);
+        self.kept.forget(batch, horizon, FORGOTTEN);
         let forgotten = self.dedup.forget(horizon, self.ledger.cursor.mark());
         for file in &forgotten {
             let leaving = IdFile {

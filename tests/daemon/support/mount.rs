@@ -20,6 +20,12 @@ impl Mount {
         Self::new(site, &mount)
     }
 
+    /// The same with room for so many files.
+    pub fn few_files(site: &Site, inodes: u64) -> Option<Self> {
+        let mount = format!("mount -t tmpfs -o size=64m,nr_inodes={inodes},mode=0755 tmpfs \"$1\"");
+        Self::new(site, &mount)
+    }
+
     /// The same with ext4 in a file.
     pub fn ext4(site: &Site, mib: u64) -> Option<Self> {
         let image = site.path("disk.img");

@@ -33,7 +33,11 @@ impl Ledger {
     }
 
     /// The store is in `quarantine/`; whether it was to go there.
-    pub(in crate::queue::sled) fn release_generation(&mut self, batch: &mut Batch, generation: u64) {
+    pub(in crate::queue::sled) fn release_generation(
+        &mut self,
+        batch: &mut Batch,
+        generation: u64,
+    ) {
         if self.held_generations.remove(&generation) {
             batch.remove(&ranged(b'h', generation));
         }

@@ -6,11 +6,12 @@
 //! first: dead letters that are gone · `y` + first: of these, purged ones that may be imported ·
 //! `l` + first: a list of purged letters · `z` + first: letters of lists that came back · `m` +
 //! mark + part: a mark · `g` + generation: a sealed generation · `p` + period: a period of dead
-//! letters and how many of them are dead · `i` a copy of the `format` file · `u` while the account
-//! is being made anew · `h` + generation and `j` + period: something in that store could not be
-//! used, so it goes to `quarantine/` when it is done with · `f` + name: a file of remembered ids,
-//! by its length and checksums · `n` + kind + object: a loss that nobody has acknowledged yet. A
-//! release that does not know `y`, `l`, `z`, `h`, `j`, `f` and `n` counts the same without them.
+//! letters and how many of them are dead · `k` + number: ids of delivered letters
+//! ([`super::kept`]) · `i` a copy of the `format` file · `u` while the account is being made
+//! anew · `h` + generation and `j` + period: something in that store could not be used, so it
+//! goes to `quarantine/` when it is done with · `f` + name: a file of remembered ids, by its
+//! length and checksums · `n` + kind + object: a loss that nobody has acknowledged yet. A release
+//! that does not know `y`, `l`, `z`, `k`, `h`, `j`, `f` and `n` counts the same without them.
 
 mod evidence;
 mod letters;
@@ -20,8 +21,8 @@ use std::sync::Arc;
 
 use crate::queue::census::Census;
 use crate::queue::entry::{DeadReason, EntryId, Mark, Millis, Origin};
-use crate::queue::ranges::{Cursor, RangeDiff, RangeSet};
 use crate::queue::loss::{Loss, LossKind};
+use crate::queue::ranges::{Cursor, RangeDiff, RangeSet};
 use crate::queue::sled::batch::Batch;
 use crate::queue::sled::codec::{Bad, Reader, Writer};
 use crate::queue::sled::error::StoreError;

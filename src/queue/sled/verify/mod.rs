@@ -214,8 +214,8 @@ fn peek<T>(
         return Ok(None);
     }
     let scratch = Scratch::of_account(root)?;
-    let looked = Store::open(scratch.path(), &Meta::folder(scratch.path()))
-        .and_then(|store| look(&store));
+    let looked =
+        Store::open(scratch.path(), &Meta::folder(scratch.path())).and_then(|store| look(&store));
     scratch.remove()?;
     match looked {
         Ok(found) => Ok(Some(found)),
@@ -325,11 +325,17 @@ fn check_clone(
     let walk = Walk::new(&ledger, None).all(root, &mut scratch.stores(), false, tell)?;
     let (mut verdict, pieces) = (walk.verdict, walk.pieces);
     verdict.findings.splice(0..0, findings);
-    for text in verdict.findings.iter_mut().flat_map(|f| [&mut f.what, &mut f.next]) {
+    for text in verdict
+        .findings
+        .iter_mut()
+        .flat_map(|f| [&mut f.what, &mut f.next])
+    {
         *text = text.replace(&scratch.path().display().to_string(), &scratch.of_what());
     }
     for loss in ledger.losses() {
-        verdict.notes.push(format!("not acknowledged: {}", loss.words()));
+        verdict
+            .notes
+            .push(format!("not acknowledged: {}", loss.words()));
     }
     Ok((verdict, pieces))
 }

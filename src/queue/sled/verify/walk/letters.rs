@@ -61,7 +61,11 @@ impl Walk<'_> {
         for (first, fault) in faults {
             let piece = Piece::Letters { period, first };
             match is_short {
-                true => self.find(piece, object.clone(), format!("{fault}; its letters are lost")),
+                true => self.find(
+                    piece,
+                    object.clone(),
+                    format!("{fault}; its letters are lost"),
+                ),
                 false => self.harmless(piece, object.clone(), fault.to_string()),
             }
         }
