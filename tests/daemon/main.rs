@@ -21,6 +21,7 @@ mod events_of_their_own;
 mod every_state;
 mod full_disk;
 mod full_scale;
+mod harm;
 mod init;
 mod io_errors;
 mod late;

@@ -154,7 +154,13 @@ fn a_daemon_that_meets_damage_says_which_store_and_delivers_the_rest() {
     let daemon = site.start();
     let status = daemon.shows(s(60), "all settled", |status| status["queued"] == 0);
     let log = daemon.log();
-    for told in ["queue/high", "store", "queue/meta", &kept, "quarantine"] {
+    let told = [
+        "queue: high: it is damaged or missing",
+        "queue: meta: its file `conf` is missing",
+        &kept,
+        "quarantine",
+    ];
+    for told in told {
         assert!(log.contains(told), "{told}: {log}");
     }
     let ledger = &status["ledger"];

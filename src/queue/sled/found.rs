@@ -99,6 +99,8 @@ pub(super) fn open_seen(
             Ok(file) => {
                 let known = row(&name);
                 let count = file.coverage.count;
+                let is_new =
+                    inventory == Inventory::Unknown || is_new(&file, &rows, &generations, ledger);
                 let what = match known {
                     _ if file.name() != name => Some("it bears another file's name"),
                     Some(known) if known.is_leaving => {
@@ -106,13 +108,10 @@ pub(super) fn open_seen(
                         fs::remove_file(&path).at(&path)?;
                         continue;
                     }
-                    Some(known) if *known != file.record() => {
-                        Some("it is not the file that was written")
-                    }
-                    None if inventory == Inventory::Kept && !is_new(&file, &rows, &generations) => {
-                        Some("it was not written here, or was deleted before")
-                    }
-                    _ => None,
+                    Some(known) if *known == file.record() => None,
+                    _ if is_new => None,
+                    Some(_) => Some("it is not the file that was written"),
+                    None => Some("it was not written here, or was deleted before"),
                 };
                 match what {
                     None => {
@@ -229,12 +228,20 @@ fn lose_ids(
     );
 }
 
-/// Whether a file that the inventory does not name may be one of ours: a crash came before it was
+/// Whether a file that is not as the inventory says may be one of ours: a crash came before it was
 /// noted. Then its generation is still there unsealed, or the files that it was made of are noted.
-fn is_new(file: &SeenFile, rows: &BTreeMap<String, IdFile>, generations: &[u64]) -> bool {
+fn is_new(
+    file: &SeenFile,
+    rows: &BTreeMap<String, IdFile>,
+    folders: &[u64],
+    ledger: &Ledger,
+) -> bool {
     let (first, last) = file.coverage.generations;
-    (first..=last).all(|generation| generations.contains(&generation))
-        || rows.values().any(|row| file.coverage.holds(&row.coverage))
+    let is_unsealed = |g: u64| folders.contains(&g) && !ledger.generations.contains_key(&g);
+    let is_made_of = |row: &IdFile| {
+        row.coverage.generations != file.coverage.generations && file.coverage.holds(&row.coverage)
+    };
+    (first..=last).all(is_unsealed) || rows.values().any(is_made_of)
 }
 
 /// Opens and scans what is not sealed; gives the stores that sled changed as it opened them.

@@ -48,7 +48,7 @@ impl<'a> Guard<'a> {
     /// found wrong, it says here, so that `verify` finds the same.
     pub(super) fn found(&self, object: &str, what: String, next: &str) {
         if !self.is_check {
-            tracing::error!("{object}: {what}; {next}");
+            tracing::error!("{}: {object}: {what}; {next}", self.root.display());
         }
         self.findings.borrow_mut().push(Finding {
             object: object.into(),

@@ -410,10 +410,28 @@ impl Shared {
     /// Latches: nothing is acknowledged from here on, and the owner is told.
     fn fail(&self, why: &str) {
         if self.stopped.set(why.to_owned()).is_ok() {
-            tracing::error!(
-                "storage failed, nothing more is acknowledged: {why}; free the disk or replace \
-                 it, then start again: what was acknowledged is on it"
-            );
+            // What fails first may follow from a folder that is not there any more.
+            match self.places.displaced() {
+                Ok(None) => tracing::error!(
+                    "storage failed, nothing more is acknowledged: {why}; free the disk or \
+                     replace it, then start again: what was acknowledged is on it"
+                ),
+                Ok(Some(path)) => {
+                    // Before the end: the next start is to know what was here.
+                    self.write_anchor();
+                    tracing::error!(
+                        "{} is gone or was replaced while it was open, nothing more is \
+                         acknowledged: {why}; what is still queued cannot be promised any more: \
+                         find out who changed the queue's folder, and put it back if there is a \
+                         copy",
+                        path.display()
+                    );
+                }
+                Err(error) => tracing::error!(
+                    "storage failed, nothing more is acknowledged: {why}; {error}; see to the \
+                     disk, then start again"
+                ),
+            }
             (self.options.on_failure)(why);
         }
     }
@@ -440,12 +458,9 @@ impl Shared {
         let Some(path) = places::displaced(self)? else {
             return Ok(true);
         };
-        // Before the end: the next start is to know what was here.
         self.write_anchor();
         self.fail(&format!(
-            "{} is gone or was replaced while it was open: what is still queued cannot be \
-             promised any more; find out who changed the queue's folder, and put it back if \
-             there is a copy",
+            "{} is gone or was replaced while it was open: what is still queued cannot be promised",
             path.display()
         ));
         Ok(false)

@@ -31,14 +31,22 @@ impl Places {
         }
         Ok(Self(places))
     }
+
+    /// The first of them that stands for something else now, or for nothing.
+    pub(super) fn displaced(&self) -> Result<Option<PathBuf>, StoreError> {
+        for (path, id) in &self.0 {
+            if file_id(path)? != Some(*id) {
+                return Ok(Some(path.clone()));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// The first name that does not stand for what is open under it; none where all do.
 pub(super) fn displaced(shared: &Shared) -> Result<Option<PathBuf>, StoreError> {
-    for (path, id) in &shared.places.0 {
-        if file_id(path)? != Some(*id) {
-            return Ok(Some(path.clone()));
-        }
+    if let Some(path) = shared.places.displaced()? {
+        return Ok(Some(path));
     }
     let open: Vec<_> = {
         let claims = lock(&shared.claims);

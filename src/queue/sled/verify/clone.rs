@@ -24,7 +24,7 @@ pub(super) struct Clone {
 impl Clone {
     /// Of everything but the quarantine.
     pub(super) fn of(root: &Path) -> Result<Self, StoreError> {
-        let clone = Self::empty(root)?;
+        let clone = Self::empty(root, "verify.deleting")?;
         for path in entries(root)? {
             let name = path.file_name().unwrap_or_default();
             if name == "quarantine" || name == "lock" {
@@ -51,13 +51,13 @@ impl Clone {
 
     /// Of the account alone.
     pub(super) fn of_account(root: &Path) -> Result<Self, StoreError> {
-        let clone = Self::empty(root)?;
+        let clone = Self::empty(root, "account.deleting")?;
         copy_folder(&Meta::folder(root), &Meta::folder(&clone.path))?;
         Ok(clone)
     }
 
-    fn empty(root: &Path) -> Result<Self, StoreError> {
-        let path = root.join("quarantine/verify.deleting");
+    fn empty(root: &Path, name: &str) -> Result<Self, StoreError> {
+        let path = root.join("quarantine").join(name);
         if is_there(&path)? {
             fs::remove_dir_all(&path).at(&path)?;
         }
@@ -72,9 +72,9 @@ impl Clone {
         &self.path
     }
 
-    /// The folder that it is a clone of, for messages.
-    pub(super) fn of_what(&self) -> String {
-        self.of.display().to_string()
+    /// The folder that it is a clone of.
+    pub(super) fn of_what(&self) -> &Path {
+        &self.of
     }
 
     pub(super) fn stores(&self) -> Cloned<'_> {

@@ -78,11 +78,14 @@ pub fn repair(
     let root = options.path.clone();
     let (before, pieces) = {
         let _lock = identity::lock(&root)?;
-        let (verdict, pieces) = check(&options, &clock, anchor::read(&root)?, tell)?;
-        if !verdict.findings.is_empty() {
-            move_aside(&root, &pieces)?;
-            restore_format(&root)?;
+        let (mut verdict, mut pieces) = check(&options, &clock, anchor::read(&root)?, tell)?;
+        if !verdict.findings.is_empty() && restore_format(&root)? {
+            // Without it nothing else could be judged.
+            let (more, of_more) = check(&options, &clock, anchor::read(&root)?, tell)?;
+            verdict.findings.extend(more.findings);
+            pieces.extend(of_more);
         }
+        move_aside(&root, &pieces)?;
         (verdict, pieces)
     };
     if before.findings.is_empty() {
@@ -174,11 +177,11 @@ fn remove_rows(root: &Path, pieces: &[Piece]) -> Result<(), StoreError> {
 
 /// Writes the `format` file again where it is missing or damaged: from the account's copy, or
 /// where that is gone too, with a new key, so that the queue opens. Then no messageId that was
-/// accepted before is known again.
-fn restore_format(root: &Path) -> Result<(), StoreError> {
+/// accepted before is known again. Whether it was.
+fn restore_format(root: &Path) -> Result<bool, StoreError> {
     let path = root.join(identity::FILE);
     match identity::load(root) {
-        Ok(Some(_)) => return Ok(()),
+        Ok(Some(_)) => return Ok(false),
         Ok(None) | Err(StoreError::Damaged { .. }) => {}
         Err(error) => return Err(error),
     }
@@ -190,7 +193,8 @@ fn restore_format(root: &Path) -> Result<(), StoreError> {
     if is_there(&path)? {
         keep(root, &path, identity::FILE)?;
     }
-    known.unwrap_or_else(|| Identity::new(None)).write(root)
+    known.unwrap_or_else(|| Identity::new(None)).write(root)?;
+    Ok(true)
 }
 
 /// What the account has as the queue's identity; none where it cannot be read.
@@ -289,6 +293,10 @@ fn check_clone(
     tell: &mut dyn FnMut(&str),
 ) -> Result<(Verdict, Vec<Piece>), OpenError> {
     let root = scratch.path();
+    let of_the_queue = |text: &str| {
+        let queue = scratch.of_what().display().to_string();
+        text.replace(&root.display().to_string(), &queue)
+    };
     let options = Options {
         path: root.to_owned(),
         adopt: false,
@@ -308,8 +316,18 @@ fn check_clone(
     let recovered = match recover(&options, clock, &guard, beside) {
         Ok(recovered) => recovered,
         Err(OpenError::Damaged(what) | OpenError::Foreign(what)) => {
-            let what = what.replace(&scratch.path().display().to_string(), &scratch.of_what());
-            let next = "run `pinrelay verify --repair`, or do as it says";
+            let what = of_the_queue(&what);
+            let next = match identity::load(scratch.of_what()) {
+                Ok(Some(_)) => "do as it says",
+                _ => match identity_in_meta(scratch.of_what())? {
+                    Some(_) => "run `pinrelay verify --repair`: the account holds a copy",
+                    None => {
+                        "put it back from a backup of this queue; without one, `pinrelay verify \
+                         --repair` makes a new key, and no messageId that was accepted before is \
+                         known again"
+                    }
+                },
+            };
             return Ok((refused(what, next), Vec::new()));
         }
         Err(error) => return Err(error),
@@ -330,7 +348,7 @@ fn check_clone(
         .iter_mut()
         .flat_map(|f| [&mut f.what, &mut f.next])
     {
-        *text = text.replace(&scratch.path().display().to_string(), &scratch.of_what());
+        *text = of_the_queue(text);
     }
     for loss in ledger.losses() {
         verdict
