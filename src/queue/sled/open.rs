@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
-use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -32,9 +31,6 @@ use crate::clock::{Clock, WallTrust};
 use crate::queue::entry::EntryId;
 use crate::queue::ranges::RangeSet;
 use crate::queue::{IdHasher, OpenError};
-
-/// A stop longer than this is taken for a wrong clock.
-const MAX_OFF: Duration = Duration::from_secs(5 * 86_400);
 
 /// The folder of a generation.
 pub(super) fn generation_folder(root: &Path, generation: u64) -> PathBuf {
@@ -108,7 +104,8 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     let ledger = &mut account.ledger;
     let set_aside_before = ledger.state.set_aside;
     let wall = ledger.state.wall;
-    let trust = WallTrust::new(clock.clone(), (wall > 0).then_some(wall), MAX_OFF);
+    let last = account.meta.clocks()?;
+    let trust = WallTrust::new(clock.clone(), last, (wall > 0).then_some(wall));
     let mut batch = Batch::default();
     let mut found = Generations::default();
     let mut dedup = Dedup::default();
@@ -174,8 +171,10 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         }
     }
     let head = found.head(&root, &clock)?;
-    if trust.believed() {
-        ledger.state.wall = clock.now();
+    let noted = trust.believed_reading();
+    if let Some(now) = noted {
+        ledger.state.wall = now.wall;
+        Meta::note_clocks(&mut batch, now);
     }
     let identity = match options.adopt {
         true => {
@@ -268,6 +267,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         merging: false,
         purged,
         dead_quota: Nearness::default(),
+        noted,
         lock,
     };
     spawn("committer", move || committer.run())?;

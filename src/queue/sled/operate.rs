@@ -140,7 +140,7 @@ impl Committer {
     /// anew, and without that the same import given twice would be sent twice. What was purged
     /// is dead again until the line has taken it.
     fn take_back(&mut self, events: Vec<Import>) -> Result<Vec<Option<Imported>>, StoreError> {
-        let (now, horizon) = (self.shared.clock.now(), self.horizon());
+        let (now, horizon) = (self.shared.trust.stamp(), self.horizon());
         let mut batch = Batch::default();
         let mut answers = Vec::with_capacity(events.len());
         let (mut records, mut dead_again) = (Vec::new(), Vec::new());

@@ -7,7 +7,8 @@
 //! `l` + first: a list of purged letters · `z` + first: letters of lists that came back · `m` +
 //! mark + part: a mark · `g` + generation: a sealed generation · `p` + period: a period of dead
 //! letters and how many of them are dead · `i` a copy of the `format` file · `u` while the account
-//! is being made anew. A release that does not know `y`, `l` and `z` counts the same without them.
+//! is being made anew · `t` both clocks when the wall clock was last believed. A release that does
+//! not know `y`, `l`, `z` and `t` counts the same without them.
 
 mod letters;
 
