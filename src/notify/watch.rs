@@ -29,13 +29,15 @@ pub enum Kind {
     LedgerImbalance,
     /// Paused for over an hour.
     Paused,
+    /// The wall clock is not believed.
+    Clock,
     /// The process before this one did not end in order.
     UncleanStart,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Parked,
         Self::RefusedAll,
         Self::LateBacklog,
@@ -43,6 +45,7 @@ impl Kind {
         Self::NotAccepting,
         Self::LedgerImbalance,
         Self::Paused,
+        Self::Clock,
         Self::UncleanStart,
     ];
 
@@ -56,6 +59,7 @@ impl Kind {
             Self::NotAccepting => "not_accepting",
             Self::LedgerImbalance => "ledger_imbalance",
             Self::Paused => "paused",
+            Self::Clock => "clock",
             Self::UncleanStart => "unclean_start",
         }
     }
@@ -80,6 +84,8 @@ pub struct Facts {
     pub not_accepting: Option<String>,
     /// Must be 0.
     pub ledger_imbalance: i64,
+    /// Why the wall clock is not believed, if so.
+    pub clock_doubted: Option<String>,
     /// The process before this one did not end in order.
     pub unclean_start: bool,
 }
@@ -238,6 +244,12 @@ fn words(
                 (now - since) / 60_000
             ))
         }
+        Kind::Clock => facts.clock_doubted.as_ref().map(|why| {
+            format!(
+                "the machine's clock is not believed: {why}. Nothing expires or is deleted by it; \
+                 mend the machine's time, or `pinrelay clock trust` if it is right"
+            )
+        }),
         Kind::UncleanStart => facts.unclean_start.then(|| {
             "started again after a crash or a kill. What was accepted is there; see the log".into()
         }),
@@ -258,6 +270,7 @@ fn over(kind: Kind, facts: &Facts) -> String {
         Kind::NotAccepting => "events are accepted again".to_owned(),
         Kind::LedgerImbalance => "the ledger adds up again".to_owned(),
         Kind::Paused => format!("no longer paused; {queued} events wait"),
+        Kind::Clock => "the machine's clock is believed again".to_owned(),
         Kind::UncleanStart => "running".to_owned(),
     }
 }
@@ -357,6 +370,7 @@ mod tests {
             died: 3,
             not_accepting: Some("the disk is full".into()),
             ledger_imbalance: -2,
+            clock_doubted: Some("it leapt".into()),
             unclean_start: true,
         };
         let seconds = [Facts::default(), wrong.clone(), wrong, Facts::default()];
