@@ -106,7 +106,7 @@ impl World {
             self.token.clone(),
             Surroundings {
                 clock: self.clock.clone(),
-                trust: WallTrust::new(self.clock.clone(), None, DAY),
+                trust: WallTrust::of_new(self.clock.clone()),
                 observer: Observer::default(),
             },
             1,

@@ -1,9 +1,10 @@
 //! The operator's door: a Unix socket that speaks HTTP/1.1 and JSON.
 //!
 //! One file per group of routes: `status`, `metrics` and `health`, `tail`, `trace`, `verify`,
-//! `control`, `dead`, `queue`. Errors are plain text with a status code: 400 when a request is wrong, 503
+//! `control`, `clock`, `dead`, `queue`. Errors are plain text with a status code: 400 when a request is wrong, 503
 //! when the queue has stopped, 422 when what was asked cannot be done.
 
+mod clock;
 mod control;
 mod dead;
 mod health;
@@ -36,7 +37,7 @@ pub use report::{Gate, Ledger, PerSecond, Report, SinceStart, Took, lost};
 pub use tail::Seen;
 pub use trace::{Stored, Trace};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, WallTrust};
 use crate::observe::Observer;
 use crate::queue::Queue;
 
@@ -55,6 +56,8 @@ pub struct Door {
     pub report: Source,
     /// The time.
     pub clock: Clock,
+    /// Whether it is believed.
+    pub trust: WallTrust,
     /// What only the daemon's own loop can do.
     pub commands: mpsc::UnboundedSender<Command>,
 }
@@ -97,6 +100,7 @@ pub fn spawn(listener: StdUnixListener, door: Door) -> std::io::Result<JoinHandl
         .merge(verify::routes())
         .merge(losses::routes())
         .merge(control::routes())
+        .merge(clock::routes())
         .merge(dead::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)

@@ -11,6 +11,7 @@ use crate::config::{self, Config, ConfigError, Instance};
 mod adopt;
 pub mod args;
 mod check;
+mod clock;
 mod daemon;
 mod dead;
 mod demo;
@@ -68,6 +69,8 @@ enum Command {
     Pause(pause::Args),
     /// Go on delivering: end a pause, open a gate that is shut or parked.
     Resume(resume::Args),
+    /// Show whether the machine's clock is believed, or vouch for it.
+    Clock(clock::Args),
     /// The events that could not be delivered: see why, and send them again or give them up.
     Dead(dead::Args),
     /// Check everything stored against the ledger: stopped or running.
@@ -248,6 +251,7 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Reload(args) => reload::run(args),
         Command::Pause(args) => pause::run(args),
         Command::Resume(args) => resume::run(args),
+        Command::Clock(args) => clock::run(args),
         Command::Dead(args) => dead::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Losses(args) => losses::run(args),

@@ -184,7 +184,8 @@ impl Daemon {
         .map_err(|e| DaemonError::Config(e.to_string()))?;
         let delivery = Arc::new(delivery);
         let draining = Arc::new(AtomicBool::new(false));
-        let report = reports(&config, &queue, &delivery, &clock, &draining, &observer);
+        let clocks = (&clock, &trust);
+        let report = reports(&config, &queue, &delivery, clocks, &draining, &observer);
         let watched =
             |e: std::io::Error| DaemonError::Io(format!("a socket cannot be watched: {e}"));
         let facts = notices::facts(report.clone(), trust.clone(), unclean_start);
@@ -195,6 +196,7 @@ impl Daemon {
             observer: observer.clone(),
             report: report.clone(),
             clock: clock.clone(),
+            trust: trust.clone(),
             commands,
         };
         let mut doors = vec![admin::spawn(admin_listener, door.clone()).map_err(watched)?];
@@ -282,9 +284,9 @@ impl Daemon {
         self.stop(signals).await
     }
 
-    /// While the wall clock is not believed no age is.
+    /// While something speaks against the wall clock no age is told.
     async fn look_for_lateness(&mut self) {
-        if !self.trust.believed() {
+        if !self.trust.tells_ages() {
             return;
         }
         let now = self.clock.now();

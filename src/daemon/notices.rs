@@ -7,13 +7,16 @@ use crate::clock::WallTrust;
 use crate::deliver::Reason;
 use crate::notify::{self, Facts};
 
-/// A source of facts. While the wall clock is not believed no age is.
+/// Seconds after which a clock that is not believed is told of.
+const CLOCK_DOUBT: i64 = 600;
+
+/// A source of facts. While something speaks against the wall clock no age is told.
 pub(super) fn facts(report: Source, trust: WallTrust, unclean_start: bool) -> notify::Source {
     Arc::new(move || {
         let (report, trust) = (report.clone(), trust.clone());
         Box::pin(async move {
             let report = report().await;
-            let oldest = report.oldest_accepted_at.filter(|_| trust.believed());
+            let oldest = report.oldest_accepted_at.filter(|_| trust.tells_ages());
             facts_of(&report, oldest, unclean_start)
         })
     })
@@ -43,6 +46,15 @@ fn facts_of(report: &Report, oldest_accepted_at: Option<i64>, unclean_start: boo
             lost.collect::<Vec<_>>().join(", ")
         }),
         ledger_imbalance: report.ledger.ledger_imbalance,
+        clock_doubted: clock_doubted(report),
         unclean_start,
     }
+}
+
+/// Why the wall clock is not believed, once that has lasted: after a long stop the first answer
+/// of Pinterest's mostly ends it, and is nobody's news.
+fn clock_doubted(report: &Report) -> Option<String> {
+    let lasts = report.clock.for_seconds.is_some_and(|s| s >= CLOCK_DOUBT);
+    let doubt = (report.clock.doubt).filter(|_| report.clock_is_suspect() && lasts)?;
+    Some(doubt.words().to_owned())
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::admin::{self, PerSecond, Report, SinceStart, Took};
-use crate::clock::Clock;
+use crate::clock::{Clock, WallTrust};
 use crate::config::Config;
 use crate::deliver::{self, GateState};
 use crate::observe::{Observer, Rates, Reading};
@@ -16,6 +16,7 @@ struct Parts {
     queue: Queue,
     delivery: Arc<deliver::Handle>,
     clock: Clock,
+    trust: WallTrust,
     draining: Arc<AtomicBool>,
     observer: Observer,
     test_mode: bool,
@@ -30,7 +31,7 @@ pub(super) fn reports(
     config: &Config,
     queue: &Queue,
     delivery: &Arc<deliver::Handle>,
-    clock: &Clock,
+    (clock, trust): (&Clock, &WallTrust),
     draining: &Arc<AtomicBool>,
     observer: &Observer,
 ) -> admin::Source {
@@ -38,6 +39,7 @@ pub(super) fn reports(
         queue: queue.clone(),
         delivery: delivery.clone(),
         clock: clock.clone(),
+        trust: trust.clone(),
         draining: draining.clone(),
         observer: observer.clone(),
         test_mode: config.pinterest.test,
@@ -103,6 +105,7 @@ impl Parts {
             }),
             requests: Took { count, seconds },
             disk,
+            clock: self.trust.standing(),
             delivery,
             ..report
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::clock::WallTrust;
 use crate::queue::{Entry, Millis, Origin};
 
 /// Ahead of `max_age`, so that an event does not grow too old on its way.
@@ -27,30 +28,40 @@ impl Horizon {
     }
 }
 
-/// The moment before which an event that happened is late; `None` while the wall clock is not
-/// believed.
+/// The moment before which an event that happened is late; `None` while something speaks against
+/// the wall clock.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Lateness(Option<Millis>);
+pub(super) struct Lateness {
+    edge: Option<Millis>,
+    /// Something speaks for the clock, too.
+    is_deadly: bool,
+}
 
 impl Lateness {
-    /// For what leaves at wall time `now`.
-    pub fn new(now: Millis, late_after: Duration, believed: bool) -> Self {
+    /// For what leaves now by this clock. One that nothing has confirmed yet is good enough to
+    /// count by; nothing dies by it, for the first of what a new queue sends are rather late
+    /// than dead letters of a clock that is hours ahead.
+    pub fn new(now: Millis, late_after: Duration, trust: &WallTrust) -> Self {
         let late_after = i64::try_from(late_after.as_millis()).unwrap_or(i64::MAX);
-        Self(believed.then(|| now.saturating_sub(late_after)))
+        let edge = trust.tells_ages();
+        Self {
+            edge: edge.then(|| now.saturating_sub(late_after)),
+            is_deadly: trust.believed(),
+        }
     }
 
     /// Whether the event happened so long ago. When it was accepted does not count: Pinterest
     /// measures from when it happened.
     pub fn is_late(&self, entry: &Entry) -> bool {
         let happened = entry.event_time.saturating_mul(1000);
-        self.0.is_some_and(|edge| happened <= edge)
+        self.edge.is_some_and(|edge| happened <= edge)
     }
 
     /// Whether it may die of that: only what comes from the line. What the operator queued again
     /// from the dead letters is to go as late as it is; what was set apart because it failed
     /// alone is numbered alike, is rare, and had left in time once.
     pub fn may_die(&self, entry: &Entry) -> bool {
-        matches!(entry.id.origin(), Origin::Line(_)) && self.is_late(entry)
+        self.is_deadly && matches!(entry.id.origin(), Origin::Line(_)) && self.is_late(entry)
     }
 }
 
@@ -58,6 +69,7 @@ impl Lateness {
 mod tests {
     use super::super::fixture;
     use super::*;
+    use crate::clock::Clock;
 
     const NOW: Millis = 1_700_000_000_000;
     const DAY: Duration = Duration::from_secs(86_400);
@@ -79,20 +91,25 @@ mod tests {
 
     #[test]
     fn late_is_what_happened_long_ago_whenever_it_was_accepted() {
-        let late = |age: i64, believed| {
+        let clock = Clock::manual(NOW);
+        let trust = WallTrust::of_new(clock.clone());
+        let late = |age: i64| {
             let mut entry = fixture::entry(1);
             (entry.event_time, entry.accepted_at) = (NOW / 1000 - age, NOW);
-            let lateness = Lateness::new(NOW, Duration::from_secs(3600), believed);
+            let lateness = Lateness::new(NOW, Duration::from_secs(3600), &trust);
             let again = crate::queue::Entry {
                 id: crate::queue::EntryId::dead(7),
                 ..fixture::entry(1)
             };
             assert!(!lateness.may_die(&again), "it was put back");
-            assert_eq!(lateness.may_die(&entry), lateness.is_late(&entry));
-            lateness.is_late(&entry)
+            (lateness.is_late(&entry), lateness.may_die(&entry))
         };
-        assert!(!late(3599, true) && late(3600, true));
-        assert!(!late(7200, false), "the clock is not believed");
+        let unconfirmed = [late(3599), late(3600)];
+        assert_eq!(unconfirmed, [(false, false), (true, false)]);
+        trust.observe_date(NOW);
+        assert_eq!([late(3599), late(3600)], [(false, false), (true, true)]);
+        clock.set_wall(NOW + 86_400_000);
+        assert_eq!(late(7200), (false, false), "the clock is not believed");
     }
 
     #[test]

@@ -62,8 +62,7 @@ impl Courier {
     }
 
     pub(super) fn lateness(&self) -> Lateness {
-        let believed = self.trust.believed();
-        Lateness::new(self.clock.now(), self.limits.late_after, believed)
+        Lateness::new(self.clock.now(), self.limits.late_after, &self.trust)
     }
 
     /// Takes out what is late, if it is not to be sent; `None` if nothing is left. Only what is

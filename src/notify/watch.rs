@@ -31,13 +31,15 @@ pub enum Kind {
     Lost,
     /// Paused for over an hour.
     Paused,
+    /// The wall clock is not believed.
+    Clock,
     /// The process before this one did not end in order.
     UncleanStart,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Parked,
         Self::RefusedAll,
         Self::LateBacklog,
@@ -46,6 +48,7 @@ impl Kind {
         Self::LedgerImbalance,
         Self::Lost,
         Self::Paused,
+        Self::Clock,
         Self::UncleanStart,
     ];
 
@@ -60,6 +63,7 @@ impl Kind {
             Self::LedgerImbalance => "ledger_imbalance",
             Self::Lost => "lost",
             Self::Paused => "paused",
+            Self::Clock => "clock",
             Self::UncleanStart => "unclean_start",
         }
     }
@@ -86,6 +90,8 @@ pub struct Facts {
     pub ledger_imbalance: i64,
     /// How much was lost, in words, if anything was and is not acknowledged.
     pub lost: Option<String>,
+    /// Why the wall clock is not believed, if so.
+    pub clock_doubted: Option<String>,
     /// The process before this one did not end in order.
     pub unclean_start: bool,
 }
@@ -248,6 +254,12 @@ fn words(
                 (now - since) / 60_000
             ))
         }
+        Kind::Clock => facts.clock_doubted.as_ref().map(|why| {
+            format!(
+                "the machine's clock is not believed: {why}. Nothing expires or is deleted by it; \
+                 mend the machine's time, or `pinrelay clock trust` if it is right"
+            )
+        }),
         Kind::UncleanStart => facts.unclean_start.then(|| {
             "started again after a crash or a kill. What was accepted is there; see the log".into()
         }),
@@ -269,6 +281,7 @@ fn over(kind: Kind, facts: &Facts) -> String {
         Kind::LedgerImbalance => "the ledger adds up again".to_owned(),
         Kind::Lost => "the losses are acknowledged".to_owned(),
         Kind::Paused => format!("no longer paused; {queued} events wait"),
+        Kind::Clock => "the machine's clock is believed again".to_owned(),
         Kind::UncleanStart => "running".to_owned(),
     }
 }
@@ -369,6 +382,7 @@ mod tests {
             not_accepting: Some("the disk is full".into()),
             lost: Some("5 events".into()),
             ledger_imbalance: -2,
+            clock_doubted: Some("it leapt".into()),
             unclean_start: true,
         };
         let seconds = [Facts::default(), wrong.clone(), wrong, Facts::default()];

@@ -224,7 +224,8 @@ fn options(path: PathBuf) -> Options {
 }
 
 fn open(path: &Path, clock: &Clock) -> SledEngine {
-    SledEngine::open(options(path.into()), clock.clone()).unwrap()
+    let engine = SledEngine::open(options(path.into()), clock.clone()).unwrap();
+    engine.confirmed()
 }
 
 async fn lockstep(ops: Vec<Op>) {

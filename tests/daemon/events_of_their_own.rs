@@ -88,6 +88,10 @@ fn what_is_too_old_is_dead_and_not_sent() {
         let line = json!({"messageId": id, "type": "page", "timestamp": now - age,
             "context": {"traits": {"email": "a@b.example"}}});
         assert_eq!(client.ask(&line.to_string()).status(), "queued");
+        // Nothing expires by the clock of a new queue before an answer has confirmed it.
+        daemon.shows(s(10), "a clock that is believed", |status| {
+            status["clock"]["believed"] == true
+        });
     }
     let status = daemon.shows(s(10), "settled", |s| {
         s["delivered"] == 2 && s["dead_total"] == 1

@@ -24,6 +24,9 @@ const COMMANDS: &[(&[&str], &[i32])] = &[
     (&["transform", "--from", "queue", "--limit", "3"], &[0]),
     (&["check"], &[0]),
     (&["reload", "--json"], &[0]),
+    (&["clock"], &[0]),
+    (&["clock", "show", "--json"], &[0]),
+    (&["clock", "trust", "--json"], &[0]),
     (&["pause", "--for", "1ms", "--json"], &[0]),
 ];
 

@@ -235,6 +235,9 @@ fn process(page: &Page, report: &Report) -> Result<(), Error> {
     let help = "1 while Pinterest only validates (pinterest.test), 0 else.";
     let test = f64::from(u8::from(report.test_mode));
     page.gauge("pinrelay_test_mode", help, test)?;
+    let help = "1 while the wall clock is believed, 0 while nothing expires or is deleted by it.";
+    let believed = f64::from(u8::from(report.clock.believed));
+    page.gauge("pinrelay_clock_believed", help, believed)?;
     let help = "1; the label says which release runs.";
     let version = [(report.version.as_str(), 1.0)];
     page.gauges("pinrelay_build_info", help, "version", version.into_iter())

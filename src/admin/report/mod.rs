@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::{Doubt, Standing};
 use crate::deliver;
 use crate::queue::{Census, DeadReason, Disk, Loss, Millis};
 
@@ -82,6 +83,8 @@ pub struct Report {
     pub losses: Vec<Loss>,
     /// The delivery side in detail.
     pub delivery: deliver::Status,
+    /// Whether the wall clock is believed, and what is waited for if not.
+    pub clock: Standing,
     /// The moment of this report, Unix milliseconds.
     pub now: Millis,
 }
@@ -189,6 +192,12 @@ impl Report {
         }
     }
 
+    /// Whether something speaks against the wall clock; of a new queue's nothing speaks for it
+    /// either, which is no trouble.
+    pub fn clock_is_suspect(&self) -> bool {
+        (self.clock.doubt).is_some_and(|doubt| doubt != Doubt::Unconfirmed)
+    }
+
     /// As JSON.
     pub fn to_json(&self) -> String {
         // Unwrap safety: maps with string keys and numbers only.
@@ -210,6 +219,9 @@ impl Report {
         }
         if self.test_mode {
             line.push_str(", TEST MODE");
+        }
+        if self.clock_is_suspect() {
+            line.push_str(", clock not believed");
         }
         line
     }

@@ -28,6 +28,9 @@ impl Report {
         if let Some(detail) = &self.gate.detail {
             screen.row("", detail);
         }
+        if let Some(line) = self.clock_line() {
+            screen.row("clock", &line);
+        }
         screen.row("queued", &self.queued_line());
         screen.line("");
         self.table(&mut screen);
@@ -105,6 +108,22 @@ impl Report {
             .map(|(number, what)| format!("{} {what}", count(number)))
             .collect();
         format!("{}: `pinrelay losses`", lost.join(", "))
+    }
+
+    /// Why the clock is not believed and what is waited for, if it is not.
+    fn clock_line(&self) -> Option<String> {
+        let clock = &self.clock;
+        let doubt = clock.doubt?;
+        let how = match self.clock_is_suspect() {
+            true => "NOT BELIEVED",
+            false => "unconfirmed",
+        };
+        Some(format!(
+            "{how} for {}: {}; waits for {}",
+            duration(clock.for_seconds.unwrap_or(0).saturating_mul(1000)),
+            doubt.words(),
+            clock.waiting_for.as_deref().unwrap_or("nothing")
+        ))
     }
 
     fn queued_line(&self) -> String {
@@ -268,6 +287,7 @@ impl Screen {
 mod tests {
     use super::super::{Gate, Ledger, PerSecond, SinceStart};
     use super::*;
+    use crate::clock::{Doubt, Standing};
     use crate::deliver::{LastError, Status};
     use crate::queue::Disk;
 
@@ -326,6 +346,14 @@ mod tests {
                 }),
                 ..Status::default()
             },
+            clock: Standing {
+                doubt: Some(Doubt::Date),
+                waiting_for: Some(
+                    "a Date of Pinterest's that agrees, or `pinrelay clock trust`".into(),
+                ),
+                for_seconds: Some(93_784),
+                ..Standing::default()
+            },
             now: NOW,
             ..Report::default()
         }
@@ -345,6 +373,8 @@ mod tests {
             "accepted          999,999,999       1,999,999,999                 140,000\n",
             "disk         5 GiB of 8 GiB",
             "NO: the disk is below queue.min_free",
+            "clock        NOT BELIEVED for 1 d 2 h: Pinterest's Date disagrees; waits for a",
+            "or `pinrelay clock trust`\n",
             "last error   08:49:32 HTTP 401",
         ] {
             assert!(text.contains(says), "{says}\n{text}");
@@ -368,7 +398,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            !text.contains("last error") && !text.contains("TEST MODE"),
+            !text.contains("last error") && !text.contains("clock") && !text.contains("TEST MODE"),
             "{text}"
         );
     }

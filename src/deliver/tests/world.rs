@@ -392,7 +392,6 @@ impl World {
     pub fn new() -> Self {
         let clock = Clock::manual(WALL);
         let engine = MemoryEngine::new(clock.clone(), 7 * 86_400_000);
-        let day = Duration::from_secs(86_400);
         let ticking = clock.clone();
         tokio::spawn(async move {
             loop {
@@ -403,7 +402,7 @@ impl World {
         Self {
             queue: Queue::memory(engine.clone()),
             engine,
-            trust: WallTrust::new(clock.clone(), None, day),
+            trust: confirmed(&clock),
             clock,
             seen: Arc::default(),
             started: Instant::now(),
@@ -551,4 +550,11 @@ pub fn prepare(suffix: &'static str) -> Prepare {
             custom_keys,
         })
     })
+}
+
+/// A wall clock that a `Date` has agreed with.
+fn confirmed(clock: &Clock) -> WallTrust {
+    let trust = WallTrust::of_new(clock.clone());
+    trust.observe_date(clock.now());
+    trust
 }

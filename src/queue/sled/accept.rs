@@ -134,9 +134,14 @@ impl Committer {
         self.head.first_seq.get_or_insert(first_seq);
         self.head.ids.extend_from_slice(&ids);
         revived.extend_from_slice(&replaced);
+        // What is taken back keeps the time of its first life.
+        let accepted_at = match block.takes_back {
+            true => block.accepted_at,
+            false => block.accepted_at + self.shared.trust.lag(),
+        };
         let chunk = Chunk {
             first_seq,
-            accepted_at: block.accepted_at,
+            accepted_at,
             totals: self.ledger.state.totals,
             queued,
             packed_count: block.ids.len() as u32,

@@ -22,12 +22,15 @@ use super::purged::Purged;
 use super::retention::Nearness;
 use super::store::Store;
 use super::{Op, Options, PanicIsFailure, Pressure, Shared, horizon, lock};
+use crate::clock::Reading;
 use crate::queue::QueueError;
 use crate::queue::block::Block;
 use crate::queue::entry::{Millis, Receipt};
 
 /// Operations a batch: beyond about a thousand sled's memory grows without measure.
 pub(super) const MAX_OPS: usize = 400;
+/// Beside other changes the reading of both clocks is written anew when it is so old.
+const NOTE_CLOCKS: Millis = 60_000;
 /// A generation is full at this share of the quota, however few its events.
 const GENERATIONS_IN_QUOTA: u64 = 16;
 
@@ -73,6 +76,8 @@ pub(super) struct Committer {
     pub(super) merging: bool,
     pub(super) purged: Purged,
     pub(super) dead_quota: Nearness,
+    /// The reading of both clocks that `meta` holds, if this life wrote it.
+    pub(super) noted: Option<Reading>,
     #[allow(dead_code, reason = "held while the folder is ours")]
     pub(super) lock: super::identity::Lock,
 }
@@ -158,21 +163,26 @@ impl Committer {
         Ok(())
     }
 
-    pub(super) fn write_meta(&mut self, batch: Batch) -> Result<(), StoreError> {
-        // Invariant: `wall` is a time that was believed, or the next start would measure a wrong
-        // clock by itself and believe it.
-        self.ledger.state.wall = self.wall();
+    pub(super) fn write_meta(&mut self, mut batch: Batch) -> Result<(), StoreError> {
+        // Invariant: `wall` and the reading of both clocks were believed, or the next start would
+        // measure a wrong clock by itself and believe it.
+        if let Some(now) = self.shared.trust.believed_reading() {
+            self.ledger.state.wall = now.wall;
+            if self.is_clock_due(now, NOTE_CLOCKS) {
+                Meta::note_clocks(&mut batch, now);
+                self.noted = Some(now);
+            }
+        }
         self.meta.commit(batch, &mut self.ledger.state)?;
         self.write_high(false)
     }
 
-    /// The wall time that the next start may measure its clock by.
-    pub(super) fn wall(&self) -> Millis {
-        if self.shared.trust.believed() {
-            self.shared.clock.now()
-        } else {
-            self.ledger.state.wall
-        }
+    /// Whether the noted reading is older than `age`, or was made before the wall clock was set.
+    pub(super) fn is_clock_due(&self, now: Reading, age: Millis) -> bool {
+        self.noted.is_none_or(|noted| {
+            let passed = now.since_boot - noted.since_boot;
+            passed >= age || (now.wall - noted.wall).abs_diff(passed) > NOTE_CLOCKS.unsigned_abs()
+        })
     }
 
     pub(super) fn write_high(&mut self, clean: bool) -> Result<(), StoreError> {
@@ -219,6 +229,7 @@ impl Committer {
             // It told of its own failure.
             let _ = housekeeper.join();
         }
+        self.noted = None;
         self.write_meta(Batch::default())?;
         self.publish_census();
         self.write_high(true)?;

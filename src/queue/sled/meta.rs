@@ -11,6 +11,7 @@ use super::error::StoreError;
 use super::files::is_there;
 use super::state::State;
 use super::store::Store;
+use crate::clock::Reading;
 
 /// The key of the state record.
 const STATE: &[u8] = b"s";
@@ -19,6 +20,8 @@ pub(super) const IDENTITY: &[u8] = b"i";
 /// The key of a row that stands while the account is being made anew: what the others say is not
 /// all of it yet.
 pub(super) const UNFINISHED: &[u8] = b"u";
+/// The key of the last reading of both clocks for which the wall clock was believed.
+const CLOCKS: &[u8] = b"t";
 
 /// The open store and what is known of its rows.
 pub(super) struct Meta {
@@ -74,6 +77,22 @@ impl Meta {
         Ok(store.get(UNFINISHED)?.is_some())
     }
 
+    /// What [`Meta::note_clocks`] noted last.
+    pub(super) fn clocks(&self) -> Result<Option<Reading>, StoreError> {
+        let Some(bytes) = self.store.get(CLOCKS)? else {
+            return Ok(None);
+        };
+        let read = |mut r: Reader<'_>| {
+            Ok(Reading {
+                wall: r.i64()?,
+                since_boot: r.i64()?,
+            })
+        };
+        let read = Reader::versioned(&bytes).and_then(read);
+        let bad = |bad| StoreError::bad(self.store.path(), "the clocks", bad);
+        read.map(Some).map_err(bad)
+    }
+
     /// Checks every row of a store.
     pub(super) fn read(store: &Store) -> Result<Rows, StoreError> {
         let mut rows = HashMap::new();
@@ -113,6 +132,14 @@ impl Meta {
                 "it does not hold what was written",
             )),
         }
+    }
+
+    /// Notes what the next start may compare its clock with.
+    pub(super) fn note_clocks(batch: &mut Batch, now: Reading) {
+        let mut w = Writer::versioned();
+        w.i64(now.wall);
+        w.i64(now.since_boot);
+        batch.put(CLOCKS, w.0);
     }
 
     /// Commits `batch` and `state` in one write, synced when this returns.

@@ -27,6 +27,8 @@ mod anchor;
 mod batch;
 mod chunk;
 mod claims;
+#[cfg(test)]
+mod clock_tests;
 mod codec;
 mod committer;
 #[cfg(test)]
@@ -256,6 +258,16 @@ impl SledEngine {
     /// Whether the wall clock is believed, judged from the last start's on.
     pub fn trust(&self) -> WallTrust {
         self.shared.trust.clone()
+    }
+
+    /// With a clock that a `Date` has agreed with, if the queue is new.
+    #[cfg(test)]
+    pub(super) fn confirmed(self) -> Self {
+        let trust = self.trust();
+        if trust.standing().doubt == Some(crate::clock::Doubt::Unconfirmed) {
+            trust.observe_date(self.shared.clock.now());
+        }
+        self
     }
 
     pub(super) fn hasher(&self) -> IdHasher {

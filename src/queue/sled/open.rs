@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
-use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -37,14 +36,11 @@ use super::state::State;
 use super::{
     Options, Pressure, ROOM_BYTES, Shared, account, guard, identity, purged, syscalls, verify,
 };
-use crate::clock::{Clock, WallTrust};
+use crate::clock::{Clock, Reading, WallTrust};
 use crate::queue::entry::{EntryId, Millis};
 use crate::queue::loss::LossKind;
 use crate::queue::ranges::RangeSet;
 use crate::queue::{IdHasher, OpenError};
-
-/// A stop longer than this is taken for a wrong clock.
-const MAX_OFF: Duration = Duration::from_secs(5 * 86_400);
 
 /// The folder of a generation.
 pub(super) fn generation_folder(root: &Path, generation: u64) -> PathBuf {
@@ -66,6 +62,8 @@ pub(super) struct Recovered {
     dead: DeadLetters,
     purged: Purged,
     trust: WallTrust,
+    /// Both clocks as noted in the account just now, if the wall clock is believed.
+    noted: Option<Reading>,
 }
 
 impl Recovered {
@@ -265,7 +263,8 @@ pub(super) fn recover(
     let ledger = &mut account.ledger;
     let set_aside_before = ledger.state.set_aside;
     let wall = ledger.state.wall;
-    let trust = WallTrust::new(clock.clone(), (wall > 0).then_some(wall), MAX_OFF);
+    let last = account.meta.clocks()?;
+    let trust = WallTrust::new(clock.clone(), last, (wall > 0).then_some(wall));
     let now = clock.now();
     let mut batch = Batch::default();
     let mut found = Generations::default();
@@ -341,8 +340,10 @@ pub(super) fn recover(
         }
     }
     let head = found.head(root, clock)?;
-    if trust.believed() {
-        ledger.state.wall = clock.now();
+    let noted = trust.believed_reading();
+    if let Some(now) = noted {
+        ledger.state.wall = now.wall;
+        Meta::note_clocks(&mut batch, now);
     }
     let identity = match options.adopt {
         true => {
@@ -387,6 +388,7 @@ pub(super) fn recover(
         dead,
         purged,
         trust,
+        noted,
     })
 }
 
@@ -417,6 +419,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         dead,
         purged,
         trust,
+        noted,
     } = recovered;
     let root = options.path.clone();
     let census = ledger.census();
@@ -507,6 +510,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         merging: false,
         purged,
         dead_quota: Nearness::default(),
+        noted,
         lock,
     };
     spawn("committer", move || committer.run())?;

@@ -152,7 +152,7 @@ impl Committer {
     /// Invariant: the same import given twice is not sent twice. What is taken back is known
     /// while it is queued, and from its delivery on by [`super::kept`].
     fn take_back(&mut self, events: Vec<Import>) -> Result<Vec<Option<Imported>>, StoreError> {
-        let (now, horizon) = (self.shared.clock.now(), self.horizon());
+        let (now, horizon) = (self.shared.trust.stamp(), self.horizon());
         let mut batch = Batch::default();
         let mut answers = Vec::with_capacity(events.len());
         // A second event of the same id finds the letter gone, and what stands for it not yet

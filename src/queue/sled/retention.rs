@@ -17,8 +17,14 @@ const SWEEPS: usize = 20;
 
 impl Committer {
     /// Deletes periods of dead letters past their retention, the oldest beyond the quota, and
-    /// those that are spent; forgets lists of purged letters past the dedup window.
-    pub(super) fn purge(&mut self, batch: &mut Batch, now: Millis) -> Result<(), StoreError> {
+    /// those that are spent; forgets lists of purged letters past the dedup window. `now`: the
+    /// wall clock if it is believed; without it nothing is old.
+    pub(super) fn purge(
+        &mut self,
+        batch: &mut Batch,
+        now: Option<Millis>,
+    ) -> Result<(), StoreError> {
+        let stamp = self.shared.trust.stamp();
         let retention = millis(self.shared.options.dead_retention);
         let quota = self.shared.options.dead_max_bytes;
         let periods: Vec<_> = self.ledger.periods.iter().map(|(p, n)| (*p, *n)).collect();
@@ -29,17 +35,17 @@ impl Committer {
         };
         self.dead_quota.tell(usage, quota);
         for (period, numbers) in periods {
-            let old = now.saturating_sub(numbers.newest) > retention;
+            let old = now.is_some_and(|now| now.saturating_sub(numbers.newest) > retention);
             let range = numbers.first..=numbers.last;
             let queued = self.ledger.dead_queued.count_within(range.clone()) > 0;
             let is_current = self.ledger.periods.keys().next_back() == Some(&period);
             let gone = self.ledger.dead_gone.count_within(range);
             let spent = gone == numbers.last + 1 - numbers.first
-                && (!is_current || now.saturating_sub(numbers.newest) > QUIET);
+                && (!is_current || stamp.saturating_sub(numbers.newest) > QUIET);
             if queued || !(old || usage > quota || spent) {
                 continue;
             }
-            let freed = self.delete_period(period, &numbers, batch, now)?;
+            let freed = self.delete_period(period, &numbers, batch, stamp)?;
             usage = usage.saturating_sub(freed);
             let letters: u64 = numbers.dead.iter().sum();
             if letters > 0 {
@@ -54,7 +60,9 @@ impl Committer {
                 );
             }
         }
-        self.forget_lists(batch, now)?;
+        if let Some(now) = now {
+            self.forget_lists(batch, now)?;
+        }
         for _ in 0..SWEEPS {
             // Each removal may leave the rest of a range behind.
             if self.ledger.sweep(batch, MAX_OPS / 2) == 0 {
@@ -72,10 +80,10 @@ impl Committer {
         period: u64,
         numbers: &Period,
         batch: &mut Batch,
-        now: Millis,
+        stamp: Millis,
     ) -> Result<u64, StoreError> {
         let dead = lock(&self.shared.dead).named(numbers);
-        let list = (self.purged).list((numbers.first, numbers.last), dead, now)?;
+        let list = (self.purged).list((numbers.first, numbers.last), dead, stamp)?;
         if let Some(list) = list {
             self.ledger.put_list(batch, list);
         }

@@ -122,7 +122,7 @@ impl Committer {
         batch: &mut Batch,
         apart: &mut Vec<(u64, u64, Option<Arc<str>>)>,
     ) -> Result<(), StoreError> {
-        let now = self.shared.clock.now();
+        let now = self.shared.trust.stamp();
         let mut line = Vec::with_capacity(settlements.len());
         let mut records = Vec::new();
         let mut names = Vec::new();

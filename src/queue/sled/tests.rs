@@ -25,7 +25,9 @@ fn options(path: &Path) -> Options {
 }
 
 fn open(options: Options, clock: &Clock) -> (SledEngine, Queue) {
-    let engine = SledEngine::open(options, clock.clone()).unwrap();
+    let engine = SledEngine::open(options, clock.clone())
+        .unwrap()
+        .confirmed();
     (engine.clone(), Queue::sled(engine))
 }
 

@@ -9,7 +9,7 @@ use super::files::is_there;
 use super::housekeeper::{Done, Job};
 use super::ledger::IdFile;
 use super::retention::millis;
-use super::{horizon, lock};
+use super::{Pressure, horizon, lock};
 use crate::queue::entry::Millis;
 use crate::queue::loss::LossKind;
 
@@ -17,6 +17,10 @@ use crate::queue::loss::LossKind;
 const FORGOTTEN: usize = 100;
 /// A head is full after a day at the latest, so that its ids can be forgotten in time.
 const DAY: Millis = 86_400_000;
+/// While nothing else is written the reading of both clocks is written anew when it is so old: a
+/// power cut of an idle machine is no long stop then. Not on a full disk, where it would be the
+/// write that fails.
+const NOTE_CLOCKS_IDLE: Millis = 300_000;
 
 impl Committer {
     /// Asks the housekeeper for what is due: it opens, seals and deletes beside this thread.
@@ -61,7 +65,7 @@ impl Committer {
             first_seq: None,
             ids: Vec::new(),
             bytes: 0,
-            begun_at: self.shared.clock.now(),
+            begun_at: self.shared.trust.stamp(),
         };
         let old = std::mem::replace(&mut self.head, head);
         self.next_asked = false;
@@ -79,7 +83,7 @@ impl Committer {
             store: old.store,
             first_seq,
             last_seq: self.ledger.state.last_seq,
-            newest: self.shared.clock.now(),
+            newest: self.shared.trust.stamp(),
             ids: old.ids,
         });
         self.ask(Job::SyncHigh);
@@ -159,8 +163,17 @@ impl Committer {
     }
 
     pub(super) fn tick(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
-        let now = self.shared.clock.now();
         self.files_in_place()?;
+        // What goes by age asks for a clock that is believed; quotas and what is spent do not.
+        let Some(reading) = self.shared.trust.believed_reading() else {
+            return self.purge(batch, None);
+        };
+        if self.is_clock_due(reading, NOTE_CLOCKS_IDLE)
+            && *self.shared.pressure.borrow() == Pressure::None
+        {
+            self.write_meta(std::mem::take(batch))?;
+        }
+        let now = reading.wall;
         if self.head.first_seq.is_some() && now - self.head.begun_at > DAY {
             if self.next.is_some() {
                 self.roll();
@@ -168,9 +181,6 @@ impl Committer {
                 self.next_asked = true;
                 self.ask(Job::Prepare(self.head.generation + 1));
             }
-        }
-        if !self.shared.trust.believed() {
-            return Ok(());
         }
         let horizon = horizon(&self.shared.options, now);
         self.kept.forget(batch, horizon, FORGOTTEN);
@@ -189,6 +199,6 @@ impl Committer {
         forgotten
             .into_iter()
             .for_each(|file| self.ask(Job::Forget(file)));
-        self.purge(batch, now)
+        self.purge(batch, Some(now))
     }
 }
