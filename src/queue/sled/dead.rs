@@ -12,7 +12,7 @@ use super::batch::{Batch, split_part};
 use super::dedup::IdMap;
 use super::error::StoreError;
 use super::files::{create_private_dir, delete_folder, disk_usage, is_there, numbered, sweep};
-use super::guard::{Guard, forget_copy, retire};
+use super::guard::{Mending, forget_copy, retire};
 use super::ledger::{Ledger, Period};
 use super::letter::{self, Head, Record, body_hash, groups};
 use super::period::{self, folder, heads};
@@ -53,21 +53,25 @@ pub(super) struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Opens what `ledger` knows of; folders it does not know hold nothing that was counted.
-    /// Letters that cannot be read are set aside in `ledger` and `batch`.
-    pub(super) fn open(
-        guard: &Guard<'_>,
-        ledger: &mut Ledger,
-        batch: &mut Batch,
-        roll_bytes: u64,
-        now: Millis,
-    ) -> Result<Self, StoreError> {
+    /// Opens what the account knows of; folders it does not know hold nothing that was counted.
+    /// Letters that cannot be read are set aside in it.
+    pub(super) fn open(mending: &mut Mending<'_>, roll_bytes: u64) -> Result<Self, StoreError> {
+        let guard = mending.guard;
         let dir = guard.root.join("dead");
         create_private_dir(&dir)?;
         sweep(&dir)?;
         for period in numbered(&dir)? {
-            if !ledger.periods.contains_key(&period) {
-                delete_folder(&folder(&dir, period))?;
+            if mending.ledger.periods.contains_key(&period) {
+                continue;
+            }
+            let path = folder(&dir, period);
+            match mending.ledger.held_periods.contains(&period) {
+                // It was on its way there.
+                true => {
+                    retire(guard.root, &path)?;
+                    mending.ledger.release_period(mending.batch, period);
+                }
+                false => delete_folder(&path)?,
             }
         }
         let mut letters = Self {
@@ -81,14 +85,17 @@ impl DeadLetters {
             purged: Vec::new(),
             roll_bytes,
         };
-        for (period, numbers) in ledger.periods.clone() {
+        for (period, numbers) in mending.ledger.periods.clone() {
             let path = folder(&letters.dir, period);
             match guard.open(&path) {
-                Ok(store) => letters.take_in(guard, period, numbers, store, ledger, batch, now)?,
+                Ok(store) => letters.take_in(mending, period, numbers, store)?,
                 Err(StoreError::Damaged { what, .. }) => {
+                    let Mending {
+                        ledger, batch, now, ..
+                    } = mending;
                     let lost = set_period_aside(period, ledger, batch);
                     let object = period::name(period);
-                    ledger.lose(batch, LossKind::DeadLetters, &object, lost, now);
+                    ledger.lose(batch, LossKind::DeadLetters, &object, lost, *now);
                     let kept = match is_there(&path)? {
                         true => period::keep(guard, &path)?.display().to_string(),
                         false => "gone".into(),
@@ -103,20 +110,19 @@ impl DeadLetters {
     }
 
     /// Indexes the letters of a period, and sets aside those that cannot be read.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "one call; they are what a start has in hand"
-    )]
     fn take_in(
         &mut self,
-        guard: &Guard<'_>,
+        mending: &mut Mending<'_>,
         period: u64,
         mut numbers: Period,
         store: Store,
-        ledger: &mut Ledger,
-        batch: &mut Batch,
-        now: Millis,
     ) -> Result<(), StoreError> {
+        let Mending {
+            guard,
+            ledger,
+            batch,
+            now,
+        } = mending;
         let copy = guard.copy(store.path())?;
         let mut missing = RangeSet::default();
         missing.insert(numbers.first..=numbers.last);
@@ -160,7 +166,7 @@ impl DeadLetters {
             ledger.put_period(batch, period, numbers);
             ledger.hold_period(batch, period);
             let object = period::name(period);
-            ledger.lose(batch, LossKind::DeadLetters, &object, lost, now);
+            ledger.lose(batch, LossKind::DeadLetters, &object, lost, *now);
             let next = match copy {
                 Some(_) => format!("as it was: {}", guard.keep(store.path())?.display()),
                 None => "their bytes stay in it, and go to quarantine/ with it".into(),

@@ -12,11 +12,11 @@ use super::committer::Head;
 use super::dedup::Dedup;
 use super::error::{At, StoreError};
 use super::files::{delete_folder, disk_usage, entries, is_there, numbered};
-use super::guard::{Guard, keep};
+use super::guard::{Guard, Mending, keep};
 use super::housekeeper::Job;
 use super::ledger::{IdFile, Ledger, Sealed};
 use super::open::generation_folder;
-use super::seen::{Coverage, SeenFile};
+use super::seen::SeenFile;
 use super::store::Store;
 use crate::clock::Clock;
 use crate::queue::entry::Millis;
@@ -72,18 +72,21 @@ pub(super) enum Inventory {
 }
 
 /// Opens the files of remembered ids and holds them against the inventory; says which generations
-/// they cover.
+/// they cover. `window`: how long ids are remembered.
 pub(super) fn open_seen(
-    guard: &Guard<'_>,
-    ledger: &mut Ledger,
-    batch: &mut Batch,
+    mending: &mut Mending<'_>,
     inventory: Inventory,
     window: Millis,
-    now: Millis,
     dedup: &mut Dedup,
     found: &mut Generations,
 ) -> Result<RangeSet, StoreError> {
-    let root = guard.root;
+    let Mending {
+        guard,
+        ledger,
+        batch,
+        now,
+    } = mending;
+    let (root, now) = (guard.root, *now);
     let rows = ledger.files.clone();
     if inventory == Inventory::Unknown {
         rows.keys().for_each(|name| ledger.remove_file(batch, name));
@@ -160,28 +163,36 @@ pub(super) fn open_seen(
             harmed.retain(|(harmed, ..)| harmed != name);
             continue;
         }
+        let is_told = harmed.iter_mut().find(|(harmed, ..)| harmed == name);
+        let what = is_told.map_or("it is missing".into(), |(_, _, what)| std::mem::take(what));
+        harmed.retain(|(harmed, ..)| harmed != name);
         // An unsealed generation has its ids in its chunks, and is sealed again.
         let (first, last) = known.coverage.generations;
-        let is_told = harmed.iter_mut().find(|(harmed, ..)| harmed == name);
-        let what = match is_told {
-            Some((_, count, what)) => {
-                *count = known.coverage.count;
-                std::mem::take(what)
-            }
-            None => "it is missing".into(),
-        };
-        harmed.retain(|(harmed, ..)| harmed != name);
-        let in_store = (first..=last).all(|generation| generations.contains(&generation));
-        lose_ids(
-            guard,
-            ledger,
+        let object = format!("seen/{name}");
+        if (first..=last).all(|generation| generations.contains(&generation)) {
+            let next = "its events are still stored: it is written again from them";
+            guard.found(&object, what, next);
+            continue;
+        }
+        let count = known.coverage.count;
+        let until = known.coverage.newest.saturating_add(window);
+        ledger.lose_until(
             batch,
-            name,
-            &known.coverage,
-            what,
-            in_store,
-            window,
+            LossKind::MessageIds,
+            &object,
+            count,
             now,
+            Some(until),
+        );
+        let until = jiff::Timestamp::from_millisecond(until);
+        let until = until.map_or("one dedup window from now".into(), |t| t.to_string());
+        guard.found(
+            &object,
+            format!("{what}: {count} ids are no longer remembered"),
+            &format!(
+                "duplicates are possible until {until}; shown by `pinrelay status` until it is \
+                 acknowledged"
+            ),
         );
     }
     for (name, count, what) in harmed {
@@ -193,39 +204,6 @@ pub(super) fn open_seen(
         guard.found(&object, what, "its messageIds are not remembered by it");
     }
     Ok(covered)
-}
-
-/// Tells of a file of ids that cannot be used.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "one call; a struct would name them no better"
-)]
-fn lose_ids(
-    guard: &Guard<'_>,
-    ledger: &mut Ledger,
-    batch: &mut Batch,
-    name: &str,
-    coverage: &Coverage,
-    what: String,
-    in_store: bool,
-    window: Millis,
-    now: Millis,
-) {
-    let object = format!("seen/{name}");
-    let count = coverage.count;
-    if in_store {
-        let next = "its events are still stored: it is written again from them";
-        return guard.found(&object, what, next);
-    }
-    let until = coverage.newest.saturating_add(window);
-    let kind = LossKind::MessageIds;
-    ledger.lose_until(batch, kind, &object, count, now, Some(until));
-    let until = jiff::Timestamp::from_millisecond(until).map_or("later".into(), |t| t.to_string());
-    guard.found(
-        &object,
-        format!("{what}: {count} ids are no longer remembered"),
-        &format!("duplicates are possible until {until}; `pinrelay status` shows it until it is acknowledged"),
-    );
 }
 
 /// Whether a file that is not as the inventory says may be one of ours: a crash came before it was

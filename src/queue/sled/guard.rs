@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 
+use super::batch::Batch;
 use super::error::{At, StoreError};
 use super::files::{
     create_private_dir, delete_folder, disk_usage, entries, is_dir, is_there, patiently, sync_dir,
     sync_file,
 };
+use super::ledger::Ledger;
 use super::store::Store;
+use crate::queue::entry::Millis;
 use crate::queue::verdict::Finding;
 
 /// What a start goes by: where the queue is, whom to tell, and what was found so far.
@@ -89,6 +92,14 @@ impl<'a> Guard<'a> {
         let name = name.file_name().and_then(|n| n.to_str()).unwrap_or("store");
         keep(self.root, from, name)
     }
+}
+
+/// What a start mends with: what it tells to, the account, and the batch that all of it goes into.
+pub(super) struct Mending<'a> {
+    pub(super) guard: &'a Guard<'a>,
+    pub(super) ledger: &'a mut Ledger,
+    pub(super) batch: &'a mut Batch,
+    pub(super) now: Millis,
 }
 
 /// Where the copy of a store lies.

@@ -21,7 +21,7 @@ use super::dedup::Dedup;
 use super::error::StoreError;
 use super::files::{create_private_dir, is_there, sweep, sync_dir};
 use super::found::{Generations, Inventory, open_generations, open_seen};
-use super::guard::Guard;
+use super::guard::{Guard, Mending};
 use super::high::{Found, High, HighFile};
 use super::housekeeper::{self};
 use super::identity::Identity;
@@ -274,9 +274,13 @@ pub(super) fn recover(
         false => Inventory::Unknown,
     };
     let window = Millis::try_from(options.dedup_window.as_millis()).unwrap_or(Millis::MAX);
-    let covered = open_seen(
-        guard, ledger, &mut batch, inventory, window, now, &mut dedup, &mut found,
-    )?;
+    let mut mending = Mending {
+        guard,
+        ledger,
+        batch: &mut batch,
+        now,
+    };
+    let covered = open_seen(&mut mending, inventory, window, &mut dedup, &mut found)?;
     let changed = open_generations(
         guard,
         ledger,
@@ -547,7 +551,13 @@ fn open_letters(
     replaced.retain(|number| ledger.is_dead(*number));
     replaced.sort_unstable();
     replaced.dedup();
-    let mut dead = DeadLetters::open(guard, ledger, batch, roll_bytes, now)?;
+    let mut mending = Mending {
+        guard,
+        ledger,
+        batch,
+        now,
+    };
+    let mut dead = DeadLetters::open(&mut mending, roll_bytes)?;
     for number in replaced {
         if ledger.is_dead(number) {
             if let Some(reason) = dead.take_out(number) {

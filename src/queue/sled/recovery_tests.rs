@@ -410,8 +410,13 @@ fn a_period_that_is_being_read_can_be_read_by_others() {
         ledger.put_period(&mut batch, period, numbers);
     }
     let guard = Guard::new(&path, &|_| {}, false);
-    let mut dead =
-        dead::DeadLetters::open(&guard, &mut ledger, &mut batch, 1 << 20, START).unwrap();
+    let mut mending = guard::Mending {
+        guard: &guard,
+        ledger: &mut ledger,
+        batch: &mut batch,
+        now: START,
+    };
+    let mut dead = dead::DeadLetters::open(&mut mending, 1 << 20).unwrap();
     let being_read = dead.store(1).unwrap();
     dead.store(2).unwrap();
     let begun = Instant::now();
