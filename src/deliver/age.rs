@@ -14,11 +14,11 @@ const MARGIN: Duration = Duration::from_secs(300);
 pub(super) struct Horizon(Option<Millis>);
 
 impl Horizon {
-    /// At wall time `now`, for events of at most `max_age`.
-    pub fn new(now: Millis, max_age: Duration, believed: bool) -> Self {
+    /// At wall time `now`, none where it is not believed, for events of at most `max_age`.
+    pub fn new(now: Option<Millis>, max_age: Duration) -> Self {
         let margin = MARGIN.min(max_age / 2);
         let keep = i64::try_from((max_age - margin).as_millis()).unwrap_or(i64::MAX);
-        Self(believed.then(|| now.saturating_sub(keep)))
+        Self(now.map(|now| now.saturating_sub(keep)))
     }
 
     /// Whether the older of the event's own time and its acceptance lies beyond.
@@ -78,7 +78,7 @@ mod tests {
         let mut entry = fixture::entry(1);
         entry.event_time = NOW / 1000 - event_time_age;
         entry.accepted_at = NOW - accepted_age * 1000;
-        Horizon::new(NOW, 7 * DAY, believed).passed(&entry)
+        Horizon::new(believed.then_some(NOW), 7 * DAY).passed(&entry)
     }
 
     #[test]

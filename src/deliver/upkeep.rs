@@ -47,8 +47,9 @@ impl Courier {
     }
 
     pub(super) fn horizon(&self) -> Horizon {
-        let believed = self.trust.believed();
-        Horizon::new(self.clock.now(), self.limits.max_age, believed)
+        // The time that was judged: a leap may come between a judgement and another look.
+        let now = self.trust.believed_reading().map(|now| now.wall);
+        Horizon::new(now, self.limits.max_age)
     }
 
     /// Takes the expired out of a batch; `None` if nothing is left.

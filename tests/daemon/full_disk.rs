@@ -106,6 +106,11 @@ fn run(number: u64) -> Option<(usize, &'static str)> {
             ended_for_want_of_room(&daemon.end(s(20)));
             "exit 74"
         }
+        // The last that it says before it ends.
+        End::Unavailable(why) if why.contains("the queue has stopped") => {
+            ended_for_want_of_room(&daemon.end(s(20)));
+            "exit 74"
+        }
         End::Unavailable(why) => {
             assert!(!zero, "there is no reserve: {why}");
             assert!(why.contains("min_free") && why.contains("later"), "{why}");

@@ -282,14 +282,17 @@ pub fn record(site: &Site, stand_in: &StandIn) -> Recording {
     daemon.kill();
     stage.ended();
 
-    // Killed again in the middle of its recovery, as soon as there is a copy.
+    // Killed again in the middle of its recovery, as soon as the account was opened: that writes
+    // a snapshot of it.
+    let account = || {
+        let files = fs::read_dir(site.path("queue/meta")).expect("a folder");
+        let names = files.flatten().map(|entry| entry.file_name());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = account();
     let process = stage.process();
-    within(s(20), "a copy", || {
-        let copies = fs::read_dir(site.path("queue/quarantine")).ok()?;
-        let copies = copies.flatten().map(|entry| entry.path());
-        copies
-            .into_iter()
-            .find(|path| path.extension().is_some_and(|e| e == "copy"))
+    within(s(20), "an open account", || {
+        (account() != before).then_some(())
     });
     drop(process);
     stage.ended();

@@ -208,12 +208,10 @@ impl Committer {
     }
 
     pub(super) fn horizon(&self) -> Millis {
-        // A clock that is not believed forgets nothing.
-        if self.shared.trust.believed() {
-            horizon(&self.shared.options, self.shared.clock.now())
-        } else {
-            Millis::MIN
-        }
+        // A clock that is not believed forgets nothing. By the time that was judged: a leap may
+        // come between a judgement and another look.
+        let now = self.shared.trust.believed_reading();
+        now.map_or(Millis::MIN, |now| horizon(&self.shared.options, now.wall))
     }
 
     fn close(mut self) -> Result<(), StoreError> {

@@ -1,7 +1,6 @@
 //! What must not hold up the committer: making stores, sealing and deleting generations,
 //! merging remembered ids, watching the disk.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use nix::sys::statvfs::statvfs;
 use tokio::sync::oneshot;
 
 use super::error::{At, StoreError};
-use super::files::{delete_folder, disk_usage, is_there, patiently};
+use super::files::{delete_folder, disk_usage, is_there, patiently, sync_dir};
 use super::ledger::{Ledger, Sealed};
 use super::open::generation_folder;
 use super::scrub::{Harmed, Scrub};
@@ -195,15 +194,14 @@ fn work(shared: &Shared, job: Job) -> Result<Option<Done>, StoreError> {
             };
             let names = files.iter().map(|file| file.name()).collect();
             if merged.is_some() {
-                for file in files {
-                    remove(file.path())?;
-                }
+                remove(&files)?;
             }
             Some(Done::Merged(merged, names))
         }
         Job::Forget(file) => {
-            remove(file.path())?;
-            Some(Done::Forgotten(file.name()))
+            let name = file.name();
+            remove(&[file])?;
+            Some(Done::Forgotten(name))
         }
         Job::SyncHigh => {
             anchor(shared)?;
@@ -227,12 +225,19 @@ fn anchor(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Removes a file of ids. One that was to be merged when it was forgotten is gone already.
-fn remove(path: &Path) -> Result<(), StoreError> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at(path),
-        _ => Ok(()),
+/// Removes files of ids, durably: what the account then knows nothing of must not come back with
+/// a power cut. One that was to be merged when it was forgotten is gone already.
+fn remove(files: &[Arc<SeenFile>]) -> Result<(), StoreError> {
+    for path in files.iter().map(|file| file.path()) {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).at(path);
+            }
+            _ => {}
+        }
     }
+    let folder = files.first().and_then(|file| file.path().parent());
+    folder.map_or(Ok(()), sync_dir)
 }
 
 /// Closes and reopens a full generation while nobody reads it, and leaves it closed.
