@@ -263,7 +263,9 @@ fn a_folder_put_back_from_a_copy_is_refused_until_it_is_adopted() {
     let status = daemon.shows(s(30), "delivered", |status| {
         status["delivered"] == DELIVERED + QUEUED
     });
-    assert_eq!(status["ledger"]["resent"], QUEUED, "{status:#}");
+    // Each of them at least once: an attempt that fails is counted again.
+    let resent = status["ledger"]["resent"].as_u64().expect("a count");
+    assert!(resent >= QUEUED as u64, "{status:#}");
     assert_eq!(daemon.stop(s(20)).code, Some(0));
     let daemon = site.start();
     daemon.stop(s(20));

@@ -120,7 +120,7 @@ pub(super) fn is_new(root: &Path, high: &State) -> Result<bool, StoreError> {
 }
 
 /// Whether anything is there that was once committed: an event, a dead letter, an id.
-fn holds_anything(root: &Path) -> Result<bool, StoreError> {
+pub(super) fn holds_anything(root: &Path) -> Result<bool, StoreError> {
     for folder in ["gen", "dead", "seen"] {
         let dir = root.join(folder);
         if !is_there(&dir)? {

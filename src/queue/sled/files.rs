@@ -84,6 +84,14 @@ pub(super) fn create_private_dir(path: &Path) -> Result<(), StoreError> {
         .at(path)
 }
 
+/// Makes a folder in one that is there: where that is gone, so is what the folder was to be for.
+pub(super) fn create_in_place(path: &Path) -> Result<(), StoreError> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.at(path),
+    }
+}
+
 /// Makes the names inside a folder durable.
 pub(super) fn sync_dir(path: &Path) -> Result<(), StoreError> {
     let dir = patiently(|| File::open(path)).at(path)?;

@@ -108,7 +108,10 @@ fn begin(options: &Options, guard: &Guard<'_>, beside: &Beside) -> Result<Begun,
             "it is written anew",
         );
     }
-    let is_empty = !is_there(&root.join(identity::FILE))? && !is_there(&root.join("gen"))?;
+    // Somebody who writes into it still, as it is emptied, may leave the beginnings of a store.
+    let is_empty = !is_there(&root.join(identity::FILE))?
+        && !Meta::is_there(root)?
+        && !account::holds_anything(root)?;
     if options.adopt && is_empty && beside.anchor().is_none() {
         return Err(OpenError::Io(format!(
             "queue folder {}: it holds no queue to adopt; restore it there first",

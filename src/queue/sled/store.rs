@@ -12,7 +12,7 @@ use super::batch::{Batch, split_part};
 use super::codec::{self, Bad};
 use super::error::{At, StoreError, is_systems};
 use super::files::{
-    NO_FILES, create_private_dir, entries, file_id, is_dir, is_there, out_of_files, patiently,
+    NO_FILES, create_in_place, entries, file_id, is_dir, is_there, out_of_files, patiently,
     sync_dir, sync_file,
 };
 use super::guard::copy_before_changes;
@@ -54,7 +54,7 @@ pub(super) struct Store {
 impl Store {
     /// Makes a new store, durable as a folder before it holds anything.
     pub(super) fn create(path: &Path) -> Result<Self, StoreError> {
-        create_private_dir(path)?;
+        create_in_place(path)?;
         let store = Self::open_db(path)?;
         store.probe()?;
         Self::sync_all(path)?;
