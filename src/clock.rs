@@ -150,6 +150,43 @@ pub struct Standing {
     pub expected: Option<Millis>,
 }
 
+/// Up to where times are stamps of a clock that nothing had vouched for: a new queue's, until the
+/// first `Date` agrees. They prove no age. Beyond, and where there is none, each stamp does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unproven {
+    /// The last number of the line.
+    pub line: u64,
+    /// The last number among the dead letters.
+    pub letter: u64,
+    /// When the clock was first believed: nothing of these is to be taken for older.
+    pub since: Millis,
+}
+
+impl Unproven {
+    /// All so far: nothing has vouched for the clock yet.
+    const ALL: Self = Self {
+        line: u64::MAX,
+        letter: u64::MAX,
+        since: Millis::MAX,
+    };
+
+    /// The time by which the age of what has this number in the line counts.
+    pub fn of_line(&self, number: u64, stamp: Millis) -> Millis {
+        match number <= self.line {
+            true => stamp.max(self.since),
+            false => stamp,
+        }
+    }
+
+    /// The same of a dead letter.
+    pub fn of_letter(&self, number: u64, stamp: Millis) -> Millis {
+        match number <= self.letter {
+            true => stamp.max(self.since),
+            false => stamp,
+        }
+    }
+}
+
 /// The anchor: a moment for which the wall time is taken to be known.
 #[derive(Clone, Copy)]
 struct Anchor {
@@ -217,6 +254,7 @@ struct Judgement {
 pub struct WallTrust {
     clock: Clock,
     judgement: Arc<Mutex<Judgement>>,
+    unproven: Arc<Mutex<Option<Unproven>>>,
 }
 
 impl WallTrust {
@@ -253,10 +291,22 @@ impl WallTrust {
                 judgement.doubt = None;
             }
         }
+        let is_new = last.is_none() && last_wall.is_none();
         Self {
             clock,
             judgement: Arc::new(Mutex::new(judgement)),
+            unproven: Arc::new(Mutex::new(is_new.then_some(Unproven::ALL))),
         }
+    }
+
+    /// Which stamps prove no age.
+    pub fn unproven(&self) -> Option<Unproven> {
+        *self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The queue says which they are: as it remembers it, or as it is at the first belief.
+    pub fn set_unproven(&self, unproven: Option<Unproven>) {
+        *self.unproven.lock().unwrap_or_else(PoisonError::into_inner) = unproven;
     }
 
     /// Looks at both clocks, then says whether the wall is believed now.

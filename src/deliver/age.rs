@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::WallTrust;
+use crate::clock::{Unproven, WallTrust};
 use crate::queue::{Entry, Millis, Origin};
 
 /// Ahead of `max_age`, so that an event does not grow too old on its way.
@@ -11,20 +11,32 @@ const MARGIN: Duration = Duration::from_secs(300);
 /// The moment before which an event counts as expired; `None` while the wall clock is not
 /// believed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Horizon(Option<Millis>);
+pub(super) struct Horizon {
+    edge: Option<Millis>,
+    /// Whose acceptance proves no age.
+    unproven: Option<Unproven>,
+}
 
 impl Horizon {
     /// At wall time `now`, none where it is not believed, for events of at most `max_age`.
-    pub fn new(now: Option<Millis>, max_age: Duration) -> Self {
+    pub fn new(now: Option<Millis>, max_age: Duration, unproven: Option<Unproven>) -> Self {
         let margin = MARGIN.min(max_age / 2);
         let keep = i64::try_from((max_age - margin).as_millis()).unwrap_or(i64::MAX);
-        Self(now.map(|now| now.saturating_sub(keep)))
+        Self {
+            edge: now.map(|now| now.saturating_sub(keep)),
+            unproven,
+        }
     }
 
     /// Whether the older of the event's own time and its acceptance lies beyond.
     pub fn passed(&self, entry: &Entry) -> bool {
-        let oldest = entry.event_time.saturating_mul(1000).min(entry.accepted_at);
-        self.0.is_some_and(|horizon| oldest <= horizon)
+        let accepted_at = match (self.unproven, entry.id.origin()) {
+            (None, _) => entry.accepted_at,
+            (Some(unproven), Origin::Line(seq)) => unproven.of_line(seq, entry.accepted_at),
+            (Some(unproven), Origin::Dead(no)) => unproven.of_letter(no, entry.accepted_at),
+        };
+        let oldest = entry.event_time.saturating_mul(1000).min(accepted_at);
+        self.edge.is_some_and(|edge| oldest <= edge)
     }
 }
 
@@ -78,7 +90,7 @@ mod tests {
         let mut entry = fixture::entry(1);
         entry.event_time = NOW / 1000 - event_time_age;
         entry.accepted_at = NOW - accepted_age * 1000;
-        Horizon::new(believed.then_some(NOW), 7 * DAY).passed(&entry)
+        Horizon::new(believed.then_some(NOW), 7 * DAY, None).passed(&entry)
     }
 
     #[test]
@@ -110,6 +122,25 @@ mod tests {
         assert_eq!([late(3599), late(3600)], [(false, false), (true, true)]);
         clock.set_wall(NOW + 86_400_000);
         assert_eq!(late(7200), (false, false), "the clock is not believed");
+    }
+
+    /// A new queue's clock was a month behind; all that came in meanwhile expired when it was
+    /// mended.
+    #[test]
+    fn an_acceptance_by_a_clock_that_nothing_vouched_for_proves_no_age() {
+        let mut entry = fixture::entry(1);
+        entry.event_time = NOW / 1000 - 60;
+        entry.accepted_at = NOW - 30 * 86_400_000;
+        let unproven = |line| {
+            Some(Unproven {
+                line,
+                letter: 0,
+                since: NOW,
+            })
+        };
+        let passed = |unproven| Horizon::new(Some(NOW), 7 * DAY, unproven).passed(&entry);
+        assert!(passed(None) && passed(unproven(0)));
+        assert!(!passed(unproven(1)));
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Courier {
     pub(super) fn horizon(&self) -> Horizon {
         // The time that was judged: a leap may come between a judgement and another look.
         let now = self.trust.believed_reading().map(|now| now.wall);
-        Horizon::new(now, self.limits.max_age)
+        Horizon::new(now, self.limits.max_age, self.trust.unproven())
     }
 
     /// Takes the expired out of a batch; `None` if nothing is left.

@@ -338,3 +338,33 @@ fn what_is_set_aside_has_its_bytes_in_quarantine() {
     assert!(has_bytes, "{kept:?}");
     daemon.stop(s(20));
 }
+
+/// What is acknowledged until it is noticed is lost as well, and counted; then clients are told
+/// that nothing more is taken, before the process ends.
+#[test]
+fn clients_are_answered_unavailable_before_the_end_and_what_they_lost_is_counted() {
+    let stand_in = StandIn::start();
+    let site = site(&stand_in);
+    fill(&site, &stand_in);
+    let daemon = site.start();
+    let mut client = Client::connect(&daemon.socket());
+    empty(&site.path("state/queue"), &site.path("elsewhere"));
+    let (mut acknowledged, mut last) = (0, String::new());
+    for sample in samples("lost", 0..100_000) {
+        let asked = client.write(format!("{}\n", sample.line).as_bytes());
+        let Ok(answer) = asked.and_then(|()| client.answer()) else {
+            break;
+        };
+        acknowledged += usize::from(answer.status() == "queued");
+        answer.status().clone_into(&mut last);
+    }
+    assert_eq!(last, "unavailable", "after {acknowledged} more");
+    assert_eq!(daemon.end(s(10)).code, Some(74));
+    let daemon = site.start();
+    let status = daemon.status();
+    let ledger = &status["ledger"];
+    assert_eq!(ledger["set_aside"], QUEUED + acknowledged, "{status:#}");
+    assert_eq!(ledger["delivered"], DELIVERED, "{status:#}");
+    assert_eq!(ledger["ledger_imbalance"], 0, "{status:#}");
+    daemon.stop(s(20));
+}

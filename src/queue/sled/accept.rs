@@ -7,11 +7,12 @@ use super::batch::Batch;
 use super::chunk::{self, Chunk};
 use super::committer::{Committer, Receipts};
 use super::dead::{DeadLetters, Known};
-use super::error::StoreError;
+use super::dedup::Horizon;
+use super::error::{At, StoreError};
 use super::letter;
 use super::lock;
 use crate::queue::block::{self, Block};
-use crate::queue::entry::{Millis, Receipt};
+use crate::queue::entry::Receipt;
 
 /// Where a letter is.
 #[derive(Clone, Copy)]
@@ -49,6 +50,11 @@ impl Committer {
         }
         self.write_high(false)?;
         self.publish_census();
+        if self.shared.stopped.get().is_some() {
+            // Invariant: no receipt after the latch. The anchor counts this group already.
+            let source = std::io::Error::other("another part of the queue has failed");
+            return Err(source).at(&self.shared.options.path);
+        }
         for (reply, receipts, room) in answers {
             drop(room);
             // The client may be gone; what it sent is stored all the same.
@@ -77,7 +83,7 @@ impl Committer {
     pub(super) fn decide(
         &mut self,
         block: Block,
-        horizon: Millis,
+        horizon: Horizon,
         revived: &mut Vec<u64>,
     ) -> Result<(Vec<Receipt>, Option<Chunk>), StoreError> {
         let first_seq = self.ledger.state.last_seq + 1;
@@ -154,8 +160,8 @@ impl Committer {
     }
 
     /// Whether an event of this id was accepted, or a letter of it delivered, within the window.
-    pub(super) fn is_remembered(&self, id: u128, horizon: Millis) -> Result<bool, StoreError> {
-        Ok(self.kept.delivered_at(id, horizon).is_some()
+    pub(super) fn is_remembered(&self, id: u128, horizon: Horizon) -> Result<bool, StoreError> {
+        Ok(self.kept.delivered_at(id, horizon.at).is_some()
             || (self.dedup).contains(id, horizon, self.ledger.cursor.mark())?)
     }
 

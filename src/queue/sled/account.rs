@@ -20,6 +20,7 @@ use super::ledger::{Ledger, Period};
 use super::letter;
 use super::meta::{Meta, UNFINISHED};
 use super::period::{self, heads, read_group};
+use super::purged;
 use super::state::State;
 use super::store::Store;
 use crate::queue::CLAIM_WINDOW_EVENTS;
@@ -254,8 +255,18 @@ pub(super) fn recount_letters(
         }
         ledger.put_period(batch, period, numbers);
     }
-    // Numbers behind the last that was found were given to letters whose stores are gone.
-    Ok(lost + (ledger.state.dead_next - 1).saturating_sub(found_up_to))
+    // Numbers behind the last that was found were given to letters whose stores are gone: lost,
+    // or deleted because nothing was left in them. Those of lists were purged; of the others, as
+    // many as ever went back to the queue may have gone that way.
+    let mut gone = RangeSet::default();
+    if found_up_to + 1 < ledger.state.dead_next {
+        gone.insert(found_up_to + 1..=ledger.state.dead_next - 1);
+    }
+    for (first, last) in purged::listed(root)? {
+        gone.remove(first..=last);
+    }
+    let back = ledger.state.retried + ledger.state.totals.revived;
+    Ok(lost + gone.count().saturating_sub(back))
 }
 
 /// An event stands in one place: the newest of its letters, and not in the line it died from; or,
@@ -355,5 +366,5 @@ pub(super) fn finish(
         );
     }
     let in_doubt = ledger.census().in_doubt;
-    ledger.lose(batch, LossKind::Account, "meta", in_doubt.max(1), now);
+    ledger.lose(batch, LossKind::Account, "meta", in_doubt, now);
 }

@@ -10,16 +10,18 @@
 //! said once, and the queue does without.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use super::codec::{self, Bad, Reader, Writer};
 use super::error::{At, StoreError};
 use super::files::{patiently, sync_dir};
 use super::identity::{self, Identity};
+use super::lock;
 use super::state::State;
-use crate::queue::entry::Millis;
+use crate::queue::OpenError;
 
 const KEY: &[u8] = b"anchor";
 
@@ -32,7 +34,6 @@ pub(super) struct Anchor {
     pub(super) open: u64,
     /// Dead letters.
     pub(super) dead: u64,
-    pub(super) at: Millis,
     /// The folder was a file system of its own.
     pub(super) is_mount: bool,
 }
@@ -54,6 +55,24 @@ impl Beside {
             Self::Nothing | Self::Damaged(_) => None,
         }
     }
+
+    /// Refuses a folder that was a file system of its own and is none now.
+    pub(super) fn refuse_unmounted(&self, root: &Path) -> Result<(), OpenError> {
+        let Some(anchor) = self.anchor().filter(|anchor| anchor.is_mount) else {
+            return Ok(());
+        };
+        if is_mount(root)?.unwrap_or(false) {
+            return Ok(());
+        }
+        Err(OpenError::Damaged(format!(
+            "queue folder {}: it was a file system of its own, with {} undelivered events and {} \
+             dead letters, and is not mounted now: mount it; if it is gone for good, `pinrelay \
+             adopt`",
+            root.display(),
+            anchor.open,
+            anchor.dead
+        )))
+    }
 }
 
 /// The path of a folder's anchor; none for the root of a file system.
@@ -67,7 +86,7 @@ pub(super) fn path_of(root: &Path) -> Option<PathBuf> {
 pub(super) fn is_mount(root: &Path) -> Result<Option<bool>, StoreError> {
     let device = |path: &Path| match fs::metadata(path) {
         Ok(meta) => Ok(Some(meta.dev())),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).at(path),
     };
     let parent = match root.parent() {
@@ -83,7 +102,16 @@ pub(super) fn read(root: &Path) -> Result<Beside, StoreError> {
         return Ok(Beside::Nothing);
     };
     let bytes = match patiently(|| fs::read(&path)) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Beside::Nothing),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Beside::Nothing),
+        // Somebody else's, or no file: it is a witness, and does not keep the queue from opening.
+        Err(e)
+            if matches!(
+                e.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::IsADirectory
+            ) =>
+        {
+            return Ok(Beside::Damaged(path));
+        }
         read => read.at(&path)?,
     };
     match decode(&path, &bytes) {
@@ -95,6 +123,9 @@ pub(super) fn read(root: &Path) -> Result<Beside, StoreError> {
 
 /// Writes the anchor in place of the one that is there, durably.
 pub(super) fn write(root: &Path, anchor: &Anchor) -> Result<(), StoreError> {
+    // One at a time: they share the file that is not yet in place.
+    static WRITING: Mutex<()> = Mutex::new(());
+    let _writing = lock(&WRITING);
     let Some(path) = path_of(root) else {
         return Ok(());
     };
@@ -117,7 +148,6 @@ fn encode(anchor: &Anchor) -> Vec<u8> {
     anchor.state.write(&mut w);
     w.u64(anchor.open);
     w.u64(anchor.dead);
-    w.i64(anchor.at);
     w.u8(u8::from(anchor.is_mount));
     codec::seal(KEY, w.0)
 }
@@ -130,7 +160,6 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Anchor, Bad> {
         state: State::read(&mut r)?,
         open: r.u64()?,
         dead: r.u64()?,
-        at: r.i64()?,
         is_mount: r.u8()? != 0,
     })
 }
@@ -152,7 +181,6 @@ mod tests {
             },
             open: 4,
             dead: 5,
-            at: 6,
             is_mount: false,
         };
         write(&root, &anchor).unwrap();

@@ -207,6 +207,7 @@ impl Claims {
                     kept.map_or("gone".into(), |kept| kept.display().to_string())
                 );
                 self.set_aside(shared, Some(generation), end);
+                self.generations.remove(&generation);
                 return Ok(None);
             }
             Err(error) => return Err(error),

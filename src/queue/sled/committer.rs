@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
 use super::batch::{self, Batch};
-use super::dedup::Dedup;
+use super::dedup::{Dedup, Horizon};
 use super::error::{At, StoreError};
 use super::high::{High, HighFile};
 use super::housekeeper::Job;
@@ -22,7 +22,7 @@ use super::purged::Purged;
 use super::retention::Nearness;
 use super::store::Store;
 use super::{Op, Options, PanicIsFailure, Pressure, Shared, horizon, lock};
-use crate::clock::Reading;
+use crate::clock::{Reading, Unproven};
 use crate::queue::QueueError;
 use crate::queue::block::Block;
 use crate::queue::entry::{Millis, Receipt};
@@ -132,6 +132,10 @@ impl Committer {
                 let Ok(op) = self.ops.try_recv() else { break };
                 group.push(op);
             }
+            if self.shared.stopped.get().is_some() {
+                // Another thread has latched: what waits here is not acknowledged any more.
+                return self.abandon();
+            }
             let close = group.close.take();
             if let Err(error) = self.commit(group) {
                 self.shared.fail(&error.to_string());
@@ -167,6 +171,16 @@ impl Committer {
         // Invariant: `wall` and the reading of both clocks were believed, or the next start would
         // measure a wrong clock by itself and believe it.
         if let Some(now) = self.shared.trust.believed_reading() {
+            if self.ledger.state.wall == 0 {
+                // The first belief. What is here was stamped by a clock that may have been wrong.
+                let unproven = Unproven {
+                    line: self.ledger.state.last_seq,
+                    letter: self.ledger.state.dead_next - 1,
+                    since: now.wall,
+                };
+                Meta::note_unproven(&mut batch, unproven);
+                self.shared.trust.set_unproven(Some(unproven));
+            }
             self.ledger.state.wall = now.wall;
             if self.is_clock_due(now, NOTE_CLOCKS) {
                 Meta::note_clocks(&mut batch, now);
@@ -195,7 +209,6 @@ impl Committer {
         anchor.state = self.ledger.state;
         anchor.open = census.queued + census.sending;
         anchor.dead = census.dead_total();
-        anchor.at = self.shared.clock.now();
         Ok(())
     }
 
@@ -207,11 +220,14 @@ impl Committer {
         *lock(&self.shared.census) = self.ledger.census();
     }
 
-    pub(super) fn horizon(&self) -> Millis {
+    pub(super) fn horizon(&self) -> Horizon {
         // A clock that is not believed forgets nothing. By the time that was judged: a leap may
         // come between a judgement and another look.
         let now = self.shared.trust.believed_reading();
-        now.map_or(Millis::MIN, |now| horizon(&self.shared.options, now.wall))
+        Horizon {
+            at: now.map_or(Millis::MIN, |now| horizon(&self.shared.options, now.wall)),
+            unproven: self.shared.trust.unproven(),
+        }
     }
 
     fn close(mut self) -> Result<(), StoreError> {

@@ -8,7 +8,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use super::error::StoreError;
-use super::seen::SeenFile;
+use super::seen::{Coverage, SeenFile};
+use crate::clock::Unproven;
 use crate::queue::entry::Millis;
 
 /// The ids are keyed hashes already: their own bits are the best hash there is.
@@ -31,6 +32,14 @@ impl Hasher for Taken {
     fn write_u128(&mut self, id: u128) {
         self.0 = (id >> 64) as u64 ^ id as u64;
     }
+}
+
+/// Ids from before it are forgotten.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Horizon {
+    pub(super) at: Millis,
+    /// Whose stamps prove no age.
+    pub(super) unproven: Option<Unproven>,
 }
 
 /// A set of id hashes.
@@ -64,7 +73,7 @@ impl Dedup {
     pub(super) fn contains(
         &self,
         id: u128,
-        horizon: Millis,
+        horizon: Horizon,
         low_water: u64,
     ) -> Result<bool, StoreError> {
         if self.unsealed.values().any(|ids| ids.contains(&id)) {
@@ -92,7 +101,7 @@ impl Dedup {
     pub(super) fn find(
         &self,
         id: u128,
-        horizon: Millis,
+        horizon: Horizon,
         low_water: u64,
     ) -> Result<Option<Whereabouts>, StoreError> {
         let files = self.files();
@@ -154,7 +163,7 @@ impl Dedup {
     /// Drops and returns the files whose newest id is older than `horizon` and whose events
     /// are all settled. One whose generation is about to be sealed again waits for that: it would
     /// be deleted in its successor's place.
-    pub(super) fn forget(&mut self, horizon: Millis, low_water: u64) -> Vec<Arc<SeenFile>> {
+    pub(super) fn forget(&mut self, horizon: Horizon, low_water: u64) -> Vec<Arc<SeenFile>> {
         let unsealed = &self.unsealed;
         let old = |file: &mut Arc<SeenFile>| {
             let (first, last) = file.coverage.generations;
@@ -171,7 +180,11 @@ impl Dedup {
     }
 }
 
-/// Whether all ids of a file are older than `horizon` and all their events settled.
-fn is_past(file: &SeenFile, horizon: Millis, low_water: u64) -> bool {
-    file.coverage.newest < horizon && file.coverage.last_seq < low_water
+/// Whether all ids of a file are older than the horizon and all their events settled.
+fn is_past(file: &SeenFile, horizon: Horizon, low_water: u64) -> bool {
+    let Coverage {
+        newest, last_seq, ..
+    } = file.coverage;
+    let newest = (horizon.unproven).map_or(newest, |unproven| unproven.of_line(last_seq, newest));
+    newest < horizon.at && last_seq < low_water
 }

@@ -49,7 +49,7 @@ impl Committer {
             dead: dead.and_then(|known| period(known.number)),
             purged: self.purged.number(id_hash),
             known: (self.dedup).find(id_hash, horizon, self.ledger.cursor.mark())?,
-            delivered_at: self.kept.delivered_at(id_hash, horizon),
+            delivered_at: self.kept.delivered_at(id_hash, horizon.at),
             queued: queued.collect(),
         })
     }

@@ -11,7 +11,7 @@ use super::claims::{Readable, read_chunk};
 use super::committer::Head;
 use super::dedup::Dedup;
 use super::error::{At, StoreError};
-use super::files::{delete_folder, disk_usage, entries, is_there, numbered};
+use super::files::{delete_folder, disk_usage, entries, is_there, numbered, sync_dir};
 use super::guard::{Guard, Mending, keep};
 use super::housekeeper::Job;
 use super::ledger::{IdFile, Ledger, Sealed};
@@ -111,7 +111,7 @@ pub(super) fn open_seen(
                         fs::remove_file(&path).at(&path)?;
                         continue;
                     }
-                    Some(known) if *known == file.record() => None,
+                    Some(known) if known.is(&file.record()) => None,
                     _ if is_new => None,
                     Some(_) => Some("it is not the file that was written"),
                     None => Some("it was not written here, or was deleted before"),
@@ -131,6 +131,8 @@ pub(super) fn open_seen(
         let what = format!("{what}; it was moved to {}", kept.display());
         harmed.push((name.into_owned(), count, what));
     }
+    // What was removed here must not come back with a power cut, and be taken for foreign.
+    sync_dir(&root.join("seen"))?;
     let within = |file: &SeenFile, other: &SeenFile| {
         file.coverage.generations != other.coverage.generations
             && other.coverage.holds(&file.coverage)
@@ -147,7 +149,12 @@ pub(super) fn open_seen(
         }
         let (first, last) = file.coverage.generations;
         covered.insert(first..=last);
-        ledger.put_file(batch, &file.name(), file.record());
+        let is_harmed = rows.get(&file.name()).is_some_and(|row| row.is_harmed);
+        let record = IdFile {
+            is_harmed,
+            ..file.record()
+        };
+        ledger.put_file(batch, &file.name(), record);
         dedup.seal(first, file.clone());
     }
     // What must be there and is not.
@@ -291,6 +298,11 @@ pub(super) fn open_generations(
                     delete_folder(&path)?;
                 }
                 found.damaged = true;
+                // Its number is not given again: what the account says of it would hold for
+                // the next that bears it, and that would be deleted as settled.
+                ledger.remove_generation(batch, generation);
+                ledger.release_generation(batch, generation);
+                found.covered_to = found.covered_to.max(generation);
                 guard.found_at(&path, what, &format!("it was moved to {}", kept.display()));
             }
             Err(error) => return Err(error),

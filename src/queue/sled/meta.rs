@@ -11,7 +11,7 @@ use super::error::StoreError;
 use super::files::is_there;
 use super::state::State;
 use super::store::Store;
-use crate::clock::Reading;
+use crate::clock::{Reading, Unproven};
 
 /// The key of the state record.
 const STATE: &[u8] = b"s";
@@ -22,6 +22,9 @@ pub(super) const IDENTITY: &[u8] = b"i";
 pub(super) const UNFINISHED: &[u8] = b"u";
 /// The key of the last reading of both clocks for which the wall clock was believed.
 const CLOCKS: &[u8] = b"t";
+
+/// The key of what was stamped before the wall clock was first believed.
+const UNPROVEN: &[u8] = b"v";
 
 /// The open store and what is known of its rows.
 pub(super) struct Meta {
@@ -91,6 +94,32 @@ impl Meta {
         let read = Reader::versioned(&bytes).and_then(read);
         let bad = |bad| StoreError::bad(self.store.path(), "the clocks", bad);
         read.map(Some).map_err(bad)
+    }
+
+    /// What [`Meta::note_unproven`] noted.
+    pub(super) fn unproven(&self) -> Result<Option<Unproven>, StoreError> {
+        let Some(bytes) = self.store.get(UNPROVEN)? else {
+            return Ok(None);
+        };
+        let read = |mut r: Reader<'_>| {
+            Ok(Unproven {
+                line: r.u64()?,
+                letter: r.u64()?,
+                since: r.i64()?,
+            })
+        };
+        let read = Reader::versioned(&bytes).and_then(read);
+        let bad = |bad| StoreError::bad(self.store.path(), "the first belief", bad);
+        read.map(Some).map_err(bad)
+    }
+
+    /// Notes what proves no age: what there is when the wall clock is first believed.
+    pub(super) fn note_unproven(batch: &mut Batch, unproven: Unproven) {
+        let mut w = Writer::versioned();
+        w.u64(unproven.line);
+        w.u64(unproven.letter);
+        w.i64(unproven.since);
+        batch.put(UNPROVEN, w.0);
     }
 
     /// Checks every row of a store.

@@ -100,6 +100,9 @@ pub use verify::{repair, verify};
 /// Bytes of packed blocks that may wait for the committer; beyond it ingest waits.
 const ROOM_BYTES: usize = 4 << 20;
 
+/// How long an end by failure waits for the anchor.
+const LEAVE_ANCHOR: Duration = Duration::from_secs(2);
+
 /// Settings of the durable engine.
 #[derive(Clone)]
 pub struct Options {
@@ -286,6 +289,9 @@ impl SledEngine {
     pub(super) async fn enqueue(&self, block: Block) -> Result<Pending, QueueError> {
         let mut pressure = self.shared.pressure.subscribe();
         loop {
+            if self.shared.stopped.get().is_some() {
+                return Err(self.stopped());
+            }
             match &*pressure.borrow_and_update() {
                 Pressure::None => break,
                 Pressure::Reserve(why) => return Err(QueueError::Unavailable(why.clone())),
@@ -421,24 +427,28 @@ impl SledEngine {
 impl Shared {
     /// Latches: nothing is acknowledged from here on, and the owner is told.
     fn fail(&self, why: &str) {
+        self.fail_as(why, false);
+    }
+
+    /// `is_displaced`: what is open is known not to be where it was.
+    fn fail_as(&self, why: &str, is_displaced: bool) {
         if self.stopped.set(why.to_owned()).is_ok() {
             // What fails first may follow from a folder that is not there any more.
-            match self.places.displaced() {
+            let displaced = self.places.displaced();
+            if is_displaced || !matches!(displaced, Ok(None)) {
+                self.leave_anchor();
+            }
+            match displaced {
                 Ok(None) => tracing::error!(
                     "storage failed, nothing more is acknowledged: {why}; free the disk or \
                      replace it, then start again: what was acknowledged is on it"
                 ),
-                Ok(Some(path)) => {
-                    // Before the end: the next start is to know what was here.
-                    self.write_anchor();
-                    tracing::error!(
-                        "{} is gone or was replaced while it was open, nothing more is \
-                         acknowledged: {why}; what is still queued cannot be promised any more: \
-                         find out who changed the queue's folder, and put it back if there is a \
-                         copy",
-                        path.display()
-                    );
-                }
+                Ok(Some(path)) => tracing::error!(
+                    "{} is gone or was replaced while it was open, nothing more is acknowledged: \
+                     {why}; what is still queued cannot be promised any more: find out who \
+                     changed the queue's folder, and put it back if there is a copy",
+                    path.display()
+                ),
                 Err(error) => tracing::error!(
                     "storage failed, nothing more is acknowledged: {why}; {error}; see to the \
                      disk, then start again"
@@ -464,17 +474,33 @@ impl Shared {
         }
     }
 
+    /// Before the end: the next start is to know what was here. What is acknowledged was in the
+    /// anchor before, and nothing is after the latch, so this is all of it. A parent folder that
+    /// does not answer holds the end up for a moment only.
+    fn leave_anchor(&self) {
+        let (path, anchor) = (self.options.path.clone(), lock(&self.anchor).clone());
+        let (done, written) = std::sync::mpsc::channel();
+        let writer = std::thread::Builder::new().name("anchor".into());
+        let writer = writer.spawn(move || {
+            // Whoever waits may have given up.
+            let _ = done.send(anchor::write(&path, &anchor));
+        });
+        if writer.is_ok() {
+            let _ = written.recv_timeout(LEAVE_ANCHOR);
+        }
+    }
+
     /// Latches if the queue's files are not where they were: what was acknowledged is in files
     /// that nobody will find. Whether they are.
     fn is_in_place(&self) -> Result<bool, error::StoreError> {
         let Some(path) = places::displaced(self)? else {
             return Ok(true);
         };
-        self.write_anchor();
-        self.fail(&format!(
+        let why = format!(
             "{} is gone or was replaced while it was open: what is still queued cannot be promised",
             path.display()
-        ));
+        );
+        self.fail_as(&why, true);
         Ok(false)
     }
 }

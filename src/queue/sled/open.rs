@@ -85,23 +85,13 @@ struct Begun {
 fn begin(options: &Options, guard: &Guard<'_>, beside: &Beside) -> Result<Begun, OpenError> {
     let root = &options.path;
     let machine_id = options.machine_id.as_deref();
-    // Before the folder is made: nobody is to write below the place where a disk belongs.
-    if let Some(anchor) = beside.anchor().filter(|anchor| anchor.is_mount)
-        && !anchor::is_mount(root)?.unwrap_or(false)
-        && !options.adopt
-    {
-        return Err(OpenError::Damaged(format!(
-            "queue folder {}: it was a file system of its own, with {} undelivered events and {} \
-             dead letters, and is not mounted now: mount it; if it is gone for good, `pinrelay \
-             adopt`",
-            root.display(),
-            anchor.open,
-            anchor.dead
-        )));
+    if !options.adopt {
+        // Before the folder is made: nobody is to write below the place where a disk belongs.
+        beside.refuse_unmounted(root)?;
     }
     let lock = identity::lock(root)?;
     if let Beside::Damaged(path) = beside {
-        let what = "it is damaged: whether the folder was put back from a copy cannot be told";
+        let what = "it cannot be used: whether the folder was put back from a copy cannot be told";
         guard.found(
             &path.display().to_string(),
             what.into(),
@@ -268,6 +258,10 @@ pub(super) fn recover(
     let wall = ledger.state.wall;
     let last = account.meta.clocks()?;
     let trust = WallTrust::new(clock.clone(), last, (wall > 0).then_some(wall));
+    if wall > 0 {
+        // Of a queue whose clock was never believed, all that it has proves no age.
+        trust.set_unproven(account.meta.unproven()?);
+    }
     let now = clock.now();
     let mut batch = Batch::default();
     let mut found = Generations::default();
@@ -450,10 +444,18 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         state: ledger.state,
         open: census.queued + census.sending,
         dead: census.dead_total(),
-        at: clock.now(),
         is_mount: anchor::is_mount(&root)?.unwrap_or(false),
         identity: identity.clone(),
     };
+    if options.adopt && beside.anchor().is_some() {
+        // What stands there says otherwise, and the next start would refuse the queue by it.
+        anchor::write(&root, &anchor).map_err(|error| {
+            OpenError::Io(format!(
+                "{error}: it speaks of what was here before, and a start would refuse this queue: \
+                 let the daemon's user write there, or remove it, then adopt again"
+            ))
+        })?;
+    }
     let places = Places::of(&root, &high, &meta.store)?;
     let (ops, receiver) = tokio::sync::mpsc::unbounded_channel();
     let shared = Arc::new(Shared {

@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
-use super::files::file_id;
+use super::files::{file_id, is_there};
 use super::high::HighFile;
 use super::identity;
+use super::open::generation_folder;
 use super::store::Store;
 use super::syscalls::FileId;
 use super::{Shared, lock};
@@ -48,11 +49,19 @@ pub(super) fn displaced(shared: &Shared) -> Result<Option<PathBuf>, StoreError> 
     if let Some(path) = shared.places.displaced()? {
         return Ok(Some(path));
     }
-    let open: Vec<_> = {
+    let mut open = Vec::new();
+    {
+        // Under the lock nobody opens one or takes it away.
         let claims = lock(&shared.claims);
-        let generations = claims.generations.values();
-        generations.filter_map(|g| g.store.clone()).collect()
-    };
+        for (generation, readable) in &claims.generations {
+            let folder = generation_folder(&shared.options.path, *generation);
+            match &readable.store {
+                Some(store) => open.push(store.clone()),
+                None if !is_there(&folder)? => return Ok(Some(folder)),
+                None => {}
+            }
+        }
+    }
     for store in open {
         if !store.is_in_place()? {
             return Ok(Some(store.path().to_owned()));

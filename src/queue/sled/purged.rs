@@ -222,6 +222,17 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(List, Vec<Named>), Bad> {
     Ok((list, named))
 }
 
+/// The numbers that the lists are of, by their names.
+pub(super) fn listed(root: &Path) -> Result<Vec<(u64, u64)>, StoreError> {
+    let lists = entries(&root.join(FOLDER))?;
+    let names = lists.iter().filter_map(|path| path.file_stem()?.to_str());
+    let numbers = names.filter_map(|name| {
+        let (first, last) = name.split_once('-')?;
+        Some((first.parse().ok()?, last.parse().ok()?))
+    });
+    Ok(numbers.collect())
+}
+
 /// The account was lost, and with it which lists there are.
 fn adopt_lists(
     guard: &Guard<'_>,

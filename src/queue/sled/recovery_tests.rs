@@ -12,7 +12,7 @@ use super::guard::Guard;
 use super::high::{Found, HighFile};
 use super::tests::{block_on, copy, put_in_place, until, wipe};
 use super::*;
-use crate::queue::{BlockBuilder, Outcome, Queue};
+use crate::queue::{BlockBuilder, LossKind, Outcome, Queue};
 
 /// What a start does until the account is open, and then a kill.
 fn begin_to_open(path: &Path) {
@@ -579,4 +579,52 @@ fn a_folder_without_a_queue_is_not_adopted() {
         other => panic!("{other:?}"),
     }
     assert!(!home.path().join("format").exists());
+}
+
+/// Letters that had gone in order, purged or sent again, were told as lost when the account alone
+/// was lost beside a backlog.
+#[test]
+fn letters_that_went_in_order_are_no_loss_of_an_account_made_anew() {
+    for went in ["purged", "retried", "come back"] {
+        block_on(async {
+            let home = TempDir::new().unwrap();
+            let path = home.path().join("queue");
+            let clock = Clock::manual(START);
+            let mut known = Known::default();
+            let engine = SledEngine::open(options(&path), clock.clone()).unwrap();
+            let queue = Queue::sled(engine.clone());
+            send(&queue, 0..30, 0, &mut known).await;
+            end(&queue, 30, &mut known, |_| refused()).await;
+            let page = queue.dead_page(1..=u64::MAX, Arc::new(|_| true)).await;
+            let keys = page.unwrap().letters.into_iter().map(|letter| letter.key);
+            match went {
+                "purged" => assert_eq!(queue.purge(keys.collect()).await.unwrap(), 30),
+                "retried" => {
+                    assert_eq!(queue.revive(keys.collect()).await.unwrap(), 30);
+                    end(&queue, 30, &mut known, |_| Outcome::Delivered).await;
+                }
+                _ => {
+                    send(&queue, 0..30, 1, &mut known).await;
+                    end(&queue, 30, &mut known, |_| Outcome::Delivered).await;
+                }
+            }
+            // After a minute the period of which nothing is left goes.
+            clock.advance(Duration::from_secs(61));
+            engine.tick();
+            until(&queue, "no period is left", || {
+                std::fs::read_dir(path.join("dead")).unwrap().count() == 0
+            })
+            .await;
+            send(&queue, 100..200, 0, &mut known).await;
+            end(&queue, 50, &mut known, |_| Outcome::Delivered).await;
+            queue.close().await.unwrap();
+            std::fs::remove_dir_all(path.join("meta")).unwrap();
+            let engine = SledEngine::open(options(&path), clock).unwrap();
+            let census = engine.census();
+            assert_eq!((census.set_aside, census.imbalance()), (0, 0), "{went}");
+            let events = engine.losses().iter().any(|l| l.kind == LossKind::Events);
+            assert!(!events, "{went}: {:?}", engine.losses());
+            engine.close().await.unwrap();
+        });
+    }
 }

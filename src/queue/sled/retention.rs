@@ -6,6 +6,7 @@ use super::committer::{Committer, MAX_OPS};
 use super::error::StoreError;
 use super::ledger::Period;
 use super::lock;
+use super::purged::List;
 use crate::queue::entry::Millis;
 
 /// The current period is not closed for being spent while letters come in: making the next one
@@ -35,7 +36,10 @@ impl Committer {
         };
         self.dead_quota.tell(usage, quota);
         for (period, numbers) in periods {
-            let old = now.is_some_and(|now| now.saturating_sub(numbers.newest) > retention);
+            let newest = (self.shared.trust.unproven()).map_or(numbers.newest, |u| {
+                u.of_letter(numbers.last, numbers.newest)
+            });
+            let old = now.is_some_and(|now| now.saturating_sub(newest) > retention);
             let range = numbers.first..=numbers.last;
             let queued = self.ledger.dead_queued.count_within(range.clone()) > 0;
             let is_current = self.ledger.periods.keys().next_back() == Some(&period);
@@ -105,8 +109,13 @@ impl Committer {
     fn forget_lists(&mut self, batch: &mut Batch, now: Millis) -> Result<(), StoreError> {
         let window = millis(self.shared.options.dedup_window);
         let lists = self.ledger.lists.values();
-        let is_past = |at: Millis| now.saturating_sub(at) > window;
-        let past: Vec<_> = lists.filter(|l| is_past(l.purged_at)).copied().collect();
+        let unproven = self.shared.trust.unproven();
+        let is_past = |list: &&List| {
+            let purged_at = list.purged_at;
+            let at = unproven.map_or(purged_at, |u| u.of_letter(list.last, purged_at));
+            now.saturating_sub(at) > window
+        };
+        let past: Vec<_> = lists.filter(is_past).copied().collect();
         for list in past {
             self.ledger.remove_list(batch, list.first);
             self.write_meta(std::mem::take(batch))?;

@@ -366,6 +366,7 @@ fn unshare(path: &Path) -> Result<(), StoreError> {
         if meta.is_file() && meta.nlink() > 1 {
             let own = file.with_extension("own.tmp");
             patiently(|| fs::copy(&file, &own)).at(&own)?;
+            sync_file(&own)?;
             fs::rename(&own, &file).at(&file)?;
         }
     }

@@ -4,6 +4,7 @@
 use super::batch::Batch;
 use super::claims::Readable;
 use super::committer::{Committer, Head};
+use super::dedup::Horizon;
 use super::error::{At, StoreError};
 use super::files::is_there;
 use super::housekeeper::{Done, Job};
@@ -111,6 +112,16 @@ impl Committer {
             Done::Harmed(harmed) => {
                 let window = millis(self.shared.options.dedup_window);
                 let file = harmed.file;
+                let known = self.ledger.files.get(&file.name()).copied();
+                let Some(known) = known.filter(|known| !known.is_harmed) else {
+                    // Merged or forgotten since, or told at an earlier start.
+                    return;
+                };
+                let told = IdFile {
+                    is_harmed: true,
+                    ..known
+                };
+                self.ledger.put_file(batch, &file.name(), told);
                 self.ledger.lose_until(
                     batch,
                     LossKind::MessageIds,
@@ -182,8 +193,11 @@ impl Committer {
                 self.ask(Job::Prepare(self.head.generation + 1));
             }
         }
-        let horizon = horizon(&self.shared.options, now);
-        self.kept.forget(batch, horizon, FORGOTTEN);
+        let horizon = Horizon {
+            at: horizon(&self.shared.options, now),
+            unproven: self.shared.trust.unproven(),
+        };
+        self.kept.forget(batch, horizon.at, FORGOTTEN);
         let forgotten = self.dedup.forget(horizon, self.ledger.cursor.mark());
         for file in &forgotten {
             let leaving = IdFile {

@@ -22,6 +22,15 @@ pub(in crate::queue::sled) struct IdFile {
     pub(in crate::queue::sled) coverage: Coverage,
     /// Its deletion has begun: it may be there or not.
     pub(in crate::queue::sled) is_leaving: bool,
+    /// That something in it cannot be read was told.
+    pub(in crate::queue::sled) is_harmed: bool,
+}
+
+impl IdFile {
+    /// Whether `other` is the same file, whatever is known of it.
+    pub(in crate::queue::sled) fn is(&self, other: &Self) -> bool {
+        (self.len, self.sum, self.coverage) == (other.len, other.sum, other.coverage)
+    }
 }
 
 impl Ledger {
@@ -63,7 +72,7 @@ impl Ledger {
         w.u64(file.len);
         w.u64(file.sum);
         file.coverage.write(&mut w);
-        w.u8(u8::from(file.is_leaving));
+        w.u8(u8::from(file.is_leaving) | u8::from(file.is_harmed) << 1);
         batch.put(&[b"f", name.as_bytes()].concat(), w.0);
         self.files.insert(name.into(), file);
     }
@@ -153,11 +162,14 @@ fn loss_key(kind: LossKind, object: &str) -> Vec<u8> {
 
 pub(super) fn read_file(key: &[u8], value: &[u8]) -> Result<(String, IdFile), Bad> {
     let mut r = Reader::versioned(value)?;
+    let (len, sum, coverage) = (r.u64()?, r.u64()?, Coverage::read(&mut r)?);
+    let flags = r.u8()?;
     let file = IdFile {
-        len: r.u64()?,
-        sum: r.u64()?,
-        coverage: Coverage::read(&mut r)?,
-        is_leaving: r.u8()? != 0,
+        len,
+        sum,
+        coverage,
+        is_leaving: flags & 1 != 0,
+        is_harmed: flags & 2 != 0,
     };
     Ok((text(key.get(1..))?, file))
 }

@@ -8,11 +8,11 @@
 //! mark + part: a mark · `g` + generation: a sealed generation · `p` + period: a period of dead
 //! letters and how many of them are dead · `k` + number: ids of delivered letters
 //! ([`super::kept`]) · `i` a copy of the `format` file · `u` while the account is being made
-//! anew · `t` both clocks when the wall clock was last believed · `h` + generation and `j` +
+//! anew · `t` both clocks when the wall clock was last believed · `v` what was stamped before it first was · `h` + generation and `j` +
 //! period: something in that store could not be used, so it goes to `quarantine/` when it is done
 //! with · `f` + name: a file of remembered ids, by its length and checksums · `n` + kind +
 //! object: a loss that nobody has acknowledged yet. A release that does not know `y`, `l`, `z`,
-//! `k`, `t`, `h`, `j`, `f` and `n` counts the same without them.
+//! `k`, `t`, `v`, `h`, `j`, `f` and `n` counts the same without them.
 
 mod evidence;
 mod letters;

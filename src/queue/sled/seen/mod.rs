@@ -135,6 +135,7 @@ impl SeenFile {
             sum: self.sum,
             coverage: self.coverage,
             is_leaving: false,
+            is_harmed: false,
         }
     }
 

@@ -47,6 +47,10 @@ pub fn verify(
 ) -> Result<Verdict, OpenError> {
     let root = &options.path;
     let beside = anchor::read(root)?;
+    // Nothing is made below the place where a disk belongs.
+    if let Err(OpenError::Damaged(what)) = beside.refuse_unmounted(root) {
+        return Ok(refused(what, "mount it"));
+    }
     if !is_there(root)? {
         let nothing = format!(
             "queue folder {}: it does not exist; nothing was ever queued there",
@@ -59,7 +63,9 @@ pub fn verify(
         );
         let next = "mount it or put it back from a copy; without either, the next start counts \
                     them as set aside";
-        return Ok(refused(what, next));
+        let mut verdict = refused(what, next);
+        verdict.notes.clear();
+        return Ok(verdict);
     }
     let _lock = identity::lock(root)?;
     Ok(check(options, clock, beside, tell)?.0)
@@ -76,6 +82,14 @@ pub fn repair(
     tell: &mut dyn FnMut(&str),
 ) -> Result<(Verdict, Verdict), OpenError> {
     let root = options.path.clone();
+    anchor::read(&root)?.refuse_unmounted(&root)?;
+    if !is_there(&root)? {
+        return Err(OpenError::Io(format!(
+            "queue folder {}: there is none to repair; mount it or put it back from a copy, or \
+             start without it",
+            root.display()
+        )));
+    }
     let (before, pieces) = {
         let _lock = identity::lock(&root)?;
         let (mut verdict, mut pieces) = check(&options, &clock, anchor::read(&root)?, tell)?;
@@ -260,11 +274,8 @@ fn check(
         verdict.notes.push("the folder holds no queue yet".into());
         return Ok((verdict, Vec::new()));
     }
-    if let Beside::Anchor(anchor) = &mut beside
-        && anchor.is_mount
-        && anchor::is_mount(root)?.unwrap_or(false)
-    {
-        // As it should be; the clone is none.
+    if let Beside::Anchor(anchor) = &mut beside {
+        // The folder is as it should be; the clone is no file system of its own.
         anchor.is_mount = false;
     }
     tell("all that a start reads");
@@ -315,7 +326,10 @@ fn check_clone(
     let guard = Guard::new(root, &tell_reading, true);
     let recovered = match recover(&options, clock, &guard, beside) {
         Ok(recovered) => recovered,
-        Err(OpenError::Damaged(what) | OpenError::Foreign(what)) => {
+        Err(OpenError::Foreign(what)) => {
+            return Ok((refused(of_the_queue(&what), "do as it says"), Vec::new()));
+        }
+        Err(OpenError::Damaged(what)) => {
             let what = of_the_queue(&what);
             let next = match identity::load(scratch.of_what()) {
                 Ok(Some(_)) => "do as it says",
