@@ -150,8 +150,8 @@ pub struct Standing {
     pub expected: Option<Millis>,
 }
 
-/// Up to where times are stamps of a clock that nothing had vouched for: a new queue's, until the
-/// first `Date` agrees. They prove no age. Beyond, and where there is none, each stamp does.
+/// Up to where times are stamps of a clock that nothing had vouched for: those of the lives that a
+/// queue had before its clock was first believed. They prove no age. Beyond, and where there is none, each stamp does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unproven {
     /// The last number of the line.
@@ -243,6 +243,9 @@ struct Judgement {
     anchor: Anchor,
     /// Why not, and since when.
     doubt: Option<(Doubt, Reading)>,
+    /// The wall clock went with the time since boot from the start on. If it is right now, it was
+    /// so all along.
+    is_steady: bool,
 }
 
 /// Whether the wall clock may end an event or delete anything. It is compared with the last
@@ -275,6 +278,7 @@ impl WallTrust {
                 is_proven: false,
             },
             doubt: Some((Doubt::Unconfirmed, now)),
+            is_steady: true,
         };
         match start_anchor(last, last_wall, now) {
             None => tracing::info!(
@@ -297,6 +301,11 @@ impl WallTrust {
             judgement: Arc::new(Mutex::new(judgement)),
             unproven: Arc::new(Mutex::new(is_new.then_some(Unproven::ALL))),
         }
+    }
+
+    /// Whether the wall clock has not leapt since the start.
+    pub fn is_steady(&self) -> bool {
+        self.look().1.is_steady
     }
 
     /// Which stamps prove no age.
@@ -399,6 +408,7 @@ impl WallTrust {
         match (judgement.doubt, anchor.is_off(now)) {
             (None | Some((Doubt::Unconfirmed, _)), true) => {
                 judgement.doubt = Some((Doubt::Leapt, now));
+                judgement.is_steady = false;
                 tell(Doubt::Leapt, anchor.ahead(now));
             }
             (Some((Doubt::LastStop | Doubt::Leapt | Doubt::Date, since)), false) => {

@@ -142,3 +142,39 @@ fn the_clocks_are_noted_for_the_next_start() {
         bench.queue.close().await.unwrap();
     });
 }
+
+/// A new queue whose clock was a month behind before anything vouched for it: what it had
+/// remembered was forgotten as soon as the clock was right, and sent again.
+#[test]
+fn what_a_clock_stamped_that_nothing_vouched_for_is_not_old_once_it_is_right() {
+    block_on(async {
+        let home = TempDir::new().unwrap();
+        let behind = Clock::manual(START - MONTH);
+        let bench = Bench::open(&home, &behind, 1 << 30);
+        bench.fill().await;
+        bench.queue.close().await.unwrap();
+        drop(bench);
+        let clock = Clock::manual(START);
+        let bench = Bench::open(&home, &clock, 1 << 30);
+        let trust = bench.engine.trust();
+        assert!(!trust.believed());
+        trust.observe_date(START);
+        assert!(trust.believed());
+        assert_eq!(bench.purged().await, 0, "nobody knows how old they are");
+        let mut block = BlockBuilder::new(bench.queue.hasher(), START);
+        block.push("c", START / 1000, b"{}");
+        let pending = bench.queue.enqueue(block.finish()).await.unwrap();
+        let receipts = pending.receipts().await.unwrap();
+        assert_eq!(receipts, [crate::queue::Receipt::Duplicate]);
+        let unproven = trust.unproven().expect("what is from before");
+        assert_eq!((unproven.line, unproven.since), (3, START));
+        // It is remembered, and what is stamped from now on goes by its age.
+        bench.queue.close().await.unwrap();
+        drop(bench);
+        let bench = Bench::open(&home, &clock, 1 << 30);
+        assert_eq!(bench.engine.trust().unproven(), Some(unproven));
+        clock.advance(Duration::from_millis(MONTH.unsigned_abs()));
+        bench.engine.trust().observe_date(clock.now());
+        assert_eq!(bench.purged().await, 2);
+    });
+}

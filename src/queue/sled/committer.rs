@@ -75,6 +75,8 @@ pub(super) struct Committer {
     pub(super) deleting: Vec<u64>,
     pub(super) merging: bool,
     pub(super) purged: Purged,
+    /// The last numbers of the line and of the dead letters at the start.
+    pub(super) began_with: (u64, u64),
     pub(super) dead_quota: Nearness,
     /// The reading of both clocks that `meta` holds, if this life wrote it.
     pub(super) noted: Option<Reading>,
@@ -173,9 +175,14 @@ impl Committer {
         if let Some(now) = self.shared.trust.believed_reading() {
             if self.ledger.state.wall == 0 {
                 // The first belief. What is here was stamped by a clock that may have been wrong.
+                // If it is right now and did not leap, it was so since the start.
+                let (line, letter) = match self.shared.trust.is_steady() {
+                    true => self.began_with,
+                    false => (self.ledger.state.last_seq, self.ledger.state.dead_next - 1),
+                };
                 let unproven = Unproven {
-                    line: self.ledger.state.last_seq,
-                    letter: self.ledger.state.dead_next - 1,
+                    line,
+                    letter,
                     since: now.wall,
                 };
                 Meta::note_unproven(&mut batch, unproven);

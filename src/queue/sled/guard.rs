@@ -197,11 +197,13 @@ pub(super) fn settle_copies(guard: &Guard<'_>, is_whole: bool) -> Result<(), Sto
             continue;
         }
         if is_whole {
-            tracing::info!(
-                "{}: the copy of a store that is not needed any more is removed; nothing is \
-                 missing",
-                copy.display()
-            );
+            if !guard.is_check {
+                tracing::info!(
+                    "{}: the copy of a store that is not needed any more is removed; nothing is \
+                     missing",
+                    copy.display()
+                );
+            }
             delete_folder(&copy)?;
         } else {
             let kept = keep(root, &copy, name)?;

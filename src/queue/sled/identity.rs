@@ -140,7 +140,7 @@ pub(super) fn load_or_create(
                         &path,
                         "it holds the key of the messageIds and is missing; `pinrelay verify \
                          --repair` may find it in the account, else restore it from a backup, \
-                         or move the folder away",
+                         or move the folder away, with the file .anchor beside it",
                     ));
                 }
             }

@@ -492,6 +492,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
     });
     // What it names is durable: `meta` was committed, and `high` is behind it.
     shared.write_anchor();
+    let began_with = (ledger.state.last_seq, ledger.state.dead_next - 1);
     let (jobs, inbox) = mpsc::channel();
     for job in found.seal_jobs(&head) {
         // The receiver is held right here.
@@ -518,6 +519,7 @@ pub(super) fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenEr
         deleting: Vec::new(),
         merging: false,
         purged,
+        began_with,
         dead_quota: Nearness::default(),
         noted,
         lock,

@@ -16,12 +16,12 @@ use super::walk::Stores;
 
 /// The clone, in the quarantine of what it was made of. Swept at the next start, should this
 /// process end before it is removed.
-pub(super) struct Clone {
+pub(super) struct Scratch {
     of: PathBuf,
     path: PathBuf,
 }
 
-impl Clone {
+impl Scratch {
     /// Of everything but the quarantine.
     pub(super) fn of(root: &Path) -> Result<Self, StoreError> {
         let clone = Self::empty(root, "verify.deleting")?;

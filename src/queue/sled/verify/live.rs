@@ -32,7 +32,7 @@ fn walk(shared: &Shared, ledger: &Ledger) -> Verdict {
             shared.fail(&error.to_string());
         }
     };
-    match Walk::new(ledger, None).all(root, &mut Open(shared), true, &mut tell) {
+    match Walk::new(ledger).all(root, &mut Open(shared), true, &mut tell) {
         Ok(walk) => walk.verdict,
         Err(error) => Verdict {
             findings: vec![Finding {

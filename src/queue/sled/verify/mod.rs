@@ -28,7 +28,7 @@ use super::{Op, Options, SledEngine, period, syscalls};
 use crate::clock::Clock;
 use crate::queue::OpenError;
 use crate::queue::verdict::{Finding, Verdict};
-use clone::Clone as Scratch;
+use clone::Scratch;
 pub(super) use live::run as live;
 use walk::{Piece, Walk};
 
@@ -354,7 +354,7 @@ fn check_clone(
     }
     // Its stores are closed: the walk opens them one at a time.
     let ledger = recovered.into_ledger();
-    let walk = Walk::new(&ledger, None).all(root, &mut scratch.stores(), false, tell)?;
+    let walk = Walk::new(&ledger).all(root, &mut scratch.stores(), false, tell)?;
     let (mut verdict, pieces) = (walk.verdict, walk.pieces);
     verdict.findings.splice(0..0, findings);
     for text in verdict

@@ -13,7 +13,6 @@ use super::super::files::{entries, is_there};
 use super::super::ledger::Ledger;
 use super::super::purged;
 use super::super::seen::SeenFile;
-use super::super::state::State;
 use super::super::store::Store;
 use crate::queue::ranges::RangeSet;
 use crate::queue::verdict::{Finding, Verdict};
@@ -58,8 +57,6 @@ pub(super) trait Stores {
 /// A walk under way.
 pub(super) struct Walk<'a> {
     ledger: &'a Ledger,
-    /// The counters outside the stores, if they can be read.
-    high: Option<State>,
     pub(super) verdict: Verdict,
     pub(super) pieces: Vec<Piece>,
     held: RangeSet,
@@ -73,18 +70,13 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(ledger: &'a Ledger, high: Option<State>) -> Self {
-        let mut totals = ledger.state.totals;
-        let mut last_seq = ledger.state.last_seq;
-        if let Some(high) = &high {
-            totals = totals.max(&high.totals);
-            last_seq = last_seq.max(high.last_seq);
-        }
+    pub(super) fn new(ledger: &'a Ledger) -> Self {
+        let totals = ledger.state.totals;
+        let last_seq = ledger.state.last_seq;
         let census = ledger.census();
         let open = ledger.cursor.unsettled(last_seq) + ledger.dead_queued.count();
         Self {
             ledger,
-            high,
             verdict: Verdict {
                 undelivered: Some(open + census.dead_total()),
                 ..Verdict::default()
@@ -268,14 +260,6 @@ impl<'a> Walk<'a> {
                 census.set_aside
             );
             self.find(Piece::None, "the ledger".into(), what);
-        }
-        if let Some(high) = self
-            .high
-            .filter(|h| h.settle_no > self.ledger.state.settle_no)
-        {
-            let lost = high.settle_no - self.ledger.state.settle_no;
-            let what = format!("its last {lost} writes are missing: it was cut short");
-            self.find(Piece::AtOpen, "meta".into(), what);
         }
     }
 }
