@@ -127,7 +127,9 @@ fn damage_is_found_repaired_and_told_and_the_rest_is_delivered() {
 
     stand_in.well();
     let daemon = site.start();
-    let status = daemon.shows(s(60), "all settled", |status| status["queued"] == 0);
+    let status = daemon.shows(s(60), "all settled", |status| {
+        status["queued"] == 0 && status["sending"] == 0
+    });
     let lost = status["ledger"]["set_aside"].as_u64().expect("a count");
     assert!((1..EVENTS as u64).contains(&lost), "{status:#}");
     assert_eq!(status["delivered"], EVENTS as u64 - lost);
@@ -152,7 +154,9 @@ fn a_daemon_that_meets_damage_says_which_store_and_delivers_the_rest() {
     );
     stand_in.well();
     let daemon = site.start();
-    let status = daemon.shows(s(60), "all settled", |status| status["queued"] == 0);
+    let status = daemon.shows(s(60), "all settled", |status| {
+        status["queued"] == 0 && status["sending"] == 0
+    });
     let log = daemon.log();
     let told = [
         "queue: high: it is damaged or missing",

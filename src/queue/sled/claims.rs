@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::batch::split_part;
 use super::chunk::{self, Chunk};
-use super::error::StoreError;
+use super::error::{At, StoreError};
 use super::pages::Group;
 use super::store::Store;
 use super::{Op, Shared, lock};
@@ -200,6 +200,11 @@ impl Claims {
             Ok(store) => store,
             Err(error @ StoreError::Damaged { .. }) => {
                 let root = &shared.options.path;
+                if let Some(path) = shared.places.displaced()? {
+                    // It is no damage that all of the folder is gone.
+                    let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+                    return Err(source).at(&path);
+                }
                 let folder = super::open::generation_folder(root, generation);
                 let kept = super::guard::retire(root, &folder)?;
                 tracing::error!(
