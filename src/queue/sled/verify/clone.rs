@@ -25,12 +25,23 @@ impl Scratch {
     /// Of everything but the quarantine.
     pub(super) fn of(root: &Path) -> Result<Self, StoreError> {
         let clone = Self::empty(root, "verify.deleting")?;
+        match clone.fill(root) {
+            Ok(()) => Ok(clone),
+            Err(error) => {
+                // Where there was no room for it, it is not to take what is left.
+                clone.remove()?;
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(&self, root: &Path) -> Result<(), StoreError> {
         for path in entries(root)? {
             let name = path.file_name().unwrap_or_default();
             if name == "quarantine" || name == "lock" {
                 continue;
             }
-            let target = clone.path.join(name);
+            let target = self.path.join(name);
             match is_dir(&path)? {
                 true => link_folder(&path, &target)?,
                 // Written in place.
@@ -38,15 +49,15 @@ impl Scratch {
             }
         }
         let quarantine = root.join("quarantine");
-        create_private_dir(&clone.path.join("quarantine"))?;
+        create_private_dir(&self.path.join("quarantine"))?;
         for path in entries(&quarantine)? {
             // What a start that was cut short left is a start's to deal with.
             if path.extension().is_some_and(|e| e == "copy") {
                 let name = path.file_name().unwrap_or_default();
-                link_folder(&path, &clone.path.join("quarantine").join(name))?;
+                link_folder(&path, &self.path.join("quarantine").join(name))?;
             }
         }
-        Ok(clone)
+        Ok(())
     }
 
     /// Of the account alone.
