@@ -17,7 +17,7 @@
 //!
 //! Reading order: [`codec`], [`store`] (with [`error`], [`files`] and [`batch`]), [`chunk`],
 //! [`high`], [`ledger`] (the account), [`dead`] (with [`period`]), [`seen`] and [`dedup`] with [`kept`], then
-//! recovery ([`open`] with [`guard`] and [`found`]) and the threads: [`committer`] (with
+//! recovery ([`recovery`] with [`guard`] and [`found`], [`account`], [`anchor`]; then [`open`]) and the threads: [`committer`] (with
 //! [`accept`], [`settle`], [`operate`], [`retention`] with [`purged`], [`upkeep`]), [`claims`] and
 //! [`pages`], [`find`], [`housekeeper`].
 
@@ -62,6 +62,7 @@ pub mod properties;
 mod purged;
 #[cfg(test)]
 mod purged_tests;
+mod recovery;
 #[cfg(test)]
 mod recovery_tests;
 mod retention;
