@@ -245,13 +245,11 @@ fn steps(site: &Site, known: &Known, process: &mut Process, run: &mut Run) -> Re
 
 fn is(answer: &crate::support::Answer, id: &str, due: &str) -> Result<(), Stop> {
     let status = answer.status();
-    if answer.message_id() != id {
-        return Err(Stop::Fault(format!("asked for {id}: {answer:?}")));
-    }
     match status {
-        _ if status == due => Ok(()),
-        // Nothing was acknowledged.
+        // Nothing was acknowledged, and it names no event.
         "unavailable" => Err(Stop::Short(format!("{answer:?}"))),
+        _ if answer.message_id() != id => Err(Stop::Fault(format!("asked for {id}: {answer:?}"))),
+        _ if status == due => Ok(()),
         _ => Err(Stop::Fault(format!("{answer:?}, due is {due}"))),
     }
 }

@@ -349,7 +349,10 @@ impl DeadLetters {
         }
         let before = self.past.take();
         self.leave(before);
-        let store = Arc::new(Store::open(&self.root, &folder(&self.dir, period))?);
+        let path = folder(&self.dir, period);
+        let store = Arc::new(Store::open(&self.root, &path)?);
+        // All of it was read at the start: what sled changes by opening it again is no evidence.
+        forget_copy(&self.root, &path)?;
         self.shelve(period, store.clone());
         Ok(store)
     }
@@ -449,6 +452,8 @@ pub(super) fn store_of(shared: &Shared, period: u64) -> Result<Option<Arc<Store>
         return Ok(None);
     }
     let store = Arc::new(Store::open(&shared.options.path, &path)?);
+    // As above.
+    forget_copy(&shared.options.path, &path)?;
     lock(&shared.dead).shelve(period, store.clone());
     Ok(Some(store))
 }
