@@ -211,11 +211,7 @@ impl Committer {
             state: self.ledger.state,
             clean,
         })?;
-        let census = self.ledger.census();
-        let mut anchor = lock(&self.shared.anchor);
-        anchor.state = self.ledger.state;
-        anchor.open = census.queued + census.sending;
-        anchor.dead = census.dead_total();
+        lock(&self.shared.anchor).state = self.ledger.state;
         Ok(())
     }
 

@@ -124,7 +124,11 @@ pub(super) fn open_seen(
                     Some(what) => (what.to_owned(), count),
                 }
             }
-            Err(StoreError::Damaged { what, .. }) => (what, 0),
+            Err(StoreError::Damaged { what, .. }) => {
+                // At most so many: what it says of itself cannot be read.
+                let len = fs::metadata(&path).at(&path)?.len();
+                (what, len / 16)
+            }
             Err(error) => return Err(error),
         };
         let kept = keep(root, &path, &name)?;
@@ -262,11 +266,13 @@ pub(super) fn open_generations(
         }
         match guard.open(&path) {
             Ok(store) => {
-                let is_whole = !found.damaged;
+                // Each by itself: one before it may have been damaged, too.
+                let before = std::mem::take(&mut found.damaged);
                 let unsealed = scan(guard, store, found)?;
-                if is_whole && found.damaged {
+                if found.damaged {
                     ledger.hold_generation(batch, generation);
                 }
+                found.damaged |= before;
                 match unsealed.numbers {
                     // Its ids stand in `seen/` already; it was read to remake the account.
                     Some((first_seq, last_seq)) if is_remade && covered.contains(generation) => {

@@ -459,11 +459,20 @@ impl Shared {
         }
     }
 
+    /// The anchor with the counts of the last commitment: they are published before any receipt.
+    fn anchor_of_now(&self) -> anchor::Anchor {
+        let census = *lock(&self.census);
+        let mut anchor = lock(&self.anchor).clone();
+        anchor.open = census.queued + census.sending;
+        anchor.dead = census.dead_total();
+        anchor
+    }
+
     /// Brings the anchor up to date. It is a witness alone: where it cannot be written, the queue
     /// does without.
     fn write_anchor(&self) {
         static TOLD: AtomicBool = AtomicBool::new(false);
-        let anchor = lock(&self.anchor).clone();
+        let anchor = self.anchor_of_now();
         if let Err(error) = anchor::write(&self.options.path, &anchor)
             && !TOLD.swap(true, Ordering::Relaxed)
         {
@@ -479,7 +488,7 @@ impl Shared {
     /// anchor before, and nothing is after the latch, so this is all of it. A parent folder that
     /// does not answer holds the end up for a moment only.
     fn leave_anchor(&self) {
-        let (path, anchor) = (self.options.path.clone(), lock(&self.anchor).clone());
+        let (path, anchor) = (self.options.path.clone(), self.anchor_of_now());
         let (done, written) = std::sync::mpsc::channel();
         let writer = std::thread::Builder::new().name("anchor".into());
         let writer = writer.spawn(move || {
