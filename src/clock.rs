@@ -12,7 +12,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::queue::Millis;
+/// Unix milliseconds, or a span of them.
+pub type Millis = i64;
+
+/// A span in milliseconds; what is too long is the longest there is.
+pub fn millis(span: Duration) -> Millis {
+    Millis::try_from(span.as_millis()).unwrap_or(Millis::MAX)
+}
 
 /// The wall clock may be off what it is compared with by this much and is still believed.
 pub const LEAP: Duration = Duration::from_secs(600);
@@ -462,10 +468,6 @@ fn tell(doubt: Doubt, ahead: Millis) {
         "{what}: nothing expires, is purged or is forgotten by it until {WAITS}; check the \
          machine's time"
     );
-}
-
-fn millis(d: Duration) -> Millis {
-    i64::try_from(d.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub mod daemon;
 
 pub mod cli;
 
-// Beside the line: these import none of the above but the queue's plain types.
+// Beside the line: these import none of the above.
 pub mod clock;
 pub mod lifecycle;
 pub mod observe;

@@ -50,7 +50,7 @@ const MAY: &[(&str, &[&str])] = &[
             "lifecycle",
         ],
     ),
-    ("notify", &["queue::Millis", "clock"]),
+    ("notify", &["clock"]),
     (
         "config",
         &[
@@ -109,8 +109,8 @@ const MAY: &[(&str, &[&str])] = &[
         &["config", "ingest", "deliver", "queue", "transform", "event"],
     ),
     // Beside the line. `Millis` is the unit of time.
-    ("clock", &["queue::Millis"]),
-    ("observe", &["queue::Millis"]),
+    ("clock", &[]),
+    ("observe", &["clock"]),
     ("secret", &[]),
     ("lifecycle", &[]),
 ];

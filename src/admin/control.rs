@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::{Command, Door};
-use crate::queue::Millis;
+use crate::clock::Millis;
 
 /// One key of the config with another value, or one pair of its tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

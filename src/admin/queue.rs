@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Door;
-use crate::queue::{Millis, Waiting};
+use crate::clock::Millis;
+use crate::queue::Waiting;
 
 /// Events of one page, at most.
 const MOST: usize = 1000;

@@ -16,9 +16,9 @@ use futures_util::stream;
 use serde::{Deserialize, Serialize};
 
 use super::Door;
+use crate::clock::Millis;
 use crate::event;
 use crate::observe::{Listener, Passed, Stage};
-use crate::queue::Millis;
 
 /// One piece of the answer, at most about.
 const PIECE_BYTES: usize = 64 << 10;

@@ -8,8 +8,9 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use super::Door;
+use crate::clock::Millis;
 use crate::observe::{BOUND_BYTES, Step, short};
-use crate::queue::{Found, Millis, Origin};
+use crate::queue::{Found, Origin};
 
 pub(super) fn routes() -> Router<Door> {
     Router::new().route("/trace", get(trace))

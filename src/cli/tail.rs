@@ -11,7 +11,7 @@ use super::daemon::Next;
 use super::exit::{Exit, OrExit, Outcome};
 use super::text::{json, printable};
 use crate::admin::Seen;
-use crate::queue::Millis;
+use crate::clock::Millis;
 
 /// Flags of `pinrelay tail`.
 #[derive(clap::Args, Debug)]

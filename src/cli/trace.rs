@@ -13,8 +13,8 @@ use super::text::printable;
 use crate::admin::report::human;
 use crate::admin::{Stored, Trace};
 use crate::clock::Clock;
+use crate::clock::Millis;
 use crate::observe::Step;
-use crate::queue::Millis;
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::clock::{Millis, millis};
 use crate::deliver::Pause;
-use crate::queue::Millis;
 
 /// In the queue's folder, so that it goes where the queue goes.
 const FILE: &str = "pause";
@@ -208,10 +208,6 @@ fn sync_folder(file: &Path) -> io::Result<()> {
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),
     }
-}
-
-fn millis(d: Duration) -> Millis {
-    i64::try_from(d.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

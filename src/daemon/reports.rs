@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::admin::{self, PerSecond, Report, SinceStart, Took};
+use crate::clock::Millis;
 use crate::clock::{Clock, WallTrust};
 use crate::config::Config;
 use crate::deliver::{self, GateState};
 use crate::observe::{Observer, Rates, Reading};
-use crate::queue::{Millis, Queue};
+use crate::queue::Queue;
 
 /// Where a report's parts come from.
 struct Parts {

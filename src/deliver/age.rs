@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::clock::Millis;
 use crate::clock::{Unproven, WallTrust};
-use crate::queue::{Entry, Millis, Origin};
+use crate::queue::{Entry, Origin};
 
 /// Ahead of `max_age`, so that an event does not grow too old on its way.
 const MARGIN: Duration = Duration::from_secs(300);

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::queue::Millis;
+use crate::clock::Millis;
 
 /// Nothing leaves while it holds; what is in flight is still taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::queue::Millis;
+use crate::clock::Millis;
 
 /// Carries one request. The seam between the loop and the network.
 pub(super) trait Transport: Send + Sync + 'static {

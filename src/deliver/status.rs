@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::gate::Reason;
-use crate::queue::Millis;
+use crate::clock::Millis;
 
 /// A snapshot of the delivery side; counts run since the start of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,8 @@ use super::prepare::Kind;
 use super::retry::Backoff;
 use super::status::{GateState, GateStatus, Status};
 use super::{Limits, OnLate};
-use crate::queue::{DeadReason, Entry, Millis};
+use crate::clock::{Millis, millis};
+use crate::queue::{DeadReason, Entry};
 
 /// Between two looks for expired events in hand.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -203,8 +204,4 @@ impl Courier {
             && self.hand_events == self.waiting.events()
             && self.waiting.first_due().is_none_or(|due| due > deadline)
     }
-}
-
-fn millis(d: Duration) -> Millis {
-    i64::try_from(d.as_millis()).unwrap_or(i64::MAX)
 }

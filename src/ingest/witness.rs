@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::clock::Millis;
 use crate::observe::{Arrival, Held, Observer, Passed, Peer, Stage, short};
-use crate::queue::{Millis, QueueError, Receipt};
+use crate::queue::{QueueError, Receipt};
 
 /// The lines of a block that somebody listens to, in the order of their answers.
 pub(super) struct Seen {

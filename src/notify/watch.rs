@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Options;
-use crate::queue::Millis;
+use crate::clock::{Millis, millis};
 
 /// A pause longer than this is told.
 const LONG_PAUSE: Millis = 3_600_000;
@@ -284,10 +284,6 @@ fn over(kind: Kind, facts: &Facts) -> String {
         Kind::Clock => "the machine's clock is believed again".to_owned(),
         Kind::UncleanStart => "running".to_owned(),
     }
-}
-
-fn millis(d: Duration) -> Millis {
-    Millis::try_from(d.as_millis()).unwrap_or(Millis::MAX)
 }
 
 #[cfg(test)]

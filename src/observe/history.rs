@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::queue::Millis;
+use crate::clock::Millis;
 
 /// What all of it may take. At 1,000 events a second that is about a quarter of an hour, at
 /// 100,000 some ten seconds.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::queue::Millis;
+use crate::clock::Millis;
 
 /// Events that a listener may be behind; then it loses the oldest.
 const BEHIND: usize = 8192;

@@ -1,35 +1,13 @@
 //! A block: the events of one read of one connection, packed in the ingest task.
 
 use std::cell::RefCell;
-use std::hash::Hasher as _;
 
 use bytes::Bytes;
-use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use zstd::bulk::{Compressor, Decompressor};
 
-use super::entry::Millis;
+use super::id_hash::IdHasher;
 use super::letter::Import;
-
-/// Hashes messageIds with the key of one queue. 128 bits: equality of the hash counts as
-/// equality of the id, and the key keeps a client from making two ids collide.
-#[derive(Clone, Copy)]
-pub struct IdHasher {
-    key: [u8; 16],
-}
-
-impl IdHasher {
-    /// A hasher with this key.
-    pub const fn new(key: [u8; 16]) -> Self {
-        Self { key }
-    }
-
-    /// The hash of one messageId.
-    pub fn hash(&self, message_id: &str) -> u128 {
-        let mut hasher = SipHasher13::new_with_key(&self.key);
-        hasher.write(message_id.as_bytes());
-        hasher.finish128().as_u128()
-    }
-}
+use crate::clock::Millis;
 
 /// Collects checked events of one connection until they are handed to the queue together.
 pub struct BlockBuilder {

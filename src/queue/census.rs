@@ -1,6 +1,7 @@
 //! The ledger: where every accepted event is.
 
-use super::entry::{DeadReason, Millis};
+use super::entry::DeadReason;
+use crate::clock::Millis;
 
 /// Counts of events. The identity
 /// `accepted = queued + sending + delivered + dead + purged + set_aside`

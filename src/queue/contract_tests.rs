@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::sled::{Options, SledEngine};
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 
 pub(super) const START: Millis = 1_800_000_000_000;
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// Wall-clock time in milliseconds since the Unix epoch.
-pub type Millis = i64;
+use crate::clock::Millis;
 
 /// Names one stored event: its sequence number, or its number among the dead letters when it
 /// is queued from there (revived by the operator, or set apart from its batch).

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::entry::{EntryId, Millis};
+use super::entry::EntryId;
 use super::letter::Letter;
+use crate::clock::Millis;
 
 /// Where the event of a messageId is. If the id was accepted more than once, it is the last of
 /// its events.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::block::IdHasher;
-use super::entry::{DeadReason, Millis};
+use super::entry::DeadReason;
+use super::id_hash::IdHasher;
+use crate::clock::Millis;
 
 /// Numbers that one [`Page`] looks at, at most.
 pub const PAGE_NUMBERS: u64 = 4096;

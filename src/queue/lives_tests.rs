@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::contract_tests::{START, Subject, block_on, claimable, crash_image, seen, whereabouts};
 use super::sled::{Options, SledEngine};
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 
 /// Few, so that each meets its own past.
 const IDS: u8 = 3;

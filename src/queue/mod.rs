@@ -16,67 +16,31 @@ mod block;
 mod census;
 mod disk;
 mod entry;
+mod error;
 mod find;
+mod id_hash;
 mod letter;
 mod loss;
 mod memory;
+mod pending;
 mod ranges;
 pub mod sled;
 mod verdict;
+mod window;
 
-pub use block::{Block, BlockBuilder, IdHasher};
+pub use block::{Block, BlockBuilder};
 pub use census::Census;
 pub use disk::{Closed, Disk};
-pub use entry::{DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement};
+pub use entry::{DeadReason, Entry, EntryId, Mark, Origin, Outcome, Receipt, Settlement};
+pub use error::{OpenError, QueueError};
 pub use find::{Found, Sent, Waiting, WaitingPage};
+pub use id_hash::IdHasher;
 pub use letter::{Import, Imported, Keep, Letter, LetterKey, Page};
 pub use loss::{Loss, LossKind};
 pub use memory::MemoryEngine;
+pub use pending::Pending;
 pub use verdict::{Checked, Finding, Verdict};
-
-/// Claiming stops this far beyond the oldest unsettled event, so that the set of settled
-/// numbers above it stays small.
-pub const CLAIM_WINDOW_EVENTS: u64 = 65_536;
-/// Claiming stops while claims hold this many bytes of bodies.
-pub const CLAIM_WINDOW_BYTES: usize = 64 << 20;
-
-/// Of a claim of `max_events`, how many may come from the dead letters that are queued again:
-/// neither the line nor they starve.
-const fn apart_share(max_events: usize) -> usize {
-    max_events.div_ceil(4)
-}
-
-/// Why the queue refused.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum QueueError {
-    /// The disk reserve is reached. Nothing was stored; the client sends again later.
-    #[error("{0}")]
-    Unavailable(String),
-    /// Storage failed, or the queue is closing: no further acknowledgement will be given.
-    #[error("the queue has stopped: {0}")]
-    Stopped(String),
-}
-
-/// Why a queue could not be opened; each names its object and the next step.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it (exit code 69).
-    #[error("{0}")]
-    InUse(String),
-    /// It was written by a newer release, and is untouched (exit code 78).
-    #[error("{0}")]
-    Newer(String),
-    /// It was made on another machine, or is older than what was here last, and is untouched
-    /// (exit code 78).
-    #[error("{0}")]
-    Foreign(String),
-    /// What is there cannot be used without a repair, and is untouched (exit code 74).
-    #[error("{0}")]
-    Damaged(String),
-    /// Storage refused or failed (exit code 74).
-    #[error("{0}")]
-    Io(String),
-}
+pub use window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS};
 
 /// A queue, whichever engine carries it. Clones share one queue.
 #[derive(Clone)]
@@ -88,18 +52,6 @@ pub struct Queue {
 enum Engine {
     Memory(MemoryEngine),
     Sled(sled::SledEngine),
-}
-
-/// Receipts on their way: they resolve after the commitment.
-pub struct Pending(tokio::sync::oneshot::Receiver<Result<Vec<Receipt>, QueueError>>);
-
-impl Pending {
-    /// One receipt per event of the block, in order, after the commitment.
-    pub async fn receipts(self) -> Result<Vec<Receipt>, QueueError> {
-        self.0
-            .await
-            .unwrap_or_else(|_| Err(QueueError::Stopped("the committer is gone".into())))
-    }
 }
 
 impl Queue {

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use pinrelay::clock::Clock;
+use pinrelay::clock::Millis;
 use pinrelay::queue::sled::{Options, SledEngine};
-use pinrelay::queue::{BlockBuilder, Census, Entry, Millis, Queue, QueueError, Receipt};
+use pinrelay::queue::{BlockBuilder, Census, Entry, Queue, QueueError, Receipt};
 
 use crate::disk::Image;
 

@@ -7,8 +7,9 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::Refused;
+use crate::clock::Millis;
 use crate::event;
-use crate::queue::{DeadReason, Keep, Letter, Millis, Page, Queue, QueueError};
+use crate::queue::{DeadReason, Keep, Letter, Page, Queue, QueueError};
 
 /// Which letters: each key that is given narrows it down.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 
 use super::Refused;
 use crate::admin::Door;
+use crate::clock::Millis;
 use crate::event::{self, Call};
-use crate::queue::{Import, Millis};
+use crate::queue::Import;
 
 /// Bytes of one request, and so of one line.
 const MOST_BYTES: usize = 16 << 20;

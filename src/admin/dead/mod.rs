@@ -27,9 +27,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Door;
+use crate::clock::Millis;
 use crate::deliver::normalise;
 use crate::event;
-use crate::queue::{DeadReason, Letter, Millis, Page, QueueError};
+use crate::queue::{DeadReason, Letter, Page, QueueError};
 pub use filter::Filter;
 pub use import::{Line, Lines};
 

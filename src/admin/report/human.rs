@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::queue::Millis;
+use crate::clock::Millis;
 
 /// With a comma every three digits: `1,234,567`.
 pub fn count(number: u64) -> String {

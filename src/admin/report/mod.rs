@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Millis;
 use crate::clock::{Doubt, Standing};
 use crate::deliver;
-use crate::queue::{Census, DeadReason, Disk, Loss, Millis};
+use crate::queue::{Census, DeadReason, Disk, Loss};
 
 /// The gate before Pinterest.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

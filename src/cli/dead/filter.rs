@@ -3,8 +3,9 @@
 use clap::builder::PossibleValuesParser;
 
 use crate::clock::Clock;
+use crate::clock::Millis;
 use crate::config;
-use crate::queue::{DeadReason, Millis};
+use crate::queue::DeadReason;
 
 /// Which letters; all that are given have to hold. None: all letters.
 #[derive(clap::Args, Debug, Clone, Default)]

@@ -7,7 +7,7 @@ use super::super::exit::{Exit, OrExit, Outcome};
 use super::super::text::fit;
 use super::{FilterArgs, count, groups};
 use crate::admin::{Group, Groups};
-use crate::queue::Millis;
+use crate::clock::Millis;
 
 /// Columns of the table.
 const WIDTH: usize = 80;

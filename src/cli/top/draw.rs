@@ -10,7 +10,7 @@ use ratatui::widgets::{Block, Borders, Paragraph, Sparkline};
 use super::history::{History, Point};
 use crate::admin::Report;
 use crate::admin::report::human::{bytes, count, duration, local, rate};
-use crate::queue::Millis;
+use crate::clock::Millis;
 
 /// What surrounds the reports.
 pub struct Setting<'a> {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::admin::Report;
-use crate::queue::Millis;
+use crate::clock::Millis;
 
 /// Readings kept: more than the widest screen shows.
 const KEPT: usize = 512;

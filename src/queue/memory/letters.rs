@@ -3,8 +3,9 @@
 use std::ops::RangeInclusive;
 
 use super::{Letter, MemoryEngine, State, Stored};
-use crate::queue::QueueError;
-use crate::queue::entry::{DeadReason, EntryId, Millis};
+use crate::clock::Millis;
+use crate::queue::entry::{DeadReason, EntryId};
+use crate::queue::error::QueueError;
 use crate::queue::find::{Found, Sent};
 use crate::queue::letter::{self, Import, Imported, Keep, LetterKey, Page};
 

@@ -11,14 +11,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::Clock;
-use crate::queue::block::{self, Block, IdHasher};
+use crate::clock::Millis;
+use crate::queue::block;
+use crate::queue::block::Block;
 use crate::queue::census::Census;
-use crate::queue::entry::{
-    DeadReason, Entry, EntryId, Mark, Millis, Origin, Outcome, Receipt, Settlement,
-};
+use crate::queue::entry::{DeadReason, Entry, EntryId, Mark, Origin, Outcome, Receipt, Settlement};
+use crate::queue::error::QueueError;
 use crate::queue::find::{Waiting, WaitingPage};
+use crate::queue::id_hash::IdHasher;
+use crate::queue::pending::Pending;
 use crate::queue::verdict::Verdict;
-use crate::queue::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, Pending, QueueError, apart_share};
+use crate::queue::window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, apart_share};
 
 /// An in-memory queue. Clones share it.
 #[derive(Clone)]

@@ -11,7 +11,8 @@ use super::dedup::Horizon;
 use super::error::{At, StoreError};
 use super::letter;
 use super::lock;
-use crate::queue::block::{self, Block};
+use crate::queue::block;
+use crate::queue::block::Block;
 use crate::queue::entry::Receipt;
 
 /// Where a letter is.

@@ -23,10 +23,11 @@ use super::period::{self, heads, read_group};
 use super::purged;
 use super::state::State;
 use super::store::Store;
-use crate::queue::CLAIM_WINDOW_EVENTS;
-use crate::queue::entry::{DeadReason, EntryId, Millis};
+use crate::clock::Millis;
+use crate::queue::entry::{DeadReason, EntryId};
 use crate::queue::loss::LossKind;
 use crate::queue::ranges::RangeSet;
+use crate::queue::window::CLAIM_WINDOW_EVENTS;
 
 /// The store and what it says.
 pub(super) struct Account {

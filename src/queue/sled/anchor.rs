@@ -21,7 +21,7 @@ use super::files::{patiently, sync_dir};
 use super::identity::{self, Identity};
 use super::lock;
 use super::state::State;
-use crate::queue::OpenError;
+use crate::queue::error::OpenError;
 
 const KEY: &[u8] = b"anchor";
 

@@ -11,8 +11,9 @@
 use bytes::Bytes;
 
 use super::codec::{Bad, Reader, Writer};
+use crate::clock::Millis;
 use crate::queue::block;
-use crate::queue::entry::{Entry, EntryId, Millis};
+use crate::queue::entry::{Entry, EntryId};
 
 /// Running totals of the accept side, as of the end of a chunk.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -193,7 +194,8 @@ impl Chunk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::{BlockBuilder, IdHasher};
+    use crate::queue::block::BlockBuilder;
+    use crate::queue::id_hash::IdHasher;
 
     fn sample(queued: Vec<u32>, revived: Vec<u64>) -> Chunk {
         let mut builder = BlockBuilder::new(IdHasher::new([7; 16]), 1_700_000_000_123);

@@ -11,9 +11,10 @@ use super::error::{At, StoreError};
 use super::pages::Group;
 use super::store::Store;
 use super::{Op, Shared, lock};
-use crate::queue::entry::{Entry, EntryId, Millis, Origin};
+use crate::clock::Millis;
+use crate::queue::entry::{Entry, EntryId, Origin};
 use crate::queue::ranges::Cursor;
-use crate::queue::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, apart_share};
+use crate::queue::window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, apart_share};
 
 /// Packed bytes of the newest chunks kept in memory, so that a delivery that keeps up never
 /// reads back what was just written.

@@ -5,7 +5,9 @@ use tempfile::TempDir;
 
 use super::tests::block_on;
 use super::*;
-use crate::queue::{BlockBuilder, DeadReason, Outcome, Queue};
+use crate::queue::Queue;
+use crate::queue::block::BlockBuilder;
+use crate::queue::entry::{DeadReason, Outcome};
 
 const START: Millis = 1_800_000_000_000;
 const MONTH: Millis = 31 * 86_400_000;

@@ -22,10 +22,11 @@ use super::purged::Purged;
 use super::retention::Nearness;
 use super::store::Store;
 use super::{Op, Options, PanicIsFailure, Pressure, Shared, horizon, lock};
+use crate::clock::Millis;
 use crate::clock::{Reading, Unproven};
-use crate::queue::QueueError;
 use crate::queue::block::Block;
-use crate::queue::entry::{Millis, Receipt};
+use crate::queue::entry::Receipt;
+use crate::queue::error::QueueError;
 
 /// Operations a batch: beyond about a thousand sled's memory grows without measure.
 pub(super) const MAX_OPS: usize = 400;

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use super::damage_tests::check;
 use super::tests::{block_on, copy};
 use super::*;
-use crate::queue::{BlockBuilder, Queue};
+use crate::queue::Queue;
+use crate::queue::block::BlockBuilder;
 
 /// What is logged while `run` runs, on this thread.
 pub(super) fn logged(run: impl FnOnce()) -> String {

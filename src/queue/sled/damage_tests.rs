@@ -12,7 +12,11 @@ use tempfile::TempDir;
 use super::cut_short_tests::logged;
 use super::tests::{block_on, copy};
 use super::*;
-use crate::queue::{BlockBuilder, DeadReason, LetterKey, LossKind, Outcome, Queue};
+use crate::queue::Queue;
+use crate::queue::block::BlockBuilder;
+use crate::queue::entry::{DeadReason, Outcome};
+use crate::queue::letter::LetterKey;
+use crate::queue::loss::LossKind;
 
 pub(super) const START: Millis = 1_800_000_000_000;
 

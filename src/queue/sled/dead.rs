@@ -19,7 +19,8 @@ use super::period::{self, folder, heads};
 use super::purged::Named;
 use super::store::Store;
 use super::{Shared, lock};
-use crate::queue::entry::{DeadReason, EntryId, Millis};
+use crate::clock::Millis;
+use crate::queue::entry::{DeadReason, EntryId};
 use crate::queue::loss::LossKind;
 use crate::queue::ranges::RangeSet;
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::error::StoreError;
 use super::seen::{Coverage, SeenFile};
+use crate::clock::Millis;
 use crate::clock::Unproven;
-use crate::queue::entry::Millis;
 
 /// The ids are keyed hashes already: their own bits are the best hash there is.
 #[derive(Default)]

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::codec::Bad;
-use crate::queue::OpenError;
+use crate::queue::error::OpenError;
 
 /// A failure of storage, naming its object.
 #[derive(Debug, thiserror::Error)]

@@ -19,7 +19,7 @@ use super::open::generation_folder;
 use super::seen::SeenFile;
 use super::store::Store;
 use crate::clock::Clock;
-use crate::queue::entry::Millis;
+use crate::clock::Millis;
 use crate::queue::loss::LossKind;
 use crate::queue::ranges::RangeSet;
 

@@ -18,7 +18,7 @@ use super::files::{
 };
 use super::ledger::Ledger;
 use super::store::Store;
-use crate::queue::entry::Millis;
+use crate::clock::Millis;
 use crate::queue::verdict::Finding;
 
 /// What a start goes by: where the queue is, whom to tell, and what was found so far.

@@ -16,8 +16,8 @@ use super::scrub::{Harmed, Scrub};
 use super::seen::{self, Coverage, SeenFile};
 use super::store::Store;
 use super::{Op, PanicIsFailure, Pressure, Shared, guard, lock, verify};
+use crate::clock::Millis;
 use crate::queue::disk::Disk;
-use crate::queue::entry::Millis;
 use crate::queue::verdict::Verdict;
 
 /// How often the disk is looked at.

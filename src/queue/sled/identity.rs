@@ -13,7 +13,7 @@ use siphasher::sip128::SipHasher24;
 use super::codec::{self, FORMAT_VERSION};
 use super::error::{At, StoreError};
 use super::files::{create_private_dir, is_there, sync_dir};
-use crate::queue::OpenError;
+use crate::queue::error::OpenError;
 
 /// Held while this process owns the folder.
 pub(super) struct Lock(#[allow(dead_code, reason = "held for its lock")] Flock<File>);

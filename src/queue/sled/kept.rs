@@ -18,7 +18,7 @@ use super::dedup::IdMap;
 use super::error::StoreError;
 use super::ledger::{number, ranged};
 use super::store::Store;
-use crate::queue::entry::Millis;
+use crate::clock::Millis;
 
 const TAG: u8 = b'k';
 /// Ids of a row: 24 bytes each, within the bound of a value.

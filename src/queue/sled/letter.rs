@@ -7,8 +7,9 @@
 use bytes::Bytes;
 
 use super::codec::{self, Bad, Reader, Writer};
+use crate::clock::Millis;
 use crate::queue::block;
-use crate::queue::entry::{DeadReason, Millis};
+use crate::queue::entry::DeadReason;
 
 /// One dead letter as it is stored.
 pub(super) struct Record {

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::codec::{Bad, Reader, Writer};
-use crate::queue::entry::{EntryId, Millis};
+use crate::clock::Millis;
+use crate::queue::entry::EntryId;
 
 pub(super) fn encode(at: Millis, events: &[(EntryId, Arc<str>)]) -> Vec<u8> {
     let mut names: Vec<&str> = Vec::new();

@@ -10,7 +10,8 @@ use super::error::StoreError;
 use super::ledger::{number, ranged};
 use super::mark;
 use super::store::Store;
-use crate::queue::entry::{EntryId, Millis};
+use crate::clock::Millis;
+use crate::queue::entry::EntryId;
 
 /// An event that left, or is about to.
 #[derive(Clone)]

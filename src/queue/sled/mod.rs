@@ -87,15 +87,18 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-use super::block::{Block, IdHasher};
 use super::census::Census;
 use super::disk::{Closed, Disk};
-use super::entry::{Entry, EntryId, Mark, Millis, Receipt, Settlement};
+use super::entry::{Entry, EntryId, Mark, Receipt, Settlement};
 use super::loss::Loss;
 use super::verdict::Verdict;
-use super::{OpenError, Pending, QueueError};
+use crate::clock::Millis;
 use crate::clock::{Clock, WallTrust};
 use crate::observe::Observer;
+use crate::queue::block::Block;
+use crate::queue::error::{OpenError, QueueError};
+use crate::queue::id_hash::IdHasher;
+use crate::queue::pending::Pending;
 pub use verify::{repair, verify};
 
 /// Bytes of packed blocks that may wait for the committer; beyond it ingest waits.

@@ -20,7 +20,8 @@ use super::scrub::Scrub;
 use super::{Options, Pressure, ROOM_BYTES, Shared, syscalls};
 use crate::clock::Clock;
 use crate::queue::entry::EntryId;
-use crate::queue::{IdHasher, OpenError};
+use crate::queue::error::OpenError;
+use crate::queue::id_hash::IdHasher;
 
 /// The folder of a generation.
 pub(super) fn generation_folder(root: &Path, generation: u64) -> PathBuf {

@@ -7,8 +7,8 @@ use super::error::StoreError;
 use super::open::generation_folder;
 use super::store::Store;
 use super::{Shared, SledEngine, lock};
-use crate::queue::QueueError;
 use crate::queue::entry::{Entry, Origin};
+use crate::queue::error::QueueError;
 use crate::queue::find::{Waiting, WaitingPage};
 use crate::queue::letter::PAGE_BYTES;
 

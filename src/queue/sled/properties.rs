@@ -7,8 +7,10 @@ use std::sync::Arc;
 use super::chunk::{AcceptTotals, Chunk};
 use super::codec::{self, Bad, Reader, Writer};
 use super::{high, letter, mark, purged, seen};
-use crate::queue::block::{self, BlockBuilder, IdHasher};
+use crate::queue::block;
+use crate::queue::block::BlockBuilder;
 use crate::queue::entry::EntryId;
+use crate::queue::id_hash::IdHasher;
 
 /// What is written is read back the same; what is read at all is written back to the same
 /// meaning; nothing is read into more memory than its bytes can stand for.

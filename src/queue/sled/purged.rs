@@ -21,7 +21,7 @@ use super::error::{At, StoreError};
 use super::files::{entries, is_there, patiently, sync_dir};
 use super::guard::{Guard, keep};
 use super::ledger::Ledger;
-use crate::queue::entry::Millis;
+use crate::clock::Millis;
 
 const MAGIC: u64 = 0x7072_7075_7267_0001;
 

@@ -8,9 +8,11 @@ use tempfile::TempDir;
 
 use super::tests::{block_on, copy};
 use super::*;
-use crate::queue::{
-    BlockBuilder, DeadReason, Found, Import, Imported, Keep, Outcome, Queue, Settlement,
-};
+use crate::queue::Queue;
+use crate::queue::block::BlockBuilder;
+use crate::queue::entry::{DeadReason, Outcome, Settlement};
+use crate::queue::find::Found;
+use crate::queue::letter::{Import, Imported, Keep};
 
 const START: Millis = 1_800_000_000_000;
 const WINDOW: Duration = Duration::from_secs(600);

@@ -24,9 +24,9 @@ use super::meta::{IDENTITY, Meta};
 use super::purged::Purged;
 use super::state::State;
 use super::{Options, account, guard, identity, purged, syscalls, verify};
+use crate::clock::Millis;
 use crate::clock::{Clock, Reading, WallTrust};
-use crate::queue::OpenError;
-use crate::queue::entry::Millis;
+use crate::queue::error::OpenError;
 use crate::queue::loss::LossKind;
 use crate::queue::ranges::RangeSet;
 

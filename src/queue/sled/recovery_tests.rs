@@ -12,7 +12,10 @@ use super::guard::Guard;
 use super::high::{Found, HighFile};
 use super::tests::{block_on, copy, put_in_place, until, wipe};
 use super::*;
-use crate::queue::{BlockBuilder, LossKind, Outcome, Queue};
+use crate::queue::Queue;
+use crate::queue::block::BlockBuilder;
+use crate::queue::entry::Outcome;
+use crate::queue::loss::LossKind;
 
 /// What a start does until the account is open, and then a kill.
 fn begin_to_open(path: &Path) {

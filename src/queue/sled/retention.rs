@@ -7,7 +7,7 @@ use super::error::StoreError;
 use super::ledger::Period;
 use super::lock;
 use super::purged::List;
-use crate::queue::entry::Millis;
+use crate::clock::{Millis, millis};
 
 /// The current period is not closed for being spent while letters come in: making the next one
 /// takes the committer's time.
@@ -147,10 +147,6 @@ impl Nearness {
         let was_near = std::mem::replace(&mut self.0, is_near);
         is_near && !was_near
     }
-}
-
-pub(super) fn millis(duration: std::time::Duration) -> Millis {
-    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use super::chunk::AcceptTotals;
 use super::codec::{Bad, Reader, Writer};
-use crate::queue::entry::Millis;
+use crate::clock::Millis;
 
 /// The counters. All but `wall` and `sum` only grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,9 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::*;
-use crate::queue::{BlockBuilder, DeadReason, Outcome, Queue};
+use crate::queue::Queue;
+use crate::queue::block::BlockBuilder;
+use crate::queue::entry::{DeadReason, Outcome};
 
 const START: Millis = 1_800_000_000_000;
 const DAY: Duration = Duration::from_secs(86_400);

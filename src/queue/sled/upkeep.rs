@@ -9,9 +9,8 @@ use super::error::{At, StoreError};
 use super::files::is_there;
 use super::housekeeper::{Done, Job};
 use super::ledger::IdFile;
-use super::retention::millis;
 use super::{Pressure, horizon, lock};
-use crate::queue::entry::Millis;
+use crate::clock::{Millis, millis};
 use crate::queue::loss::LossKind;
 
 /// Rows of delivered letters that one look forgets.

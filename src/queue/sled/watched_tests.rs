@@ -6,7 +6,8 @@ use tempfile::TempDir;
 
 use super::tests::block_on;
 use super::*;
-use crate::queue::{BlockBuilder, Queue};
+use crate::queue::Queue;
+use crate::queue::block::BlockBuilder;
 
 const START: Millis = 1_800_000_000_000;
 

@@ -1,7 +1,7 @@
 //! What the account knows of the files beside the stores, of damage, and of losses.
 
 use super::{Ledger, ranged};
-use crate::queue::entry::Millis;
+use crate::clock::Millis;
 use crate::queue::loss::{Loss, LossKind};
 use crate::queue::sled::batch::Batch;
 use crate::queue::sled::codec::{Bad, Reader, Writer};

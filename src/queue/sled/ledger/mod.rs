@@ -20,8 +20,9 @@ mod letters;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::clock::Millis;
 use crate::queue::census::Census;
-use crate::queue::entry::{DeadReason, EntryId, Mark, Millis, Origin};
+use crate::queue::entry::{DeadReason, EntryId, Mark, Origin};
 use crate::queue::loss::{Loss, LossKind};
 use crate::queue::ranges::{Cursor, RangeDiff, RangeSet};
 use crate::queue::sled::batch::Batch;

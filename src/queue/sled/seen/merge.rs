@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::super::error::StoreError;
 use super::{Coverage, SeenFile};
-use crate::queue::entry::Millis;
+use crate::clock::Millis;
 
 /// Files are merged until one holds about this many ids, then those until they hold the next.
 /// Building the index of the last takes about 30 MB.

@@ -24,7 +24,7 @@ use super::codec::{self, Bad, Reader, Writer};
 use super::error::{At, StoreError};
 use super::files::patiently;
 use super::ledger::IdFile;
-use crate::queue::entry::Millis;
+use crate::clock::Millis;
 use filter::IdFilter;
 pub(super) use merge::{merge, mergeable};
 

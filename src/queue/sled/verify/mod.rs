@@ -27,7 +27,7 @@ use super::state::State;
 use super::store::Store;
 use super::{Op, Options, SledEngine, period, syscalls};
 use crate::clock::Clock;
-use crate::queue::OpenError;
+use crate::queue::error::OpenError;
 use crate::queue::verdict::{Finding, Verdict};
 use clone::Scratch;
 pub(super) use live::run as live;

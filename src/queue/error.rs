@@ -1,0 +1,33 @@
+//! What a queue answers when it cannot.
+
+/// Why the queue refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum QueueError {
+    /// The disk reserve is reached. Nothing was stored; the client sends again later.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Storage failed, or the queue is closing: no further acknowledgement will be given.
+    #[error("the queue has stopped: {0}")]
+    Stopped(String),
+}
+
+/// Why a queue could not be opened; each names its object and the next step.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it (exit code 69).
+    #[error("{0}")]
+    InUse(String),
+    /// It was written by a newer release, and is untouched (exit code 78).
+    #[error("{0}")]
+    Newer(String),
+    /// It was made on another machine, or is older than what was here last, and is untouched
+    /// (exit code 78).
+    #[error("{0}")]
+    Foreign(String),
+    /// What is there cannot be used without a repair, and is untouched (exit code 74).
+    #[error("{0}")]
+    Damaged(String),
+    /// Storage refused or failed (exit code 74).
+    #[error("{0}")]
+    Io(String),
+}

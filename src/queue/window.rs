@@ -1,0 +1,13 @@
+//! How far claims may run ahead.
+
+/// Claiming stops this far beyond the oldest unsettled event, so that the set of settled
+/// numbers above it stays small.
+pub const CLAIM_WINDOW_EVENTS: u64 = 65_536;
+/// Claiming stops while claims hold this many bytes of bodies.
+pub const CLAIM_WINDOW_BYTES: usize = 64 << 20;
+
+/// Of a claim of `max_events`, how many may come from the dead letters that are queued again:
+/// neither the line nor they starve.
+pub(super) const fn apart_share(max_events: usize) -> usize {
+    max_events.div_ceil(4)
+}
