@@ -6,20 +6,20 @@ use std::ops::RangeInclusive;
 
 /// Numbers as disjoint ranges that never touch each other.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct RangeSet {
+pub struct RangeSet {
     /// First number → last number of each range.
     ranges: BTreeMap<u64, u64>,
 }
 
 /// What a change did to the stored form: ranges removed by their first number, then written.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct RangeDiff {
-    pub(crate) removed: Vec<u64>,
-    pub(crate) written: Vec<(u64, u64)>,
+pub struct RangeDiff {
+    pub removed: Vec<u64>,
+    pub written: Vec<(u64, u64)>,
 }
 
 impl RangeSet {
-    pub(crate) fn contains(&self, n: u64) -> bool {
+    pub fn contains(&self, n: u64) -> bool {
         self.range_of(n).is_some()
     }
 
@@ -29,7 +29,7 @@ impl RangeSet {
     }
 
     /// Adds `range`; an empty one changes nothing.
-    pub(crate) fn insert(&mut self, range: RangeInclusive<u64>) -> RangeDiff {
+    pub fn insert(&mut self, range: RangeInclusive<u64>) -> RangeDiff {
         let (mut first, mut last) = (*range.start(), *range.end());
         let mut diff = RangeDiff::default();
         if first > last {
@@ -63,7 +63,7 @@ impl RangeSet {
     }
 
     /// Takes `range` out; numbers that were not in it change nothing.
-    pub(crate) fn remove(&mut self, range: RangeInclusive<u64>) -> RangeDiff {
+    pub fn remove(&mut self, range: RangeInclusive<u64>) -> RangeDiff {
         let (first, last) = (*range.start(), *range.end());
         let mut diff = RangeDiff::default();
         if first > last {
@@ -93,12 +93,12 @@ impl RangeSet {
     }
 
     /// How many numbers the set holds.
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.ranges.iter().map(|(f, l)| l - f + 1).sum()
     }
 
     /// How many numbers of `range` the set holds.
-    pub(crate) fn count_within(&self, range: RangeInclusive<u64>) -> u64 {
+    pub fn count_within(&self, range: RangeInclusive<u64>) -> u64 {
         let (first, last) = (*range.start(), *range.end());
         if first > last {
             return 0;
@@ -111,10 +111,7 @@ impl RangeSet {
     }
 
     /// The ranges of the set as far as they lie within `range`.
-    pub(crate) fn within(
-        &self,
-        range: RangeInclusive<u64>,
-    ) -> impl Iterator<Item = (u64, u64)> + '_ {
+    pub fn within(&self, range: RangeInclusive<u64>) -> impl Iterator<Item = (u64, u64)> + '_ {
         let (first, last) = (*range.start(), *range.end());
         let start = self.range_of(first).map_or(first, |(f, _)| f);
         let to = last.max(start);
@@ -124,13 +121,13 @@ impl RangeSet {
     }
 
     /// Takes everything in `other` out.
-    pub(crate) fn subtract(&mut self, other: &Self, range: RangeInclusive<u64>) {
+    pub fn subtract(&mut self, other: &Self, range: RangeInclusive<u64>) {
         for (first, last) in other.within(range) {
             self.remove(first..=last);
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.ranges.iter().map(|(f, l)| (*f, *l))
     }
 }
@@ -147,7 +144,7 @@ impl FromIterator<(u64, u64)> for RangeSet {
 
 /// A low-water mark and the settled ranges above it: which sequence numbers are settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cursor {
+pub struct Cursor {
     /// Every number below is settled.
     mark: u64,
     above: RangeSet,
@@ -161,31 +158,31 @@ impl Default for Cursor {
 
 impl Cursor {
     /// `mark` is the first number that is not settled; `above` the settled ones beyond.
-    pub(crate) fn new(mark: u64, above: RangeSet) -> Self {
+    pub fn new(mark: u64, above: RangeSet) -> Self {
         let mut cursor = Self { mark, above };
         cursor.absorb(&mut RangeDiff::default());
         cursor
     }
 
-    pub(crate) fn mark(&self) -> u64 {
+    pub fn low_water(&self) -> u64 {
         self.mark
     }
 
-    pub(crate) fn above(&self) -> &RangeSet {
+    pub fn above(&self) -> &RangeSet {
         &self.above
     }
 
-    pub(crate) fn is_settled(&self, n: u64) -> bool {
+    pub fn is_settled(&self, n: u64) -> bool {
         n < self.mark || self.above.contains(n)
     }
 
     /// How many numbers up to and including `last` are not settled.
-    pub(crate) fn unsettled(&self, last: u64) -> u64 {
+    pub fn unsettled(&self, last: u64) -> u64 {
         (last + 1).saturating_sub(self.mark) - self.above.count_within(self.mark..=last)
     }
 
     /// Settles `range`; says what changed in the stored ranges.
-    pub(crate) fn settle(&mut self, range: RangeInclusive<u64>) -> RangeDiff {
+    pub fn settle(&mut self, range: RangeInclusive<u64>) -> RangeDiff {
         let first = (*range.start()).max(self.mark);
         let mut diff = self.above.insert(first..=*range.end());
         self.absorb(&mut diff);
@@ -260,7 +257,7 @@ mod tests {
                 apply(&mut stored, &diff);
                 prop_assert!((1..80).all(|n| cursor.is_settled(n) == model.contains(&n)));
                 prop_assert_eq!(&stored, &cursor.above.ranges);
-                prop_assert!(!model.contains(&cursor.mark()));
+                prop_assert!(!model.contains(&cursor.low_water()));
                 let open = (1..=70u64).filter(|n| !model.contains(n)).count() as u64;
                 prop_assert_eq!(cursor.unsettled(70), open);
             }

@@ -8,6 +8,6 @@ pub const CLAIM_WINDOW_BYTES: usize = 64 << 20;
 
 /// Of a claim of `max_events`, how many may come from the dead letters that are queued again:
 /// neither the line nor they starve.
-pub(super) const fn apart_share(max_events: usize) -> usize {
+pub const fn deferred_share(max_events: usize) -> usize {
     max_events.div_ceil(4)
 }

@@ -21,7 +21,7 @@ use crate::queue::find::{Waiting, WaitingPage};
 use crate::queue::id_hash::IdHasher;
 use crate::queue::pending::Pending;
 use crate::queue::verdict::Verdict;
-use crate::queue::window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, apart_share};
+use crate::queue::window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, deferred_share};
 
 /// An in-memory queue. Clones share it.
 #[derive(Clone)]
@@ -325,7 +325,7 @@ impl State {
             found.is_empty()
                 || (bytes + len <= max_bytes && in_hand + bytes + len <= CLAIM_WINDOW_BYTES)
         };
-        let line_share = max_events - apart_share(max_events).min(self.apart.len());
+        let line_share = max_events - deferred_share(max_events).min(self.apart.len());
         if in_hand < CLAIM_WINDOW_BYTES {
             for (seq, stored) in self.line.range(self.claimed_up_to + 1..) {
                 let full = found.len() >= line_share || *seq >= first + CLAIM_WINDOW_EVENTS;

@@ -2,15 +2,19 @@
 //!
 //! Behind a checksum, damage does not get this far; a fault of ours that wrote nonsense would.
 
+use crate::queue::sled::record::purged_list;
 use std::sync::Arc;
 
-use super::chunk::{AcceptTotals, Chunk};
-use super::codec::{self, Bad, Reader, Writer};
-use super::{high, letter, mark, purged, seen};
 use crate::queue::block;
 use crate::queue::block::BlockBuilder;
 use crate::queue::entry::EntryId;
 use crate::queue::id_hash::IdHasher;
+use crate::queue::record::chunk::{AcceptTotals, Chunk};
+use crate::queue::record::codec;
+use crate::queue::record::codec::{DecodeError, Reader, Writer};
+use crate::queue::record::{dead_record, mark};
+use crate::queue::sled::account::high_water;
+use crate::queue::sled::ids::seen::file;
 
 /// What is written is read back the same; what is read at all is written back to the same
 /// meaning; nothing is read into more memory than its bytes can stand for.
@@ -178,15 +182,21 @@ fn mark_read(bytes: &[u8]) {
 /// are a sealed value; any number comes back from its bytes.
 fn value(data: &[u8]) {
     let (key, payload) = data.split_at(data.len().min(8));
-    let mut sealed = codec::seal(key, payload.to_vec());
-    assert_eq!(codec::open(key, &sealed), Ok(payload));
+    let mut sealed = codec::append_checksum(key, payload.to_vec());
+    assert_eq!(codec::verify_checksum(key, &sealed), Ok(payload));
     let other = [key, b"x"].concat();
-    assert_eq!(codec::open(&other, &sealed), Err(Bad::Checksum));
+    assert_eq!(
+        codec::verify_checksum(&other, &sealed),
+        Err(DecodeError::Checksum)
+    );
     let at = payload.first().map_or(0, |byte| usize::from(*byte)) % sealed.len();
     sealed[at] ^= 1 << (at % 8);
-    assert_eq!(codec::open(key, &sealed), Err(Bad::Checksum));
-    if let Ok(opened) = codec::open(key, payload) {
-        assert_eq!(codec::seal(key, opened.to_vec()), payload);
+    assert_eq!(
+        codec::verify_checksum(key, &sealed),
+        Err(DecodeError::Checksum)
+    );
+    if let Ok(opened) = codec::verify_checksum(key, payload) {
+        assert_eq!(codec::append_checksum(key, opened.to_vec()), payload);
     }
     let mut r = Reader(payload);
     while let Ok(number) = r.varint() {
@@ -197,19 +207,21 @@ fn value(data: &[u8]) {
 }
 
 fn high_slot(payload: &[u8]) {
-    if let Ok((written, high)) = high::read_record(&codec::seal(high::KEY, payload.to_vec())) {
-        let record = high::record(written, &high);
-        assert_eq!(high::read_record(&record), Ok((written, high)));
+    if let Ok((written, high)) =
+        high_water::read_record(&codec::append_checksum(high_water::KEY, payload.to_vec()))
+    {
+        let record = high_water::record(written, &high);
+        assert_eq!(high_water::read_record(&record), Ok((written, high)));
     }
-    let _ = high::read_record(payload);
+    let _ = high_water::read_record(payload);
 }
 
 fn seen_header(payload: &[u8]) {
-    let sealed = codec::seal(b"header", payload.to_vec());
-    if let Ok(coverage) = seen::read_header(&sealed) {
-        assert_eq!(seen::read_header(&seen::header(&coverage)), Ok(coverage));
+    let sealed = codec::append_checksum(b"header", payload.to_vec());
+    if let Ok(coverage) = file::read_header(&sealed) {
+        assert_eq!(file::read_header(&file::header(&coverage)), Ok(coverage));
     }
-    let _ = seen::read_header(payload);
+    let _ = file::read_header(payload);
 }
 
 /// Filters that say anything at all may be wrong about an id, but they answer.
@@ -217,8 +229,8 @@ fn seen_index(data: &[u8]) {
     let [blocks, payload @ ..] = data else {
         return;
     };
-    let sealed = codec::seal(b"index", payload.to_vec());
-    if let Ok((fences, filters)) = seen::read_index(&sealed, usize::from(*blocks) * 5) {
+    let sealed = codec::append_checksum(b"index", payload.to_vec());
+    if let Ok((fences, filters)) = file::read_index(&sealed, usize::from(*blocks) * 5) {
         assert!(fences.len() * 8 <= payload.len());
         for filter in &filters {
             for id in 0..64u128 {
@@ -229,20 +241,20 @@ fn seen_index(data: &[u8]) {
 }
 
 fn purged_list(payload: &[u8]) {
-    let sealed = codec::seal(purged::FOLDER.as_bytes(), payload.to_vec());
-    if let Ok((list, named)) = purged::decode(&sealed) {
+    let sealed = codec::append_checksum(purged_list::KEY, payload.to_vec());
+    if let Ok((list, named)) = purged_list::decode(&sealed) {
         assert!(named.len() * 24 <= payload.len());
-        assert_eq!(purged::encode(&list, &named), sealed);
+        assert_eq!(purged_list::encode(&list, &named), sealed);
     }
-    let _ = purged::decode(payload);
+    let _ = purged_list::decode(payload);
 }
 
 fn dead_letters(bytes: &[u8]) {
-    let Ok(records) = letter::decode(bytes) else {
+    let Ok(records) = dead_record::decode(bytes) else {
         return;
     };
     assert!(records.len() * 25 <= bytes.len());
-    let written = letter::encode(&records);
-    let again = letter::decode(&written).expect("our own record is read");
-    assert_eq!(letter::encode(&again), written);
+    let written = dead_record::encode(&records);
+    let again = dead_record::decode(&written).expect("our own record is read");
+    assert_eq!(dead_record::encode(&again), written);
 }

@@ -1,17 +1,21 @@
 //! The walk in a running daemon, on the housekeeper's thread: nothing rolls, is sealed or is
 //! deleted meanwhile, and committing and claiming go on.
 
-use super::super::dead::store_of;
-use super::super::error::StoreError;
-use super::super::ledger::Ledger;
-use super::super::open::generation_folder;
-use super::super::store::Store;
-use super::super::{Shared, housekeeper, lock};
-use super::walk::{Stores, Walk};
+use crate::queue::lock::lock;
+use crate::queue::sled::account::ledger::Ledger;
+use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::numbers::Generation;
+use crate::queue::sled::numbers::PeriodNumber;
+use crate::queue::sled::runtime::disk_watch;
+use crate::queue::sled::runtime::shared::Shared;
+use crate::queue::sled::runtime::stores::period_store;
+use crate::queue::sled::runtime::stores::with_generation;
+use crate::queue::sled::verify::walk::{Stores, Walk};
 use crate::queue::verdict::{Finding, Verdict};
 
 /// Checks the stores against the account as it was a moment ago.
-pub(crate) fn run(shared: &Shared, ledger: &Ledger, meta: Option<StoreError>) -> Verdict {
+pub fn verify(shared: &Shared, ledger: &Ledger, meta: Option<StoreError>) -> Verdict {
     let mut verdict = walk(shared, ledger);
     if let Some(error) = meta {
         verdict.findings.push(Finding {
@@ -28,7 +32,7 @@ fn walk(shared: &Shared, ledger: &Ledger) -> Verdict {
     let mut tell = |what: &str| {
         tracing::debug!("verify reads {what}");
         // This thread has the disk to watch, however long the walk.
-        if let Err(error) = housekeeper::look(shared) {
+        if let Err(error) = disk_watch::look(shared) {
             shared.fail(&error.to_string());
         }
     };
@@ -49,36 +53,28 @@ fn walk(shared: &Shared, ledger: &Ledger) -> Verdict {
 struct Open<'a>(&'a Shared);
 
 impl Stores for Open<'_> {
-    fn generations(&self) -> Result<Vec<u64>, StoreError> {
-        let claims = lock(&self.0.claims);
-        Ok(claims.generations.keys().copied().collect())
+    fn generations(&self) -> Result<Vec<Generation>, StoreError> {
+        Ok(lock(&self.0.claims).generations.numbers())
     }
 
     fn generation(
         &mut self,
-        generation: u64,
+        generation: Generation,
         look: &mut dyn FnMut(&Store),
     ) -> Result<(), StoreError> {
-        let claims = lock(&self.0.claims);
-        let store = claims.generations.get(&generation).map(|r| r.store.clone());
-        match store {
-            // Deleted since.
-            None => {}
-            Some(Some(store)) => {
-                drop(claims);
-                look(&store);
-            }
-            Some(None) => {
-                // Under the lock: a store cannot be opened twice.
-                let root = &self.0.options.path;
-                look(&Store::open(root, &generation_folder(root, generation))?);
-            }
-        }
-        Ok(())
+        with_generation(self.0, generation, |store| {
+            look(store);
+            Ok(())
+        })
+        .map(drop)
     }
 
-    fn period(&mut self, period: u64, look: &mut dyn FnMut(&Store)) -> Result<bool, StoreError> {
-        let Some(store) = store_of(self.0, period)? else {
+    fn period(
+        &mut self,
+        period: PeriodNumber,
+        look: &mut dyn FnMut(&Store),
+    ) -> Result<bool, StoreError> {
+        let Some(store) = period_store(self.0, period)? else {
             return Ok(false);
         };
         look(&store);

@@ -1,21 +1,23 @@
 //! The dead letters of a period: each number that the account knows has its bytes, and each
 //! reason its count.
 
-use super::{Piece, Stores, Walk};
 use crate::queue::entry::DeadReason;
 use crate::queue::ranges::RangeSet;
-use crate::queue::sled::error::StoreError;
-use crate::queue::sled::period::read_letters;
+use crate::queue::sled::dead::period::read_letters;
+use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::disk::layout::period_name;
+use crate::queue::sled::numbers::PeriodNumber;
+use crate::queue::sled::verify::walk::{Piece, Stores, Walk};
 
 impl Walk<'_> {
-    pub(super) fn period(
+    pub fn period(
         &mut self,
-        period: u64,
+        period: PeriodNumber,
         stores: &mut dyn Stores,
     ) -> Result<(), StoreError> {
         let ledger = self.ledger;
         let numbers = ledger.periods[&period];
-        let object = format!("dead/{period:010}");
+        let object = period_name(period);
         let (mut faults, mut fatal, mut met) = (Vec::new(), None, None);
         let mut missing = RangeSet::default();
         missing.insert(numbers.first..=numbers.last);

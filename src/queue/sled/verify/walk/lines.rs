@@ -1,13 +1,15 @@
 //! The events of the generations: each chunk is whole, none is stored twice, and every number
 //! that is not settled is in some store.
 
-use super::{Piece, Stores, Walk};
 use crate::queue::ranges::RangeSet;
-use crate::queue::sled::chunk::AcceptTotals;
-use crate::queue::sled::claims::read_chunk;
-use crate::queue::sled::error::StoreError;
-use crate::queue::sled::ledger::Sealed;
-use crate::queue::sled::store::Store;
+use crate::queue::record::chunk::AcceptTotals;
+use crate::queue::sled::account::rows::Sealed;
+use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::disk::layout::generation_name;
+use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::line::chunks::read_chunk;
+use crate::queue::sled::numbers::Generation;
+use crate::queue::sled::verify::walk::{Piece, Stores, Walk};
 
 /// What one generation holds.
 #[derive(Default)]
@@ -24,13 +26,13 @@ struct Held {
 
 impl Walk<'_> {
     /// Reads a generation whole; gives the ids of its events.
-    pub(super) fn generation(
+    pub fn generation(
         &mut self,
-        generation: u64,
+        generation: Generation,
         stores: &mut dyn Stores,
         is_live: bool,
     ) -> Result<Vec<u128>, StoreError> {
-        let object = format!("gen/{generation:010}");
+        let object = generation_name(generation);
         let sealed = self.ledger.generations.get(&generation).copied();
         let mut held = Held::default();
         let mut newer = None;
@@ -75,7 +77,7 @@ impl Walk<'_> {
 
     /// Chunks that cannot be used. Each reaches to the next event that some store holds, at most
     /// to the end of its generation: known only when all were read.
-    pub(super) fn faulty_lines(&mut self) {
+    pub fn faulty_lines(&mut self) {
         for (generation, first, fault) in std::mem::take(&mut self.faults) {
             let sealed = self.ledger.generations.get(&generation);
             let end = sealed.map_or(self.last_seq, |s| s.last_seq);
@@ -87,7 +89,7 @@ impl Walk<'_> {
                 last,
             };
             self.told.insert(first..=last);
-            let object = format!("gen/{generation:010}");
+            let object = generation_name(generation);
             match self.open_within(first, last) {
                 0 => self.harmless(piece, object, fault),
                 open => {
@@ -100,7 +102,7 @@ impl Walk<'_> {
 
     fn unopened(
         &mut self,
-        generation: u64,
+        generation: Generation,
         object: String,
         sealed: Option<Sealed>,
         error: &StoreError,
@@ -134,9 +136,9 @@ impl Walk<'_> {
     }
 
     /// Numbers that are neither settled nor stored.
-    pub(super) fn missing_lines(&mut self) {
+    pub fn missing_lines(&mut self) {
         let mut missing = RangeSet::default();
-        let (low, last) = (self.ledger.cursor.mark(), self.last_seq);
+        let (low, last) = (self.ledger.cursor.low_water(), self.last_seq);
         if low <= last {
             missing.insert(low..=last);
         }

@@ -4,17 +4,24 @@
 mod letters;
 mod lines;
 
+use crate::queue::sled::disk::layout::PURGED;
+use crate::queue::sled::disk::layout::SEEN;
+use crate::queue::sled::disk::layout::generation_name;
+use crate::queue::sled::disk::layout::period_name;
+use crate::queue::sled::disk::layout::seen_name;
+use crate::queue::sled::numbers::Generation;
+use crate::queue::sled::numbers::PeriodNumber;
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::super::chunk::AcceptTotals;
-use super::super::error::StoreError;
-use super::super::files::{entries, is_there};
-use super::super::ledger::Ledger;
-use super::super::purged;
-use super::super::seen::SeenFile;
-use super::super::store::Store;
 use crate::queue::ranges::RangeSet;
+use crate::queue::record::chunk::AcceptTotals;
+use crate::queue::sled::account::ledger::Ledger;
+use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::disk::files::{entries, is_there};
+use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::ids::purged;
+use crate::queue::sled::ids::seen::file::SeenFile;
 use crate::queue::verdict::{Finding, Verdict};
 
 const REPAIR: &str = "stop the daemon and run `pinrelay verify --repair`";
@@ -22,18 +29,18 @@ const REPORT: &str = "keep a copy of the queue folder and report it: this is a b
 
 /// What a finding is about, for `--repair`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
+pub enum Piece {
     /// The account, `high` or a whole store: opening the queue deals with it.
     AtOpen,
     /// Events of a generation whose bytes cannot be used.
     Lines {
         /// The store they were read from, if it is one.
-        generation: Option<u64>,
+        generation: Option<Generation>,
         first: u64,
         last: u64,
     },
     /// Dead letters whose bytes cannot be used, by the first of their group.
-    Letters { period: u64, first: u64 },
+    Letters { period: PeriodNumber, first: u64 },
     /// A file of remembered ids, by its name in `seen/`.
     Seen(String),
     /// Nothing that a repair would mend.
@@ -41,27 +48,31 @@ pub(super) enum Piece {
 }
 
 /// The stores, wherever they are opened.
-pub(super) trait Stores {
+pub trait Stores {
     /// The generations there are, ascending.
-    fn generations(&self) -> Result<Vec<u64>, StoreError>;
+    fn generations(&self) -> Result<Vec<Generation>, StoreError>;
     /// Shows a generation's store.
     fn generation(
         &mut self,
-        generation: u64,
+        generation: Generation,
         look: &mut dyn FnMut(&Store),
     ) -> Result<(), StoreError>;
     /// Shows the store of a period of dead letters; false if it was purged meanwhile.
-    fn period(&mut self, period: u64, look: &mut dyn FnMut(&Store)) -> Result<bool, StoreError>;
+    fn period(
+        &mut self,
+        period: PeriodNumber,
+        look: &mut dyn FnMut(&Store),
+    ) -> Result<bool, StoreError>;
 }
 
 /// A walk under way.
-pub(super) struct Walk<'a> {
+pub struct Walk<'a> {
     ledger: &'a Ledger,
-    pub(super) verdict: Verdict,
-    pub(super) pieces: Vec<Piece>,
+    pub verdict: Verdict,
+    pub pieces: Vec<Piece>,
     held: RangeSet,
     /// Generation, first number and fault of each chunk that cannot be used.
-    faults: Vec<(u64, u64, String)>,
+    faults: Vec<(Generation, u64, String)>,
     /// Numbers that a finding names already.
     told: RangeSet,
     revived: Vec<u64>,
@@ -70,7 +81,7 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(ledger: &'a Ledger) -> Self {
+    pub fn new(ledger: &'a Ledger) -> Self {
         let totals = ledger.state.totals;
         let last_seq = ledger.state.last_seq;
         let census = ledger.census();
@@ -91,7 +102,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    pub(super) fn find(&mut self, piece: Piece, object: String, what: String) {
+    pub fn find(&mut self, piece: Piece, object: String, what: String) {
         let next = match piece {
             Piece::None => REPORT.into(),
             _ => REPAIR.into(),
@@ -109,35 +120,35 @@ impl<'a> Walk<'a> {
 
     /// Walks over all of it; `is_live` says that the daemon goes on meanwhile: then what came
     /// after the account was read is passed over.
-    pub(super) fn all(
+    pub fn all(
         mut self,
         root: &Path,
         stores: &mut dyn Stores,
         is_live: bool,
         tell: &mut dyn FnMut(&str),
     ) -> Result<Self, StoreError> {
-        let files = self.open_seen(&root.join("seen"), is_live)?;
+        let files = self.open_seen(&root.join(SEEN), is_live)?;
         let mut left = stores.generations()?;
         for file in files {
             let (first, last) = file.coverage.generations;
-            tell(&format!("seen/{}", name(file.path())));
+            tell(&seen_name(&name(file.path())));
             let mut ids = HashSet::new();
-            let covered: Vec<u64> = left
+            let covered: Vec<Generation> = left
                 .extract_if(.., |g| (first..=last).contains(g))
                 .collect();
             for generation in covered {
-                tell(&format!("gen/{generation:010}"));
+                tell(&generation_name(generation));
                 ids.extend(self.generation(generation, stores, is_live)?);
             }
             self.remembered(&file, ids);
         }
         for generation in left {
-            tell(&format!("gen/{generation:010}"));
+            tell(&generation_name(generation));
             let ids = self.generation(generation, stores, is_live)?;
             if self.ledger.generations.contains_key(&generation) && !ids.is_empty() {
                 self.find(
                     Piece::AtOpen,
-                    format!("gen/{generation:010}"),
+                    generation_name(generation),
                     "no file in seen/ remembers its messageIds".into(),
                 );
             }
@@ -145,7 +156,7 @@ impl<'a> Walk<'a> {
         self.faulty_lines();
         self.missing_lines();
         for period in self.ledger.periods.keys() {
-            tell(&format!("dead/{period:010}"));
+            tell(&period_name(*period));
             self.period(*period, stores)?;
         }
         self.lists(root, is_live)?;
@@ -168,7 +179,7 @@ impl<'a> Walk<'a> {
                 }
                 Err(error @ StoreError::Damaged { .. }) => self.find(
                     Piece::Seen(name(&path)),
-                    format!("seen/{}", name(&path)),
+                    seen_name(&name(&path)),
                     error.to_string(),
                 ),
                 Err(error) => return Err(error),
@@ -184,7 +195,7 @@ impl<'a> Walk<'a> {
                 let count = known.coverage.count;
                 self.find(
                     Piece::AtOpen,
-                    format!("seen/{name}"),
+                    seen_name(name),
                     format!("it is missing: {count} ids are no longer remembered"),
                 );
             }
@@ -204,7 +215,7 @@ impl<'a> Walk<'a> {
                 Err(error @ StoreError::Damaged { .. }) => error,
                 Err(error) => return Err(error),
             };
-            let object = format!("{}/{}", purged::FOLDER, name(&path));
+            let object = format!("{}/{}", PURGED, name(&path));
             let what = format!("{error}; the purged events in it cannot be imported");
             self.find(Piece::AtOpen, object, what);
         }
@@ -214,7 +225,7 @@ impl<'a> Walk<'a> {
     /// The ids of queued and settled events of the generations that `file` covers are in it, and
     /// its blocks are whole.
     fn remembered(&mut self, file: &SeenFile, mut ids: HashSet<u128>) {
-        let object = format!("seen/{}", name(file.path()));
+        let object = seen_name(&name(file.path()));
         for id in file.ids() {
             match id {
                 Ok(id) => {

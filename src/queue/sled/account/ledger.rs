@@ -1,0 +1,215 @@
+//! The account that `meta` keeps: what is settled, what is dead, what may have been sent.
+//!
+//! Every change goes into one batch of `meta` together with the counters that count it, so the
+//! identity of [`Census`] holds whichever batches a crash leaves. The rows are [`super::rows`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::clock::Millis;
+use crate::queue::census::Census;
+use crate::queue::entry::{EntryId, Mark, Origin};
+use crate::queue::loss::{Loss, LossKind};
+use crate::queue::ranges::{Cursor, RangeSet};
+use crate::queue::sled::account::marks::Marks;
+use crate::queue::sled::account::rows::{self, Period, Row, Sealed, number, put_diff};
+use crate::queue::sled::disk::batch::Batch;
+use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::numbers::{Generation, PeriodNumber};
+use crate::queue::sled::record::id_file::IdFile;
+use crate::queue::sled::record::purged_list::List;
+use crate::queue::sled::record::state::State;
+
+/// How long Pinterest remembers an event_id (pinterest-api.md, "Deduplication").
+const PINTEREST_REMEMBERS: Millis = 48 * 3_600_000;
+
+/// The whole account, in memory as in `meta`.
+#[derive(Clone, Default)]
+pub struct Ledger {
+    /// `low` in it is brought up to date by [`Ledger::settle_line`].
+    pub state: State,
+    pub cursor: Cursor,
+    pub dead_queued: RangeSet,
+    pub dead_gone: RangeSet,
+    /// Of those that are gone and whose period stands, the purged ones: they may be imported.
+    pub dead_purged: RangeSet,
+    /// Of those that stand in a list of purged letters, the ones that came back since.
+    pub listed_back: RangeSet,
+    pub generations: BTreeMap<Generation, Sealed>,
+    pub periods: BTreeMap<PeriodNumber, Period>,
+    /// By first number.
+    pub lists: BTreeMap<u64, List>,
+    pub marks: Marks,
+    /// Generations in which something could not be used.
+    pub held_generations: BTreeSet<Generation>,
+    /// The same of periods.
+    pub held_periods: BTreeSet<PeriodNumber>,
+    /// The files of remembered ids that must be there, by their names in `seen/`.
+    pub files: BTreeMap<String, IdFile>,
+    /// What was lost and is not acknowledged.
+    pub losses: BTreeMap<(LossKind, String), Loss>,
+}
+
+impl Ledger {
+    /// Reads the account; everything that was marked is in doubt.
+    pub fn load(meta: &Store, state: State) -> Result<Self, StoreError> {
+        let mut ledger = Self {
+            state,
+            ..Self::default()
+        };
+        let mut above = RangeSet::default();
+        for (row, set) in [
+            (Row::Settled, &mut above),
+            (Row::DeadQueued, &mut ledger.dead_queued),
+            (Row::DeadGone, &mut ledger.dead_gone),
+            (Row::DeadPurged, &mut ledger.dead_purged),
+            (Row::ListedBack, &mut ledger.listed_back),
+        ] {
+            for range in row.load(meta, "a range", rows::range) {
+                let (first, last) = range?;
+                set.insert(first..=last);
+            }
+        }
+        ledger.cursor = Cursor::new(state.low, above);
+        let sealed = Row::Sealed.load(meta, "a generation", Sealed::read);
+        ledger.generations = sealed.collect::<Result<_, _>>()?;
+        let periods = Row::Period.load(meta, "a period", Period::read);
+        ledger.periods = periods.collect::<Result<_, _>>()?;
+        for list in Row::List.load(meta, "a list", rows::list) {
+            let list = list?;
+            ledger.lists.insert(list.first, list);
+        }
+        const HELD: &str = "a store to be kept";
+        let held = Row::HeldGeneration.load(meta, HELD, |key, _| number(key).map(Generation));
+        ledger.held_generations = held.collect::<Result<_, _>>()?;
+        let held = Row::HeldPeriod.load(meta, HELD, |key, _| number(key).map(PeriodNumber));
+        ledger.held_periods = held.collect::<Result<_, _>>()?;
+        let files = Row::IdFile.load(meta, "a file of ids", rows::id_file);
+        ledger.files = files.collect::<Result<_, _>>()?;
+        for loss in Row::Loss.load(meta, "a loss", rows::loss) {
+            let loss = loss?;
+            ledger.losses.insert((loss.kind, loss.object.clone()), loss);
+        }
+        ledger.marks = Marks::load(meta, |id| ledger.is_open(id))?;
+        Ok(ledger)
+    }
+
+    /// Whether the event waits for its settlement.
+    pub fn is_open(&self, id: EntryId) -> bool {
+        match id.origin() {
+            Origin::Line(seq) => !self.cursor.is_settled(seq),
+            Origin::Dead(number) => self.dead_queued.contains(number),
+        }
+    }
+
+    /// Settles line numbers; the caller has counted where they went.
+    pub fn settle_line(&mut self, batch: &mut Batch, first: u64, last: u64) {
+        let diff = self.cursor.settle(first..=last);
+        self.state.low = self.cursor.low_water();
+        put_diff(batch, Row::Settled, &diff);
+    }
+
+    /// Line numbers whose stored bytes cannot be used are settled as that; how many they were.
+    pub fn set_line_aside(&mut self, batch: &mut Batch, first: u64, last: u64) -> u64 {
+        let mut count = 0;
+        for seq in first..=last {
+            if !self.cursor.is_settled(seq) {
+                count += 1;
+                self.marks.remove(batch, EntryId::line(seq));
+            }
+        }
+        self.state.set_aside += count;
+        self.settle_line(batch, first, last);
+        count
+    }
+
+    /// Records a sealed generation.
+    pub fn put_generation(&mut self, batch: &mut Batch, generation: Generation, sealed: Sealed) {
+        sealed.put(batch, generation);
+        self.generations.insert(generation, sealed);
+    }
+
+    pub fn remove_generation(&mut self, batch: &mut Batch, generation: Generation) {
+        batch.remove(&Row::Sealed.numbered(generation.0));
+        self.generations.remove(&generation);
+    }
+
+    /// Lays a mark. Events that are marked already keep their first name and count as resent,
+    /// as do those that a damaged or copied queue left in doubt.
+    pub fn lay_mark(&mut self, batch: &mut Batch, mark: &Mark, now: Millis) {
+        let mut fresh = Vec::with_capacity(mark.events.len());
+        for (id, name) in &mark.events {
+            let first_sent = match self.marks.get(*id) {
+                Some(marked) => Some(marked.at),
+                None if !self.is_open(*id) => continue,
+                None => {
+                    fresh.push((*id, name.clone()));
+                    self.is_doubtful(*id).then_some(self.state.doubt_since)
+                }
+            };
+            if let Some(first_sent) = first_sent {
+                self.state.resent += 1;
+                self.state.resent_late += u64::from(now - first_sent > PINTEREST_REMEMBERS);
+            }
+        }
+        self.marks.lay(batch, &fresh, now);
+    }
+
+    /// Whether the event was open when the queue was found damaged or copied.
+    pub fn is_doubtful(&self, id: EntryId) -> bool {
+        match id.origin() {
+            Origin::Line(seq) => seq < self.state.doubt_lines,
+            Origin::Dead(number) => number < self.state.doubt_letters,
+        }
+    }
+
+    /// Everything unsettled may have been sent, marked or not.
+    pub fn doubt_everything(&mut self, now: Millis) {
+        self.state.doubt_lines = self.state.last_seq + 1;
+        self.state.doubt_letters = self.state.dead_next;
+        self.state.doubt_since = now;
+    }
+
+    /// Marks the event as one that may have arrived under `name`, first sent `at`.
+    pub fn mark_in_doubt(&mut self, batch: &mut Batch, id: EntryId, name: Arc<str>, at: Millis) {
+        self.marks.lay(batch, &[(id, name)], at);
+        self.marks.doubt(id);
+    }
+
+    /// Events in doubt: those marked so, and the unmarked ones below the doubt marks.
+    fn in_doubt(&self) -> u64 {
+        let (lines, letters) = (self.state.doubt_lines, self.state.doubt_letters);
+        let open = self.cursor.unsettled(lines.saturating_sub(1))
+            + self.dead_queued.count_within(1..=letters.saturating_sub(1));
+        if open == 0 {
+            return self.marks.in_doubt();
+        }
+        let marked = self.marks.iter().filter(|(id, _)| self.is_doubtful(*id));
+        self.marks.in_doubt() + open.saturating_sub(marked.count() as u64)
+    }
+
+    /// The account for people; the age is the claim side's to add.
+    pub fn census(&self) -> Census {
+        let state = &self.state;
+        let sending = self.marks.len() - self.marks.in_doubt();
+        let open = self.cursor.unsettled(state.last_seq) + self.dead_queued.count();
+        Census {
+            accepted: state.totals.accepted,
+            queued: open.saturating_sub(sending),
+            sending,
+            delivered: state.delivered,
+            dead: self.dead(),
+            purged: state.purged,
+            set_aside: state.set_aside,
+            duplicate: state.totals.duplicate,
+            ignored: state.totals.ignored,
+            rejected: state.totals.rejected,
+            revived: state.totals.revived + state.retried,
+            in_doubt: self.in_doubt(),
+            resent: state.resent,
+            resent_late: state.resent_late,
+            oldest_accepted_at: None,
+        }
+    }
+}

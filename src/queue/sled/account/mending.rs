@@ -1,0 +1,13 @@
+//! What recovery mends with.
+
+use crate::clock::Millis;
+use crate::queue::sled::account::ledger::Ledger;
+use crate::queue::sled::disk::batch::Batch;
+use crate::queue::sled::disk::evidence::Evidence;
+/// What a start mends with: what it tells to, the account, and the batch that all of it goes into.
+pub struct Mending<'a> {
+    pub evidence: &'a Evidence<'a>,
+    pub ledger: &'a mut Ledger,
+    pub batch: &'a mut Batch,
+    pub now: Millis,
+}

@@ -1,0 +1,14 @@
+//! Where every accepted event is: the ledger and its rows in `meta`, the marks, the counters
+//! outside of any store (`high`), whose queue it is (`format`), and what stands beside the folder.
+
+pub mod anchor;
+pub mod high_water;
+pub mod identity;
+pub mod ledger;
+pub mod ledger_dead;
+pub mod ledger_inventory;
+pub mod marks;
+pub mod mending;
+pub mod meta;
+pub mod peek;
+pub mod rows;

@@ -1,0 +1,43 @@
+//! Looking into a copy of the account, for opening it writes.
+
+use std::path::Path;
+
+use crate::queue::sled::account::identity::{self, Identity};
+use crate::queue::sled::account::meta::Meta;
+use crate::queue::sled::account::rows::Row;
+use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::disk::layout::{FORMAT, meta_folder};
+use crate::queue::sled::disk::scratch::Scratch;
+use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::record::state::State;
+
+/// What the account has as the queue's identity; none where it cannot be read.
+pub fn identity(root: &Path) -> Result<Option<Identity>, StoreError> {
+    let text = look(root, |store| store.get(&Row::Identity.key()))?.flatten();
+    let text = text.and_then(|bytes| String::from_utf8(bytes).ok());
+    Ok(text.and_then(|text| identity::parse(&root.join(FORMAT), &text).ok()))
+}
+
+/// The counters of the account; none where it cannot be read.
+pub fn state(root: &Path) -> Result<Option<State>, StoreError> {
+    look(root, |store| Ok(Meta::read(store)?.state))
+}
+
+/// Looks into a copy of `meta`, for opening it writes; none where it is missing or damaged.
+fn look<T>(
+    root: &Path,
+    read: impl FnOnce(&Store) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    if !Meta::is_there(root)? {
+        return Ok(None);
+    }
+    let scratch = Scratch::of_account(root)?;
+    let looked =
+        Store::open(scratch.path(), &meta_folder(scratch.path())).and_then(|store| read(&store));
+    scratch.remove()?;
+    match looked {
+        Ok(found) => Ok(Some(found)),
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,317 @@
+//! The rows of the account: every key of `meta`, and what each value says.
+//!
+//! Invariant: no byte of these changes. A release that does not know a row leaves it and counts
+//! the same without it; those of the first release are marked below.
+
+use crate::clock::{Millis, Reading, Unproven};
+use crate::queue::entry::DeadReason;
+use crate::queue::loss::{Loss, LossKind};
+use crate::queue::ranges::RangeDiff;
+use crate::queue::record::codec::{DecodeError, Reader, Writer};
+use crate::queue::sled::disk::batch::Batch;
+use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::disk::store::{Store, StoredRow};
+use crate::queue::sled::numbers::{Generation, PeriodNumber};
+use crate::queue::sled::record::id_file::{Coverage, IdFile};
+use crate::queue::sled::record::purged_list::List;
+
+/// The kinds of rows. The tag is the first byte of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Row {
+    /// The state record, with the sum over all other rows. (first release)
+    State = b's',
+    /// A copy of the `format` file. (first release)
+    Identity = b'i',
+    /// Stands while the account is made anew: what the others say is not all of it yet.
+    Unfinished = b'u',
+    /// Both clocks when the wall clock was last believed.
+    Clocks = b't',
+    /// What was stamped before the wall clock was first believed.
+    Unproven = b'v',
+    /// \+ first: a settled range above the low-water mark. (first release)
+    Settled = b'r',
+    /// \+ mark + part: a mark. (first release)
+    Mark = b'm',
+    /// \+ generation: a sealed generation. (first release)
+    Sealed = b'g',
+    /// \+ generation: something in its store could not be used, so it goes to `quarantine/` when
+    /// it is done with.
+    HeldGeneration = b'h',
+    /// \+ period: a period of dead letters. (first release)
+    Period = b'p',
+    /// \+ period: as [`Row::HeldGeneration`].
+    HeldPeriod = b'j',
+    /// \+ first: dead letters that are queued again. (first release)
+    DeadQueued = b'q',
+    /// \+ first: dead letters that are gone. (first release)
+    DeadGone = b'x',
+    /// \+ first: of these, purged ones that may be imported.
+    DeadPurged = b'y',
+    /// \+ first: a list of purged letters whose period is gone.
+    List = b'l',
+    /// \+ first: letters of lists that came back.
+    ListedBack = b'z',
+    /// \+ number: ids of delivered letters.
+    DeliveredLetters = b'k',
+    /// \+ name: a file of remembered ids.
+    IdFile = b'f',
+    /// \+ kind + object: a loss that nobody has acknowledged yet.
+    Loss = b'n',
+}
+
+impl Row {
+    /// The key of a row that there is one of.
+    pub const fn key(self) -> [u8; 1] {
+        [self as u8]
+    }
+
+    /// The key of a numbered row.
+    pub fn numbered(self, number: u64) -> [u8; 9] {
+        let mut key = [self as u8; 9];
+        key[1..].copy_from_slice(&number.to_be_bytes());
+        key
+    }
+
+    /// The key of a row that goes by a name.
+    pub fn named(self, name: &[u8]) -> Vec<u8> {
+        [&self.key(), name].concat()
+    }
+
+    /// All rows of this kind, in order.
+    pub fn all(self, meta: &Store) -> impl Iterator<Item = StoredRow> {
+        meta.scan(&self.key(), &[self as u8 + 1])
+    }
+
+    /// All rows of this kind as `decode` reads them; `what` they are called where one is damaged.
+    pub fn load<T>(
+        self,
+        meta: &Store,
+        what: &'static str,
+        decode: impl Fn(&[u8], &[u8]) -> Result<T, DecodeError>,
+    ) -> impl Iterator<Item = Result<T, StoreError>> {
+        self.all(meta).map(move |row| {
+            let (key, value) = row?;
+            value
+                .and_then(|value| decode(&key, &value))
+                .map_err(|error| StoreError::bad(meta.path(), what, error))
+        })
+    }
+}
+
+/// The number in a key of [`Row::numbered`].
+pub fn number(key: &[u8]) -> Result<u64, DecodeError> {
+    let bytes = key.get(1..).and_then(|key| key.try_into().ok());
+    bytes.map(u64::from_be_bytes).ok_or(DecodeError::Value)
+}
+
+/// Writes what a set of ranges has become.
+pub fn put_diff(batch: &mut Batch, row: Row, diff: &RangeDiff) {
+    for first in &diff.removed {
+        batch.remove(&row.numbered(*first));
+    }
+    for (first, last) in &diff.written {
+        let mut w = Writer::versioned();
+        w.u64(*last);
+        batch.put(&row.numbered(*first), w.0);
+    }
+}
+
+/// First and last number of a range.
+pub fn range(key: &[u8], value: &[u8]) -> Result<(u64, u64), DecodeError> {
+    let (first, last) = (number(key)?, Reader::versioned(value)?.u64()?);
+    match first <= last {
+        true => Ok((first, last)),
+        false => Err(DecodeError::Value),
+    }
+}
+
+/// A generation that is full, reopened once, and whose ids are in `seen/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    pub first_seq: u64,
+    pub last_seq: u64,
+}
+
+impl Sealed {
+    pub fn put(&self, batch: &mut Batch, generation: Generation) {
+        let mut w = Writer::versioned();
+        w.u64(self.first_seq);
+        w.u64(self.last_seq);
+        batch.put(&Row::Sealed.numbered(generation.0), w.0);
+    }
+
+    pub fn read(key: &[u8], value: &[u8]) -> Result<(Generation, Self), DecodeError> {
+        let mut r = Reader::versioned(value)?;
+        let sealed = Self {
+            first_seq: r.u64()?,
+            last_seq: r.u64()?,
+        };
+        Ok((Generation(number(key)?), sealed))
+    }
+}
+
+/// A period of dead letters: its numbers, when it was begun, when the newest died, and how many
+/// are dead now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    pub first: u64,
+    pub last: u64,
+    pub opened: Millis,
+    pub newest: Millis,
+    /// By [`DeadReason::index`].
+    pub dead: [u64; DeadReason::ALL.len()],
+}
+
+impl Period {
+    /// Whether this letter is in it.
+    pub fn holds(&self, number: u64) -> bool {
+        (self.first..=self.last).contains(&number)
+    }
+
+    pub fn put(&self, batch: &mut Batch, period: PeriodNumber) {
+        let mut w = Writer::versioned();
+        w.u64(self.first);
+        w.u64(self.last);
+        w.i64(self.opened);
+        w.i64(self.newest);
+        self.dead.iter().for_each(|count| w.u64(*count));
+        batch.put(&Row::Period.numbered(period.0), w.0);
+    }
+
+    pub fn read(key: &[u8], value: &[u8]) -> Result<(PeriodNumber, Self), DecodeError> {
+        let mut r = Reader::versioned(value)?;
+        let mut period = Self {
+            first: r.u64()?,
+            last: r.u64()?,
+            opened: r.i64()?,
+            newest: r.i64()?,
+            dead: Default::default(),
+        };
+        for count in &mut period.dead {
+            *count = r.u64()?;
+        }
+        Ok((PeriodNumber(number(key)?), period))
+    }
+}
+
+pub fn put_list(batch: &mut Batch, list: &List) {
+    let mut w = Writer::versioned();
+    w.u64(list.last);
+    w.i64(list.purged_at);
+    batch.put(&Row::List.numbered(list.first), w.0);
+}
+
+pub fn list(key: &[u8], value: &[u8]) -> Result<List, DecodeError> {
+    let mut r = Reader::versioned(value)?;
+    Ok(List {
+        first: number(key)?,
+        last: r.u64()?,
+        purged_at: r.i64()?,
+    })
+}
+
+pub fn put_id_file(batch: &mut Batch, name: &str, file: &IdFile) {
+    let mut w = Writer::versioned();
+    w.u64(file.len);
+    w.u64(file.sum);
+    file.coverage.write(&mut w);
+    w.u8(u8::from(file.is_leaving) | u8::from(file.is_harmed) << 1);
+    batch.put(&Row::IdFile.named(name.as_bytes()), w.0);
+}
+
+pub fn id_file(key: &[u8], value: &[u8]) -> Result<(String, IdFile), DecodeError> {
+    let mut r = Reader::versioned(value)?;
+    let (len, sum, coverage) = (r.u64()?, r.u64()?, Coverage::read(&mut r)?);
+    let flags = r.u8()?;
+    let file = IdFile {
+        len,
+        sum,
+        coverage,
+        is_leaving: flags & 1 != 0,
+        is_harmed: flags & 2 != 0,
+    };
+    Ok((text(key.get(1..))?, file))
+}
+
+pub fn put_loss(batch: &mut Batch, loss: &Loss) {
+    let mut w = Writer::versioned();
+    w.u64(loss.count);
+    w.i64(loss.at);
+    w.i64(loss.until.unwrap_or(Millis::MIN));
+    batch.put(&loss_key(loss.kind, &loss.object), w.0);
+}
+
+pub fn loss_key(kind: LossKind, object: &str) -> Vec<u8> {
+    Row::Loss.named(&[&[kind.index()], object.as_bytes()].concat())
+}
+
+pub fn loss(key: &[u8], value: &[u8]) -> Result<Loss, DecodeError> {
+    let mut kinds = LossKind::ALL.into_iter();
+    let kind = kinds.find(|kind| key.get(1) == Some(&kind.index()));
+    let mut r = Reader::versioned(value)?;
+    Ok(Loss {
+        kind: kind.ok_or(DecodeError::Value)?,
+        object: text(key.get(2..))?,
+        count: r.u64()?,
+        at: r.i64()?,
+        until: Some(r.i64()?).filter(|until| *until != Millis::MIN),
+    })
+}
+
+fn text(bytes: Option<&[u8]>) -> Result<String, DecodeError> {
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
+    text.ok_or(DecodeError::Value)
+}
+
+pub fn put_clocks(batch: &mut Batch, now: Reading) {
+    let mut w = Writer::versioned();
+    w.i64(now.wall);
+    w.i64(now.since_boot);
+    batch.put(&Row::Clocks.key(), w.0);
+}
+
+pub fn clocks(value: &[u8]) -> Result<Reading, DecodeError> {
+    let mut r = Reader::versioned(value)?;
+    Ok(Reading {
+        wall: r.i64()?,
+        since_boot: r.i64()?,
+    })
+}
+
+pub fn put_unproven(batch: &mut Batch, unproven: Unproven) {
+    let mut w = Writer::versioned();
+    w.u64(unproven.line);
+    w.u64(unproven.letter);
+    w.i64(unproven.since);
+    batch.put(&Row::Unproven.key(), w.0);
+}
+
+pub fn unproven(value: &[u8]) -> Result<Unproven, DecodeError> {
+    let mut r = Reader::versioned(value)?;
+    Ok(Unproven {
+        line: r.u64()?,
+        letter: r.u64()?,
+        since: r.i64()?,
+    })
+}
+
+/// Ids of delivered letters, and when each was delivered.
+pub fn put_delivered(batch: &mut Batch, row: u64, ids: &[(u128, Millis)]) {
+    let mut w = Writer::versioned();
+    for (id, at) in ids {
+        w.u128(*id);
+        w.i64(*at);
+    }
+    batch.put(&Row::DeliveredLetters.numbered(row), w.0);
+}
+
+/// The number of the row, and what is in it.
+pub fn delivered(key: &[u8], value: &[u8]) -> Result<(u64, Vec<(u128, Millis)>), DecodeError> {
+    let mut r = Reader::versioned(value)?;
+    let mut ids = Vec::with_capacity(r.0.len() / 24);
+    while !r.0.is_empty() {
+        ids.push((r.u128()?, r.i64()?));
+    }
+    Ok((number(key)?, ids))
+}

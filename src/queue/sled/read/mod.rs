@@ -1,0 +1,8 @@
+//! Reading beside the committer: claims, look-ups by messageId, pages for the operator.
+//!
+//! Nothing here writes. What cannot be read is told to the committer, which sets it aside.
+
+pub mod claim;
+pub mod dead_page;
+pub mod find;
+pub mod waiting;

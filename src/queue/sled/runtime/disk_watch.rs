@@ -1,0 +1,88 @@
+//! Whether the disk lets events in, and whether the queue's files are where they were.
+
+use nix::sys::statvfs::statvfs;
+
+use crate::queue::disk::Disk;
+use crate::queue::lock::lock;
+use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::disk::files::disk_usage;
+use crate::queue::sled::disk::layout::{DEAD, GENERATIONS};
+use crate::queue::sled::runtime::shared::{Pressure, Shared};
+
+/// Inodes that are kept free, at most a quarter of all: a generation, a period of dead letters and
+/// what recovery copies take tens of them, and a file that cannot be made ends the process.
+const FILES_RESERVE: u64 = 1_000;
+
+/// Looks at the disk: whether the queue's files are where they were, and whether events may come
+/// in.
+pub fn look(shared: &Shared) -> Result<(), StoreError> {
+    if shared.stopped.get().is_some() || !shared.is_in_place()? {
+        return Ok(());
+    }
+    let disk = measure(shared)?;
+    *lock(&shared.disk) = disk;
+    let pressure = pressure(&disk);
+    shared.pressure.send_if_modified(|current| {
+        let kind = std::mem::discriminant(current) != std::mem::discriminant(&pressure);
+        if kind {
+            match &pressure {
+                Pressure::None => tracing::info!("the disk has room again: accepting"),
+                Pressure::Quota => tracing::warn!(
+                    "the queue reached queue.max_bytes: reading stops until deliveries free \
+                     it; raise the quota or see why delivery is slow"
+                ),
+                Pressure::Reserve(why) => tracing::warn!("not accepting: {why}"),
+            }
+            *current = pressure;
+        }
+        kind
+    });
+    Ok(())
+}
+
+fn measure(shared: &Shared) -> Result<Disk, StoreError> {
+    let options = &shared.options;
+    let mut disk = Disk {
+        used: disk_usage(&options.path.join(GENERATIONS))?,
+        quota: options.max_bytes,
+        dead_used: disk_usage(&options.path.join(DEAD))?,
+        dead_quota: options.dead_max_bytes,
+        ..Disk::default()
+    };
+    // Where the system does not say, nothing is held against events.
+    if let Ok(stat) = statvfs(&options.path) {
+        let block = stat.fragment_size();
+        disk.free = stat.blocks_available() * block;
+        disk.reserve = options.min_free.min(stat.blocks() * block / 4);
+        // Where files are not numbered beforehand the system says that there are none at all.
+        disk.files_free = stat.files_available();
+        disk.files_reserve = match options.min_free {
+            0 => 0,
+            _ => FILES_RESERVE.min(stat.files() / 4),
+        };
+    }
+    Ok(disk)
+}
+
+fn pressure(disk: &Disk) -> Pressure {
+    // First: with bytes left, nobody would think of it.
+    if disk.lacks_files() {
+        return Pressure::Reserve(format!(
+            "the file system of queue.path is nearly out of inodes: {} free where {} are kept; \
+             send again later, after files were deleted there (`df -i` shows them)",
+            disk.files_free, disk.files_reserve
+        ));
+    }
+    if disk.free < disk.reserve {
+        return Pressure::Reserve(format!(
+            "the disk is nearly full: {} MiB free where queue.min_free keeps {} MiB; send \
+             again later, after space was freed",
+            disk.free >> 20,
+            disk.reserve >> 20
+        ));
+    }
+    if disk.used >= disk.quota {
+        return Pressure::Quota;
+    }
+    Pressure::None
+}

@@ -1,0 +1,145 @@
+//! What the threads say to each other.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::clock::Millis;
+use crate::queue::block::Block;
+use crate::queue::entry::{EntryId, Mark, Receipt, Settlement};
+use crate::queue::error::QueueError;
+use crate::queue::find::Sent;
+use crate::queue::letter::{Import, Imported, LetterKey};
+use crate::queue::loss::Loss;
+use crate::queue::ranges::RangeSet;
+use crate::queue::sled::account::ledger::Ledger;
+use crate::queue::sled::account::ledger_dead::Stretch;
+use crate::queue::sled::account::rows::Sealed;
+use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::ids::dedup::Whereabouts;
+use crate::queue::sled::ids::scrub::Harmed;
+use crate::queue::sled::ids::seen::file::SeenFile;
+use crate::queue::sled::numbers::{Generation, PeriodNumber};
+use crate::queue::verdict::Verdict;
+
+/// Work for the committer.
+pub enum CommitterOp {
+    Enqueue(Arrival),
+    Mark(Mark, oneshot::Sender<()>),
+    Doubt(Vec<EntryId>),
+    Release(Vec<EntryId>),
+    Settle(Vec<Settlement>, oneshot::Sender<()>),
+    /// Claiming met events whose stored bytes cannot be used.
+    SetAside {
+        /// The store that they were read from, if it stands.
+        generation: Option<Generation>,
+        first: u64,
+        last: u64,
+    },
+    /// The same of a dead letter that is queued again.
+    SetLetterAside(u64),
+    JobDone(Done),
+    /// The committer has come round.
+    Heartbeat(oneshot::Sender<()>),
+    /// Check everything stored against the account of this moment.
+    Verify(oneshot::Sender<Verdict>),
+    /// What the operator asks about events, and does with dead letters.
+    Operator(OperatorOp),
+    Tick,
+    Close(oneshot::Sender<()>),
+}
+
+/// A block, whoever waits for its receipts, and the room that it takes until it is committed.
+pub struct Arrival {
+    pub block: Block,
+    pub reply: Receipts,
+    pub room: OwnedSemaphorePermit,
+}
+
+/// Where receipts go.
+pub type Receipts = oneshot::Sender<Result<Vec<Receipt>, QueueError>>;
+
+/// What the operator asks of the committer.
+pub enum OperatorOp {
+    /// Which of these numbers are dead now.
+    Dead(RangeInclusive<u64>, oneshot::Sender<Option<Stretch>>),
+    Retry(Vec<LetterKey>, oneshot::Sender<u64>),
+    Purge(Vec<LetterKey>, oneshot::Sender<u64>),
+    TakeBack(Vec<Import>, oneshot::Sender<Vec<Option<Imported>>>),
+    /// What is known of a messageId.
+    Look(u128, oneshot::Sender<IdRecord>),
+    /// The operator knows of the losses.
+    Acknowledge(oneshot::Sender<Vec<Loss>>),
+    /// Whether an event is open.
+    State(EntryId, oneshot::Sender<OpenState>),
+}
+
+/// What the committer knows of an id.
+#[derive(Default)]
+pub struct IdRecord {
+    /// The dead letter under it, by period and number.
+    pub dead: Option<(PeriodNumber, u64)>,
+    /// Number, if it was purged.
+    pub purged: Option<u64>,
+    pub known: Option<Whereabouts>,
+    /// When a letter of it was delivered, if that is remembered.
+    pub delivered_at: Option<Millis>,
+    /// The dead letters that are queued again, by period.
+    pub deferred: Vec<(PeriodNumber, RangeSet)>,
+}
+
+/// Whether an event waits for its settlement.
+pub enum OpenState {
+    Settled,
+    /// It does; what it left with, if it left.
+    Open(Option<Sent>),
+}
+
+/// Asked of the housekeeper.
+pub enum Job {
+    /// Make the store of this generation.
+    Prepare(Generation),
+    /// Close a full generation: its ids into `seen/`, the store reopened once so that its
+    /// snapshot stands (with one, damage to the log is found out instead of truncated).
+    Seal {
+        generation: Generation,
+        store: Arc<Store>,
+        first_seq: u64,
+        last_seq: u64,
+        newest: Millis,
+        ids: Vec<u128>,
+    },
+    /// Delete a generation that is settled and sealed; one in which something could not be used
+    /// goes to `quarantine/`.
+    Delete {
+        generation: Generation,
+        is_held: bool,
+    },
+    /// One file for these.
+    Merge(Vec<Arc<SeenFile>>),
+    /// Delete a file of ids past the window.
+    Forget(Arc<SeenFile>),
+    /// Make `high` durable, and the anchor behind it.
+    SyncHigh,
+    /// Check the stores against the account of a moment ago, and what was found in `meta`.
+    Verify(Box<Ledger>, Option<StoreError>, oneshot::Sender<Verdict>),
+    Stop,
+}
+
+/// What came of it.
+pub enum Done {
+    Prepared(Arc<Store>),
+    Sealed {
+        generation: Generation,
+        sealed: Sealed,
+        file: Arc<SeenFile>,
+    },
+    Deleted(Generation),
+    /// The names of the files that it was made of.
+    Merged(Option<Arc<SeenFile>>, Vec<String>),
+    Forgotten(String),
+    /// A file of remembered ids is damaged.
+    Harmed(Harmed),
+}

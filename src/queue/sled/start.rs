@@ -1,0 +1,210 @@
+//! Opening the queue: [`recover`] first, then the threads.
+
+use crate::queue::sled::ids::delivered::DeliveredLetters;
+use crate::queue::sled::line::deferred::Deferred;
+use crate::queue::sled::line::deferred::DeferredLetter;
+use crate::queue::sled::line::generations::OpenGenerations;
+use crate::queue::sled::line::tail::Tail;
+use crate::queue::sled::recovery::generations::Generations;
+use crate::queue::sled::runtime::ops::Job;
+use crate::queue::sled::threads::committer::Beginning;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::clock::Clock;
+use crate::queue::entry::EntryId;
+use crate::queue::error::OpenError;
+use crate::queue::id_hash::IdHasher;
+use crate::queue::sled::account::anchor;
+use crate::queue::sled::account::anchor::Anchor;
+use crate::queue::sled::account::ledger::Ledger;
+use crate::queue::sled::disk::evidence::Evidence;
+use crate::queue::sled::disk::syscalls;
+use crate::queue::sled::ids::scrub::Scrub;
+use crate::queue::sled::line::claims::Claims;
+use crate::queue::sled::line::head::Head;
+use crate::queue::sled::options::Options;
+use crate::queue::sled::recovery::{Recovered, recover};
+use crate::queue::sled::runtime::places::Places;
+use crate::queue::sled::runtime::shared::{Pressure, ROOM_BYTES, Shared};
+use crate::queue::sled::threads::committer::Committer;
+use crate::queue::sled::threads::housekeeper;
+
+pub fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenError> {
+    let beside = anchor::read(&options.path)?;
+    syscalls::watch(&options.path, {
+        let on_failure = options.on_failure.clone();
+        Arc::new(move |why| {
+            tracing::error!("the queue cannot be read: {why}; see to the disk, then start again");
+            on_failure(why);
+        })
+    });
+    let recovered = {
+        let tell = options.on_progress.clone();
+        let evidence = Evidence::new(&options.path, &*tell, false);
+        recover(&options, &clock, &evidence, &beside)?
+    };
+    let Recovered {
+        lock,
+        identity,
+        high,
+        is_unclean,
+        meta,
+        ledger,
+        dedup,
+        found,
+        head,
+        dead,
+        purged,
+        trust,
+        noted,
+    } = recovered;
+    let root = options.path.clone();
+    let census = ledger.census();
+    tracing::info!(
+        queue = %identity.id, accepted = census.accepted, queued = census.queued,
+        in_doubt = census.in_doubt, dead = census.dead_total(), losses = ledger.losses.len(),
+        "queue opened{}", if census.imbalance() == 0 { "; the ledger holds" } else { "" }
+    );
+
+    let delivered = DeliveredLetters::load(&meta.store)?;
+    let deferred = deferred(&ledger);
+    let in_doubt: HashMap<EntryId, Arc<str>> = (ledger.marks.iter())
+        .map(|(id, marked)| (id, marked.name.clone()))
+        .collect();
+    let claims = Claims::new(
+        ledger.cursor.clone(),
+        in_doubt,
+        OpenGenerations::new(&root, found.readable(&head, ledger.state.last_seq)),
+    );
+    let anchor = Anchor {
+        state: ledger.state,
+        open: census.queued + census.sending,
+        dead: census.dead_total(),
+        is_mount: anchor::is_mount(&root)?.unwrap_or(false),
+        identity: identity.clone(),
+    };
+    if options.adopt && beside.anchor().is_some() {
+        // What stands there says otherwise, and the next start would refuse the queue by it.
+        anchor::write(&root, &anchor).map_err(|error| {
+            OpenError::Io(format!(
+                "{error}: it speaks of what was here before, and a start would refuse this queue: \
+                 let the daemon's user write there, or remove it, then adopt again"
+            ))
+        })?;
+    }
+    let places = Places::of(&root, &high, &meta.store)?;
+    let (ops, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let shared = Arc::new(Shared {
+        hasher: IdHasher::new(identity.key),
+        ops,
+        room: Arc::new(Semaphore::new(ROOM_BYTES)),
+        tail: Mutex::new(Tail::new(ledger.state.last_seq)),
+        claims: Mutex::new(claims),
+        deferred: Mutex::new(deferred),
+        dead: Mutex::new(dead),
+        opening: Mutex::default(),
+        claimable: Notify::new(),
+        low_water: ledger.cursor.low_water().into(),
+        bytes_in_hand: 0.into(),
+        census: Mutex::new(census),
+        losses: Mutex::new(ledger.losses()),
+        anchor: Mutex::new(anchor),
+        places,
+        pressure: watch::channel(Pressure::None).0,
+        disk: Mutex::default(),
+        stopped: OnceLock::new(),
+        unclean: is_unclean,
+        options,
+        clock,
+        trust,
+    });
+    syscalls::watch(&shared.options.path, {
+        let shared = Arc::downgrade(&shared);
+        Arc::new(move |why| {
+            if let Some(shared) = shared.upgrade() {
+                shared.fail(why);
+            }
+        })
+    });
+    // What it names is durable: `meta` was committed, and `high` is behind it.
+    shared.write_anchor();
+    let (jobs, inbox) = mpsc::channel();
+    for job in seal_jobs(found, &head) {
+        // The receiver is held right here.
+        let _ = jobs.send(job);
+    }
+    let keeper = spawn("housekeeper", {
+        let shared = shared.clone();
+        let scrub = Scrub::new(dedup.files());
+        move || housekeeper::run(&shared, &inbox, scrub)
+    })?;
+    let beginning = Beginning {
+        meta,
+        head,
+        ledger,
+        dedup,
+        delivered,
+        high,
+        purged,
+        noted,
+        lock,
+    };
+    let committer = Committer::new(shared.clone(), receiver, jobs, keeper, beginning);
+    spawn("committer", move || committer.run())?;
+    Ok(shared)
+}
+
+/// Unsealed generations below the head are full, or were left behind by a stop.
+fn seal_jobs(found: Generations, head: &Head) -> Vec<Job> {
+    let below = found
+        .unsealed
+        .into_iter()
+        .filter(|(generation, _)| *generation < head.generation);
+    below
+        .map(|(generation, unsealed)| match unsealed.numbers {
+            None => Job::Delete {
+                generation,
+                is_held: false,
+            },
+            Some((first_seq, last_seq)) => Job::Seal {
+                generation,
+                store: unsealed.store,
+                first_seq,
+                last_seq,
+                newest: unsealed.newest,
+                ids: unsealed.ids,
+            },
+        })
+        .collect()
+}
+
+fn spawn(
+    name: &str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<std::thread::JoinHandle<()>, OpenError> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|e| OpenError::Io(format!("the {name} thread cannot be started: {e}")))
+}
+
+/// The dead letters that are queued again, with their periods and the names they went out under.
+fn deferred(ledger: &Ledger) -> Deferred {
+    let mut deferred = Deferred::default();
+    for (first, last) in ledger.dead_queued.iter() {
+        for number in first..=last {
+            if let Some(period) = ledger.period_of(number) {
+                let marked = ledger.marks.get(EntryId::dead(number));
+                deferred.push_back(DeferredLetter {
+                    number,
+                    period,
+                    sent_as: marked.map(|marked| marked.name.clone()),
+                });
+            }
+        }
+    }
+    deferred
+}

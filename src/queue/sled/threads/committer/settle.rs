@@ -1,0 +1,210 @@
+//! The settle side of the committer: marks, settlements, dead letters, in one batch of `meta`.
+
+use crate::queue::sled::disk::layout::generation_name;
+use crate::queue::sled::disk::layout::period_name;
+use crate::queue::sled::line::deferred::DeferredLetter;
+use crate::queue::sled::numbers::Generation;
+use std::sync::atomic::Ordering;
+
+use crate::queue::entry::{EntryId, Origin, Outcome, Settlement};
+use crate::queue::lock::lock;
+use crate::queue::loss::LossKind;
+use crate::queue::record::dead_record::Record;
+use crate::queue::sled::disk::batch::Batch;
+use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::runtime::ops::CommitterOp;
+use crate::queue::sled::runtime::ops::Job;
+use crate::queue::sled::threads::committer::{Committer, MAX_OPS, answer};
+
+impl Committer {
+    pub(super) fn settle(&mut self, ops: Vec<CommitterOp>) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        let mut replies = Vec::new();
+        let mut deferred = Vec::new();
+        let mut freed = 0;
+        // A resend lays no new mark, but it is counted as durably as one.
+        let mut recount = false;
+        let now = self.shared.clock.now();
+        for op in ops {
+            match op {
+                CommitterOp::Mark(mark, reply) => {
+                    let resent = self.ledger.state.resent;
+                    self.ledger.lay_mark(&mut batch, &mark, now);
+                    recount |= self.ledger.state.resent != resent;
+                    replies.push(reply);
+                }
+                CommitterOp::Doubt(ids) => {
+                    ids.into_iter().for_each(|id| self.ledger.marks.doubt(id));
+                }
+                CommitterOp::Release(ids) => self.ledger.marks.release(&mut batch, &ids),
+                CommitterOp::Settle(settlements, reply) => {
+                    freed += settlements
+                        .iter()
+                        .map(|s| s.entry.body.len())
+                        .sum::<usize>();
+                    self.end(settlements, &mut batch, &mut deferred)?;
+                    replies.push(reply);
+                }
+                CommitterOp::SetAside {
+                    generation,
+                    first,
+                    last,
+                } => self.set_line_aside(generation, first, last, &mut batch),
+                CommitterOp::SetLetterAside(number) => self.set_letter_aside(number, &mut batch),
+                CommitterOp::JobDone(done) => self.job_done(done, &mut batch),
+                CommitterOp::Verify(reply) => {
+                    let meta = self.meta.check().err();
+                    self.ask(Job::Verify(Box::new(self.ledger.clone()), meta, reply));
+                }
+                CommitterOp::Tick => self.tick(&mut batch)?,
+                CommitterOp::Enqueue(_)
+                | CommitterOp::Operator(_)
+                | CommitterOp::Heartbeat(_)
+                | CommitterOp::Close(_) => {}
+            }
+            if batch.len() >= MAX_OPS {
+                self.write_meta(std::mem::take(&mut batch))?;
+                self.publish_census();
+                answer(&mut replies);
+            }
+        }
+        if batch.len() > 0 || recount {
+            self.write_meta(batch)?;
+        }
+        self.shared
+            .low_water
+            .store(self.ledger.cursor.low_water(), Ordering::Release);
+        self.shared.bytes_in_hand.fetch_sub(freed, Ordering::AcqRel);
+        lock(&self.shared.deferred).extend(deferred);
+        self.publish_census();
+        answer(&mut replies);
+        Ok(())
+    }
+
+    /// Events of the line cannot be read. Invariant: their store is noted as one to be kept in the
+    /// batch that settles them, for what is settled is deleted.
+    fn set_line_aside(
+        &mut self,
+        generation: Option<Generation>,
+        first: u64,
+        last: u64,
+        batch: &mut Batch,
+    ) {
+        let now = self.shared.clock.now();
+        let count = self.ledger.set_line_aside(batch, first, last);
+        if let Some(generation) = generation {
+            self.ledger.hold_generation(batch, generation);
+        }
+        let object = match generation {
+            Some(generation) => generation_name(generation),
+            None => format!("events {first} to {last}"),
+        };
+        self.ledger
+            .lose(batch, LossKind::Events, &object, count, now);
+        self.publish_losses();
+    }
+
+    /// A dead letter that is queued again cannot be read.
+    fn set_letter_aside(&mut self, number: u64, batch: &mut Batch) {
+        if self.ledger.dead_queued.contains(number) {
+            let now = self.shared.clock.now();
+            if let Some(period) = self.ledger.period_of(number) {
+                self.ledger.hold_period(batch, period);
+                let object = period_name(period);
+                let kind = LossKind::DeadLetters;
+                self.ledger.lose(batch, kind, &object, 1, now);
+                self.publish_losses();
+            }
+            self.ledger.state.set_aside += 1;
+            self.ledger.marks.remove(batch, EntryId::dead(number));
+            lock(&self.shared.dead).forget_queued(number);
+            self.ledger.retire_letter(batch, number);
+        }
+    }
+
+    /// Ends claims: dead letters are written and synced first, then counted.
+    pub(super) fn end(
+        &mut self,
+        settlements: Vec<Settlement>,
+        batch: &mut Batch,
+        deferred: &mut Vec<DeferredLetter>,
+    ) -> Result<(), StoreError> {
+        let now = self.shared.trust.stamp();
+        let mut line = Vec::with_capacity(settlements.len());
+        let mut records = Vec::new();
+        let mut names = Vec::new();
+        let mut delivered_letters = Vec::new();
+        for Settlement { entry, outcome } in settlements {
+            let marked = self.ledger.marks.remove(batch, entry.id);
+            match entry.id.origin() {
+                Origin::Line(seq) => line.push(seq),
+                Origin::Dead(number) => {
+                    lock(&self.shared.dead).forget(entry.id_hash, number);
+                    self.ledger.retire_letter(batch, number);
+                }
+            }
+            let (reason, message, failures) = match outcome {
+                Outcome::Delivered => {
+                    self.ledger.state.delivered += 1;
+                    if let Origin::Dead(_) = entry.id.origin() {
+                        delivered_letters.push(entry.id_hash);
+                    }
+                    continue;
+                }
+                Outcome::Dead { reason, message } => (Some(reason), message, entry.failures),
+                Outcome::SetApart { failures } => (None, String::new(), failures),
+            };
+            names.push(marked.map(|marked| (marked.name, marked.at)));
+            records.push(Record {
+                id_hash: entry.id_hash,
+                reason,
+                failures,
+                accepted_at: entry.accepted_at,
+                event_time: entry.event_time,
+                died_at: now,
+                message,
+                body: entry.body,
+            });
+        }
+        self.delivered.insert(batch, now, &delivered_letters);
+        if !records.is_empty() {
+            let first = self.ledger.state.dead_next;
+            lock(&self.shared.dead).append(&records, &mut self.ledger, batch, now)?;
+            let period = self
+                .ledger
+                .periods
+                .keys()
+                .next_back()
+                .copied()
+                .unwrap_or_default();
+            for ((number, record), name) in (first..).zip(&records).zip(names) {
+                if record.reason.is_some() {
+                    continue;
+                }
+                self.ledger.queue_dead(batch, number..=number);
+                if let Some((name, at)) = &name {
+                    // It may have arrived: under its new number it keeps that name.
+                    let id = EntryId::dead(number);
+                    self.ledger.mark_in_doubt(batch, id, name.clone(), *at);
+                }
+                deferred.push(DeferredLetter {
+                    number,
+                    period,
+                    sent_as: name.map(|(name, _)| name),
+                });
+            }
+        }
+        line.sort_unstable();
+        let mut at = 0;
+        while at < line.len() {
+            let run = line[at..]
+                .iter()
+                .zip(line[at]..)
+                .take_while(|(seq, n)| **seq == *n)
+                .count();
+            self.ledger.settle_line(batch, line[at], line[at + run - 1]);
+            at += run;
+        }
+        Ok(())
+    }
+}
