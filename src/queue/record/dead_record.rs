@@ -9,8 +9,7 @@ use bytes::Bytes;
 use crate::clock::Millis;
 use crate::queue::block;
 use crate::queue::entry::DeadReason;
-use crate::queue::record::codec;
-use crate::queue::record::codec::{DecodeError, Reader, Writer};
+use crate::queue::record::codec::{self, DecodeError, Reader, Writer};
 
 /// One dead letter as it is stored.
 pub struct Record {

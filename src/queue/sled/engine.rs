@@ -25,8 +25,10 @@ use crate::queue::sled::disk::error::StoreError;
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::options::Options;
 use crate::queue::sled::read::{claim, dead_page, find, waiting};
-use crate::queue::sled::runtime::ops::{Arrival, CommitterOp, OpenState, OperatorOp};
-use crate::queue::sled::runtime::shared::{Pressure, ROOM_BYTES, Shared};
+use crate::queue::sled::runtime::{
+    ops::{Arrival, CommitterOp, OpenState, OperatorOp},
+    shared::{Pressure, ROOM_BYTES, Shared},
+};
 use crate::queue::sled::start;
 use crate::queue::verdict::Verdict;
 

@@ -2,19 +2,20 @@
 //!
 //! Behind a checksum, damage does not get this far; a fault of ours that wrote nonsense would.
 
-use crate::queue::sled::record::purged_list;
 use std::sync::Arc;
 
 use crate::queue::block;
 use crate::queue::block::BlockBuilder;
 use crate::queue::entry::EntryId;
 use crate::queue::id_hash::IdHasher;
-use crate::queue::record::chunk::{AcceptTotals, Chunk};
-use crate::queue::record::codec;
-use crate::queue::record::codec::{DecodeError, Reader, Writer};
-use crate::queue::record::{dead_record, mark};
+use crate::queue::record::{
+    chunk::{AcceptTotals, Chunk},
+    codec::{self, DecodeError, Reader, Writer},
+    dead_record, mark,
+};
 use crate::queue::sled::account::high_water;
 use crate::queue::sled::ids::seen::file;
+use crate::queue::sled::record::purged_list;
 
 /// What is written is read back the same; what is read at all is written back to the same
 /// meaning; nothing is read into more memory than its bytes can stand for.

@@ -1,29 +1,26 @@
 //! `pinrelay verify --repair`: a start, and what only reading finds taken out. It deletes nothing.
 
-use crate::clock::Clock;
-use crate::queue::error::OpenError;
-use crate::queue::sled::account::anchor;
-use crate::queue::sled::account::identity;
-use crate::queue::sled::account::identity::Identity;
-use crate::queue::sled::account::peek;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::files::create_private_dir;
-use crate::queue::sled::disk::files::is_there;
-use crate::queue::sled::disk::layout::FORMAT;
-use crate::queue::sled::disk::layout::QUARANTINE;
-use crate::queue::sled::disk::layout::SEEN;
-use crate::queue::sled::disk::layout::generation_folder;
-use crate::queue::sled::disk::layout::period_folder;
-use crate::queue::sled::disk::quarantine;
-use crate::queue::sled::disk::quarantine::copy_durably;
-use crate::queue::sled::disk::store::Store;
-use crate::queue::sled::engine::SledEngine;
-use crate::queue::sled::options::Options;
-use crate::queue::sled::verify::check;
-use crate::queue::sled::verify::walk::Piece;
-use crate::queue::verdict::Verdict;
 use std::path::Path;
 use std::path::PathBuf;
+
+use crate::clock::Clock;
+use crate::queue::error::OpenError;
+use crate::queue::sled::account::{
+    anchor,
+    identity::{self, Identity},
+    peek,
+};
+use crate::queue::sled::disk::{
+    error::StoreError,
+    files::{create_private_dir, is_there},
+    layout::{FORMAT, QUARANTINE, SEEN, generation_folder, period_folder},
+    quarantine::{self, copy_durably},
+    store::Store,
+};
+use crate::queue::sled::engine::SledEngine;
+use crate::queue::sled::options::Options;
+use crate::queue::sled::verify::{check, walk::Piece};
+use crate::queue::verdict::Verdict;
 /// Checks the queue as [`verify`](crate::queue::sled::verify::verify) does, mends what can be, and checks it again. Gives what was
 /// found before and after.
 ///

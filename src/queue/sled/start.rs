@@ -1,13 +1,5 @@
 //! Opening the queue: [`recover`] first, then the threads.
 
-use crate::queue::sled::ids::delivered::DeliveredLetters;
-use crate::queue::sled::line::deferred::Deferred;
-use crate::queue::sled::line::deferred::DeferredLetter;
-use crate::queue::sled::line::generations::OpenGenerations;
-use crate::queue::sled::line::tail::Tail;
-use crate::queue::sled::recovery::generations::Generations;
-use crate::queue::sled::runtime::ops::Job;
-use crate::queue::sled::threads::committer::Beginning;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
@@ -17,20 +9,30 @@ use crate::clock::Clock;
 use crate::queue::entry::EntryId;
 use crate::queue::error::OpenError;
 use crate::queue::id_hash::IdHasher;
-use crate::queue::sled::account::anchor;
-use crate::queue::sled::account::anchor::Anchor;
-use crate::queue::sled::account::ledger::Ledger;
-use crate::queue::sled::disk::evidence::Evidence;
-use crate::queue::sled::disk::syscalls;
-use crate::queue::sled::ids::scrub::Scrub;
-use crate::queue::sled::line::claims::Claims;
-use crate::queue::sled::line::head::Head;
+use crate::queue::sled::account::{
+    anchor::{self, Anchor},
+    ledger::Ledger,
+};
+use crate::queue::sled::disk::{evidence::Evidence, syscalls};
+use crate::queue::sled::ids::{delivered::DeliveredLetters, scrub::Scrub};
+use crate::queue::sled::line::{
+    claims::Claims,
+    deferred::{Deferred, DeferredLetter},
+    generations::OpenGenerations,
+    head::Head,
+    tail::Tail,
+};
 use crate::queue::sled::options::Options;
-use crate::queue::sled::recovery::{Recovered, recover};
-use crate::queue::sled::runtime::places::Places;
-use crate::queue::sled::runtime::shared::{Pressure, ROOM_BYTES, Shared};
-use crate::queue::sled::threads::committer::Committer;
-use crate::queue::sled::threads::housekeeper;
+use crate::queue::sled::recovery::{Recovered, generations::Generations, recover};
+use crate::queue::sled::runtime::{
+    ops::Job,
+    places::Places,
+    shared::{Pressure, ROOM_BYTES, Shared},
+};
+use crate::queue::sled::threads::{
+    committer::{Beginning, Committer},
+    housekeeper,
+};
 
 pub fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenError> {
     let beside = anchor::read(&options.path)?;

@@ -9,7 +9,6 @@
 //! It is a witness and no part of the promise: where the parent folder cannot be written, that is
 //! said once, and the queue does without.
 
-use crate::queue::sled::disk::files::replace;
 use std::fs::{self};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
@@ -18,12 +17,12 @@ use std::sync::Mutex;
 
 use crate::queue::error::OpenError;
 use crate::queue::lock::lock;
-use crate::queue::record::codec;
-use crate::queue::record::codec::{DecodeError, Reader, Writer};
-use crate::queue::sled::account::identity;
-use crate::queue::sled::account::identity::Identity;
-use crate::queue::sled::disk::error::{At, StoreError};
-use crate::queue::sled::disk::files::retry_without_fds;
+use crate::queue::record::codec::{self, DecodeError, Reader, Writer};
+use crate::queue::sled::account::identity::{self, Identity};
+use crate::queue::sled::disk::{
+    error::{At, StoreError},
+    files::{replace, retry_without_fds},
+};
 use crate::queue::sled::record::state::State;
 
 const KEY: &[u8] = b"anchor";

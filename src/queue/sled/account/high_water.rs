@@ -10,10 +10,11 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::queue::record::codec;
-use crate::queue::record::codec::{DecodeError, Reader, Writer};
-use crate::queue::sled::disk::error::{At, StoreError};
-use crate::queue::sled::disk::files::{is_there, sync_dir};
+use crate::queue::record::codec::{self, DecodeError, Reader, Writer};
+use crate::queue::sled::disk::{
+    error::{At, StoreError},
+    files::{is_there, sync_dir},
+};
 use crate::queue::sled::record::state::State;
 
 const SLOT: u64 = 512;

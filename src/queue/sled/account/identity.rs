@@ -1,11 +1,6 @@
 //! Whose queue this is: the lock that keeps a second daemon out, and the `format` file with the
 //! version of the whole folder and the key of its messageId hashes.
 
-use crate::queue::sled::disk::files::replace;
-use crate::queue::sled::disk::layout::FORMAT;
-use crate::queue::sled::disk::layout::GENERATIONS;
-use crate::queue::sled::disk::layout::LOCK;
-use crate::queue::sled::disk::layout::meta_folder;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -15,10 +10,12 @@ use nix::fcntl::{Flock, FlockArg};
 use siphasher::sip128::SipHasher24;
 
 use crate::queue::error::OpenError;
-use crate::queue::record::codec;
-use crate::queue::record::codec::FORMAT_VERSION;
-use crate::queue::sled::disk::error::{At, StoreError};
-use crate::queue::sled::disk::files::{create_private_dir, is_there, sync_dir};
+use crate::queue::record::codec::{self, FORMAT_VERSION};
+use crate::queue::sled::disk::{
+    error::{At, StoreError},
+    files::{create_private_dir, is_there, replace, sync_dir},
+    layout::{FORMAT, GENERATIONS, LOCK, meta_folder},
+};
 
 /// Held while this process owns the folder.
 pub struct Lock(#[allow(dead_code, reason = "held for its lock")] Flock<File>);

@@ -11,15 +11,13 @@ use crate::queue::census::Census;
 use crate::queue::entry::{EntryId, Mark, Origin};
 use crate::queue::loss::{Loss, LossKind};
 use crate::queue::ranges::{Cursor, RangeSet};
-use crate::queue::sled::account::marks::Marks;
-use crate::queue::sled::account::rows::{self, Period, Row, Sealed, number, put_diff};
-use crate::queue::sled::disk::batch::Batch;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::account::{
+    marks::Marks,
+    rows::{self, Period, Row, Sealed, number, put_diff},
+};
+use crate::queue::sled::disk::{batch::Batch, error::StoreError, store::Store};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
-use crate::queue::sled::record::id_file::IdFile;
-use crate::queue::sled::record::purged_list::List;
-use crate::queue::sled::record::state::State;
+use crate::queue::sled::record::{id_file::IdFile, purged_list::List, state::State};
 
 /// How long Pinterest remembers an event_id (pinterest-api.md, "Deduplication").
 const PINTEREST_REMEMBERS: Millis = 48 * 3_600_000;

@@ -4,8 +4,10 @@ use std::ops::RangeInclusive;
 
 use crate::queue::entry::DeadReason;
 use crate::queue::ranges::RangeSet;
-use crate::queue::sled::account::ledger::Ledger;
-use crate::queue::sled::account::rows::{self, Period, Row, put_diff};
+use crate::queue::sled::account::{
+    ledger::Ledger,
+    rows::{self, Period, Row, put_diff},
+};
 use crate::queue::sled::disk::batch::Batch;
 use crate::queue::sled::numbers::PeriodNumber;
 use crate::queue::sled::record::purged_list::List;

@@ -3,12 +3,12 @@
 use crate::clock::Millis;
 use crate::queue::loss::{Loss, LossKind};
 use crate::queue::record::codec::Writer;
-use crate::queue::sled::account::ledger::Ledger;
-use crate::queue::sled::account::rows;
-use crate::queue::sled::account::rows::Row;
+use crate::queue::sled::account::{
+    ledger::Ledger,
+    rows::{self, Row},
+};
 use crate::queue::sled::disk::batch::Batch;
-use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::numbers::PeriodNumber;
+use crate::queue::sled::numbers::{Generation, PeriodNumber};
 use crate::queue::sled::record::id_file::IdFile;
 
 /// So many losses are told apart; what is found beyond them is counted together.

@@ -1,18 +1,18 @@
 //! Which events may have been sent, and under which names: the marks of `meta`, in memory as
 //! stored. Key: `m` + mark + part.
 
-use crate::queue::sled::account::rows::Row;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::clock::Millis;
 use crate::queue::entry::EntryId;
-use crate::queue::record::codec::DecodeError;
-use crate::queue::record::mark;
-use crate::queue::sled::account::rows::number;
-use crate::queue::sled::disk::batch::{Batch, part_key, parts, split_part};
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::store::Store;
+use crate::queue::record::{codec::DecodeError, mark};
+use crate::queue::sled::account::rows::{Row, number};
+use crate::queue::sled::disk::{
+    batch::{Batch, part_key, parts, split_part},
+    error::StoreError,
+    store::Store,
+};
 
 /// An event that left, or is about to.
 #[derive(Clone)]

@@ -2,23 +2,19 @@
 //! the checksums of all other rows: one that vanished, or an old one that came back, is found at
 //! the next start.
 
-use crate::queue::record::codec::DecodeError;
-use crate::queue::sled::account::rows;
-use crate::queue::sled::account::rows::Row;
-use crate::queue::sled::disk::files::entries;
-use crate::queue::sled::disk::layout::DEAD;
-use crate::queue::sled::disk::layout::GENERATIONS;
-use crate::queue::sled::disk::layout::SEEN;
-use crate::queue::sled::disk::layout::meta_folder;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::clock::{Reading, Unproven};
-use crate::queue::record::codec::{Reader, Writer};
-use crate::queue::sled::disk::batch::Batch;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::files::is_there;
-use crate::queue::sled::disk::store::Store;
+use crate::queue::record::codec::{DecodeError, Reader, Writer};
+use crate::queue::sled::account::rows::{self, Row};
+use crate::queue::sled::disk::{
+    batch::Batch,
+    error::StoreError,
+    files::{entries, is_there},
+    layout::{DEAD, GENERATIONS, SEEN, meta_folder},
+    store::Store,
+};
 use crate::queue::sled::record::state::State;
 
 /// The open store and what is known of its rows.

@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
-use crate::queue::sled::account::identity::{self, Identity};
-use crate::queue::sled::account::meta::Meta;
-use crate::queue::sled::account::rows::Row;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::layout::{FORMAT, meta_folder};
-use crate::queue::sled::disk::scratch::Scratch;
-use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::account::{
+    identity::{self, Identity},
+    meta::Meta,
+    rows::Row,
+};
+use crate::queue::sled::disk::{
+    error::StoreError,
+    layout::{FORMAT, meta_folder},
+    scratch::Scratch,
+    store::Store,
+};
 use crate::queue::sled::record::state::State;
 
 /// What the account has as the queue's identity; none where it cannot be read.

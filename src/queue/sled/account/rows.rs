@@ -8,12 +8,16 @@ use crate::queue::entry::DeadReason;
 use crate::queue::loss::{Loss, LossKind};
 use crate::queue::ranges::RangeDiff;
 use crate::queue::record::codec::{DecodeError, Reader, Writer};
-use crate::queue::sled::disk::batch::Batch;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::store::{Store, StoredRow};
+use crate::queue::sled::disk::{
+    batch::Batch,
+    error::StoreError,
+    store::{Store, StoredRow},
+};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
-use crate::queue::sled::record::id_file::{Coverage, IdFile};
-use crate::queue::sled::record::purged_list::List;
+use crate::queue::sled::record::{
+    id_file::{Coverage, IdFile},
+    purged_list::List,
+};
 
 /// The kinds of rows. The tag is the first byte of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

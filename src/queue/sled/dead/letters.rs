@@ -5,10 +5,6 @@
 //! before the batch of `meta` that counts them: a record at or above `dead_next` was never
 //! counted and is overwritten.
 
-use crate::queue::sled::disk::layout::DEAD;
-use crate::queue::sled::disk::layout::period_folder;
-use crate::queue::sled::disk::layout::period_name;
-use crate::queue::sled::numbers::PeriodNumber;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
@@ -17,20 +13,18 @@ use crate::queue::entry::{DeadReason, EntryId};
 use crate::queue::id_hash::IdMap;
 use crate::queue::loss::LossKind;
 use crate::queue::ranges::RangeSet;
-use crate::queue::record::dead_record;
-use crate::queue::record::dead_record::{Head, Record, body_hash, groups};
-use crate::queue::sled::account::ledger::Ledger;
-use crate::queue::sled::account::mending::Mending;
-use crate::queue::sled::account::rows::Period;
-use crate::queue::sled::dead::period;
-use crate::queue::sled::dead::period::heads;
-use crate::queue::sled::disk::batch::{Batch, split_part};
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::files::{
-    create_private_dir, delete_folder, disk_usage, is_there, numbered, sweep,
+use crate::queue::record::dead_record::{self, Head, Record, body_hash, groups};
+use crate::queue::sled::account::{ledger::Ledger, mending::Mending, rows::Period};
+use crate::queue::sled::dead::period::{self, heads};
+use crate::queue::sled::disk::{
+    batch::{Batch, split_part},
+    error::StoreError,
+    files::{create_private_dir, delete_folder, disk_usage, is_there, numbered, sweep},
+    layout::{DEAD, period_folder, period_name},
+    quarantine::{forget_copy, retire},
+    store::Store,
 };
-use crate::queue::sled::disk::quarantine::{forget_copy, retire};
-use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::numbers::PeriodNumber;
 use crate::queue::sled::record::purged_list::Named;
 
 const DAY: Millis = 86_400_000;

@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::queue::record::dead_record;
-use crate::queue::record::dead_record::{Head, Record};
-use crate::queue::sled::disk::batch::{part_key, split_part};
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::evidence::Evidence;
-use crate::queue::sled::disk::files::{delete_folder, is_there};
-use crate::queue::sled::disk::store::Store;
+use crate::queue::record::dead_record::{self, Head, Record};
+use crate::queue::sled::disk::{
+    batch::{part_key, split_part},
+    error::StoreError,
+    evidence::Evidence,
+    files::{delete_folder, is_there},
+    store::Store,
+};
 
 /// A period cannot be opened: it goes to `quarantine/`, as it was before it was tried.
 pub fn keep(evidence: &Evidence<'_>, path: &Path) -> Result<PathBuf, StoreError> {

@@ -1,8 +1,7 @@
 //! What is committed to a store at once, and how a payload of any length is put there in parts:
 //! no value is longer than [`MAX_VALUE`].
 
-use crate::queue::record::codec;
-use crate::queue::record::codec::MAX_VALUE;
+use crate::queue::record::codec::{self, MAX_VALUE};
 
 /// Changes that become durable together.
 #[derive(Default)]

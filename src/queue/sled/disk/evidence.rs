@@ -4,15 +4,16 @@
 //! Nothing that is set aside is deleted before its bytes, or the store they were in, lie in
 //! `quarantine/`.
 
-use crate::queue::sled::disk::layout::GENERATIONS;
-use crate::queue::sled::disk::layout::QUARANTINE;
-use crate::queue::sled::disk::quarantine;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::files::{delete_folder, entries, is_there};
-use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::disk::{
+    error::StoreError,
+    files::{delete_folder, entries, is_there},
+    layout::{GENERATIONS, QUARANTINE},
+    quarantine,
+    store::Store,
+};
 use crate::queue::verdict::Finding;
 
 /// What a start goes by: where the queue is, whom to tell, and what was found so far.

@@ -7,8 +7,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::queue::sled::disk::error::{At, StoreError};
-use crate::queue::sled::disk::syscalls::FileId;
+use crate::queue::sled::disk::{
+    error::{At, StoreError},
+    syscalls::FileId,
+};
 
 /// How long to wait for a descriptor when the process, or the machine, has none left.
 pub const NO_FILES: Duration = Duration::from_secs(30);

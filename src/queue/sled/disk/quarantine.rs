@@ -2,21 +2,20 @@
 //!
 //! Nothing that is set aside is deleted before its bytes, or the store they were in, lie here.
 
-use crate::queue::sled::disk::error::{At, StoreError};
-use crate::queue::sled::disk::files::create_private_dir;
-use crate::queue::sled::disk::files::delete_folder;
-use crate::queue::sled::disk::files::disk_usage;
-use crate::queue::sled::disk::files::entries;
-use crate::queue::sled::disk::files::is_dir;
-use crate::queue::sled::disk::files::is_there;
-use crate::queue::sled::disk::files::retry_without_fds;
-use crate::queue::sled::disk::files::sync_dir;
-use crate::queue::sled::disk::files::sync_file;
-use crate::queue::sled::disk::layout::QUARANTINE;
-use nix::sys::statvfs::statvfs;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
+
+use nix::sys::statvfs::statvfs;
+
+use crate::queue::sled::disk::{
+    error::{At, StoreError},
+    files::{
+        create_private_dir, delete_folder, disk_usage, entries, is_dir, is_there,
+        retry_without_fds, sync_dir, sync_file,
+    },
+    layout::QUARANTINE,
+};
 /// Where the copy of a store lies.
 pub fn copy_path(root: &Path, store: &Path) -> PathBuf {
     let name = store.strip_prefix(root).unwrap_or(store).display();

@@ -7,10 +7,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::queue::sled::disk::error::{At, StoreError};
-use crate::queue::sled::disk::files::{create_private_dir, entries, is_dir, is_there};
-use crate::queue::sled::disk::layout::{LOCK, QUARANTINE, meta_folder};
-use crate::queue::sled::disk::quarantine::copy_folder;
+use crate::queue::sled::disk::{
+    error::{At, StoreError},
+    files::{create_private_dir, entries, is_dir, is_there},
+    layout::{LOCK, QUARANTINE, meta_folder},
+    quarantine::copy_folder,
+};
 
 /// The clone, in the quarantine of what it was made of. Swept at the next start, should this
 /// process end before it is removed.

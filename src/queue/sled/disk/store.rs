@@ -9,18 +9,18 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::queue::lock::lock;
-use crate::queue::record::codec;
-use crate::queue::record::codec::DecodeError;
-use crate::queue::sled::disk::batch::{Batch, split_part};
-use crate::queue::sled::disk::error::{At, StoreError, is_systems};
-use crate::queue::sled::disk::files::{
-    NO_FILES, create_in_place, entries, file_id, is_dir, is_there, out_of_files, retry_without_fds,
-    sync_dir, sync_file,
+use crate::queue::record::codec::{self, DecodeError};
+use crate::queue::sled::disk::{
+    batch::{Batch, split_part},
+    error::{At, StoreError, is_systems},
+    files::{
+        NO_FILES, create_in_place, entries, file_id, is_dir, is_there, out_of_files,
+        retry_without_fds, sync_dir, sync_file,
+    },
+    quarantine::copy_before_changes,
+    sync,
+    syscalls::{self, FileId},
 };
-use crate::queue::sled::disk::quarantine::copy_before_changes;
-use crate::queue::sled::disk::sync;
-use crate::queue::sled::disk::syscalls;
-use crate::queue::sled::disk::syscalls::FileId;
 
 /// The data file of a store to which nothing was committed is not longer: sled's own records and
 /// the probe. The smallest commit makes it longer.

@@ -3,15 +3,14 @@
 //! Ids of unsealed generations are held exactly; those of sealed ones stand in `seen/`, behind
 //! one filter a file. Only the committer asks, in arrival order.
 
-use crate::queue::id_hash::IdSet;
-use crate::queue::sled::numbers::Generation;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::clock::Millis;
-use crate::clock::Unproven;
+use crate::clock::{Millis, Unproven};
+use crate::queue::id_hash::IdSet;
 use crate::queue::sled::disk::error::StoreError;
 use crate::queue::sled::ids::seen::file::SeenFile;
+use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::record::id_file::Coverage;
 
 /// Ids from before it are forgotten.

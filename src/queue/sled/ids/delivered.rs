@@ -10,16 +10,13 @@
 //! before the next is begun; a row goes when its youngest id is past the window. A release that
 //! does not know them counts the same, and leaves them.
 
-use crate::queue::sled::account::rows;
-use crate::queue::sled::account::rows::Row;
 use std::collections::BTreeMap;
 
 use crate::clock::Millis;
 use crate::queue::id_hash::IdMap;
 use crate::queue::record::codec::MAX_VALUE;
-use crate::queue::sled::disk::batch::Batch;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::account::rows::{self, Row};
+use crate::queue::sled::disk::{batch::Batch, error::StoreError, store::Store};
 
 /// Ids of a row: 24 bytes each, within the bound of a value.
 const ROW_IDS: usize = 240;

@@ -9,23 +9,21 @@
 //! · per letter: id hash u128, number u64 · a checksum over all of it. It is written as `.tmp`,
 //! synced, and renamed into place.
 
-use crate::queue::sled::disk::files::replace;
-use crate::queue::sled::disk::layout;
-use crate::queue::sled::disk::layout::PURGED;
-use crate::queue::sled::disk::quarantine;
-use crate::queue::sled::record::purged_list;
-use crate::queue::sled::record::purged_list::List;
-use crate::queue::sled::record::purged_list::Named;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self};
 use std::path::{Path, PathBuf};
 
 use crate::clock::Millis;
 use crate::queue::sled::account::ledger::Ledger;
-use crate::queue::sled::disk::batch::Batch;
-use crate::queue::sled::disk::error::{At, StoreError};
-use crate::queue::sled::disk::evidence::Evidence;
-use crate::queue::sled::disk::files::{entries, is_there, retry_without_fds};
+use crate::queue::sled::disk::{
+    batch::Batch,
+    error::{At, StoreError},
+    evidence::Evidence,
+    files::{entries, is_there, replace, retry_without_fds},
+    layout::{self, PURGED},
+    quarantine,
+};
+use crate::queue::sled::record::purged_list::{self, List, Named};
 
 /// The path of a list.
 pub fn path_of(root: &Path, list: &List) -> PathBuf {

@@ -1,9 +1,11 @@
 //! Reading chunks of events from a generation's store.
 
 use crate::queue::record::chunk::{self, Chunk};
-use crate::queue::sled::disk::batch::{part_key, split_part};
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::disk::{
+    batch::{part_key, split_part},
+    error::StoreError,
+    store::Store,
+};
 
 /// What there is at a number of the line.
 pub enum Met {

@@ -8,9 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::layout::generation_folder;
-use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::disk::{error::StoreError, layout::generation_folder, store::Store};
 use crate::queue::sled::numbers::Generation;
 
 /// A generation that still holds something to claim.

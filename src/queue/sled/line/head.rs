@@ -1,10 +1,10 @@
 //! The generation that is written to.
 
-use crate::queue::sled::numbers::Generation;
 use std::sync::Arc;
 
 use crate::clock::Millis;
 use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::options::Options;
 
 /// A generation is full at this share of the quota, however few its events.

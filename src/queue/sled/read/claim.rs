@@ -7,15 +7,17 @@ use std::sync::atomic::Ordering;
 use crate::queue::entry::{Entry, Origin};
 use crate::queue::lock::lock;
 use crate::queue::record::chunk::Chunk;
-use crate::queue::sled::disk::error::{At, StoreError};
-use crate::queue::sled::disk::quarantine::retire;
-use crate::queue::sled::line::chunks::{Met, find_chunk};
-use crate::queue::sled::line::claims::Claims;
-use crate::queue::sled::line::deferred::DeferredLetter;
+use crate::queue::sled::disk::{
+    error::{At, StoreError},
+    quarantine::retire,
+};
+use crate::queue::sled::line::{
+    chunks::{Met, find_chunk},
+    claims::Claims,
+    deferred::DeferredLetter,
+};
 use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::runtime::ops::CommitterOp;
-use crate::queue::sled::runtime::shared::Shared;
-use crate::queue::sled::runtime::stores::period_store;
+use crate::queue::sled::runtime::{ops::CommitterOp, shared::Shared, stores::period_store};
 use crate::queue::window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, deferred_share};
 
 /// Takes up to `max_events` events of at most `max_bytes` together.

@@ -5,8 +5,7 @@ use crate::queue::record::dead_record::Record;
 use crate::queue::sled::account::ledger_dead::Stretch;
 use crate::queue::sled::dead::period::{group_of, read_letters};
 use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::runtime::shared::Shared;
-use crate::queue::sled::runtime::stores::period_store;
+use crate::queue::sled::runtime::{shared::Shared, stores::period_store};
 
 /// Reads the letters of a stretch that `keep` wants, up to a page of them.
 pub fn read(shared: &Shared, stretch: &Stretch, keep: &Keep) -> Result<Page, StoreError> {

@@ -9,14 +9,15 @@ use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::Chunk;
 use crate::queue::sled::account::ledger_dead::Stretch;
 use crate::queue::sled::dead::period::{group_of, read_letters};
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::disk::{error::StoreError, store::Store};
 use crate::queue::sled::ids::dedup::Whereabouts;
 use crate::queue::sled::line::chunks::read_chunk;
 use crate::queue::sled::numbers::PeriodNumber;
 use crate::queue::sled::read::dead_page;
-use crate::queue::sled::runtime::shared::Shared;
-use crate::queue::sled::runtime::stores::{period_store, with_generation};
+use crate::queue::sled::runtime::{
+    shared::Shared,
+    stores::{period_store, with_generation},
+};
 
 /// The letter with this number, if its period stands.
 pub fn letter(

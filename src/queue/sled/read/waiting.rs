@@ -6,11 +6,9 @@ use crate::queue::entry::{Entry, Origin};
 use crate::queue::find::{Waiting, WaitingPage};
 use crate::queue::letter::PAGE_BYTES;
 use crate::queue::lock::lock;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::disk::{error::StoreError, store::Store};
 use crate::queue::sled::line::chunks::read_chunk;
-use crate::queue::sled::runtime::shared::Shared;
-use crate::queue::sled::runtime::stores::with_generation;
+use crate::queue::sled::runtime::{shared::Shared, stores::with_generation};
 
 /// Up to `limit` events of the line behind number `after`, oldest first.
 pub fn page(shared: &Shared, after: u64, limit: usize) -> Result<WaitingPage, StoreError> {

@@ -1,9 +1,7 @@
 //! What a file of remembered ids covers, and what the account remembers of one.
 
 use crate::clock::Millis;
-use crate::queue::record::codec::DecodeError;
-use crate::queue::record::codec::Reader;
-use crate::queue::record::codec::Writer;
+use crate::queue::record::codec::{DecodeError, Reader, Writer};
 use crate::queue::sled::numbers::Generation;
 /// What a file covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

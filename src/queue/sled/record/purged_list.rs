@@ -4,10 +4,7 @@
 //! letter: id hash u128, number u64 · a checksum over all of it.
 
 use crate::clock::Millis;
-use crate::queue::record::codec;
-use crate::queue::record::codec::DecodeError;
-use crate::queue::record::codec::Reader;
-use crate::queue::record::codec::Writer;
+use crate::queue::record::codec::{self, DecodeError, Reader, Writer};
 /// What its checksum is keyed with.
 pub const KEY: &[u8] = b"purged";
 

@@ -4,8 +4,10 @@
 //! lost in `meta` is known from there.
 
 use crate::clock::Millis;
-use crate::queue::record::chunk::AcceptTotals;
-use crate::queue::record::codec::{DecodeError, Reader, Writer};
+use crate::queue::record::{
+    chunk::AcceptTotals,
+    codec::{DecodeError, Reader, Writer},
+};
 
 /// The counters. All but `wall` and `sum` only grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

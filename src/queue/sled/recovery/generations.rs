@@ -1,36 +1,27 @@
 //! What a start finds in the generations and in `seen/`.
 
-use crate::queue::sled::disk::layout::GENERATIONS;
-use crate::queue::sled::disk::layout::SEEN;
-use crate::queue::sled::disk::layout::seen_name;
-use crate::queue::sled::disk::quarantine;
-use crate::queue::sled::numbers::Generation;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::clock::Clock;
-use crate::clock::Millis;
+use crate::clock::{Clock, Millis};
 use crate::queue::loss::LossKind;
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::AcceptTotals;
-use crate::queue::sled::account::ledger::Ledger;
-use crate::queue::sled::account::mending::Mending;
-use crate::queue::sled::account::rows::Sealed;
-use crate::queue::sled::disk::batch::Batch;
-use crate::queue::sled::disk::error::{At, StoreError};
-use crate::queue::sled::disk::evidence::Evidence;
-use crate::queue::sled::disk::files::{
-    delete_folder, disk_usage, entries, is_there, numbered, sync_dir,
+use crate::queue::sled::account::{ledger::Ledger, mending::Mending, rows::Sealed};
+use crate::queue::sled::disk::{
+    batch::Batch,
+    error::{At, StoreError},
+    evidence::Evidence,
+    files::{delete_folder, disk_usage, entries, is_there, numbered, sync_dir},
+    layout::{GENERATIONS, SEEN, generation_folder, seen_name},
+    quarantine,
+    store::Store,
 };
-use crate::queue::sled::disk::layout::generation_folder;
-use crate::queue::sled::disk::store::Store;
-use crate::queue::sled::ids::dedup::Dedup;
-use crate::queue::sled::ids::seen::file::SeenFile;
-use crate::queue::sled::line::chunks::read_chunk;
-use crate::queue::sled::line::generations::Readable;
-use crate::queue::sled::line::head::Head;
+use crate::queue::sled::ids::{dedup::Dedup, seen::file::SeenFile};
+use crate::queue::sled::line::{chunks::read_chunk, generations::Readable, head::Head};
+use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::record::id_file::IdFile;
 
 /// What the generations and `seen/` hold.

@@ -5,50 +5,39 @@
 //! it, the store is copied before; the copy goes once all of it agrees with `high`, and is kept in
 //! `quarantine/` if it does not.
 
-use crate::queue::sled::account::meta;
-use crate::queue::sled::account::peek;
-use crate::queue::sled::account::rows;
-use crate::queue::sled::account::rows::Row;
-use crate::queue::sled::disk::layout::DEAD;
-use crate::queue::sled::disk::layout::FORMAT;
-use crate::queue::sled::disk::layout::GENERATIONS;
-use crate::queue::sled::disk::layout::HIGH;
-use crate::queue::sled::disk::layout::PURGED;
-use crate::queue::sled::disk::layout::QUARANTINE;
-use crate::queue::sled::disk::layout::SEEN;
-use crate::queue::sled::numbers::Generation;
+mod begin;
 pub mod generations;
 pub mod rebuild;
 
-use std::path::Path;
-
-use crate::clock::Millis;
-use crate::clock::{Clock, Reading, WallTrust};
+use crate::clock::{Clock, Millis, Reading, WallTrust};
 use crate::queue::error::OpenError;
 use crate::queue::loss::LossKind;
 use crate::queue::ranges::RangeSet;
-use crate::queue::sled::account::anchor::{Anchor, Beside};
-use crate::queue::sled::account::high_water::{Found, High, HighFile};
-use crate::queue::sled::account::identity;
-use crate::queue::sled::account::identity::Identity;
-use crate::queue::sled::account::ledger::Ledger;
-use crate::queue::sled::account::mending::Mending;
-use crate::queue::sled::account::meta::Meta;
-use crate::queue::sled::dead::letters::DeadLetters;
-use crate::queue::sled::disk::batch::Batch;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::evidence::Evidence;
-use crate::queue::sled::disk::files::{create_private_dir, is_there, sweep, sync_dir};
-use crate::queue::sled::disk::{evidence, syscalls};
-use crate::queue::sled::ids::dedup::Dedup;
-use crate::queue::sled::ids::purged::Purged;
-use crate::queue::sled::line::head::Head;
-use crate::queue::sled::options::Options;
-use crate::queue::sled::record::state::State;
-use crate::queue::sled::recovery::generations::{
-    Generations, Inventory, open_generations, open_seen,
+use crate::queue::sled::account::{
+    anchor::Beside,
+    high_water::{High, HighFile},
+    identity::{self, Identity},
+    ledger::Ledger,
+    mending::Mending,
+    meta::Meta,
+    rows::{self, Row},
 };
-use crate::queue::sled::recovery::rebuild::Missing;
+use crate::queue::sled::dead::letters::DeadLetters;
+use crate::queue::sled::disk::{
+    batch::Batch,
+    error::StoreError,
+    evidence::{self, Evidence},
+    syscalls,
+};
+use crate::queue::sled::ids::{dedup::Dedup, purged::Purged};
+use crate::queue::sled::line::head::Head;
+use crate::queue::sled::numbers::Generation;
+use crate::queue::sled::options::Options;
+use crate::queue::sled::recovery::{
+    begin::begin,
+    generations::{Generations, Inventory, open_generations, open_seen},
+    rebuild::Missing,
+};
 
 /// What a start has in hand before it begins to work.
 pub struct Recovered {
@@ -73,158 +62,6 @@ impl Recovered {
     /// The account alone; the stores are closed.
     pub fn into_ledger(self) -> Ledger {
         self.ledger
-    }
-}
-
-/// Whose queue this is, and the counters that it must at least have.
-struct Begun {
-    lock: identity::Lock,
-    identity: Identity,
-    high_file: HighFile,
-    high: High,
-}
-
-/// Takes the folder, and refuses one that is not to be touched.
-fn begin(options: &Options, evidence: &Evidence<'_>, beside: &Beside) -> Result<Begun, OpenError> {
-    let root = &options.path;
-    let machine_id = options.machine_id.as_deref();
-    if !options.adopt {
-        // Before the folder is made: nobody is to write below the place where a disk belongs.
-        beside.refuse_unmounted(root)?;
-    }
-    let lock = identity::lock(root)?;
-    if let Beside::Damaged(path) = beside {
-        let what = "it cannot be used: whether the folder was put back from a copy cannot be told";
-        evidence.found(
-            &path.display().to_string(),
-            what.into(),
-            "it is written anew",
-        );
-    }
-    // Somebody who writes into it still, as it is emptied, may leave the beginnings of a store.
-    let is_empty =
-        !is_there(&root.join(FORMAT))? && !Meta::is_there(root)? && !meta::holds_anything(root)?;
-    if options.adopt && is_empty && beside.anchor().is_none() {
-        return Err(OpenError::Io(format!(
-            "queue folder {}: it holds no queue to adopt; restore it there first",
-            root.display()
-        )));
-    }
-    let identity = match (identity::load(root)?, beside.anchor()) {
-        (Some(identity), Some(anchor)) if !options.adopt => {
-            refuse_put_back(root, &identity, anchor)?;
-            identity
-        }
-        (Some(identity), _) => identity,
-        (None, Some(anchor)) => {
-            if is_empty {
-                evidence.found(
-                    "the queue",
-                    format!(
-                        "its folder was emptied: {} undelivered events and {} dead letters were \
-                         in it",
-                        anchor.open, anchor.dead
-                    ),
-                    "they are counted as set aside; if there is a backup, stop, put it back, and \
-                     `pinrelay adopt`",
-                );
-            } else {
-                let next = "it is written anew from what stands beside the folder";
-                evidence.found(FORMAT, "it is missing".into(), next);
-            }
-            anchor.identity.write(root)?;
-            anchor.identity.clone()
-        }
-        (None, None) => identity::load_or_create(root, machine_id)?,
-    };
-    if !options.adopt && !identity.is_at_home(machine_id) {
-        return Err(OpenError::Foreign(format!(
-            "queue folder {}: it was made on another machine, which may still send its events. \
-             If that one is stopped for good, or this is a restored copy: `pinrelay adopt`",
-            root.display()
-        )));
-    }
-    // Names that a killed process made and did not sync are found and built upon: they have to
-    // be durable before what follows from them is.
-    sync_dir(root)?;
-    for dir in [GENERATIONS, SEEN, QUARANTINE, DEAD, PURGED] {
-        create_private_dir(&root.join(dir))?;
-        sweep(&root.join(dir))?;
-        sync_dir(&root.join(dir))?;
-    }
-    sweep(root)?;
-    // A store's making syncs its name in its folder, not that folder's name in here.
-    sync_dir(root)?;
-    let (high_file, found) = HighFile::open(&root.join(HIGH))?;
-    // One that was adopted since knows more than the anchor, or less, and is believed.
-    let anchored = beside.anchor().filter(|_| !options.adopt || is_empty);
-    let anchored = anchored.map_or(State::default(), |anchor| anchor.state);
-    let high = match found {
-        Found::High(high) => High {
-            state: high.state.newest(&anchored),
-            ..high
-        },
-        // The first start of a new queue, or one that was cut short, even while it wrote this
-        // file: it is synced before `meta` is made.
-        Found::Nothing | Found::Damaged
-            if !Meta::is_there(root)? && meta::is_new(root, &anchored)? =>
-        {
-            High {
-                clean: true,
-                ..High::default()
-            }
-        }
-        Found::Nothing | Found::Damaged => {
-            let what = match anchored == State::default() {
-                true => {
-                    "it is damaged or missing: whether a store was cut short cannot be told this \
-                     time"
-                }
-                false => "it is damaged or missing",
-            };
-            evidence.found("high", what.into(), "it is written anew");
-            High {
-                state: anchored,
-                ..High::default()
-            }
-        }
-    };
-    Ok(Begun {
-        lock,
-        identity,
-        high_file,
-        high,
-    })
-}
-
-/// A folder that is behind what was here last was put back from a copy: what it has as queued may
-/// have been delivered since.
-fn refuse_put_back(root: &Path, identity: &Identity, anchor: &Anchor) -> Result<(), OpenError> {
-    let refused = |what: String| {
-        Err(OpenError::Foreign(format!(
-            "queue folder {}: {what}. If it was restored from a copy on purpose: `pinrelay adopt`",
-            root.display()
-        )))
-    };
-    if identity.id != anchor.identity.id {
-        return refused(format!(
-            "queue {} stands where queue {} was last",
-            identity.id, anchor.identity.id
-        ));
-    }
-    let last = anchor.state.settle_no;
-    let behind = |state: &State| state.settle_no < last;
-    match HighFile::look(&root.join(HIGH))? {
-        Found::High(high) if behind(&high.state) => {}
-        _ => return Ok(()),
-    }
-    // The file alone may be damaged; the account is the judge.
-    match peek::state(root)? {
-        Some(state) if behind(&state) => refused(format!(
-            "it is older than what was here last, {} writes of its account are missing",
-            last - state.settle_no
-        )),
-        _ => Ok(()),
     }
 }
 

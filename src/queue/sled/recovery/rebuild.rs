@@ -6,12 +6,6 @@
 //! and none is counted as delivered that nothing proves delivered: `high` proves the counters and
 //! what lies below the low-water mark; what is nowhere else is set aside, and told.
 
-use crate::queue::sled::account::meta::is_new;
-use crate::queue::sled::account::rows::Row;
-use crate::queue::sled::disk::layout::DEAD;
-use crate::queue::sled::disk::layout::period_folder;
-use crate::queue::sled::disk::quarantine;
-use crate::queue::sled::numbers::PeriodNumber;
 use std::collections::{HashMap, HashSet};
 
 use crate::clock::Millis;
@@ -19,18 +13,26 @@ use crate::queue::entry::{DeadReason, EntryId};
 use crate::queue::loss::LossKind;
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::dead_record;
-use crate::queue::sled::account::high_water::High;
-use crate::queue::sled::account::ledger::Ledger;
-use crate::queue::sled::account::meta::Meta;
-use crate::queue::sled::account::rows::Period;
-use crate::queue::sled::dead::letters::DeadLetters;
-use crate::queue::sled::dead::period;
-use crate::queue::sled::dead::period::{heads, read_group};
-use crate::queue::sled::disk::batch::Batch;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::evidence::Evidence;
-use crate::queue::sled::disk::files::{delete_folder, is_there, numbered};
+use crate::queue::sled::account::{
+    high_water::High,
+    ledger::Ledger,
+    meta::{Meta, is_new},
+    rows::{Period, Row},
+};
+use crate::queue::sled::dead::{
+    letters::DeadLetters,
+    period::{self, heads, read_group},
+};
+use crate::queue::sled::disk::{
+    batch::Batch,
+    error::StoreError,
+    evidence::Evidence,
+    files::{delete_folder, is_there, numbered},
+    layout::{DEAD, period_folder},
+    quarantine,
+};
 use crate::queue::sled::ids::purged;
+use crate::queue::sled::numbers::PeriodNumber;
 use crate::queue::sled::recovery::generations::Generations;
 use crate::queue::window::CLAIM_WINDOW_EVENTS;
 

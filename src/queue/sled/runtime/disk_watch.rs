@@ -4,9 +4,11 @@ use nix::sys::statvfs::statvfs;
 
 use crate::queue::disk::Disk;
 use crate::queue::lock::lock;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::files::disk_usage;
-use crate::queue::sled::disk::layout::{DEAD, GENERATIONS};
+use crate::queue::sled::disk::{
+    error::StoreError,
+    files::disk_usage,
+    layout::{DEAD, GENERATIONS},
+};
 use crate::queue::sled::runtime::shared::{Pressure, Shared};
 
 /// Inodes that are kept free, at most a quarter of all: a generation, a period of dead letters and

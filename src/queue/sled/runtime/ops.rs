@@ -13,14 +13,9 @@ use crate::queue::find::Sent;
 use crate::queue::letter::{Import, Imported, LetterKey};
 use crate::queue::loss::Loss;
 use crate::queue::ranges::RangeSet;
-use crate::queue::sled::account::ledger::Ledger;
-use crate::queue::sled::account::ledger_dead::Stretch;
-use crate::queue::sled::account::rows::Sealed;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::store::Store;
-use crate::queue::sled::ids::dedup::Whereabouts;
-use crate::queue::sled::ids::scrub::Harmed;
-use crate::queue::sled::ids::seen::file::SeenFile;
+use crate::queue::sled::account::{ledger::Ledger, ledger_dead::Stretch, rows::Sealed};
+use crate::queue::sled::disk::{error::StoreError, store::Store};
+use crate::queue::sled::ids::{dedup::Whereabouts, scrub::Harmed, seen::file::SeenFile};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
 use crate::queue::verdict::Verdict;
 

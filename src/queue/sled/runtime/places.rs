@@ -4,11 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::queue::sled::account::high_water::HighFile;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::files::file_id;
-use crate::queue::sled::disk::layout::{DEAD, FORMAT, GENERATIONS, LOCK, PURGED, SEEN};
-use crate::queue::sled::disk::store::Store;
-use crate::queue::sled::disk::syscalls::FileId;
+use crate::queue::sled::disk::{
+    error::StoreError,
+    files::file_id,
+    layout::{DEAD, FORMAT, GENERATIONS, LOCK, PURGED, SEEN},
+    store::Store,
+    syscalls::FileId,
+};
 
 /// The names that stay the same for a process' life, and what they stood for at the start.
 pub struct Places(Vec<(PathBuf, FileId)>);

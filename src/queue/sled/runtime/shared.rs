@@ -15,14 +15,10 @@ use crate::queue::lock::lock;
 use crate::queue::loss::Loss;
 use crate::queue::sled::account::anchor::{self, Anchor};
 use crate::queue::sled::dead::letters::{DeadLetters, Opening};
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::files::is_there;
-use crate::queue::sled::line::claims::Claims;
-use crate::queue::sled::line::deferred::Deferred;
-use crate::queue::sled::line::tail::Tail;
+use crate::queue::sled::disk::{error::StoreError, files::is_there};
+use crate::queue::sled::line::{claims::Claims, deferred::Deferred, tail::Tail};
 use crate::queue::sled::options::Options;
-use crate::queue::sled::runtime::ops::CommitterOp;
-use crate::queue::sled::runtime::places::Places;
+use crate::queue::sled::runtime::{ops::CommitterOp, places::Places};
 
 /// Bytes of packed blocks that may wait for the committer; beyond it ingest waits.
 pub const ROOM_BYTES: usize = 4 << 20;

@@ -4,11 +4,10 @@
 use std::sync::Arc;
 
 use crate::queue::lock::lock;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::files::is_there;
-use crate::queue::sled::disk::layout::period_folder;
-use crate::queue::sled::disk::quarantine::forget_copy;
-use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::disk::{
+    error::StoreError, files::is_there, layout::period_folder, quarantine::forget_copy,
+    store::Store,
+};
 use crate::queue::sled::line::generations::Opened;
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
 use crate::queue::sled::runtime::shared::Shared;

@@ -1,8 +1,6 @@
 //! What goes by age while the wall clock is not believed, and what is stamped by one that was
 //! behind.
 
-use crate::queue::sled::account::meta;
-use crate::queue::sled::disk::store;
 use tempfile::TempDir;
 
 use super::prelude::*;
@@ -10,6 +8,8 @@ use super::support::block_on;
 use crate::queue::Queue;
 use crate::queue::block::BlockBuilder;
 use crate::queue::entry::{DeadReason, Outcome};
+use crate::queue::sled::account::meta;
+use crate::queue::sled::disk::store;
 
 const START: Millis = 1_800_000_000_000;
 const MONTH: Millis = 31 * 86_400_000;

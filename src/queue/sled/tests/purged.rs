@@ -1,10 +1,6 @@
 //! Purged letters: that they stay away, that an import brings them back, and that what remembers
 //! them goes in time.
 
-use crate::queue::sled::account::ledger;
-use crate::queue::sled::account::meta;
-use crate::queue::sled::disk::store;
-use crate::queue::sled::repair::repair;
 use std::path::Path;
 use std::time::Instant;
 
@@ -17,6 +13,10 @@ use crate::queue::block::BlockBuilder;
 use crate::queue::entry::{DeadReason, Outcome, Settlement};
 use crate::queue::find::Found;
 use crate::queue::letter::{Import, Imported, Keep};
+use crate::queue::sled::account::ledger;
+use crate::queue::sled::account::meta;
+use crate::queue::sled::disk::store;
+use crate::queue::sled::repair::repair;
 use crate::queue::sled::verify::verify;
 
 const START: Millis = 1_800_000_000_000;

@@ -1,31 +1,31 @@
 //! What must not hold up the committer: making stores, sealing and deleting generations,
 //! merging remembered ids, watching the disk.
 
-use crate::queue::sled::disk::layout::HIGH;
-use crate::queue::sled::disk::layout::SEEN;
-use crate::queue::sled::disk::layout::generation_name;
-use crate::queue::sled::disk::quarantine;
-use crate::queue::sled::ids::seen::merge;
-use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::runtime::disk_watch::look;
-use crate::queue::sled::runtime::ops::Done;
-use crate::queue::sled::runtime::ops::Job;
-use crate::queue::sled::verify::live;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::queue::lock::lock;
 use crate::queue::sled::account::rows::Sealed;
-use crate::queue::sled::disk::error::{At, StoreError};
-use crate::queue::sled::disk::files::{delete_folder, is_there, retry_without_fds, sync_dir};
-use crate::queue::sled::disk::layout::generation_folder;
-use crate::queue::sled::disk::store::Store;
-use crate::queue::sled::ids::scrub::Scrub;
-use crate::queue::sled::ids::seen::file::SeenFile;
+use crate::queue::sled::disk::{
+    error::{At, StoreError},
+    files::{delete_folder, is_there, retry_without_fds, sync_dir},
+    layout::{HIGH, SEEN, generation_folder, generation_name},
+    quarantine,
+    store::Store,
+};
+use crate::queue::sled::ids::{
+    scrub::Scrub,
+    seen::{file::SeenFile, merge},
+};
+use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::record::id_file::Coverage;
-use crate::queue::sled::runtime::ops::CommitterOp;
-use crate::queue::sled::runtime::shared::{PanicIsFailure, Shared};
+use crate::queue::sled::runtime::{
+    disk_watch::look,
+    ops::{CommitterOp, Done, Job},
+    shared::{PanicIsFailure, Shared},
+};
+use crate::queue::sled::verify::live;
 
 /// How often the disk is looked at.
 const LOOK: Duration = Duration::from_secs(1);

@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use crate::queue::sled::disk::error::{At, StoreError};
-use crate::queue::sled::disk::files::{is_there, numbered};
-use crate::queue::sled::disk::layout::{GENERATIONS, generation_folder, period_folder};
-use crate::queue::sled::disk::scratch::Scratch;
-use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::disk::{
+    error::{At, StoreError},
+    files::{is_there, numbered},
+    layout::{GENERATIONS, generation_folder, period_folder},
+    scratch::Scratch,
+    store::Store,
+};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
 use crate::queue::sled::verify::walk::Stores;
 

@@ -3,14 +3,13 @@
 
 use crate::queue::lock::lock;
 use crate::queue::sled::account::ledger::Ledger;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::store::Store;
-use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::numbers::PeriodNumber;
-use crate::queue::sled::runtime::disk_watch;
-use crate::queue::sled::runtime::shared::Shared;
-use crate::queue::sled::runtime::stores::period_store;
-use crate::queue::sled::runtime::stores::with_generation;
+use crate::queue::sled::disk::{error::StoreError, store::Store};
+use crate::queue::sled::numbers::{Generation, PeriodNumber};
+use crate::queue::sled::runtime::{
+    disk_watch,
+    shared::Shared,
+    stores::{period_store, with_generation},
+};
 use crate::queue::sled::verify::walk::{Stores, Walk};
 use crate::queue::verdict::{Finding, Verdict};
 

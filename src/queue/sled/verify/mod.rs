@@ -9,31 +9,32 @@ mod clone;
 pub mod live;
 pub mod walk;
 
-use crate::queue::sled::account::peek;
-use crate::queue::sled::disk::layout::FORMAT;
-use crate::queue::sled::disk::layout::GENERATIONS;
-use crate::queue::sled::disk::layout::HIGH;
-use crate::queue::sled::disk::layout::QUARANTINE;
-use crate::queue::sled::verify::clone::Cloned;
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::queue::error::OpenError;
-use crate::queue::sled::account::anchor;
-use crate::queue::sled::account::anchor::Beside;
-use crate::queue::sled::account::high_water::{Found, HighFile};
-use crate::queue::sled::account::identity;
-use crate::queue::sled::account::meta::Meta;
-use crate::queue::sled::account::meta::is_new;
-use crate::queue::sled::disk::evidence::Evidence;
-use crate::queue::sled::disk::files::is_there;
-use crate::queue::sled::disk::scratch::Scratch;
-use crate::queue::sled::disk::syscalls;
+use crate::queue::sled::account::{
+    anchor::{self, Beside},
+    high_water::{Found, HighFile},
+    identity,
+    meta::{Meta, is_new},
+    peek,
+};
+use crate::queue::sled::disk::{
+    evidence::Evidence,
+    files::is_there,
+    layout::{FORMAT, GENERATIONS, HIGH, QUARANTINE},
+    scratch::Scratch,
+    syscalls,
+};
 use crate::queue::sled::options::Options;
 use crate::queue::sled::record::state::State;
 use crate::queue::sled::recovery::recover;
-use crate::queue::sled::verify::walk::{Piece, Walk};
+use crate::queue::sled::verify::{
+    clone::Cloned,
+    walk::{Piece, Walk},
+};
 use crate::queue::verdict::{Finding, Verdict};
 
 const CUT_SHORT: &str =

@@ -4,20 +4,22 @@
 //! the index: the upper half of each block's first id, a filter (descriptor and fingerprints) per
 //! [`SHARD_BLOCKS`] blocks, and a checksum over all of it.
 
-use crate::queue::sled::disk::layout::seen_file;
-use crate::queue::sled::record::id_file::Coverage;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::queue::record::codec;
-use crate::queue::record::codec::{DecodeError, Reader, Writer};
-use crate::queue::record::id_filter::IdFilter;
-use crate::queue::sled::disk::error::{At, StoreError};
-use crate::queue::sled::disk::files::retry_without_fds;
-use crate::queue::sled::record::id_file::IdFile;
+use crate::queue::record::{
+    codec::{self, DecodeError, Reader, Writer},
+    id_filter::IdFilter,
+};
+use crate::queue::sled::disk::{
+    error::{At, StoreError},
+    files::retry_without_fds,
+    layout::seen_file,
+};
+use crate::queue::sled::record::id_file::{Coverage, IdFile};
 
 pub const BLOCK: usize = 4096;
 pub const PER_BLOCK: usize = (BLOCK - 8) / 16;

@@ -1,11 +1,10 @@
 //! Files of remembered ids: every id is found, no other is, and damage is refused.
 
-use crate::queue::sled::disk::layout::seen_file;
 use std::sync::Arc;
 
 use super::file::{BLOCK, SeenFile};
 use super::merge::merge;
-use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::disk::{error::StoreError, layout::seen_file};
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::record::id_file::Coverage;
 

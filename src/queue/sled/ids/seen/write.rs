@@ -1,18 +1,20 @@
 //! Writing a file of remembered ids: in one pass over ascending ids, one shard in memory, and put
 //! in place by its name only when all of it is durable.
 
-use crate::queue::sled::disk::files::put_in_place;
-use crate::queue::sled::disk::layout::seen_file;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use crate::queue::record::codec;
-use crate::queue::record::codec::{Checksum, Writer};
-use crate::queue::record::id_filter::IdFilter;
-use crate::queue::sled::disk::error::{At, StoreError};
-use crate::queue::sled::disk::files::retry_without_fds;
+use crate::queue::record::{
+    codec::{self, Checksum, Writer},
+    id_filter::IdFilter,
+};
+use crate::queue::sled::disk::{
+    error::{At, StoreError},
+    files::{put_in_place, retry_without_fds},
+    layout::seen_file,
+};
 use crate::queue::sled::ids::seen::file::{BLOCK, PER_BLOCK, SHARD_BLOCKS, SeenFile, header, sum};
 use crate::queue::sled::record::id_file::Coverage;
 

@@ -1,6 +1,5 @@
 //! The accept side of the committer: which events are new, and the instant of commitment.
 
-use crate::queue::sled::runtime::ops::Arrival;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,13 +7,17 @@ use crate::queue::block;
 use crate::queue::block::Block;
 use crate::queue::entry::Receipt;
 use crate::queue::lock::lock;
-use crate::queue::record::chunk;
-use crate::queue::record::chunk::Chunk;
-use crate::queue::record::dead_record;
+use crate::queue::record::{
+    chunk::{self, Chunk},
+    dead_record,
+};
 use crate::queue::sled::dead::letters::{DeadLetters, Known};
-use crate::queue::sled::disk::batch::Batch;
-use crate::queue::sled::disk::error::{At, StoreError};
+use crate::queue::sled::disk::{
+    batch::Batch,
+    error::{At, StoreError},
+};
 use crate::queue::sled::ids::dedup::Horizon;
+use crate::queue::sled::runtime::ops::Arrival;
 use crate::queue::sled::threads::committer::Committer;
 
 /// Where a letter is.

@@ -3,7 +3,6 @@
 //!
 //! No linger: while one group syncs the next one gathers.
 
-use crate::queue::sled::account::rows;
 mod accept;
 mod letters;
 mod lookup;
@@ -18,27 +17,32 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
-use quota_warning::QuotaWarning;
-
-use crate::clock::Millis;
-use crate::clock::{Reading, Unproven};
+use crate::clock::{Millis, Reading, Unproven};
 use crate::queue::lock::lock;
-use crate::queue::sled::account::high_water::{High, HighFile};
-use crate::queue::sled::account::identity::Lock;
-use crate::queue::sled::account::ledger::Ledger;
-use crate::queue::sled::account::meta::Meta;
-use crate::queue::sled::disk::batch;
-use crate::queue::sled::disk::batch::Batch;
-use crate::queue::sled::disk::error::{At, StoreError};
-use crate::queue::sled::disk::store::Store;
-use crate::queue::sled::ids::dedup::{Dedup, Horizon};
-use crate::queue::sled::ids::delivered::DeliveredLetters;
-use crate::queue::sled::ids::purged::Purged;
+use crate::queue::sled::account::{
+    high_water::{High, HighFile},
+    identity::Lock,
+    ledger::Ledger,
+    meta::Meta,
+    rows,
+};
+use crate::queue::sled::disk::{
+    batch::{self, Batch},
+    error::{At, StoreError},
+    store::Store,
+};
+use crate::queue::sled::ids::{
+    dedup::{Dedup, Horizon},
+    delivered::DeliveredLetters,
+    purged::Purged,
+};
 use crate::queue::sled::line::head::Head;
 use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::runtime::ops::Job;
-use crate::queue::sled::runtime::ops::{Arrival, CommitterOp, OperatorOp};
-use crate::queue::sled::runtime::shared::{PanicIsFailure, Pressure, Shared};
+use crate::queue::sled::runtime::{
+    ops::{Arrival, CommitterOp, Job, OperatorOp},
+    shared::{PanicIsFailure, Pressure, Shared},
+};
+use quota_warning::QuotaWarning;
 
 /// Operations a batch: beyond about a thousand sled's memory grows without measure.
 const MAX_OPS: usize = 400;

@@ -4,8 +4,7 @@
 use crate::clock::{Millis, millis};
 use crate::queue::lock::lock;
 use crate::queue::sled::account::rows::Period;
-use crate::queue::sled::disk::batch::Batch;
-use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::disk::{batch::Batch, error::StoreError};
 use crate::queue::sled::numbers::PeriodNumber;
 use crate::queue::sled::record::purged_list::List;
 use crate::queue::sled::threads::committer::{Committer, MAX_OPS};

@@ -1,19 +1,19 @@
 //! The settle side of the committer: marks, settlements, dead letters, in one batch of `meta`.
 
-use crate::queue::sled::disk::layout::generation_name;
-use crate::queue::sled::disk::layout::period_name;
-use crate::queue::sled::line::deferred::DeferredLetter;
-use crate::queue::sled::numbers::Generation;
 use std::sync::atomic::Ordering;
 
 use crate::queue::entry::{EntryId, Origin, Outcome, Settlement};
 use crate::queue::lock::lock;
 use crate::queue::loss::LossKind;
 use crate::queue::record::dead_record::Record;
-use crate::queue::sled::disk::batch::Batch;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::runtime::ops::CommitterOp;
-use crate::queue::sled::runtime::ops::Job;
+use crate::queue::sled::disk::{
+    batch::Batch,
+    error::StoreError,
+    layout::{generation_name, period_name},
+};
+use crate::queue::sled::line::deferred::DeferredLetter;
+use crate::queue::sled::numbers::Generation;
+use crate::queue::sled::runtime::ops::{CommitterOp, Job};
 use crate::queue::sled::threads::committer::{Committer, MAX_OPS, answer};
 
 impl Committer {

@@ -4,18 +4,20 @@
 use crate::clock::{Millis, millis};
 use crate::queue::lock::lock;
 use crate::queue::loss::LossKind;
-use crate::queue::sled::disk::batch::Batch;
-use crate::queue::sled::disk::error::{At, StoreError};
-use crate::queue::sled::disk::files::is_there;
-use crate::queue::sled::disk::layout::seen_name;
-use crate::queue::sled::ids::dedup::Horizon;
-use crate::queue::sled::ids::seen::merge::mergeable;
-use crate::queue::sled::line::generations::Readable;
-use crate::queue::sled::line::head::Head;
+use crate::queue::sled::disk::{
+    batch::Batch,
+    error::{At, StoreError},
+    files::is_there,
+    layout::seen_name,
+};
+use crate::queue::sled::ids::{dedup::Horizon, seen::merge::mergeable};
+use crate::queue::sled::line::{generations::Readable, head::Head};
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::record::id_file::IdFile;
-use crate::queue::sled::runtime::ops::{Done, Job};
-use crate::queue::sled::runtime::shared::Pressure;
+use crate::queue::sled::runtime::{
+    ops::{Done, Job},
+    shared::Pressure,
+};
 use crate::queue::sled::threads::committer::Committer;
 
 /// Rows of delivered letters that one look forgets.

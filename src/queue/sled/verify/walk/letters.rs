@@ -4,8 +4,7 @@
 use crate::queue::entry::DeadReason;
 use crate::queue::ranges::RangeSet;
 use crate::queue::sled::dead::period::read_letters;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::layout::period_name;
+use crate::queue::sled::disk::{error::StoreError, layout::period_name};
 use crate::queue::sled::numbers::PeriodNumber;
 use crate::queue::sled::verify::walk::{Piece, Stores, Walk};
 

@@ -4,9 +4,7 @@
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::AcceptTotals;
 use crate::queue::sled::account::rows::Sealed;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::layout::generation_name;
-use crate::queue::sled::disk::store::Store;
+use crate::queue::sled::disk::{error::StoreError, layout::generation_name, store::Store};
 use crate::queue::sled::line::chunks::read_chunk;
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::verify::walk::{Piece, Stores, Walk};

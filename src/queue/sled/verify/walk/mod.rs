@@ -4,24 +4,20 @@
 mod letters;
 mod lines;
 
-use crate::queue::sled::disk::layout::PURGED;
-use crate::queue::sled::disk::layout::SEEN;
-use crate::queue::sled::disk::layout::generation_name;
-use crate::queue::sled::disk::layout::period_name;
-use crate::queue::sled::disk::layout::seen_name;
-use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::numbers::PeriodNumber;
 use std::collections::HashSet;
 use std::path::Path;
 
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::AcceptTotals;
 use crate::queue::sled::account::ledger::Ledger;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::disk::files::{entries, is_there};
-use crate::queue::sled::disk::store::Store;
-use crate::queue::sled::ids::purged;
-use crate::queue::sled::ids::seen::file::SeenFile;
+use crate::queue::sled::disk::{
+    error::StoreError,
+    files::{entries, is_there},
+    layout::{PURGED, SEEN, generation_name, period_name, seen_name},
+    store::Store,
+};
+use crate::queue::sled::ids::{purged, seen::file::SeenFile};
+use crate::queue::sled::numbers::{Generation, PeriodNumber};
 use crate::queue::verdict::{Finding, Verdict};
 
 const REPAIR: &str = "stop the daemon and run `pinrelay verify --repair`";
