@@ -1,18 +1,16 @@
 //! What follows from an answer: settlements, splits, retries, and what the gate hears.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
-use super::OnRefused;
 use super::batch::Batch;
-use super::classify::{Class, Judgement, Refusal, Verdict};
+use super::classify::{Class, Refusal, Verdict};
 use super::courier::Courier;
 use super::gate::{Reason, Ticket};
 use super::item::Item;
-use super::prepare::Kind;
+use super::messages::{Finished, Kind};
+use super::options::OnRefused;
 use super::refusal::Fate;
-use super::send::{NoReply, Signals};
+use super::send::NoReply;
 use super::words::{about_name, normalise, refused_keys};
 use crate::queue::{DeadReason, Entry, Origin, Outcome};
 
@@ -32,15 +30,6 @@ const OWN_WAIT: u32 = 8;
 struct Made<'a> {
     keys: &'a [String],
     generation: u64,
-}
-
-/// A request that is over.
-pub(super) struct Finished {
-    pub batch: Batch,
-    pub ticket: Ticket,
-    /// From its leaving to its end.
-    pub took: Duration,
-    pub result: Result<(u16, Signals, Judgement), NoReply>,
 }
 
 impl Courier {

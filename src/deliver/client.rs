@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Response, Url, redirect, retry, tls};
 
-use super::Options;
+use super::options::Options;
 use super::send::{NoReply, Reply, Signals, Transport};
 use crate::secret::SharedToken;
 

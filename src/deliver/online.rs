@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::classify::{Class, Verdict, classify};
-use super::client::Http;
+use super::client::{ClientError, Http};
+use super::options::Options;
 use super::send::{NoReply, Transport};
 use super::words::normalise;
-use super::{ClientError, Options};
 use crate::secret::SharedToken;
 
 /// What became of a test event. The texts are Pinterest's, without ids and values.

@@ -7,49 +7,22 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::Limits;
-use super::answer::Finished;
 use super::batch::Batch;
 use super::classify::{Judgement, classify};
 use super::courier::Courier;
 use super::gate::Ticket;
 use super::item::Prepare;
-use super::pause::Pause;
-use super::prepare::{Done, Job, preparer};
+use super::messages::{Command, Finished, Job, Msg};
+use super::prepare::preparer;
 use super::send::{Reply, Signals, Transport};
 use super::status::{DrainEnd, DrainReport, Status};
-use crate::queue::{Entry, Queue, QueueError, Settlement};
+use crate::queue::{Queue, Settlement};
 
 /// While draining before a gate that is not open, answers to what is in flight are awaited so
 /// long: each that comes spares a resend.
 const GRACE: Duration = Duration::from_secs(2);
 /// Messages handled before the next look at what may leave.
 const AT_ONCE: usize = 64;
-
-/// What the tasks beside the loop report.
-pub(super) enum Msg {
-    Claimed(Vec<Entry>),
-    Prepared(Done),
-    Finished(Box<Finished>),
-    /// So many settlements are durable.
-    Settled(usize),
-    /// The queue has stopped.
-    Stopped(QueueError),
-    /// A bug.
-    Broken(String),
-}
-
-/// What the handle asks for.
-pub(super) enum Command {
-    Reload(Prepare, Limits),
-    TokenChanged,
-    Pause(Pause),
-    PauseOver,
-    Resume { isolate: bool },
-    Status(oneshot::Sender<Status>),
-    Drain(Instant, oneshot::Sender<DrainReport>),
-    Abandon,
-}
 
 struct Drain {
     deadline: Instant,

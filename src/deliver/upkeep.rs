@@ -9,11 +9,10 @@ use super::age::{Horizon, Lateness};
 use super::batch::Batch;
 use super::courier::Courier;
 use super::gate::{Reason, View};
-use super::pause::Pause;
-use super::prepare::Kind;
+use super::messages::Kind;
+use super::options::{Limits, OnLate, Pause};
 use super::retry::Backoff;
 use super::status::{GateState, GateStatus, Status};
-use super::{Limits, OnLate};
 use crate::clock::{Millis, millis};
 use crate::queue::{DeadReason, Entry};
 

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::super::handle::start;
 use super::super::send::{NoReply, Reply, Signals, Transport};
 use super::super::{
-    Dead, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared, StrippedKeys,
-    Surroundings, start,
+    Dead, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared, StrippedKeys, Surroundings,
 };
 use crate::clock::{Clock, WallTrust};
 use crate::observe::Observer;

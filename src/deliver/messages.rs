@@ -1,0 +1,76 @@
+//! What the loop, the tasks beside it and the handle say to each other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::batch::Batch;
+use super::classify::Judgement;
+use super::gate::Ticket;
+use super::item::{Dead, Prepare, Prepared, StrippedKeys};
+use super::options::{Limits, Pause};
+use super::send::{NoReply, Signals};
+use super::status::{DrainReport, Status};
+use crate::queue::{Entry, QueueError};
+
+/// What the tasks beside the loop report.
+pub(super) enum Msg {
+    Claimed(Vec<Entry>),
+    Prepared(Done),
+    Finished(Box<Finished>),
+    /// So many settlements are durable.
+    Settled(usize),
+    /// The queue has stopped.
+    Stopped(QueueError),
+    /// A bug.
+    Broken(String),
+}
+
+/// What the handle asks for.
+pub(super) enum Command {
+    Reload(Prepare, Limits),
+    TokenChanged,
+    Pause(Pause),
+    PauseOver,
+    Resume { isolate: bool },
+    Status(oneshot::Sender<Status>),
+    Drain(Instant, oneshot::Sender<DrainReport>),
+    Abandon,
+}
+
+/// A request that is over.
+pub(super) struct Finished {
+    pub batch: Batch,
+    pub ticket: Ticket,
+    /// From its leaving to its end.
+    pub took: Duration,
+    pub result: Result<(u16, Signals, Judgement), NoReply>,
+}
+
+/// Events to prepare together.
+pub(super) struct Job {
+    pub entries: Vec<Entry>,
+    pub strip: StrippedKeys,
+    pub kind: Kind,
+    pub generation: u64,
+}
+
+/// Where they come from.
+pub(super) enum Kind {
+    /// Just claimed.
+    New,
+    /// Prepared before, under another config or with keys that are refused.
+    Again,
+    /// One event that was refused alone, to be tried without these custom keys.
+    Alone { without: Arc<[String]> },
+}
+
+/// A finished job.
+pub(super) struct Done {
+    pub results: Vec<(Entry, Result<Prepared, Dead>)>,
+    pub strip: StrippedKeys,
+    pub kind: Kind,
+    pub generation: u64,
+}
