@@ -3,15 +3,16 @@
 use tokio::time::Instant;
 
 use super::batch::Batch;
-use super::classify::{Class, Refusal, Verdict};
 use super::courier::Courier;
-use super::gate::{Reason, Ticket};
+use super::destination::{NoReply, Notice};
+use super::gate::Ticket;
 use super::item::Item;
+use super::judgement::{Class, Refusal, Verdict};
 use super::messages::{Finished, Kind};
+use super::normalise::normalise;
 use super::options::OnRefused;
-use super::refusal::Fate;
-use super::send::NoReply;
-use super::words::{about_name, normalise, refused_keys};
+use super::status::Reason;
+use super::streak::Fate;
 use crate::queue::{DeadReason, Entry, Origin, Outcome};
 
 /// So often a batch may fail without a verdict while others are answered, before it is halved
@@ -111,7 +112,7 @@ impl Courier {
         words
     }
 
-    /// Pinterest judged a request: whoever failed before may try again at once.
+    /// The destination judged a request: whoever failed before may try again at once.
     fn sound(&mut self, now: Instant, ticket: Ticket) {
         self.sound += 1;
         self.stubborn_rest = None;
@@ -152,7 +153,7 @@ impl Courier {
                     }
                 }
                 Verdict::Failed(refusal) => {
-                    let refused = refused_keys(&refusal.message, &keys);
+                    let refused = (self.destination.refused_keys)(&refusal.message, &keys);
                     if refused.is_empty() {
                         self.refused_alone(now, item, made, refusal, DeadReason::Refused);
                     } else if self.limits.on_refused == OnRefused::DeadLetter {
@@ -191,7 +192,7 @@ impl Courier {
         let keys = if too_large {
             Vec::new()
         } else {
-            refused_keys(&refusal.message, &batch.keys)
+            (self.destination.refused_keys)(&refusal.message, &batch.keys)
         };
         if !keys.is_empty() {
             return self.keys_refused(now, batch, &keys, &refusal);
@@ -254,25 +255,18 @@ impl Courier {
             return self.hold(now, item, made);
         }
         let words = normalise(&refusal.message, &item.message_id, &item.json);
-        let blamed = about_name(&refusal.message);
+        let by_name = (self.destination.blames_name)(&refusal.message, &item.name);
         match self
             .streak
-            .refused(&item.name, refusal.code, &words, blamed)
+            .refused(&item.name, refusal.code, &words, by_name)
         {
             Fate::Dies { new_name } => {
                 if new_name {
-                    tracing::warn!(
-                        "Pinterest refuses the event name {:?}; its events become dead letters; \
-                         to send them as custom events add {:?} = \"custom\" under [event_names] \
-                         with the Chord name as the key",
-                        item.name,
-                        item.name,
-                    );
+                    let notice = (self.destination.notice)(Notice::RefusesName(&item.name));
+                    tracing::warn!("{notice}");
                 } else if self.tell_once(&words) {
-                    tracing::warn!(
-                        code = refusal.code,
-                        "Pinterest refused an event, which is kept as a dead letter: {words}"
-                    );
+                    let notice = (self.destination.notice)(Notice::RefusedEvent(&words));
+                    tracing::warn!(code = refusal.code, "{notice}");
                 }
                 self.trouble(words);
                 self.die(item.entry, reason, refusal.message);
@@ -322,10 +316,8 @@ impl Courier {
     /// Remembers refused keys and takes them out of what has not left yet.
     fn strip_keys(&mut self, now: Instant, keys: &[String]) {
         for key in self.strip.refused(keys, now) {
-            tracing::warn!(
-                "Pinterest refuses the custom property {key:?}: events go without it, and it is \
-                 tried again every hour; take its mapping out, or map it to a schema field"
-            );
+            let notice = (self.destination.notice)(Notice::RefusesKey(&key));
+            tracing::warn!("{notice}");
         }
         let has = |batch_keys: &[String]| batch_keys.iter().any(|key| keys.contains(key));
         let mut again: Vec<Entry> = Vec::new();

@@ -6,17 +6,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::age::Lateness;
+use super::destination::Framing;
 use super::item::Item;
 use super::retry::Backoff;
 use crate::queue::{EntryId, Mark};
-
-const HEAD: &[u8] = br#"{"data":["#;
-const TAIL: &[u8] = b"]}";
-
-/// Bytes of a body around and between `events` events.
-pub(super) const fn framing(events: usize) -> usize {
-    HEAD.len() + TAIL.len() + events.saturating_sub(1)
-}
 
 /// Invariant: never empty; `body` holds exactly `items`, in order, so that a resend of the
 /// same batch is the same request byte for byte.
@@ -25,6 +18,7 @@ pub(super) struct Batch {
     pub id: u64,
     pub items: Vec<Item>,
     pub body: Bytes,
+    framing: Framing,
     /// Custom keys in it; every event of a request has the same set.
     pub keys: Arc<[String]>,
     pub trial: Trial,
@@ -67,13 +61,14 @@ pub(super) struct Trial {
 impl Batch {
     /// Builds the body. `items` is not empty.
     pub fn new(
+        framing: Framing,
         id: u64,
         mut items: Vec<Item>,
         keys: Arc<[String]>,
         generation: u64,
         backoff: Backoff,
     ) -> Self {
-        let body = frame(&mut items);
+        let body = frame(framing, &mut items);
         let trial = Trial {
             backoff,
             generation,
@@ -94,6 +89,7 @@ impl Batch {
             id,
             items,
             body,
+            framing,
             keys,
             trial,
         }
@@ -114,7 +110,7 @@ impl Batch {
         }
     }
 
-    /// Freezes the names: from now on these events may be known to Pinterest.
+    /// Freezes the names: from now on these events may be known to the destination.
     pub fn doubt(&mut self) {
         self.trial.in_doubt = true;
         for item in &mut self.items {
@@ -126,12 +122,19 @@ impl Batch {
     /// neither 0 nor the length.
     pub fn split_off(&mut self, at: usize, id: u64, backoff: Backoff) -> Self {
         let rest = self.items.split_off(at);
-        let mut rest = Self::new(id, rest, self.keys.clone(), self.trial.generation, backoff);
+        let mut rest = Self::new(
+            self.framing,
+            id,
+            rest,
+            self.keys.clone(),
+            self.trial.generation,
+            backoff,
+        );
         rest.trial.in_doubt = self.trial.in_doubt;
         rest.trial.stubborn = self.trial.stubborn;
         rest.trial.piece = self.trial.piece;
         rest.trial.suspect = self.trial.suspect;
-        self.body = frame(&mut self.items);
+        self.body = frame(self.framing, &mut self.items);
         rest
     }
 
@@ -149,26 +152,26 @@ impl Batch {
             if self.items.is_empty() {
                 return None;
             }
-            self.body = frame(&mut self.items);
+            self.body = frame(self.framing, &mut self.items);
         }
         Some(self)
     }
 }
 
 /// Lays the events out in one body and lets each point into it.
-fn frame(items: &mut [Item]) -> Bytes {
+fn frame(framing: Framing, items: &mut [Item]) -> Bytes {
     let json: usize = items.iter().map(|item| item.json.len()).sum();
-    let mut body = Vec::with_capacity(json + framing(items.len()));
-    body.extend_from_slice(HEAD);
+    let mut body = Vec::with_capacity(json + framing.bytes(items.len()));
+    body.extend_from_slice(framing.head);
     for (i, item) in items.iter().enumerate() {
         if i > 0 {
             body.push(b',');
         }
         body.extend_from_slice(&item.json);
     }
-    body.extend_from_slice(TAIL);
+    body.extend_from_slice(framing.tail);
     let body = Bytes::from(body);
-    let mut at = HEAD.len();
+    let mut at = framing.head.len();
     for item in items {
         let end = at + item.json.len();
         item.json = body.slice(at..end);
@@ -180,13 +183,21 @@ fn frame(items: &mut [Item]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
+    use super::super::pinterest::PINTEREST;
     use super::*;
 
     fn batch(n: u64) -> Batch {
         let items = (1..=n)
             .map(|seq| fixture::item(seq, "page_visit"))
             .collect();
-        Batch::new(1, items, Arc::from([]), 0, fixture::backoff())
+        Batch::new(
+            PINTEREST.framing,
+            1,
+            items,
+            Arc::from([]),
+            0,
+            fixture::backoff(),
+        )
     }
 
     fn ids_of(body: &[u8]) -> Vec<String> {
@@ -205,7 +216,10 @@ mod tests {
             let expected: Vec<String> = (1..=n).map(|seq| format!("m{seq}")).collect();
             assert_eq!(ids_of(&batch.body), expected);
             let json: usize = batch.items.iter().map(|i| i.json.len()).sum();
-            assert_eq!(batch.body.len(), json + framing(batch.len()));
+            assert_eq!(
+                batch.body.len(),
+                json + PINTEREST.framing.bytes(batch.len())
+            );
         }
     }
 

@@ -7,25 +7,24 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-use super::batch::{Batch, framing};
+use super::batch::Batch;
+use super::destination::Destination;
 use super::gate::{Gate, Pass, Ticket};
 use super::isolate::Isolation;
 use super::item::{Item, StrippedKeys};
 use super::messages::{Done, Job, Kind};
 use super::options::{Limits, Pause, Surroundings};
 use super::pace::Pace;
-use super::ready::{Ready, Room};
-use super::refusal::Streak;
+use super::ready::{BatchLimits, Ready};
 use super::retry::Backoff;
 use super::status::{LastError, Status};
+use super::streak::Streak;
 use super::strip::Strip;
 use super::waiting::Waiting;
 use crate::clock::{Clock, WallTrust};
 use crate::observe::Observer;
 use crate::queue::{DeadReason, Entry, EntryId, Outcome, Settlement};
 
-/// In test mode Pinterest processes only the first 20 events of a request.
-const TEST_BATCH: usize = 20;
 /// Bodies in hand at most; their JSON is held beside them.
 const HAND_BYTES: usize = 32 << 20;
 /// Full batches on their way to a slot, so that none waits for a claim. More would lie in memory
@@ -50,6 +49,7 @@ pub(super) struct Outbox {
 /// Invariant: every event in hand is in exactly one place: a job of the preparer, `ready`,
 /// `waiting`, `isolation`, or a request in flight. It leaves the hand by a settlement alone.
 pub(super) struct Courier {
+    pub(super) destination: &'static Destination,
     pub(super) limits: Limits,
     pub(super) test: bool,
     pub(super) rng: StdRng,
@@ -92,6 +92,7 @@ pub(super) struct Courier {
 
 impl Courier {
     pub fn new(
+        destination: &'static Destination,
         limits: Limits,
         test: bool,
         rng: StdRng,
@@ -103,10 +104,12 @@ impl Courier {
             trust,
             observer,
         } = around;
+        let per_second = test.then_some(destination.test_calls_per_second);
         Self {
-            gate: Gate::new(limits.backoff_initial, limits.backoff_max),
+            destination,
+            gate: Gate::new(destination, limits.backoff_initial, limits.backoff_max),
             stubborn_backoff: Backoff::new(limits.backoff_initial, limits.backoff_max),
-            pace: Pace::new(limits.max_calls_per_minute, test, now),
+            pace: Pace::new(limits.max_calls_per_minute, per_second, now),
             paused: None,
             config_since: clock.now(),
             limits,
@@ -212,7 +215,8 @@ impl Courier {
                     continue;
                 }
             };
-            if prepared.json.len() + framing(1) > self.limits.max_batch_bytes {
+            if prepared.json.len() + self.destination.framing.bytes(1) > self.limits.max_batch_bytes
+            {
                 let message = "alone it is larger than delivery.max_batch_bytes".to_owned();
                 self.die(entry, DeadReason::TooLarge, message);
                 continue;
@@ -352,7 +356,7 @@ impl Courier {
         Some(self.batch(items, keys))
     }
 
-    /// Puts a batch back of which Pinterest took nothing and which it did not refuse. What is
+    /// Puts a batch back of which nothing was taken and which it did not refuse. What is
     /// in doubt stays together; the rest gathers anew, under the config of the moment.
     pub(super) fn keep(&mut self, now: Instant, batch: Batch) {
         let trial = &batch.trial;
@@ -372,7 +376,14 @@ impl Courier {
 
     pub(super) fn batch(&mut self, items: Vec<Item>, keys: Arc<[String]>) -> Batch {
         let (id, backoff) = (self.batch_id(), self.backoff());
-        Batch::new(id, items, keys, self.generation, backoff)
+        Batch::new(
+            self.destination.framing,
+            id,
+            items,
+            keys,
+            self.generation,
+            backoff,
+        )
     }
 
     pub(super) fn batch_id(&mut self) -> u64 {
@@ -385,15 +396,20 @@ impl Courier {
     }
 
     fn batch_events(&self) -> usize {
-        let most = if self.test { TEST_BATCH } else { usize::MAX };
+        let most = if self.test {
+            self.destination.test_batch_events
+        } else {
+            usize::MAX
+        };
         self.limits.max_batch_events.min(most)
     }
 
-    pub(super) fn gathering(&self) -> Room {
-        Room {
+    pub(super) fn gathering(&self) -> BatchLimits {
+        BatchLimits {
             events: self.batch_events(),
             bytes: self.limits.max_batch_bytes,
             linger: self.limits.linger,
+            framing: self.destination.framing,
         }
     }
 

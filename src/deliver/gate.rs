@@ -6,7 +6,9 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::time::Instant;
 
+use super::destination::{Destination, Notice};
 use super::retry::{Backoff, jitter};
+use super::status::Reason;
 
 /// Between probes while everything is refused.
 const REFUSED_ALL_PROBE: Duration = Duration::from_secs(60);
@@ -18,65 +20,6 @@ const LIMITED_MAX: Duration = Duration::from_secs(3600);
 const LIMITED_MIN: Duration = Duration::from_secs(1);
 /// Requests in flight right after the gate opened; each sound answer adds one.
 const RAMP_START: usize = 2;
-
-/// Why the gate is not open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// 5xx, time-outs, broken connections.
-    Unavailable,
-    /// 429.
-    RateLimited,
-    /// 401, 403 or 404: the token or the account.
-    Auth,
-    /// A redirect or an answer that the API does not document.
-    Unexpected,
-    /// Every event is refused alike: a wrong config or a changed API.
-    RefusedAll,
-    /// By the operator's word.
-    Paused,
-}
-
-impl Reason {
-    /// Whether somebody has to act, so that the gate counts as parked and not only shut.
-    pub const fn parks(self) -> bool {
-        !matches!(self, Self::Unavailable | Self::RateLimited)
-    }
-
-    /// The name used in the CLI, logs, metrics and docs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unavailable => "unavailable",
-            Self::RateLimited => "rate_limited",
-            Self::Auth => "auth",
-            Self::Unexpected => "unexpected",
-            Self::RefusedAll => "refused_all",
-            Self::Paused => "paused",
-        }
-    }
-
-    /// What the operator is to do.
-    const fn next_step(self) -> &'static str {
-        match self {
-            Self::Unavailable => "nothing is lost; it is tried again by itself",
-            Self::RateLimited => "nothing is lost; lower delivery.max_calls_per_minute if it lasts",
-            Self::Auth => {
-                "nothing is lost; check the token (pinterest.token_file) and \
-                 pinterest.ad_account_id; it is tried again by itself, and at once when the \
-                 token changes"
-            }
-            Self::Unexpected => {
-                "nothing is lost; check pinterest.base_url and what stands between here and \
-                 Pinterest; it is tried again by itself"
-            }
-            Self::RefusedAll => {
-                "everything stays queued; mend the config and reload; one event a minute is \
-                 tried by itself"
-            }
-            Self::Paused => "nothing is lost; `pinrelay resume` ends it",
-        }
-    }
-}
 
 /// What may leave now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +69,7 @@ pub(super) struct View<'a> {
 /// One destination's gate.
 #[derive(Debug)]
 pub(super) struct Gate {
+    destination: &'static Destination,
     closed: Option<Closed>,
     refused_all: Option<RefusedAll>,
     probing: bool,
@@ -140,8 +84,9 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Open. Intervals between probes grow from `initial` to `max`.
-    pub fn new(initial: Duration, max: Duration) -> Self {
+    pub fn new(destination: &'static Destination, initial: Duration, max: Duration) -> Self {
         Self {
+            destination,
             closed: None,
             refused_all: None,
             probing: false,
@@ -177,7 +122,7 @@ impl Gate {
         }
     }
 
-    /// Pinterest judged the request, whatever the judgement. Says whether the gate opened.
+    /// The destination judged the request, whatever the judgement. Says whether the gate opened.
     pub fn sound(&mut self, now: Instant, ticket: Ticket) -> bool {
         if self.stale(ticket) {
             return false;
@@ -194,20 +139,22 @@ impl Gate {
         tracing::info!(
             reason = closed.reason.name(),
             seconds = now.saturating_duration_since(closed.since).as_secs(),
-            "Pinterest answers again: delivery goes on"
+            "{}",
+            (self.destination.notice)(Notice::Answers)
         );
         self.reopen();
         true
     }
 
-    /// Pinterest took an event: not everything is refused. Says whether that is news.
+    /// The destination took an event: not everything is refused. Says whether that is news.
     pub fn processed(&mut self, now: Instant) -> bool {
         let Some(all) = self.refused_all.take() else {
             return false;
         };
         tracing::info!(
             seconds = now.saturating_duration_since(all.since).as_secs(),
-            "Pinterest takes events again: delivery goes on"
+            "{}",
+            (self.destination.notice)(Notice::TakesEvents)
         );
         self.reopen();
         true
@@ -278,8 +225,9 @@ impl Gate {
     /// Everything is refused alike.
     pub fn refuse_all(&mut self, now: Instant, words: &str) {
         if self.refused_all.is_none() {
-            let next_step = Reason::RefusedAll.next_step();
-            tracing::error!("Pinterest refuses every event alike: {words}; {next_step}");
+            let notice = (self.destination.notice)(Notice::RefusesAll(words));
+            let next_step = (self.destination.next_step)(Reason::RefusedAll);
+            tracing::error!("{notice}; {next_step}");
             self.epoch += 1;
             self.probing = false;
             self.refused_all = Some(RefusedAll {
@@ -361,7 +309,8 @@ impl Gate {
         let same = self.closed.as_ref().filter(|c| c.reason == reason);
         let since = same.map_or(now, |closed| closed.since);
         if same.is_none() {
-            tracing::warn!(reason = reason.name(), "{words}: {}", reason.next_step());
+            let next_step = (self.destination.next_step)(reason);
+            tracing::warn!(reason = reason.name(), "{words}: {next_step}");
         } else {
             tracing::debug!(reason = reason.name(), "a probe failed: {words}");
         }

@@ -1,12 +1,13 @@
 //! The gate's moves, one by one.
 
 use super::super::fixture;
+use super::super::pinterest::PINTEREST;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn gate() -> Gate {
-    Gate::new(SECOND, 300 * SECOND)
+    Gate::new(&PINTEREST, SECOND, 300 * SECOND)
 }
 
 #[test]

@@ -7,16 +7,14 @@ use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::client::{ClientError, Http};
 use super::courier::Courier;
+use super::destination::{Destination, Transport};
 use super::item::Prepare;
 use super::messages::Command;
 use super::options::{Limits, Options, Pause, Surroundings};
 use super::run::Run;
-use super::send::Transport;
 use super::status::{DrainEnd, DrainReport, Status};
 use crate::queue::Queue;
-use crate::secret::SharedToken;
 
 /// The running delivery side. Dropping it abandons what is in flight, as a crash would; end it
 /// with [`Handle::drain`].
@@ -26,34 +24,27 @@ pub struct Handle {
     queue: Queue,
 }
 
-/// Starts delivering from `queue`. `seed` feeds the jitter. Must be called within a runtime.
-///
-/// # Errors
-/// [`ClientError`] if the options allow no client; nothing was started then.
-pub fn spawn(
-    options: &Options,
-    queue: Queue,
-    prepare: Prepare,
-    token: SharedToken,
-    around: Surroundings,
-    seed: u64,
-) -> Result<Handle, ClientError> {
-    let transport = Http::new(options, token)?;
-    Ok(start(options, queue, prepare, transport, around, seed))
-}
-
-/// The same with another transport.
+/// Starts delivering from `queue` to a destination, over `transport`. `seed` feeds the jitter.
+/// Must be called within a runtime.
 pub(super) fn start(
     options: &Options,
     queue: Queue,
     prepare: Prepare,
+    destination: &'static Destination,
     transport: impl Transport,
     around: Surroundings,
     seed: u64,
 ) -> Handle {
     let rng = StdRng::seed_from_u64(seed);
     let limits = options.limits.clone();
-    let mut courier = Courier::new(limits, options.test, rng, around, Instant::now());
+    let mut courier = Courier::new(
+        destination,
+        limits,
+        options.test,
+        rng,
+        around,
+        Instant::now(),
+    );
     courier.paused = options.paused.clone();
     let (commands, command_rx) = mpsc::unbounded_channel();
     let last = Arc::new(Mutex::default());

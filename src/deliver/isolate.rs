@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::batch::Batch;
 
 /// So many requests refused in a row, with no event processed between, look like a config
-/// that Pinterest refuses rather than like bad events.
+/// that is refused rather than like bad events.
 const SUSPICIOUS: u32 = 3;
 
 /// What is to be isolated, depth first: the halves of one batch go before the next batch, so

@@ -7,11 +7,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::batch::Batch;
-use super::classify::Judgement;
+use super::destination::{NoReply, Signals};
 use super::gate::Ticket;
 use super::item::{Dead, Prepare, Prepared, StrippedKeys};
+use super::judgement::Judgement;
 use super::options::{Limits, Pause};
-use super::send::{NoReply, Signals};
 use super::status::{DrainReport, Status};
 use crate::queue::{Entry, QueueError};
 

@@ -25,42 +25,41 @@
 mod age;
 mod answer;
 mod batch;
-mod classify;
-mod client;
 mod courier;
+mod destination;
 mod gate;
 mod handle;
 mod isolate;
 mod item;
+mod judgement;
 mod messages;
-mod online;
+mod normalise;
 mod options;
 mod pace;
+mod pinterest;
 mod prepare;
-#[doc(hidden)]
-pub mod properties;
 mod ready;
-mod refusal;
 mod retry;
 mod run;
-mod send;
 mod status;
+mod streak;
 mod strip;
 mod upkeep;
 mod waiting;
 mod witness;
-mod words;
 
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod tests;
 
-pub use client::ClientError;
-pub use gate::Reason;
-pub use handle::{Handle, spawn};
+pub use handle::Handle;
 pub use item::{Dead, Prepare, Prepared, StrippedKeys};
-pub use online::{Online, try_online};
+pub use normalise::normalise;
 pub use options::{Limits, OnLate, OnRefused, Options, Pause, Surroundings};
-pub use status::{DrainEnd, DrainReport, GateState, GateStatus, LastError, Requests, Status};
-pub use words::normalise;
+#[doc(hidden)]
+pub use pinterest::properties;
+pub use pinterest::{ClientError, Online, spawn, try_online};
+pub use status::{
+    DrainEnd, DrainReport, GateState, GateStatus, LastError, Reason, Requests, Status,
+};

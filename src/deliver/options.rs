@@ -63,7 +63,7 @@ pub enum OnLate {
     DeadLetter,
 }
 
-/// What becomes of an event whose custom property Pinterest refuses.
+/// What becomes of an event whose custom property is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnRefused {
     /// It goes without the property.

@@ -8,13 +8,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::batch::Batch;
-use super::classify::{Judgement, classify};
 use super::courier::Courier;
+use super::destination::{Reply, Transport};
 use super::gate::Ticket;
 use super::item::Prepare;
 use super::messages::{Command, Finished, Job, Msg};
 use super::prepare::preparer;
-use super::send::{Reply, Signals, Transport};
 use super::status::{DrainEnd, DrainReport, Status};
 use crate::queue::{Queue, Settlement};
 
@@ -223,17 +222,18 @@ impl<T: Transport> Run<T> {
 
     fn start(&mut self, batch: Batch, ticket: Ticket) {
         let (queue, transport) = (self.queue.clone(), self.transport.clone());
-        let tx = self.tx.clone();
+        let (tx, judge) = (self.tx.clone(), self.courier.destination.judge);
         self.requests.spawn(async move {
             // The mark is durable before the request leaves: after a crash it is known which
-            // events Pinterest may have seen, and under which names.
+            // events the destination may have seen, and under which names.
             if let Err(error) = queue.mark(batch.mark()).await {
                 let _ = tx.send(Msg::Stopped(error));
                 return;
             }
             let left = Instant::now();
             let reply = transport.send(batch.body.clone()).await;
-            let result = reply.map(|reply| judge(&reply, batch.len()));
+            let judged = |reply: Reply| (reply.status, reply.signals, judge(&reply, batch.len()));
+            let result = reply.map(judged);
             let _ = tx.send(Msg::Finished(Box::new(Finished {
                 batch,
                 ticket,
@@ -309,11 +309,6 @@ impl<T: Transport> Run<T> {
         }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
-}
-
-fn judge(reply: &Reply, events: usize) -> (u16, Signals, Judgement) {
-    let judgement = classify(reply.status, &reply.signals, &reply.body, events);
-    (reply.status, reply.signals, judgement)
 }
 
 /// A task of its own, because a claim must not be dropped half-way.

@@ -1,4 +1,4 @@
-//! Custom keys that Pinterest refused, remembered for a while.
+//! Custom keys that the destination refused, remembered for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use super::age::{Horizon, Lateness};
 use super::batch::Batch;
 use super::courier::Courier;
-use super::gate::{Reason, View};
+use super::gate::View;
 use super::messages::Kind;
 use super::options::{Limits, OnLate, Pause};
 use super::retry::Backoff;
-use super::status::{GateState, GateStatus, Status};
+use super::status::{GateState, GateStatus, Reason, Status};
 use crate::clock::{Millis, millis};
 use crate::queue::{DeadReason, Entry};
 
@@ -91,7 +91,8 @@ impl Courier {
     pub fn reload(&mut self, now: Instant, limits: Limits) {
         self.gate.change(limits.backoff_initial, limits.backoff_max);
         self.stubborn_backoff = Backoff::new(limits.backoff_initial, limits.backoff_max);
-        self.pace.change(limits.max_calls_per_minute, self.test);
+        let per_second = (self.test).then_some(self.destination.test_calls_per_second);
+        self.pace.change(limits.max_calls_per_minute, per_second);
         self.limits = limits;
         self.generation += 1;
         self.config_since = self.clock.now();

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::Batch;
-use super::classify::{Class, Judgement, Verdict};
 use super::courier::Courier;
+use super::destination::{NoReply, Signals};
 use super::item::Item;
-use super::send::{NoReply, Signals};
-use super::words::normalise;
+use super::judgement::{Class, Judgement, Verdict};
+use super::normalise::normalise;
 use crate::observe::{self, Attempt, End, Passed, Sent, Stage, short};
 use crate::queue::{DeadReason, Entry};
 

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::super::destination::{NoReply, Reply, Signals, Transport};
 use super::super::handle::start;
-use super::super::send::{NoReply, Reply, Signals, Transport};
+use super::super::pinterest::PINTEREST;
 use super::super::{
     Dead, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared, StrippedKeys, Surroundings,
 };
@@ -435,7 +436,8 @@ impl World {
             trust: self.trust.clone(),
             observer: Observer::default(),
         };
-        start(options, self.queue.clone(), prepare, fake, around, seed)
+        let queue = self.queue.clone();
+        start(options, queue, prepare, &PINTEREST, fake, around, seed)
     }
 
     /// Queues `events`: (messageId, extra fields of the body).

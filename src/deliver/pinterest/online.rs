@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 
-use super::classify::{Class, Verdict, classify};
+use super::classify::classify;
 use super::client::{ClientError, Http};
-use super::options::Options;
-use super::send::{NoReply, Transport};
-use super::words::normalise;
+use super::profile::FRAMING;
+use crate::deliver::destination::{NoReply, Transport};
+use crate::deliver::judgement::{Class, Verdict};
+use crate::deliver::normalise::normalise;
+use crate::deliver::options::Options;
 use crate::secret::SharedToken;
 
 /// What became of a test event. The texts are Pinterest's, without ids and values.
@@ -46,7 +48,7 @@ pub async fn try_online(
         ..options.clone()
     };
     let http = Http::new(&options, token)?;
-    let body = [br#"{"data":["#, event, b"]}"].concat();
+    let body = [FRAMING.head, event, FRAMING.tail].concat();
     let reply = match http.send(Bytes::from(body)).await {
         Ok(reply) => reply,
         Err(NoReply::NotSent(why)) => return Ok(Online::NoConnection(why)),
