@@ -9,7 +9,7 @@ use super::age::Lateness;
 use super::destination::Framing;
 use super::item::Item;
 use super::retry::Backoff;
-use crate::queue::{EntryId, Mark};
+use crate::queue::{Entry, EntryId, Mark};
 
 /// Invariant: never empty; `body` holds exactly `items`, in order, so that a resend of the
 /// same batch is the same request byte for byte.
@@ -41,21 +41,32 @@ pub(super) struct Trial {
     pub blind_failures: u32,
     /// The courier's count of sound answers at the last failure.
     pub sound_seen: Option<u64>,
-    /// It failed by its own fault, or came from such a batch: its troubles say nothing about
-    /// the destination, and it may not take every slot.
-    pub stubborn: bool,
-    /// It is a piece of a refused batch.
+    pub course: Course,
+    /// It is a piece of a refused batch, which the next refusal halves at once; whatever its course,
+    /// for a stubborn batch may be refused and a piece go unanswered. In flight it counts with
+    /// `isolation`.
     pub piece: bool,
     /// How often in a row it was not answered at all while nothing else was wrong.
     pub unanswered: u32,
-    /// It is a piece of a batch that was not answered, and one of its events is to blame.
-    pub suspect: bool,
     /// The courier's count of sound answers when it last left.
     pub sound_left: u64,
     /// The config's generation that its events were prepared under.
     pub generation: u64,
     /// A lone event sent without these keys to see whether they were the fault.
     pub without: Option<Arc<[String]>>,
+}
+
+/// Whose fault a batch's failures are. It never goes back to an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Course {
+    /// The destination's, as far as is known.
+    Ordinary,
+    /// Its own, or those of the batch that it came from: its troubles say nothing about the
+    /// destination, and it may not take every slot.
+    Stubborn,
+    /// The same, and it was cut already: it is a piece of a batch that was not answered, and one
+    /// of its events is to blame.
+    Suspect,
 }
 
 impl Batch {
@@ -78,10 +89,9 @@ impl Batch {
             own_failures: 0,
             blind_failures: 0,
             sound_seen: None,
-            stubborn: false,
+            course: Course::Ordinary,
             piece: false,
             unanswered: 0,
-            suspect: false,
             sound_left: 0,
             without: None,
         };
@@ -99,6 +109,10 @@ impl Batch {
         self.items.len()
     }
 
+    pub fn is_stubborn(&self) -> bool {
+        self.trial.course != Course::Ordinary
+    }
+
     pub fn ids(&self) -> Vec<EntryId> {
         self.items.iter().map(|item| item.entry.id).collect()
     }
@@ -108,6 +122,10 @@ impl Batch {
         Mark {
             events: self.items.iter().map(named).collect(),
         }
+    }
+
+    pub fn into_entries(self) -> impl Iterator<Item = Entry> {
+        self.items.into_iter().map(|item| item.entry)
     }
 
     /// Freezes the names: from now on these events may be known to the destination.
@@ -131,9 +149,8 @@ impl Batch {
             backoff,
         );
         rest.trial.in_doubt = self.trial.in_doubt;
-        rest.trial.stubborn = self.trial.stubborn;
+        rest.trial.course = self.trial.course;
         rest.trial.piece = self.trial.piece;
-        rest.trial.suspect = self.trial.suspect;
         self.body = frame(self.framing, &mut self.items);
         rest
     }

@@ -47,21 +47,14 @@ struct Closed {
     reason: Reason,
     until: Instant,
     since: Instant,
-    words: String,
-}
-
-#[derive(Debug)]
-struct RefusedAll {
-    until: Instant,
-    since: Instant,
-    words: String,
+    message: String,
 }
 
 /// What `status` shows of the gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct View<'a> {
     pub reason: Reason,
-    pub words: &'a str,
+    pub message: &'a str,
     pub since: Instant,
     pub next_probe: Instant,
 }
@@ -71,7 +64,8 @@ pub(super) struct View<'a> {
 pub(super) struct Gate {
     destination: &'static Destination,
     closed: Option<Closed>,
-    refused_all: Option<RefusedAll>,
+    /// Every event is refused alike, which a judged probe does not end.
+    refused_all: Option<Closed>,
     probing: bool,
     epoch: u64,
     ramp: usize,
@@ -113,7 +107,7 @@ impl Gate {
     }
 
     /// A request leaves.
-    pub fn leaves(&mut self) -> Ticket {
+    pub fn depart(&mut self) -> Ticket {
         let probe = self.view().is_some();
         self.probing |= probe;
         Ticket {
@@ -123,13 +117,12 @@ impl Gate {
     }
 
     /// The destination judged the request, whatever the judgement. Says whether the gate opened.
-    pub fn sound(&mut self, now: Instant, ticket: Ticket) -> bool {
-        if self.stale(ticket) {
+    pub fn on_judged(&mut self, now: Instant, ticket: Ticket) -> bool {
+        if !self.is_witness(ticket) {
             return false;
         }
         self.failed = None;
         self.ramp = self.ramp.saturating_add(1);
-        self.probe_over(ticket);
         if let (true, Some(all)) = (ticket.probe, &mut self.refused_all) {
             all.until = now + REFUSED_ALL_PROBE;
         }
@@ -168,18 +161,17 @@ impl Gate {
         now: Instant,
         ticket: Ticket,
         batch: Option<u64>,
-        words: &str,
+        message: &str,
         rng: &mut impl RngExt,
     ) {
-        if self.stale(ticket) {
+        if !self.is_witness(ticket) {
             return;
         }
-        self.probe_over(ticket);
         let second = self.failed.is_some() && self.failed != batch;
         self.failed = self.failed.or(batch);
         if ticket.probe || second || batch.is_none() {
             let wait = self.shut_for.wait(Duration::MAX, rng);
-            self.close(Reason::Unavailable, now, wait, words);
+            self.close(Reason::Unavailable, now, wait, message);
         }
     }
 
@@ -191,10 +183,9 @@ impl Gate {
         asked: Option<Duration>,
         rng: &mut impl RngExt,
     ) {
-        if self.stale(ticket) {
+        if !self.is_witness(ticket) {
             return;
         }
-        self.probe_over(ticket);
         let wait = match asked {
             Some(asked) if asked >= LIMITED_MIN => {
                 let asked = asked.min(LIMITED_MAX);
@@ -211,29 +202,29 @@ impl Gate {
         now: Instant,
         ticket: Ticket,
         reason: Reason,
-        words: &str,
+        message: &str,
         rng: &mut impl RngExt,
     ) {
-        if self.stale(ticket) {
+        if !self.is_witness(ticket) {
             return;
         }
-        self.probe_over(ticket);
         let wait = self.parked_for.wait(Duration::MAX, rng);
-        self.close(reason, now, wait, words);
+        self.close(reason, now, wait, message);
     }
 
     /// Everything is refused alike.
-    pub fn refuse_all(&mut self, now: Instant, words: &str) {
+    pub fn refuse_all(&mut self, now: Instant, message: &str) {
         if self.refused_all.is_none() {
-            let notice = (self.destination.notice)(Notice::RefusesAll(words));
+            let notice = (self.destination.notice)(Notice::RefusesAll(message));
             let next_step = (self.destination.next_step)(Reason::RefusedAll);
             tracing::error!("{notice}; {next_step}");
             self.epoch += 1;
             self.probing = false;
-            self.refused_all = Some(RefusedAll {
+            self.refused_all = Some(Closed {
+                reason: Reason::RefusedAll,
                 until: now + REFUSED_ALL_PROBE,
                 since: now,
-                words: words.to_owned(),
+                message: message.to_owned(),
             });
         }
     }
@@ -275,20 +266,14 @@ impl Gate {
 
     /// Why it is not open; `None` while it is.
     pub fn view(&self) -> Option<View<'_>> {
-        let closed = self.closed.as_ref().map(|closed| View {
+        // What keeps even a probe from being judged comes first.
+        let closed = self.closed.as_ref().or(self.refused_all.as_ref())?;
+        Some(View {
             reason: closed.reason,
-            words: &closed.words,
+            message: &closed.message,
             since: closed.since,
             next_probe: closed.until,
-        });
-        let all = self.refused_all.as_ref().map(|all| View {
-            reason: Reason::RefusedAll,
-            words: &all.words,
-            since: all.since,
-            next_probe: all.until,
-        });
-        // What keeps even a probe from being judged comes first.
-        closed.or(all)
+        })
     }
 
     /// When a probe may leave next, unless one is on its way.
@@ -297,22 +282,21 @@ impl Gate {
         view.map(|view| view.next_probe)
     }
 
-    fn stale(&self, ticket: Ticket) -> bool {
-        ticket.epoch != self.epoch
+    /// Whether an answer says anything of the gate as it stands. A probe is over then.
+    fn is_witness(&mut self, ticket: Ticket) -> bool {
+        let is_witness = ticket.epoch == self.epoch;
+        self.probing &= !(is_witness && ticket.probe);
+        is_witness
     }
 
-    fn probe_over(&mut self, ticket: Ticket) {
-        self.probing &= !ticket.probe;
-    }
-
-    fn close(&mut self, reason: Reason, now: Instant, wait: Duration, words: &str) {
+    fn close(&mut self, reason: Reason, now: Instant, wait: Duration, message: &str) {
         let same = self.closed.as_ref().filter(|c| c.reason == reason);
         let since = same.map_or(now, |closed| closed.since);
         if same.is_none() {
             let next_step = (self.destination.next_step)(reason);
-            tracing::warn!(reason = reason.name(), "{words}: {next_step}");
+            tracing::warn!(reason = reason.name(), "{message}: {next_step}");
         } else {
-            tracing::debug!(reason = reason.name(), "a probe failed: {words}");
+            tracing::debug!(reason = reason.name(), "a probe failed: {message}");
         }
         self.epoch += 1;
         self.probing = false;
@@ -320,7 +304,7 @@ impl Gate {
             reason,
             until: now + wait,
             since,
-            words: words.to_owned(),
+            message: message.to_owned(),
         });
     }
 

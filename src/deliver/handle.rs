@@ -36,20 +36,19 @@ pub(super) fn start(
     seed: u64,
 ) -> Handle {
     let rng = StdRng::seed_from_u64(seed);
-    let limits = options.limits.clone();
-    let mut courier = Courier::new(
-        destination,
-        limits,
-        options.test,
-        rng,
-        around,
-        Instant::now(),
-    );
-    courier.paused = options.paused.clone();
+    let courier = Courier::new(destination, options, rng, around, Instant::now());
     let (commands, command_rx) = mpsc::unbounded_channel();
     let last = Arc::new(Mutex::default());
-    let (status, queue_there) = (Arc::clone(&last), queue.clone());
-    let run = Run::new(courier, queue_there, transport, prepare, command_rx, status);
+    let (status, lent) = (Arc::clone(&last), queue.clone());
+    let run = Run::new(
+        destination,
+        courier,
+        lent,
+        transport,
+        prepare,
+        command_rx,
+        status,
+    );
     tokio::spawn(run.run());
     Handle {
         commands,

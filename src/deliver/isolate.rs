@@ -66,12 +66,12 @@ impl Isolation {
     }
 
     /// A piece leaves.
-    pub fn leaves(&mut self) {
+    pub fn started(&mut self) {
         self.running += 1;
     }
 
     /// A piece is back, whatever the answer.
-    pub fn back(&mut self) {
+    pub fn finished(&mut self) {
         self.running -= 1;
     }
 
@@ -100,7 +100,7 @@ mod tests {
 
     fn next(isolation: &mut Isolation) -> Option<u64> {
         let batch = isolation.next(8)?;
-        isolation.leaves();
+        isolation.started();
         Some(batch.id)
     }
 

@@ -13,7 +13,7 @@ use super::item::{Dead, Prepare, Prepared, StrippedKeys};
 use super::judgement::Judgement;
 use super::options::{Limits, Pause};
 use super::status::{DrainReport, Status};
-use crate::queue::{Entry, QueueError};
+use crate::queue::{Entry, EntryId, QueueError, Settlement};
 
 /// What the tasks beside the loop report.
 pub(super) enum Msg {
@@ -26,6 +26,15 @@ pub(super) enum Msg {
     Stopped(QueueError),
     /// A bug.
     Broken(String),
+}
+
+/// What the loop has to carry out, in this order, before the next request leaves.
+#[derive(Default)]
+pub(super) struct Outbox {
+    pub doubt: Vec<EntryId>,
+    pub release: Vec<EntryId>,
+    pub settle: Vec<Settlement>,
+    pub prepare: Vec<Job>,
 }
 
 /// What the handle asks for.
@@ -46,8 +55,11 @@ pub(super) struct Finished {
     pub ticket: Ticket,
     /// From its leaving to its end.
     pub took: Duration,
-    pub result: Result<(u16, Signals, Judgement), NoReply>,
+    pub answer: Answer,
 }
+
+/// The status, what the headers say, and what the answer means.
+pub(super) type Answer = Result<(u16, Signals, Judgement), NoReply>;
 
 /// Events to prepare together.
 pub(super) struct Job {

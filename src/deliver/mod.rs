@@ -23,7 +23,6 @@
 //! [`Observer`] what happens; `online` sends one test event for `check`.
 
 mod age;
-mod answer;
 mod batch;
 mod courier;
 mod destination;
@@ -44,7 +43,6 @@ mod run;
 mod status;
 mod streak;
 mod strip;
-mod upkeep;
 mod waiting;
 mod witness;
 

@@ -19,12 +19,12 @@ pub(super) struct Pace {
     tokens: f64,
     filled_at: Instant,
     last_sent: Option<Instant>,
-    told: Option<Told>,
+    header_limit: Option<HeaderLimit>,
 }
 
 /// What the last answer's headers allow.
 #[derive(Debug, Clone, Copy)]
-struct Told {
+struct HeaderLimit {
     until: Instant,
     /// Between two calls; `None`: none may leave before `until`.
     gap: Option<Duration>,
@@ -40,7 +40,7 @@ impl Pace {
             tokens: burst,
             filled_at: now,
             last_sent: None,
-            told: None,
+            header_limit: None,
         }
     }
 
@@ -63,15 +63,15 @@ impl Pace {
                 next = now + Duration::from_secs_f64(wait);
             }
         }
-        if let Some(told) = self.told {
-            let open = match (told.gap, self.last_sent) {
+        if let Some(limit) = self.header_limit {
+            let open = match (limit.gap, self.last_sent) {
                 (Some(gap), Some(last)) => last + gap,
                 (Some(_), None) => now,
-                (None, _) => told.until,
+                (None, _) => limit.until,
             };
-            next = next.max(open.min(told.until));
-            if now >= told.until {
-                self.told = None;
+            next = next.max(open.min(limit.until));
+            if now >= limit.until {
+                self.header_limit = None;
             }
         }
         next
@@ -86,14 +86,14 @@ impl Pace {
     }
 
     /// Takes the headers of an answer; `in_flight` calls may not be counted in them yet.
-    pub fn hear(&mut self, now: Instant, signals: &Signals, in_flight: usize) {
+    pub fn observe_headers(&mut self, now: Instant, signals: &Signals, in_flight: usize) {
         let (Some(remaining), Some(reset)) = (signals.remaining, signals.reset) else {
             return;
         };
         let reset = reset.min(LONGEST);
         let left = remaining.saturating_sub(in_flight as u64);
         let gap = (left > 0).then(|| reset.div_f64(left as f64));
-        self.told = Some(Told {
+        self.header_limit = Some(HeaderLimit {
             until: now + reset,
             gap,
         });
@@ -169,7 +169,7 @@ mod tests {
                 reset: Some(Duration::from_secs(10)),
                 ..Signals::default()
             };
-            pace.hear(start, &signals, in_flight);
+            pace.observe_headers(start, &signals, in_flight);
         };
         hear(&mut pace, 2, 2);
         assert_eq!(run(&mut pace, start, 1), [10_000]);

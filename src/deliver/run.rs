@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::batch::Batch;
 use super::courier::Courier;
-use super::destination::{Reply, Transport};
+use super::destination::{Destination, Reply, Transport};
 use super::gate::Ticket;
 use super::item::Prepare;
 use super::messages::{Command, Finished, Job, Msg};
@@ -26,14 +26,14 @@ const AT_ONCE: usize = 64;
 struct Drain {
     deadline: Instant,
     answer: oneshot::Sender<DrainReport>,
-    delivered: u64,
-    dead: u64,
-    awaited: usize,
+    /// As it stood when the drain began.
+    before: Status,
     /// Since the gate was found closed.
     grace: Option<Instant>,
 }
 
 pub(super) struct Run<T> {
+    destination: &'static Destination,
     courier: Courier,
     queue: Queue,
     transport: Arc<T>,
@@ -57,6 +57,7 @@ pub(super) struct Run<T> {
 
 impl<T: Transport> Run<T> {
     pub fn new(
+        destination: &'static Destination,
         courier: Courier,
         queue: Queue,
         transport: T,
@@ -72,6 +73,7 @@ impl<T: Transport> Run<T> {
         let claimer = tokio::spawn(claimer(queue.clone(), claim_rx, tx.clone()));
         let settler = tokio::spawn(settler(queue.clone(), settlement_rx, tx.clone()));
         Self {
+            destination,
             courier,
             queue,
             transport: Arc::new(transport),
@@ -97,7 +99,7 @@ impl<T: Transport> Run<T> {
     pub async fn run(mut self) {
         loop {
             let now = Instant::now();
-            self.turn(now);
+            self.step(now);
             self.end = self.end.or_else(|| self.over(now));
             if self.end.is_some() {
                 break;
@@ -105,10 +107,10 @@ impl<T: Transport> Run<T> {
             let wake = self.wake(now);
             tokio::select! {
                 // In this order, not at random: a simulated run replays. None starves another,
-                // for commands are few and what is due is looked at in every turn.
+                // for commands are few and what is due is looked at in every step.
                 biased;
                 command = self.commands.recv() => match command {
-                    Some(command) => self.obey(Instant::now(), command),
+                    Some(command) => self.on_command(Instant::now(), command),
                     None => self.end = Some(DrainEnd::Abandoned),
                 },
                 msg = self.rx.recv() => {
@@ -116,11 +118,11 @@ impl<T: Transport> Run<T> {
                     let mut next = msg;
                     for _ in 0..AT_ONCE {
                         let Some(msg) = next else { break };
-                        self.hear(Instant::now(), msg);
+                        self.on_message(Instant::now(), msg);
                         next = self.rx.try_recv().ok();
                     }
                     if let Some(msg) = next {
-                        self.hear(Instant::now(), msg);
+                        self.on_message(Instant::now(), msg);
                     }
                 }
                 () = sleep_until(wake) => {}
@@ -129,7 +131,7 @@ impl<T: Transport> Run<T> {
         self.finish().await;
     }
 
-    fn turn(&mut self, now: Instant) {
+    fn step(&mut self, now: Instant) {
         while let Some(ended) = self.requests.try_join_next() {
             if let Err(error) = ended {
                 self.broken(format!("a request's task failed: {error}"));
@@ -141,12 +143,12 @@ impl<T: Transport> Run<T> {
             self.start(batch, ticket);
         }
         self.carry_out();
-        if let (false, Some(room)) = (self.claiming, self.courier.room()) {
-            self.claiming = self.claims.send(room).is_ok();
+        if let (false, Some(budget)) = (self.claiming, self.courier.claim_budget()) {
+            self.claiming = self.claims.send(budget).is_ok();
         }
     }
 
-    fn hear(&mut self, now: Instant, msg: Msg) {
+    fn on_message(&mut self, now: Instant, msg: Msg) {
         match msg {
             Msg::Claimed(entries) => {
                 self.claiming = false;
@@ -158,7 +160,7 @@ impl<T: Transport> Run<T> {
             Msg::Stopped(error) => {
                 if self.end.is_none() {
                     tracing::error!("delivery stops: {error}");
-                    self.courier.status.stopped = Some(error.to_string());
+                    self.courier.stop(error.to_string());
                     self.end = Some(DrainEnd::QueueStopped);
                 }
             }
@@ -170,31 +172,30 @@ impl<T: Transport> Run<T> {
 
     fn broken(&mut self, what: String) {
         tracing::error!("delivery stops, a bug: {what}; restart pinrelay, nothing is lost");
-        self.courier.status.stopped = Some(what);
+        self.courier.stop(what);
         self.end = Some(DrainEnd::QueueStopped);
     }
 
-    fn obey(&mut self, now: Instant, command: Command) {
+    fn on_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Reload(prepare, limits) => {
                 self.prepare = prepare;
                 self.courier.reload(now, limits);
             }
-            Command::TokenChanged => self.courier.gate.retry_now(now),
-            Command::Pause(pause) => self.courier.paused = Some(pause),
-            Command::PauseOver => self.courier.paused = None,
+            Command::TokenChanged => self.courier.token_changed(now),
+            Command::Pause(pause) => self.courier.pause(Some(pause)),
+            Command::PauseOver => self.courier.pause(None),
             Command::Resume { isolate } => self.courier.resume(isolate),
             Command::Status(answer) => {
                 let _ = answer.send(self.courier.status(now));
             }
             Command::Drain(deadline, answer) => {
-                self.courier.flush = true;
+                self.courier.flush();
+                let before = self.courier.status(now);
                 self.drain = Some(Drain {
                     deadline,
                     answer,
-                    delivered: self.courier.status.delivered,
-                    dead: self.courier.status.dead,
-                    awaited: self.courier.in_flight,
+                    before,
                     grace: None,
                 });
             }
@@ -203,7 +204,7 @@ impl<T: Transport> Run<T> {
     }
 
     fn carry_out(&mut self) {
-        let out = std::mem::take(&mut self.courier.out);
+        let out = self.courier.take_outbox();
         if !out.doubt.is_empty() {
             self.queue.doubt(&out.doubt);
         }
@@ -222,7 +223,7 @@ impl<T: Transport> Run<T> {
 
     fn start(&mut self, batch: Batch, ticket: Ticket) {
         let (queue, transport) = (self.queue.clone(), self.transport.clone());
-        let (tx, judge) = (self.tx.clone(), self.courier.destination.judge);
+        let (tx, judge) = (self.tx.clone(), self.destination.judge);
         self.requests.spawn(async move {
             // The mark is durable before the request leaves: after a crash it is known which
             // events the destination may have seen, and under which names.
@@ -233,12 +234,12 @@ impl<T: Transport> Run<T> {
             let left = Instant::now();
             let reply = transport.send(batch.body.clone()).await;
             let judged = |reply: Reply| (reply.status, reply.signals, judge(&reply, batch.len()));
-            let result = reply.map(judged);
+            let answer = reply.map(judged);
             let _ = tx.send(Msg::Finished(Box::new(Finished {
                 batch,
                 ticket,
                 took: left.elapsed(),
-                result,
+                answer,
             })));
         });
     }
@@ -263,7 +264,7 @@ impl<T: Transport> Run<T> {
         let gate_closed = self.courier.gate_closed().is_some();
         if !gate_closed {
             drain.grace = None;
-        } else if self.courier.in_flight == 0 || *drain.grace.get_or_insert(now) + GRACE <= now {
+        } else if self.courier.in_flight() == 0 || *drain.grace.get_or_insert(now) + GRACE <= now {
             return Some(DrainEnd::GateClosed);
         }
         if self.unsettled > 0 || !self.courier.idle_until(drain.deadline) {
@@ -273,7 +274,7 @@ impl<T: Transport> Run<T> {
         let left = census.queued + census.sending;
         if left == 0 {
             Some(DrainEnd::Empty)
-        } else if left == self.courier.hand_events as u64 {
+        } else if left == self.courier.in_hand() as u64 {
             // What is left waits until after the deadline.
             Some(DrainEnd::Deadline)
         } else {
@@ -284,7 +285,7 @@ impl<T: Transport> Run<T> {
     /// Abandons what is in flight, whose marks stay, and waits for what is settled to be
     /// durable.
     async fn finish(mut self) {
-        let abandoned = self.courier.in_flight;
+        let abandoned = self.courier.in_flight();
         self.requests.shutdown().await;
         self.claimer.abort();
         self.carry_out();
@@ -297,11 +298,11 @@ impl<T: Transport> Run<T> {
         if let (Some(drain), Some(end)) = (self.drain, self.end) {
             let report = DrainReport {
                 end,
-                delivered: status.delivered - drain.delivered,
-                dead: status.dead - drain.dead,
+                delivered: status.delivered - drain.before.delivered,
+                dead: status.dead - drain.before.dead,
                 queued: census.queued + census.sending,
                 in_doubt: census.in_doubt + census.sending,
-                awaited: drain.awaited,
+                awaited: drain.before.in_flight,
                 abandoned,
                 gate: status.gate.clone(),
             };

@@ -19,7 +19,7 @@ pub(super) enum Fate {
         new_name: bool,
     },
     /// It is the hundredth of its kind: it and everything after it stays queued.
-    Stays,
+    HoldAll,
 }
 
 /// The refusals since the last processed event, in settle order.
@@ -64,7 +64,7 @@ impl Streak {
         if counts[at].2 < LIMIT {
             Fate::Dies { new_name }
         } else {
-            Fate::Stays
+            Fate::HoldAll
         }
     }
 
@@ -97,7 +97,7 @@ mod tests {
     }
 
     fn dies(streak: &mut Streak, name: &str, message: &str) -> bool {
-        refused(streak, name, message) != Fate::Stays
+        refused(streak, name, message) != Fate::HoldAll
     }
 
     #[test]

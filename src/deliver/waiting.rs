@@ -26,7 +26,7 @@ impl Waiting {
 
     /// The batch whose last attempt lies furthest back, due or not. Taking turns matters: one
     /// batch that always fails must not be the only witness of the destination's health.
-    pub fn turn(&mut self, may: impl Fn(&Batch) -> bool) -> Option<Batch> {
+    pub fn least_recent(&mut self, may: impl Fn(&Batch) -> bool) -> Option<Batch> {
         let candidates = self.batches.iter().filter(|(_, batch)| may(batch));
         let key = candidates
             .min_by_key(|(key, batch)| (batch.trial.tried_at, **key))
@@ -45,10 +45,26 @@ impl Waiting {
         self.batches.keys().next().map(|(due, _)| *due)
     }
 
-    /// Everything, in order of due time.
-    pub fn take(&mut self) -> Vec<(Instant, Batch)> {
-        let all = std::mem::take(&mut self.batches);
-        all.into_iter().map(|((due, _), b)| (due, b)).collect()
+    /// Lets each batch pass through `f`, in order of due time, which may take it out or put
+    /// another in its place.
+    pub fn sift(&mut self, mut f: impl FnMut(Batch) -> Option<Batch>) {
+        for ((due, _), batch) in std::mem::take(&mut self.batches) {
+            if let Some(batch) = f(batch) {
+                self.push(due, batch);
+            }
+        }
+    }
+
+    /// The destination is well again: what did not fail by its own fault is due now.
+    pub fn recover(&mut self, now: Instant) {
+        for ((due, _), mut batch) in std::mem::take(&mut self.batches) {
+            if batch.is_stubborn() {
+                self.push(due, batch);
+            } else {
+                batch.trial.backoff.reset();
+                self.push(due.min(now), batch);
+            }
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Batch> {
@@ -80,7 +96,11 @@ mod tests {
         }
         assert!(waiting.due(start, |_| true).is_none());
         assert_eq!(waiting.next_due(start + SECOND), Some(start + 2 * SECOND));
-        assert_eq!(waiting.turn(|_| true).unwrap().id, 3, "tried longest ago");
+        assert_eq!(
+            waiting.least_recent(|_| true).unwrap().id,
+            3,
+            "tried longest ago"
+        );
         let now = start + 9 * SECOND;
         assert_eq!(waiting.due(now, |b| b.id != 1).unwrap().id, 2);
         assert_eq!(waiting.due(now, |_| true).unwrap().id, 1);

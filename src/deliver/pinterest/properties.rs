@@ -57,7 +57,7 @@ fn the_pace_holds(signals: &Signals, in_flight: usize) {
     let mut pace = Pace::new(5000, None, now);
     for in_flight in [0, in_flight] {
         pace.take(now);
-        pace.hear(now, signals, in_flight);
+        pace.observe_headers(now, signals, in_flight);
         let wait = pace.next(now) - now;
         assert!(wait <= Duration::from_secs(3600), "waits {wait:?}");
     }
