@@ -42,9 +42,9 @@ pub(super) struct Trial {
     /// The courier's count of sound answers at the last failure.
     pub sound_seen: Option<u64>,
     pub course: Course,
-    /// It is a piece of a refused batch, which the next refusal halves at once; whatever its course,
-    /// for a stubborn batch may be refused and a piece go unanswered. In flight it counts with
-    /// `isolation`.
+    /// It is a piece of a refused batch, which the next refusal halves at once, and counts with
+    /// `isolation` while it is in flight. Of any course: a stubborn batch may be refused, and a
+    /// piece go unanswered.
     pub piece: bool,
     /// How often in a row it was not answered at all while nothing else was wrong.
     pub unanswered: u32,

@@ -118,7 +118,7 @@ impl Gate {
 
     /// The destination judged the request, whatever the judgement. Says whether the gate opened.
     pub fn on_judged(&mut self, now: Instant, ticket: Ticket) -> bool {
-        if !self.is_witness(ticket) {
+        if !self.accepts(ticket) {
             return false;
         }
         self.failed = None;
@@ -164,7 +164,7 @@ impl Gate {
         message: &str,
         rng: &mut impl RngExt,
     ) {
-        if !self.is_witness(ticket) {
+        if !self.accepts(ticket) {
             return;
         }
         let second = self.failed.is_some() && self.failed != batch;
@@ -183,7 +183,7 @@ impl Gate {
         asked: Option<Duration>,
         rng: &mut impl RngExt,
     ) {
-        if !self.is_witness(ticket) {
+        if !self.accepts(ticket) {
             return;
         }
         let wait = match asked {
@@ -205,7 +205,7 @@ impl Gate {
         message: &str,
         rng: &mut impl RngExt,
     ) {
-        if !self.is_witness(ticket) {
+        if !self.accepts(ticket) {
             return;
         }
         let wait = self.parked_for.wait(Duration::MAX, rng);
@@ -282,11 +282,11 @@ impl Gate {
         view.map(|view| view.next_probe)
     }
 
-    /// Whether an answer says anything of the gate as it stands. A probe is over then.
-    fn is_witness(&mut self, ticket: Ticket) -> bool {
-        let is_witness = ticket.epoch == self.epoch;
-        self.probing &= !(is_witness && ticket.probe);
-        is_witness
+    /// Whether an answer is one to the gate as it stands; a probe is over then.
+    fn accepts(&mut self, ticket: Ticket) -> bool {
+        let is_current = ticket.epoch == self.epoch;
+        self.probing &= !(is_current && ticket.probe);
+        is_current
     }
 
     fn close(&mut self, reason: Reason, now: Instant, wait: Duration, message: &str) {

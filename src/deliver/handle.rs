@@ -11,7 +11,7 @@ use super::courier::Courier;
 use super::destination::{Destination, Transport};
 use super::item::Prepare;
 use super::messages::Command;
-use super::options::{Limits, Options, Pause, Surroundings};
+use super::options::{Environment, Limits, Options, Pause};
 use super::run::Run;
 use super::status::{DrainEnd, DrainReport, Status};
 use crate::queue::Queue;
@@ -32,23 +32,15 @@ pub(super) fn start(
     prepare: Prepare,
     destination: &'static Destination,
     transport: impl Transport,
-    around: Surroundings,
+    environment: Environment,
     seed: u64,
 ) -> Handle {
     let rng = StdRng::seed_from_u64(seed);
-    let courier = Courier::new(destination, options, rng, around, Instant::now());
+    let courier = Courier::new(destination, options, rng, environment, Instant::now());
     let (commands, command_rx) = mpsc::unbounded_channel();
     let last = Arc::new(Mutex::default());
     let (status, lent) = (Arc::clone(&last), queue.clone());
-    let run = Run::new(
-        destination,
-        courier,
-        lent,
-        transport,
-        prepare,
-        command_rx,
-        status,
-    );
+    let run = Run::new(courier, lent, transport, prepare, command_rx, status);
     tokio::spawn(run.run());
     Handle {
         commands,

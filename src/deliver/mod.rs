@@ -1,26 +1,32 @@
 //! Delivery: claims events, has them transformed, sends them in batches, and settles each by
-//! what Pinterest answers.
+//! what the destination answers.
 //!
 //! ```text
-//!  claim ─▶ prepare ─▶ ready ──cut──▶ mark ─▶ send ─▶ classify ─▶ settle
-//!             ▲          ▲  waiting ──▲                   │
-//!             │          │  isolation ▲ halves ◀─ refused ┤
-//!             └─ reload ─┴──────── released, in doubt ◀───┘
+//!  claim ─▶ prepare ─▶ ready ──cut──▶ mark ─▶ send ─▶ judge ─▶ settle
+//!             ▲          ▲  waiting ──▲                  │
+//!             │          │  isolation ▲ halves ◀refused ─┤
+//!             └─ reload ─┴──────── released, in doubt ◀──┘
 //! ```
 //!
 //! What may be relied on:
 //! 1. A request leaves only after its mark is durable, and leaves once per mark.
-//! 2. An event is sent again only when Pinterest took none of it (its mark is released) or
-//!    when that is not known (it is in doubt, and goes out under the same name; while the
+//! 2. An event is sent again only when the destination took none of it (its mark is released)
+//!    or when that is not known (it is in doubt, and goes out under the same name; while the
 //!    process lives byte for byte).
 //! 3. Trouble of the destination (token, rate, outage, a config that is refused) is the
 //!    gate's and costs no event; trouble inside an event costs no other one.
 //! 4. What ends an event is a verdict about it alone, or its age.
 //!
-//! `courier` (with `answer` and `upkeep`) is the state and decides; `run` is the only part
-//! that waits. Leaves, each pure: `batch`, `ready`, `classify`, `words`, `gate`, `retry`,
-//! `pace`, `isolate`, `refusal`, `strip`, `age`. `client` carries the bytes, `witness` tells the
-//! [`Observer`] what happens; `online` sends one test event for `check`.
+//! In the order of reading, each importing only what stands below it (a test keeps it so):
+//! - `handle` is how the daemon speaks to it; `run` is the loop, and the only part that waits,
+//!   with `prepare`, the transform beside it; `messages` is what these say to each other.
+//! - `courier` is the state and decides. Its parts, each pure: `gate` and `pace` (may it leave?),
+//!   `ready`, `waiting` and `isolate` (where events wait), `streak` and `strip` (what refusals
+//!   teach), `batch`, `age`, `retry`, `item`, `normalise`. `witness` tells the observer.
+//! - `options` is what it is given, `status` what it shows of itself.
+//! - `destination` is the seam, with `judgement`, what an answer can mean. Behind it `pinterest`
+//!   holds all that knows Pinterest, and nothing that decides about events; nothing else in here
+//!   names it.
 
 mod age;
 mod batch;
@@ -54,7 +60,7 @@ mod tests;
 pub use handle::Handle;
 pub use item::{Dead, Prepare, Prepared, StrippedKeys};
 pub use normalise::normalise;
-pub use options::{Limits, OnLate, OnRefused, Options, Pause, Surroundings};
+pub use options::{Environment, Limits, OnLate, OnRefused, Options, Pause};
 #[doc(hidden)]
 pub use pinterest::properties;
 pub use pinterest::{ClientError, Online, spawn, try_online};

@@ -87,7 +87,7 @@ pub struct Pause {
 
 /// What the process lends to the delivery side.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Environment {
     /// The process' clock.
     pub clock: Clock,
     /// Whether the wall clock may end events.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::batch::Batch;
 use super::courier::Courier;
-use super::destination::{Destination, Reply, Transport};
+use super::destination::{Reply, Transport};
 use super::gate::Ticket;
 use super::item::Prepare;
 use super::messages::{Command, Finished, Job, Msg};
@@ -33,7 +33,6 @@ struct Drain {
 }
 
 pub(super) struct Run<T> {
-    destination: &'static Destination,
     courier: Courier,
     queue: Queue,
     transport: Arc<T>,
@@ -57,7 +56,6 @@ pub(super) struct Run<T> {
 
 impl<T: Transport> Run<T> {
     pub fn new(
-        destination: &'static Destination,
         courier: Courier,
         queue: Queue,
         transport: T,
@@ -73,7 +71,6 @@ impl<T: Transport> Run<T> {
         let claimer = tokio::spawn(claimer(queue.clone(), claim_rx, tx.clone()));
         let settler = tokio::spawn(settler(queue.clone(), settlement_rx, tx.clone()));
         Self {
-            destination,
             courier,
             queue,
             transport: Arc::new(transport),
@@ -223,7 +220,7 @@ impl<T: Transport> Run<T> {
 
     fn start(&mut self, batch: Batch, ticket: Ticket) {
         let (queue, transport) = (self.queue.clone(), self.transport.clone());
-        let (tx, judge) = (self.tx.clone(), self.destination.judge);
+        let (tx, judge) = (self.tx.clone(), self.courier.destination().judge);
         self.requests.spawn(async move {
             // The mark is durable before the request leaves: after a crash it is known which
             // events the destination may have seen, and under which names.

@@ -202,7 +202,7 @@ pub struct DrainReport {
     pub dead: u64,
     /// Events still queued, safe on disk; those in doubt included.
     pub queued: u64,
-    /// Of these, events that the destination may have seen: they are sent again under the same name.
+    /// Of these, events that the destination may have seen: they go again under the same name.
     pub in_doubt: u64,
     /// Requests in flight when the drain began, whose answers were waited for.
     pub awaited: usize,

@@ -16,7 +16,7 @@ use crate::deliver::gate::{Gate, Pass, Ticket};
 use crate::deliver::isolate::Isolation;
 use crate::deliver::item::{Item, StrippedKeys};
 use crate::deliver::messages::{Done, Job, Kind, Outbox};
-use crate::deliver::options::{Options, Pause, Surroundings};
+use crate::deliver::options::{Environment, Options, Pause};
 use crate::deliver::pace::Pace;
 use crate::deliver::ready::Ready;
 use crate::deliver::status::{LastError, Status};
@@ -75,10 +75,10 @@ impl Courier {
         destination: &'static Destination,
         options: &Options,
         rng: StdRng,
-        around: Surroundings,
+        environment: Environment,
         now: Instant,
     ) -> Self {
-        let config = Config::new(destination, options, around.clock.now());
+        let config = Config::new(destination, options, environment.clock.now());
         let limits = config.limits();
         Self {
             gate: Gate::new(destination, limits.backoff_initial, limits.backoff_max),
@@ -86,9 +86,9 @@ impl Courier {
             pace: Pace::new(limits.max_calls_per_minute, config.calls_per_second(), now),
             config,
             rng,
-            witness: Witness::new(around.clock.clone(), around.observer),
-            clock: around.clock,
-            trust: around.trust,
+            witness: Witness::new(environment.clock.clone(), environment.observer),
+            clock: environment.clock,
+            trust: environment.trust,
             hand: Hand::default(),
             ready: Ready::default(),
             waiting: Waiting::default(),
@@ -106,6 +106,10 @@ impl Courier {
             probes: 0,
             swept_at: now,
         }
+    }
+
+    pub fn destination(&self) -> &'static Destination {
+        self.config.destination
     }
 
     /// What is to be carried out now.

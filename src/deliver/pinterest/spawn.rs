@@ -4,11 +4,12 @@ use super::client::{ClientError, Http};
 use super::profile::PINTEREST;
 use crate::deliver::handle::{Handle, start};
 use crate::deliver::item::Prepare;
-use crate::deliver::options::{Options, Surroundings};
+use crate::deliver::options::{Environment, Options};
 use crate::queue::Queue;
 use crate::secret::SharedToken;
 
-/// Starts delivering from `queue` to the ad account. `seed` feeds the jitter. Must be called within a runtime.
+/// Starts delivering from `queue` to the ad account. `seed` feeds the jitter. Must be called
+/// within a runtime.
 ///
 /// # Errors
 /// [`ClientError`] if the options allow no client; nothing was started then.
@@ -17,11 +18,10 @@ pub fn spawn(
     queue: Queue,
     prepare: Prepare,
     token: SharedToken,
-    around: Surroundings,
+    environment: Environment,
     seed: u64,
 ) -> Result<Handle, ClientError> {
-    let transport = Http::new(options, token)?;
-    Ok(start(
-        options, queue, prepare, &PINTEREST, transport, around, seed,
-    ))
+    let http = Http::new(options, token)?;
+    let handle = start(options, queue, prepare, &PINTEREST, http, environment, seed);
+    Ok(handle)
 }

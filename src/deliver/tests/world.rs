@@ -13,7 +13,7 @@ use super::super::destination::{NoReply, Reply, Signals, Transport};
 use super::super::handle::start;
 use super::super::pinterest::PINTEREST;
 use super::super::{
-    Dead, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared, StrippedKeys, Surroundings,
+    Dead, Environment, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared, StrippedKeys,
 };
 use crate::clock::{Clock, WallTrust};
 use crate::observe::Observer;
@@ -431,13 +431,13 @@ impl World {
             queue: self.queue.clone(),
             seen: self.seen.clone(),
         };
-        let around = Surroundings {
+        let environment = Environment {
             clock: self.clock.clone(),
             trust: self.trust.clone(),
             observer: Observer::default(),
         };
         let queue = self.queue.clone();
-        start(options, queue, prepare, &PINTEREST, fake, around, seed)
+        start(options, queue, prepare, &PINTEREST, fake, environment, seed)
     }
 
     /// Queues `events`: (messageId, extra fields of the body).
