@@ -42,19 +42,11 @@ pub(super) struct Ticket {
     pub probe: bool,
 }
 
-#[derive(Debug)]
-struct Closed {
-    reason: Reason,
-    until: Instant,
-    since: Instant,
-    message: String,
-}
-
-/// What `status` shows of the gate.
+/// A gate that is not open, as `status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct View<'a> {
+pub(super) struct Closed {
     pub reason: Reason,
-    pub message: &'a str,
+    pub message: String,
     pub since: Instant,
     pub next_probe: Instant,
 }
@@ -124,7 +116,7 @@ impl Gate {
         self.failed = None;
         self.ramp = self.ramp.saturating_add(1);
         if let (true, Some(all)) = (ticket.probe, &mut self.refused_all) {
-            all.until = now + REFUSED_ALL_PROBE;
+            all.next_probe = now + REFUSED_ALL_PROBE;
         }
         let Some(closed) = self.closed.take() else {
             return false;
@@ -222,7 +214,7 @@ impl Gate {
             self.probing = false;
             self.refused_all = Some(Closed {
                 reason: Reason::RefusedAll,
-                until: now + REFUSED_ALL_PROBE,
+                next_probe: now + REFUSED_ALL_PROBE,
                 since: now,
                 message: message.to_owned(),
             });
@@ -241,11 +233,11 @@ impl Gate {
             return;
         }
         if let Some(closed) = self.closed.as_mut().filter(|c| c.reason.parks()) {
-            closed.until = now;
+            closed.next_probe = now;
             self.parked_for.reset();
         }
         if let Some(all) = &mut self.refused_all {
-            all.until = now;
+            all.next_probe = now;
         }
         self.epoch += 1;
         self.probing = false;
@@ -265,15 +257,9 @@ impl Gate {
     }
 
     /// Why it is not open; `None` while it is.
-    pub fn view(&self) -> Option<View<'_>> {
+    pub fn view(&self) -> Option<&Closed> {
         // What keeps even a probe from being judged comes first.
-        let closed = self.closed.as_ref().or(self.refused_all.as_ref())?;
-        Some(View {
-            reason: closed.reason,
-            message: &closed.message,
-            since: closed.since,
-            next_probe: closed.until,
-        })
+        self.closed.as_ref().or(self.refused_all.as_ref())
     }
 
     /// When a probe may leave next, unless one is on its way.
@@ -302,7 +288,7 @@ impl Gate {
         self.probing = false;
         self.closed = Some(Closed {
             reason,
-            until: now + wait,
+            next_probe: now + wait,
             since,
             message: message.to_owned(),
         });

@@ -62,8 +62,8 @@ pub(super) struct Finished {
 pub(super) type Answer = Result<(u16, Signals, Judgement), NoReply>;
 
 /// Events to prepare together.
-pub(super) struct Job {
-    pub entries: Vec<Entry>,
+pub(super) struct Job<E = Entry> {
+    pub events: Vec<E>,
     pub strip: StrippedKeys,
     pub kind: Kind,
     pub generation: u64,
@@ -79,10 +79,5 @@ pub(super) enum Kind {
     Alone { without: Arc<[String]> },
 }
 
-/// A finished job.
-pub(super) struct Done {
-    pub results: Vec<(Entry, Result<Prepared, Dead>)>,
-    pub strip: StrippedKeys,
-    pub kind: Kind,
-    pub generation: u64,
-}
+/// A finished job: each event with what became of it.
+pub(super) type Done = Job<(Entry, Result<Prepared, Dead>)>;

@@ -14,7 +14,7 @@ pub(super) async fn preparer(
     done: mpsc::UnboundedSender<Msg>,
 ) {
     while let Some((prepare, job)) = jobs.recv().await {
-        let result = if job.entries.len() < FEW {
+        let result = if job.events.len() < FEW {
             Ok(work(&prepare, job))
         } else {
             tokio::task::spawn_blocking(move || work(&prepare, job)).await
@@ -31,13 +31,13 @@ pub(super) async fn preparer(
 }
 
 fn work(prepare: &Prepare, job: Job) -> Done {
-    let entries = job.entries.into_iter();
+    let entries = job.events.into_iter();
     let results = entries.map(|entry| {
         let result = prepare(&entry, &job.strip);
         (entry, result)
     });
-    Done {
-        results: results.collect(),
+    Job {
+        events: results.collect(),
         strip: job.strip,
         kind: job.kind,
         generation: job.generation,

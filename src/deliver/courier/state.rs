@@ -160,7 +160,7 @@ impl Courier {
         };
         self.hand.prepare(entries.len());
         self.out.prepare.push(Job {
-            entries,
+            events: entries,
             strip,
             kind,
             generation: self.config.generation(),
@@ -169,7 +169,7 @@ impl Courier {
 
     /// Takes what was prepared.
     pub fn prepared(&mut self, now: Instant, done: Done) {
-        self.hand.prepared(done.results.len());
+        self.hand.prepared(done.events.len());
         for (key, count) in done.strip.counts() {
             if count > 0 {
                 *self.status.stripped.entry(key.to_owned()).or_default() += count;
@@ -177,11 +177,11 @@ impl Courier {
         }
         if done.generation != self.config.generation() {
             // The config changed meanwhile.
-            let entries = done.results.into_iter().map(|(entry, _)| entry);
+            let entries = done.events.into_iter().map(|(entry, _)| entry);
             return self.prepare(now, entries.collect(), Kind::Again);
         }
         let limits = self.config.batch_limits();
-        for (entry, result) in done.results {
+        for (entry, result) in done.events {
             let prepared = match result {
                 Ok(prepared) => prepared,
                 Err(dead) => {
@@ -397,9 +397,11 @@ impl Courier {
     }
 
     /// Remembers the last trouble for `status`.
-    pub(super) fn trouble(&mut self, words: String) {
-        let at = self.clock.now();
-        self.status.last_error = Some(LastError { at, words });
+    pub(super) fn trouble(&mut self, message: String) {
+        self.status.last_error = Some(LastError {
+            at: self.clock.now(),
+            words: message,
+        });
     }
 
     /// Whether this kind of refusal is to be logged: each once.

@@ -9,7 +9,7 @@ use super::state::Courier;
 use crate::clock::{Millis, millis};
 use crate::deliver::age::{Horizon, Lateness};
 use crate::deliver::batch::Batch;
-use crate::deliver::gate::View;
+use crate::deliver::gate::Closed;
 use crate::deliver::messages::Kind;
 use crate::deliver::options::{Limits, OnLate, Pause};
 use crate::deliver::status::{GateState, GateStatus, Reason, Status};
@@ -149,14 +149,14 @@ impl Courier {
             let ahead = millis(instant.saturating_duration_since(now));
             wall + ahead - millis(now.saturating_duration_since(instant))
         };
-        let shown = |view: View<'_>| GateStatus {
+        let shown = |view: &Closed| GateStatus {
             state: if view.reason.parks() {
                 GateState::Parked
             } else {
                 GateState::Shut
             },
             reason: Some(view.reason),
-            detail: Some(view.message.to_owned()),
+            detail: Some(view.message.clone()),
             since: Some(at(view.since)),
             next_probe: Some(at(view.next_probe)),
             until: None,

@@ -59,8 +59,8 @@ fn by_position(body: &[u8], events: usize, otherwise: Class) -> Judgement {
     };
     // A list of another length cannot be laid beside the request.
     if list.len() != events {
-        let words = "an answer about another number of events";
-        return Judgement::whole(Class::Unknown(words));
+        let why = "an answer about another number of events";
+        return Judgement::whole(Class::Unknown(why));
     }
     let mut warnings = Warnings::default();
     let mut verdict = |(at, Object(event)): (u32, &Object<EventAnswer<'_>>)| {

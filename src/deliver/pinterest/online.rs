@@ -54,7 +54,7 @@ pub async fn try_online(
         Err(NoReply::NotSent(why)) => return Ok(Online::NoConnection(why)),
         Err(NoReply::Unknown(why)) => return Ok(Online::Unavailable(why)),
     };
-    let words = |message: &str| normalise(message, "", event);
+    let shown = |message: &str| normalise(message, "", event);
     let judgement = classify(reply.status, &reply.signals, &reply.body, 1);
     Ok(match judgement.class {
         Class::Judged(verdicts) => match verdicts.into_iter().next() {
@@ -65,14 +65,14 @@ pub async fn try_online(
                     .map(|(kind, _)| kind)
                     .collect(),
             ),
-            Some(Verdict::Failed(refusal)) => Online::Refused(words(&refusal.message)),
+            Some(Verdict::Failed(refusal)) => Online::Refused(shown(&refusal.message)),
             _ => Online::Unavailable("an answer without a verdict".to_owned()),
         },
-        Class::Refused { refusal, .. } => Online::Refused(words(&refusal.message)),
-        Class::Auth(refusal) if reply.status == 401 => Online::Token(words(&refusal.message)),
-        Class::Auth(refusal) => Online::Account(words(&refusal.message)),
+        Class::Refused { refusal, .. } => Online::Refused(shown(&refusal.message)),
+        Class::Auth(refusal) if reply.status == 401 => Online::Token(shown(&refusal.message)),
+        Class::Auth(refusal) => Online::Account(shown(&refusal.message)),
         Class::Limited { .. } => Online::Limited,
-        Class::Unexpected(refusal) => Online::Unexpected(reply.status, words(&refusal.message)),
+        Class::Unexpected(refusal) => Online::Unexpected(reply.status, shown(&refusal.message)),
         Class::Unknown(what) => Online::Unavailable(what.to_owned()),
     })
 }
