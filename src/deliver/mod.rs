@@ -17,16 +17,16 @@
 //!    gate's and costs no event; trouble inside an event costs no other one.
 //! 4. What ends an event is a verdict about it alone, or its age.
 //!
-//! In the order of reading, each importing only what stands below it (a test keeps it so):
+//! In the order of reading; no two files import each other, not even round a corner:
+//! - `pinterest` is the destination: all that knows Pinterest, and nothing that decides about
+//!   events. Nothing else in here names it; its `spawn` is where delivery starts.
 //! - `handle` is how the daemon speaks to it; `run` is the loop, and the only part that waits,
 //!   with `prepare`, the transform beside it; `messages` is what these say to each other.
 //! - `courier` is the state and decides. Its parts, each pure: `gate` and `pace` (may it leave?),
 //!   `ready`, `waiting` and `isolate` (where events wait), `streak` and `strip` (what refusals
 //!   teach), `batch`, `age`, `retry`, `item`, `normalise`. `witness` tells the observer.
+//! - `destination` is the seam to `pinterest`, with `judgement`, what an answer can mean.
 //! - `options` is what it is given, `status` what it shows of itself.
-//! - `destination` is the seam, with `judgement`, what an answer can mean. Behind it `pinterest`
-//!   holds all that knows Pinterest, and nothing that decides about events; nothing else in here
-//!   names it.
 
 mod age;
 mod batch;

@@ -64,3 +64,7 @@ impl Stubborn {
         self.backoff.reset();
     }
 }
+
+#[cfg(test)]
+#[path = "stubborn_tests.rs"]
+mod tests;
