@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use pinrelay::clock::{Clock, WallTrust};
 use pinrelay::deliver::{
-    self, Dead, DrainEnd, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared,
-    Surroundings,
+    self, Dead, DrainEnd, Environment, Handle, Limits, OnLate, OnRefused, Options, Prepare,
+    Prepared,
 };
 use pinrelay::mock_pinterest::{self as mock, Fault, Mock, RefuseAs, Switches};
 use pinrelay::observe::Observer;
@@ -104,7 +104,7 @@ impl World {
             self.queue.clone(),
             prepare(transform.unwrap()),
             self.token.clone(),
-            Surroundings {
+            Environment {
                 clock: self.clock.clone(),
                 trust: WallTrust::of_new(self.clock.clone()),
                 observer: Observer::default(),

@@ -174,7 +174,7 @@ impl Daemon {
             queue.clone(),
             prepare(transform),
             token.clone(),
-            deliver::Surroundings {
+            deliver::Environment {
                 clock: clock.clone(),
                 trust: trust.clone(),
                 observer: observer.clone(),

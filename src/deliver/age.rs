@@ -63,8 +63,8 @@ impl Lateness {
         }
     }
 
-    /// Whether the event happened so long ago. When it was accepted does not count: Pinterest
-    /// measures from when it happened.
+    /// Whether the event happened so long ago. When it was accepted does not count: the
+    /// destination measures from when it happened.
     pub fn is_late(&self, entry: &Entry) -> bool {
         let happened = entry.event_time.saturating_mul(1000);
         self.edge.is_some_and(|edge| happened <= edge)

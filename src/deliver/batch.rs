@@ -6,17 +6,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::age::Lateness;
+use super::destination::Framing;
 use super::item::Item;
 use super::retry::Backoff;
-use crate::queue::{EntryId, Mark};
-
-const HEAD: &[u8] = br#"{"data":["#;
-const TAIL: &[u8] = b"]}";
-
-/// Bytes of a body around and between `events` events.
-pub(super) const fn framing(events: usize) -> usize {
-    HEAD.len() + TAIL.len() + events.saturating_sub(1)
-}
+use crate::queue::{Entry, EntryId, Mark};
 
 /// Invariant: never empty; `body` holds exactly `items`, in order, so that a resend of the
 /// same batch is the same request byte for byte.
@@ -25,6 +18,7 @@ pub(super) struct Batch {
     pub id: u64,
     pub items: Vec<Item>,
     pub body: Bytes,
+    framing: Framing,
     /// Custom keys in it; every event of a request has the same set.
     pub keys: Arc<[String]>,
     pub trial: Trial,
@@ -47,15 +41,13 @@ pub(super) struct Trial {
     pub blind_failures: u32,
     /// The courier's count of sound answers at the last failure.
     pub sound_seen: Option<u64>,
-    /// It failed by its own fault, or came from such a batch: its troubles say nothing about
-    /// the destination, and it may not take every slot.
-    pub stubborn: bool,
-    /// It is a piece of a refused batch.
+    pub course: Course,
+    /// It is a piece of a refused batch, which the next refusal halves at once, and counts with
+    /// `isolation` while it is in flight. Of any course: a stubborn batch may be refused, and a
+    /// piece go unanswered.
     pub piece: bool,
     /// How often in a row it was not answered at all while nothing else was wrong.
     pub unanswered: u32,
-    /// It is a piece of a batch that was not answered, and one of its events is to blame.
-    pub suspect: bool,
     /// The courier's count of sound answers when it last left.
     pub sound_left: u64,
     /// The config's generation that its events were prepared under.
@@ -64,16 +56,30 @@ pub(super) struct Trial {
     pub without: Option<Arc<[String]>>,
 }
 
+/// Whose fault a batch's failures are. It never goes back to an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Course {
+    /// The destination's, as far as is known.
+    Ordinary,
+    /// Its own, or those of the batch that it came from: its troubles say nothing about the
+    /// destination, and it may not take every slot.
+    Stubborn,
+    /// The same, and it was cut already: it is a piece of a batch that was not answered, and one
+    /// of its events is to blame.
+    Suspect,
+}
+
 impl Batch {
     /// Builds the body. `items` is not empty.
     pub fn new(
+        framing: Framing,
         id: u64,
         mut items: Vec<Item>,
         keys: Arc<[String]>,
         generation: u64,
         backoff: Backoff,
     ) -> Self {
-        let body = frame(&mut items);
+        let body = frame(framing, &mut items);
         let trial = Trial {
             backoff,
             generation,
@@ -83,10 +89,9 @@ impl Batch {
             own_failures: 0,
             blind_failures: 0,
             sound_seen: None,
-            stubborn: false,
+            course: Course::Ordinary,
             piece: false,
             unanswered: 0,
-            suspect: false,
             sound_left: 0,
             without: None,
         };
@@ -94,6 +99,7 @@ impl Batch {
             id,
             items,
             body,
+            framing,
             keys,
             trial,
         }
@@ -101,6 +107,10 @@ impl Batch {
 
     pub fn len(&self) -> usize {
         self.items.len()
+    }
+
+    pub fn is_stubborn(&self) -> bool {
+        self.trial.course != Course::Ordinary
     }
 
     pub fn ids(&self) -> Vec<EntryId> {
@@ -114,7 +124,11 @@ impl Batch {
         }
     }
 
-    /// Freezes the names: from now on these events may be known to Pinterest.
+    pub fn into_entries(self) -> impl Iterator<Item = Entry> {
+        self.items.into_iter().map(|item| item.entry)
+    }
+
+    /// Freezes the names: from now on these events may be known to the destination.
     pub fn doubt(&mut self) {
         self.trial.in_doubt = true;
         for item in &mut self.items {
@@ -126,12 +140,18 @@ impl Batch {
     /// neither 0 nor the length.
     pub fn split_off(&mut self, at: usize, id: u64, backoff: Backoff) -> Self {
         let rest = self.items.split_off(at);
-        let mut rest = Self::new(id, rest, self.keys.clone(), self.trial.generation, backoff);
+        let mut rest = Self::new(
+            self.framing,
+            id,
+            rest,
+            self.keys.clone(),
+            self.trial.generation,
+            backoff,
+        );
         rest.trial.in_doubt = self.trial.in_doubt;
-        rest.trial.stubborn = self.trial.stubborn;
+        rest.trial.course = self.trial.course;
         rest.trial.piece = self.trial.piece;
-        rest.trial.suspect = self.trial.suspect;
-        self.body = frame(&mut self.items);
+        self.body = frame(self.framing, &mut self.items);
         rest
     }
 
@@ -149,26 +169,26 @@ impl Batch {
             if self.items.is_empty() {
                 return None;
             }
-            self.body = frame(&mut self.items);
+            self.body = frame(self.framing, &mut self.items);
         }
         Some(self)
     }
 }
 
 /// Lays the events out in one body and lets each point into it.
-fn frame(items: &mut [Item]) -> Bytes {
+fn frame(framing: Framing, items: &mut [Item]) -> Bytes {
     let json: usize = items.iter().map(|item| item.json.len()).sum();
-    let mut body = Vec::with_capacity(json + framing(items.len()));
-    body.extend_from_slice(HEAD);
+    let mut body = Vec::with_capacity(json + framing.bytes(items.len()));
+    body.extend_from_slice(framing.head);
     for (i, item) in items.iter().enumerate() {
         if i > 0 {
             body.push(b',');
         }
         body.extend_from_slice(&item.json);
     }
-    body.extend_from_slice(TAIL);
+    body.extend_from_slice(framing.tail);
     let body = Bytes::from(body);
-    let mut at = HEAD.len();
+    let mut at = framing.head.len();
     for item in items {
         let end = at + item.json.len();
         item.json = body.slice(at..end);
@@ -180,13 +200,21 @@ fn frame(items: &mut [Item]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
+    use super::super::pinterest::PINTEREST;
     use super::*;
 
     fn batch(n: u64) -> Batch {
         let items = (1..=n)
             .map(|seq| fixture::item(seq, "page_visit"))
             .collect();
-        Batch::new(1, items, Arc::from([]), 0, fixture::backoff())
+        Batch::new(
+            PINTEREST.framing,
+            1,
+            items,
+            Arc::from([]),
+            0,
+            fixture::backoff(),
+        )
     }
 
     fn ids_of(body: &[u8]) -> Vec<String> {
@@ -205,7 +233,10 @@ mod tests {
             let expected: Vec<String> = (1..=n).map(|seq| format!("m{seq}")).collect();
             assert_eq!(ids_of(&batch.body), expected);
             let json: usize = batch.items.iter().map(|i| i.json.len()).sum();
-            assert_eq!(batch.body.len(), json + framing(batch.len()));
+            assert_eq!(
+                batch.body.len(),
+                json + PINTEREST.framing.bytes(batch.len())
+            );
         }
     }
 

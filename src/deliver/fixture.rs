@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 
 use super::batch::Batch;
 use super::item::Item;
+use super::pinterest::PINTEREST;
 use super::retry::Backoff;
 use crate::queue::{Entry, EntryId};
 
@@ -44,5 +45,5 @@ pub fn item(seq: u64, name: &str) -> Item {
 
 pub fn batch(id: u64, events: u64) -> Batch {
     let items = (1..=events).map(|seq| item(seq, "page_visit")).collect();
-    Batch::new(id, items, Arc::from([]), 0, backoff())
+    Batch::new(PINTEREST.framing, id, items, Arc::from([]), 0, backoff())
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::time::Instant;
 
+use super::destination::{Destination, Notice};
 use super::retry::{Backoff, jitter};
+use super::status::Reason;
 
 /// Between probes while everything is refused.
 const REFUSED_ALL_PROBE: Duration = Duration::from_secs(60);
@@ -18,65 +20,6 @@ const LIMITED_MAX: Duration = Duration::from_secs(3600);
 const LIMITED_MIN: Duration = Duration::from_secs(1);
 /// Requests in flight right after the gate opened; each sound answer adds one.
 const RAMP_START: usize = 2;
-
-/// Why the gate is not open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// 5xx, time-outs, broken connections.
-    Unavailable,
-    /// 429.
-    RateLimited,
-    /// 401, 403 or 404: the token or the account.
-    Auth,
-    /// A redirect or an answer that the API does not document.
-    Unexpected,
-    /// Every event is refused alike: a wrong config or a changed API.
-    RefusedAll,
-    /// By the operator's word.
-    Paused,
-}
-
-impl Reason {
-    /// Whether somebody has to act, so that the gate counts as parked and not only shut.
-    pub const fn parks(self) -> bool {
-        !matches!(self, Self::Unavailable | Self::RateLimited)
-    }
-
-    /// The name used in the CLI, logs, metrics and docs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unavailable => "unavailable",
-            Self::RateLimited => "rate_limited",
-            Self::Auth => "auth",
-            Self::Unexpected => "unexpected",
-            Self::RefusedAll => "refused_all",
-            Self::Paused => "paused",
-        }
-    }
-
-    /// What the operator is to do.
-    const fn next_step(self) -> &'static str {
-        match self {
-            Self::Unavailable => "nothing is lost; it is tried again by itself",
-            Self::RateLimited => "nothing is lost; lower delivery.max_calls_per_minute if it lasts",
-            Self::Auth => {
-                "nothing is lost; check the token (pinterest.token_file) and \
-                 pinterest.ad_account_id; it is tried again by itself, and at once when the \
-                 token changes"
-            }
-            Self::Unexpected => {
-                "nothing is lost; check pinterest.base_url and what stands between here and \
-                 Pinterest; it is tried again by itself"
-            }
-            Self::RefusedAll => {
-                "everything stays queued; mend the config and reload; one event a minute is \
-                 tried by itself"
-            }
-            Self::Paused => "nothing is lost; `pinrelay resume` ends it",
-        }
-    }
-}
 
 /// What may leave now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,26 +42,11 @@ pub(super) struct Ticket {
     pub probe: bool,
 }
 
-#[derive(Debug)]
-struct Closed {
-    reason: Reason,
-    until: Instant,
-    since: Instant,
-    words: String,
-}
-
-#[derive(Debug)]
-struct RefusedAll {
-    until: Instant,
-    since: Instant,
-    words: String,
-}
-
-/// What `status` shows of the gate.
+/// A gate that is not open, as `status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct View<'a> {
+pub(super) struct Closed {
     pub reason: Reason,
-    pub words: &'a str,
+    pub message: String,
     pub since: Instant,
     pub next_probe: Instant,
 }
@@ -126,8 +54,10 @@ pub(super) struct View<'a> {
 /// One destination's gate.
 #[derive(Debug)]
 pub(super) struct Gate {
+    destination: &'static Destination,
     closed: Option<Closed>,
-    refused_all: Option<RefusedAll>,
+    /// Every event is refused alike, which a judged probe does not end.
+    refused_all: Option<Closed>,
     probing: bool,
     epoch: u64,
     ramp: usize,
@@ -140,8 +70,9 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Open. Intervals between probes grow from `initial` to `max`.
-    pub fn new(initial: Duration, max: Duration) -> Self {
+    pub fn new(destination: &'static Destination, initial: Duration, max: Duration) -> Self {
         Self {
+            destination,
             closed: None,
             refused_all: None,
             probing: false,
@@ -168,7 +99,7 @@ impl Gate {
     }
 
     /// A request leaves.
-    pub fn leaves(&mut self) -> Ticket {
+    pub fn depart(&mut self) -> Ticket {
         let probe = self.view().is_some();
         self.probing |= probe;
         Ticket {
@@ -177,16 +108,15 @@ impl Gate {
         }
     }
 
-    /// Pinterest judged the request, whatever the judgement. Says whether the gate opened.
-    pub fn sound(&mut self, now: Instant, ticket: Ticket) -> bool {
-        if self.stale(ticket) {
+    /// The destination judged the request, whatever the judgement. Says whether the gate opened.
+    pub fn on_judged(&mut self, now: Instant, ticket: Ticket) -> bool {
+        if !self.accepts(ticket) {
             return false;
         }
         self.failed = None;
         self.ramp = self.ramp.saturating_add(1);
-        self.probe_over(ticket);
         if let (true, Some(all)) = (ticket.probe, &mut self.refused_all) {
-            all.until = now + REFUSED_ALL_PROBE;
+            all.next_probe = now + REFUSED_ALL_PROBE;
         }
         let Some(closed) = self.closed.take() else {
             return false;
@@ -194,20 +124,22 @@ impl Gate {
         tracing::info!(
             reason = closed.reason.name(),
             seconds = now.saturating_duration_since(closed.since).as_secs(),
-            "Pinterest answers again: delivery goes on"
+            "{}",
+            (self.destination.notice)(Notice::Answers)
         );
         self.reopen();
         true
     }
 
-    /// Pinterest took an event: not everything is refused. Says whether that is news.
+    /// The destination took an event: not everything is refused. Says whether that is news.
     pub fn processed(&mut self, now: Instant) -> bool {
         let Some(all) = self.refused_all.take() else {
             return false;
         };
         tracing::info!(
             seconds = now.saturating_duration_since(all.since).as_secs(),
-            "Pinterest takes events again: delivery goes on"
+            "{}",
+            (self.destination.notice)(Notice::TakesEvents)
         );
         self.reopen();
         true
@@ -221,18 +153,17 @@ impl Gate {
         now: Instant,
         ticket: Ticket,
         batch: Option<u64>,
-        words: &str,
+        message: &str,
         rng: &mut impl RngExt,
     ) {
-        if self.stale(ticket) {
+        if !self.accepts(ticket) {
             return;
         }
-        self.probe_over(ticket);
         let second = self.failed.is_some() && self.failed != batch;
         self.failed = self.failed.or(batch);
         if ticket.probe || second || batch.is_none() {
             let wait = self.shut_for.wait(Duration::MAX, rng);
-            self.close(Reason::Unavailable, now, wait, words);
+            self.close(Reason::Unavailable, now, wait, message);
         }
     }
 
@@ -244,10 +175,9 @@ impl Gate {
         asked: Option<Duration>,
         rng: &mut impl RngExt,
     ) {
-        if self.stale(ticket) {
+        if !self.accepts(ticket) {
             return;
         }
-        self.probe_over(ticket);
         let wait = match asked {
             Some(asked) if asked >= LIMITED_MIN => {
                 let asked = asked.min(LIMITED_MAX);
@@ -264,28 +194,29 @@ impl Gate {
         now: Instant,
         ticket: Ticket,
         reason: Reason,
-        words: &str,
+        message: &str,
         rng: &mut impl RngExt,
     ) {
-        if self.stale(ticket) {
+        if !self.accepts(ticket) {
             return;
         }
-        self.probe_over(ticket);
         let wait = self.parked_for.wait(Duration::MAX, rng);
-        self.close(reason, now, wait, words);
+        self.close(reason, now, wait, message);
     }
 
     /// Everything is refused alike.
-    pub fn refuse_all(&mut self, now: Instant, words: &str) {
+    pub fn refuse_all(&mut self, now: Instant, message: &str) {
         if self.refused_all.is_none() {
-            let next_step = Reason::RefusedAll.next_step();
-            tracing::error!("Pinterest refuses every event alike: {words}; {next_step}");
+            let notice = (self.destination.notice)(Notice::RefusesAll(message));
+            let next_step = (self.destination.next_step)(Reason::RefusedAll);
+            tracing::error!("{notice}; {next_step}");
             self.epoch += 1;
             self.probing = false;
-            self.refused_all = Some(RefusedAll {
-                until: now + REFUSED_ALL_PROBE,
+            self.refused_all = Some(Closed {
+                reason: Reason::RefusedAll,
+                next_probe: now + REFUSED_ALL_PROBE,
                 since: now,
-                words: words.to_owned(),
+                message: message.to_owned(),
             });
         }
     }
@@ -302,11 +233,11 @@ impl Gate {
             return;
         }
         if let Some(closed) = self.closed.as_mut().filter(|c| c.reason.parks()) {
-            closed.until = now;
+            closed.next_probe = now;
             self.parked_for.reset();
         }
         if let Some(all) = &mut self.refused_all {
-            all.until = now;
+            all.next_probe = now;
         }
         self.epoch += 1;
         self.probing = false;
@@ -326,21 +257,9 @@ impl Gate {
     }
 
     /// Why it is not open; `None` while it is.
-    pub fn view(&self) -> Option<View<'_>> {
-        let closed = self.closed.as_ref().map(|closed| View {
-            reason: closed.reason,
-            words: &closed.words,
-            since: closed.since,
-            next_probe: closed.until,
-        });
-        let all = self.refused_all.as_ref().map(|all| View {
-            reason: Reason::RefusedAll,
-            words: &all.words,
-            since: all.since,
-            next_probe: all.until,
-        });
+    pub fn view(&self) -> Option<&Closed> {
         // What keeps even a probe from being judged comes first.
-        closed.or(all)
+        self.closed.as_ref().or(self.refused_all.as_ref())
     }
 
     /// When a probe may leave next, unless one is on its way.
@@ -349,29 +268,29 @@ impl Gate {
         view.map(|view| view.next_probe)
     }
 
-    fn stale(&self, ticket: Ticket) -> bool {
-        ticket.epoch != self.epoch
+    /// Whether an answer is one to the gate as it stands; a probe is over then.
+    fn accepts(&mut self, ticket: Ticket) -> bool {
+        let is_current = ticket.epoch == self.epoch;
+        self.probing &= !(is_current && ticket.probe);
+        is_current
     }
 
-    fn probe_over(&mut self, ticket: Ticket) {
-        self.probing &= !ticket.probe;
-    }
-
-    fn close(&mut self, reason: Reason, now: Instant, wait: Duration, words: &str) {
+    fn close(&mut self, reason: Reason, now: Instant, wait: Duration, message: &str) {
         let same = self.closed.as_ref().filter(|c| c.reason == reason);
         let since = same.map_or(now, |closed| closed.since);
         if same.is_none() {
-            tracing::warn!(reason = reason.name(), "{words}: {}", reason.next_step());
+            let next_step = (self.destination.next_step)(reason);
+            tracing::warn!(reason = reason.name(), "{message}: {next_step}");
         } else {
-            tracing::debug!(reason = reason.name(), "a probe failed: {words}");
+            tracing::debug!(reason = reason.name(), "a probe failed: {message}");
         }
         self.epoch += 1;
         self.probing = false;
         self.closed = Some(Closed {
             reason,
-            until: now + wait,
+            next_probe: now + wait,
             since,
-            words: words.to_owned(),
+            message: message.to_owned(),
         });
     }
 

@@ -1,18 +1,19 @@
 //! The gate's moves, one by one.
 
 use super::super::fixture;
+use super::super::pinterest::PINTEREST;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn gate() -> Gate {
-    Gate::new(SECOND, 300 * SECOND)
+    Gate::new(&PINTEREST, SECOND, 300 * SECOND)
 }
 
 #[test]
 fn one_failing_batch_shuts_nothing_two_do_and_the_rest_add_nothing() {
     let (mut gate, now, mut rng) = (gate(), Instant::now(), fixture::rng(1));
-    let tickets: Vec<Ticket> = (0..20).map(|_| gate.leaves()).collect();
+    let tickets: Vec<Ticket> = (0..20).map(|_| gate.depart()).collect();
     gate.trouble(now, tickets[0], Some(1), "503", &mut rng);
     gate.trouble(now, tickets[1], Some(1), "503", &mut rng);
     assert_eq!(gate.pass(now), Pass::UpTo(usize::MAX));
@@ -30,10 +31,10 @@ fn one_failing_batch_shuts_nothing_two_do_and_the_rest_add_nothing() {
 fn a_sound_answer_between_clears_the_suspicion() {
     let (mut gate, now, mut rng) = (gate(), Instant::now(), fixture::rng(1));
     for batch in 0..50 {
-        let ticket = gate.leaves();
+        let ticket = gate.depart();
         gate.trouble(now, ticket, Some(batch), "503", &mut rng);
-        let ticket = gate.leaves();
-        gate.sound(now, ticket);
+        let ticket = gate.depart();
+        gate.on_judged(now, ticket);
     }
     assert!(gate.view().is_none());
 }
@@ -42,14 +43,14 @@ fn a_sound_answer_between_clears_the_suspicion() {
 fn probes_go_one_at_a_time_at_growing_intervals_and_the_opening_is_gentle() {
     let (mut gate, mut now, mut rng) = (gate(), Instant::now(), fixture::rng(3));
     for batch in 1..=2 {
-        let ticket = gate.leaves();
+        let ticket = gate.depart();
         gate.trouble(now, ticket, Some(batch), "time-out", &mut rng);
     }
     let mut longest = Duration::ZERO;
     for level in 1..=12u32 {
         now = gate.wake().unwrap();
         assert_eq!(gate.pass(now), Pass::ProbeBatch);
-        let ticket = gate.leaves();
+        let ticket = gate.depart();
         assert_eq!(
             gate.pass(now + 1000 * SECOND),
             Pass::None,
@@ -65,34 +66,34 @@ fn probes_go_one_at_a_time_at_growing_intervals_and_the_opening_is_gentle() {
         "it grows beyond a minute: {longest:?}"
     );
     now = gate.wake().unwrap();
-    let ticket = gate.leaves();
-    assert!(gate.sound(now, ticket));
+    let ticket = gate.depart();
+    assert!(gate.on_judged(now, ticket));
     assert_eq!(gate.pass(now), Pass::UpTo(RAMP_START));
-    let ticket = gate.leaves();
-    gate.sound(now, ticket);
+    let ticket = gate.depart();
+    gate.on_judged(now, ticket);
     assert_eq!(gate.pass(now), Pass::UpTo(RAMP_START + 1));
 }
 
 #[test]
 fn an_answer_from_before_the_trouble_opens_nothing() {
     let (mut gate, now, mut rng) = (gate(), Instant::now(), fixture::rng(3));
-    let (early, late) = (gate.leaves(), gate.leaves());
+    let (early, late) = (gate.depart(), gate.depart());
     gate.park(now, early, Reason::Auth, "401", &mut rng);
-    assert!(!gate.sound(now, late));
+    assert!(!gate.on_judged(now, late));
     assert_eq!(gate.view().unwrap().reason, Reason::Auth);
 }
 
 #[test]
 fn a_parked_credential_is_probed_within_a_minute_and_at_once_when_it_changes() {
     let (mut gate, mut now, mut rng) = (gate(), Instant::now(), fixture::rng(3));
-    let ticket = gate.leaves();
+    let ticket = gate.depart();
     gate.park(now, ticket, Reason::Auth, "401", &mut rng);
     for _ in 0..20 {
         let next = gate.wake().unwrap();
         assert!(next <= now + PARKED_MAX);
         now = next;
         assert_eq!(gate.pass(now), Pass::ProbeEvent);
-        let ticket = gate.leaves();
+        let ticket = gate.depart();
         gate.park(now, ticket, Reason::Auth, "401", &mut rng);
     }
     gate.retry_now(now);
@@ -103,7 +104,7 @@ fn a_parked_credential_is_probed_within_a_minute_and_at_once_when_it_changes() {
 fn a_429_waits_at_least_as_long_as_it_asks() {
     for seed in 0..50 {
         let (mut gate, now, mut rng) = (gate(), Instant::now(), fixture::rng(seed));
-        let ticket = gate.leaves();
+        let ticket = gate.depart();
         gate.limited(now, ticket, Some(10 * SECOND), &mut rng);
         let wake = gate.wake().unwrap();
         assert!(wake >= now + 10 * SECOND && wake <= now + 11 * SECOND);
@@ -117,13 +118,13 @@ fn refused_all_ends_with_a_processed_event_and_not_with_an_answer() {
     assert_eq!(gate.pass(now + 59 * SECOND), Pass::None);
     let now = now + 60 * SECOND;
     assert_eq!(gate.pass(now), Pass::ProbeEvent);
-    let ticket = gate.leaves();
-    assert!(!gate.sound(now, ticket));
+    let ticket = gate.depart();
+    assert!(!gate.on_judged(now, ticket));
     assert_eq!(gate.wake(), Some(now + 60 * SECOND));
     gate.retry_now(now);
     assert_eq!(gate.pass(now), Pass::ProbeEvent);
-    let ticket = gate.leaves();
-    gate.sound(now, ticket);
+    let ticket = gate.depart();
+    gate.on_judged(now, ticket);
     assert!(gate.processed(now));
     assert_eq!(gate.pass(now), Pass::UpTo(RAMP_START));
 }
@@ -132,13 +133,13 @@ fn refused_all_ends_with_a_processed_event_and_not_with_an_answer() {
 fn a_dead_destination_under_refused_all_is_probed_with_one_event_too() {
     let (mut gate, now, mut rng) = (gate(), Instant::now(), fixture::rng(5));
     gate.refuse_all(now, "no");
-    let ticket = gate.leaves();
+    let ticket = gate.depart();
     gate.trouble(now, ticket, Some(1), "503", &mut rng);
     assert_eq!(gate.view().unwrap().reason, Reason::Unavailable);
     let now = gate.wake().unwrap();
     assert_eq!(gate.pass(now), Pass::ProbeEvent);
-    let ticket = gate.leaves();
-    gate.sound(now, ticket);
+    let ticket = gate.depart();
+    gate.on_judged(now, ticket);
     assert!(gate.refuses_all());
 }
 
@@ -147,7 +148,7 @@ fn a_429_that_asks_for_no_time_at_all_is_not_hammered() {
     let (mut gate, mut now, mut rng) = (gate(), Instant::now(), fixture::rng(9));
     let start = now;
     for _ in 0..20 {
-        let ticket = gate.leaves();
+        let ticket = gate.depart();
         gate.limited(now, ticket, Some(Duration::ZERO), &mut rng);
         now = gate.wake().unwrap();
     }

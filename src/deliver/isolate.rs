@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::batch::Batch;
 
 /// So many requests refused in a row, with no event processed between, look like a config
-/// that Pinterest refuses rather than like bad events.
+/// that is refused rather than like bad events.
 const SUSPICIOUS: u32 = 3;
 
 /// What is to be isolated, depth first: the halves of one batch go before the next batch, so
@@ -66,12 +66,12 @@ impl Isolation {
     }
 
     /// A piece leaves.
-    pub fn leaves(&mut self) {
+    pub fn started(&mut self) {
         self.running += 1;
     }
 
     /// A piece is back, whatever the answer.
-    pub fn back(&mut self) {
+    pub fn finished(&mut self) {
         self.running -= 1;
     }
 
@@ -100,7 +100,7 @@ mod tests {
 
     fn next(isolation: &mut Isolation) -> Option<u64> {
         let batch = isolation.next(8)?;
-        isolation.leaves();
+        isolation.started();
         Some(batch.id)
     }
 

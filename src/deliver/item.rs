@@ -34,7 +34,7 @@ pub struct Dead {
     pub message: String,
 }
 
-/// Custom keys that Pinterest refuses for now: the transform asks once per custom key of an
+/// Custom keys that the destination refuses for now: the transform asks once per custom key of an
 /// event and leaves out what is stripped. It also counts how many were left out.
 #[derive(Default)]
 pub struct StrippedKeys {

@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::send::Signals;
+use super::destination::Signals;
 
-/// Calls per second in test mode.
-const TEST_RATE: f64 = 10.0;
 /// So long a header may slow calls down; a longer one is garbled, and may be too long to reckon
 /// with at all.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// A token bucket, tightened by what Pinterest's headers say is left.
+/// A token bucket, tightened by what the destination's headers say is left.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Tokens per second; `None`: no limit.
@@ -21,34 +19,34 @@ pub(super) struct Pace {
     tokens: f64,
     filled_at: Instant,
     last_sent: Option<Instant>,
-    told: Option<Told>,
+    header_limit: Option<HeaderLimit>,
 }
 
 /// What the last answer's headers allow.
 #[derive(Debug, Clone, Copy)]
-struct Told {
+struct HeaderLimit {
     until: Instant,
     /// Between two calls; `None`: none may leave before `until`.
     gap: Option<Duration>,
 }
 
 impl Pace {
-    /// At most `per_minute` calls in any minute (0: no limit), and 10 a second in test mode.
-    pub fn new(per_minute: u32, test: bool, now: Instant) -> Self {
-        let (rate, burst) = rate(per_minute, test);
+    /// At most `per_minute` calls in any minute (0: no limit) and `per_second` a second.
+    pub fn new(per_minute: u32, per_second: Option<f64>, now: Instant) -> Self {
+        let (rate, burst) = rate(per_minute, per_second);
         Self {
             rate,
             burst,
             tokens: burst,
             filled_at: now,
             last_sent: None,
-            told: None,
+            header_limit: None,
         }
     }
 
     /// Goes on with another limit.
-    pub fn change(&mut self, per_minute: u32, test: bool) {
-        (self.rate, self.burst) = rate(per_minute, test);
+    pub fn change(&mut self, per_minute: u32, per_second: Option<f64>) {
+        (self.rate, self.burst) = rate(per_minute, per_second);
         self.tokens = self.tokens.min(self.burst);
     }
 
@@ -65,15 +63,15 @@ impl Pace {
                 next = now + Duration::from_secs_f64(wait);
             }
         }
-        if let Some(told) = self.told {
-            let open = match (told.gap, self.last_sent) {
+        if let Some(limit) = self.header_limit {
+            let open = match (limit.gap, self.last_sent) {
                 (Some(gap), Some(last)) => last + gap,
                 (Some(_), None) => now,
-                (None, _) => told.until,
+                (None, _) => limit.until,
             };
-            next = next.max(open.min(told.until));
-            if now >= told.until {
-                self.told = None;
+            next = next.max(open.min(limit.until));
+            if now >= limit.until {
+                self.header_limit = None;
             }
         }
         next
@@ -88,14 +86,14 @@ impl Pace {
     }
 
     /// Takes the headers of an answer; `in_flight` calls may not be counted in them yet.
-    pub fn hear(&mut self, now: Instant, signals: &Signals, in_flight: usize) {
+    pub fn observe_headers(&mut self, now: Instant, signals: &Signals, in_flight: usize) {
         let (Some(remaining), Some(reset)) = (signals.remaining, signals.reset) else {
             return;
         };
         let reset = reset.min(LONGEST);
         let left = remaining.saturating_sub(in_flight as u64);
         let gap = (left > 0).then(|| reset.div_f64(left as f64));
-        self.told = Some(Told {
+        self.header_limit = Some(HeaderLimit {
             until: now + reset,
             gap,
         });
@@ -103,14 +101,14 @@ impl Pace {
 }
 
 /// Rate and burst such that no window of a minute holds more than `per_minute` calls.
-fn rate(per_minute: u32, test: bool) -> (Option<f64>, f64) {
+fn rate(per_minute: u32, per_second: Option<f64>) -> (Option<f64>, f64) {
     let calls = f64::from(per_minute);
     let burst = (calls / 1200.0).floor().clamp(1.0, 20.0);
     let configured = (per_minute > 0).then(|| (calls - burst).max(1.0) / 60.0);
-    match (configured, test) {
-        (Some(rate), true) => (Some(rate.min(TEST_RATE)), 1.0),
-        (None, true) => (Some(TEST_RATE), 1.0),
-        (rate, false) => (rate, burst),
+    match (configured, per_second) {
+        (Some(rate), Some(most)) => (Some(rate.min(most)), 1.0),
+        (None, Some(most)) => (Some(most), 1.0),
+        (rate, None) => (rate, burst),
     }
 }
 
@@ -138,7 +136,7 @@ mod tests {
     fn no_minute_holds_more_calls_than_allowed_and_few_less() {
         let start = Instant::now();
         for per_minute in [1, 7, 60, 5000] {
-            let mut pace = Pace::new(per_minute, false, start);
+            let mut pace = Pace::new(per_minute, None, start);
             let sent = run(&mut pace, start, 2 * per_minute as usize + 2);
             for (i, at) in sent.iter().enumerate() {
                 let within = sent[i..].iter().filter(|t| **t < at + 60_000).count();
@@ -154,24 +152,24 @@ mod tests {
     #[test]
     fn nought_is_no_limit_and_test_mode_ten_a_second() {
         let start = Instant::now();
-        assert_eq!(run(&mut Pace::new(0, false, start), start, 1000)[999], 0);
-        let sent = run(&mut Pace::new(0, true, start), start, 101);
+        assert_eq!(run(&mut Pace::new(0, None, start), start, 1000)[999], 0);
+        let sent = run(&mut Pace::new(0, Some(10.0), start), start, 101);
         assert!((9_900..10_200).contains(&sent[100]), "{}", sent[100]);
-        let sent = run(&mut Pace::new(60, true, start), start, 11);
+        let sent = run(&mut Pace::new(60, Some(10.0), start), start, 11);
         assert!(sent[10] >= 9_900, "the tighter of both: {}", sent[10]);
     }
 
     #[test]
     fn headers_tighten_until_the_reset() {
         let start = Instant::now();
-        let mut pace = Pace::new(0, false, start);
+        let mut pace = Pace::new(0, None, start);
         let hear = |pace: &mut Pace, remaining, in_flight| {
             let signals = Signals {
                 remaining: Some(remaining),
                 reset: Some(Duration::from_secs(10)),
                 ..Signals::default()
             };
-            pace.hear(start, &signals, in_flight);
+            pace.observe_headers(start, &signals, in_flight);
         };
         hear(&mut pace, 2, 2);
         assert_eq!(run(&mut pace, start, 1), [10_000]);

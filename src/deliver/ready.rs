@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::batch::framing;
+use super::destination::Framing;
 use super::item::Item;
 
 /// When a batch is full, and how long it may stay unfilled.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
+pub(super) struct BatchLimits {
     pub events: usize,
     /// Of the whole body.
     pub bytes: usize,
     pub linger: Duration,
+    pub framing: Framing,
 }
 
 /// Groups by set of custom keys: only events with the same set share a request, so that a
@@ -37,25 +38,25 @@ struct Group {
 }
 
 impl Group {
-    fn full(&self, room: &Room) -> bool {
-        self.in_full_batches(room) > 0
+    fn full(&self, limits: &BatchLimits) -> bool {
+        self.in_full_batches(limits) > 0
     }
 
     /// Its events that make up whole batches. By bytes a batch may hold fewer: then all of them.
-    fn in_full_batches(&self, room: &Room) -> usize {
+    fn in_full_batches(&self, limits: &BatchLimits) -> usize {
         let events = self.items.len();
-        if self.json_bytes + framing(events) >= room.bytes {
+        if self.json_bytes + limits.framing.bytes(events) >= limits.bytes {
             events
         } else {
-            events - events % room.events
+            events - events % limits.events
         }
     }
 
-    fn due(&self, room: &Room) -> Instant {
-        if self.full(room) {
+    fn due(&self, limits: &BatchLimits) -> Instant {
+        if self.full(limits) {
             self.since
         } else {
-            self.since + room.linger
+            self.since + limits.linger
         }
     }
 
@@ -100,18 +101,18 @@ impl Ready {
     pub fn cut(
         &mut self,
         now: Instant,
-        room: &Room,
+        limits: &BatchLimits,
         flush: bool,
     ) -> Option<(Vec<Item>, Arc<[String]>)> {
         let groups = self.groups.iter_mut().enumerate();
-        let due = groups.filter(|(_, group)| flush || group.due(room) <= now);
+        let due = groups.filter(|(_, group)| flush || group.due(limits) <= now);
         let (at, group) = due.min_by_key(|(_, group)| group.since)?;
-        let mut items = Vec::with_capacity(group.items.len().min(room.events));
+        let mut items = Vec::with_capacity(group.items.len().min(limits.events));
         let mut bytes = 0;
         while let Some(next) = group.items.front() {
             bytes += next.json.len();
-            let over = bytes + framing(items.len() + 1) > room.bytes;
-            if items.len() >= room.events || (over && !items.is_empty()) {
+            let over = bytes + limits.framing.bytes(items.len() + 1) > limits.bytes;
+            if items.len() >= limits.events || (over && !items.is_empty()) {
                 break;
             }
             items.extend(group.pop());
@@ -175,14 +176,14 @@ impl Ready {
     }
 
     /// When the next batch may be cut: at the earliest due time of all groups.
-    pub fn next_due(&self, room: &Room) -> Option<Instant> {
-        self.groups.iter().map(|group| group.due(room)).min()
+    pub fn next_due(&self, limits: &BatchLimits) -> Option<Instant> {
+        self.groups.iter().map(|group| group.due(limits)).min()
     }
 
     /// Events that may leave as whole batches.
-    pub fn in_full_batches(&self, room: &Room) -> usize {
+    pub fn in_full_batches(&self, limits: &BatchLimits) -> usize {
         let groups = self.groups.iter();
-        groups.map(|group| group.in_full_batches(room)).sum()
+        groups.map(|group| group.in_full_batches(limits)).sum()
     }
 
     pub fn len(&self) -> usize {
@@ -193,15 +194,17 @@ impl Ready {
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
+    use super::super::pinterest::PINTEREST;
     use super::*;
 
     const LINGER: Duration = Duration::from_millis(200);
 
-    fn room(events: usize, bytes: usize) -> Room {
-        Room {
+    fn limits(events: usize, bytes: usize) -> BatchLimits {
+        BatchLimits {
             events,
             bytes,
             linger: LINGER,
+            framing: PINTEREST.framing,
         }
     }
 
@@ -212,21 +215,21 @@ mod tests {
     #[test]
     fn a_batch_goes_when_it_is_full_or_has_gathered_long_enough() {
         let start = Instant::now();
-        let room = room(3, 1 << 20);
+        let limits = limits(3, 1 << 20);
         let mut ready = Ready::default();
         ready.push(fixture::item(1, "a"), &[], start);
-        assert!(ready.cut(start, &room, false).is_none());
-        assert_eq!(ready.next_due(&room), Some(start + LINGER));
+        assert!(ready.cut(start, &limits, false).is_none());
+        assert_eq!(ready.next_due(&limits), Some(start + LINGER));
         for seq in 2..=4 {
             ready.push(fixture::item(seq, "a"), &[], start);
         }
-        let (items, _) = ready.cut(start, &room, false).unwrap();
+        let (items, _) = ready.cut(start, &limits, false).unwrap();
         assert_eq!(seqs(&items), ["m1", "m2", "m3"]);
-        assert!(ready.cut(start, &room, false).is_none());
-        let (items, _) = ready.cut(start + LINGER, &room, false).unwrap();
+        assert!(ready.cut(start, &limits, false).is_none());
+        let (items, _) = ready.cut(start + LINGER, &limits, false).unwrap();
         assert_eq!(seqs(&items), ["m4"]);
         assert_eq!(ready.len(), 0);
-        assert_eq!(ready.next_due(&room), None);
+        assert_eq!(ready.next_due(&limits), None);
     }
 
     #[test]
@@ -237,11 +240,14 @@ mod tests {
         for seq in 1..=5 {
             ready.push(fixture::item(seq, "a"), &[], start);
         }
-        let two = room(1000, 2 * one + framing(2));
+        let two = limits(1000, 2 * one + PINTEREST.framing.bytes(2));
         assert_eq!(ready.cut(start, &two, false).unwrap().0.len(), 2);
-        let less = room(1000, 2 * one + framing(2) - 1);
+        let less = limits(1000, 2 * one + PINTEREST.framing.bytes(2) - 1);
         assert_eq!(ready.cut(start, &less, false).unwrap().0.len(), 1);
-        assert_eq!(ready.cut(start, &room(1000, 1), false).unwrap().0.len(), 1);
+        assert_eq!(
+            ready.cut(start, &limits(1000, 1), false).unwrap().0.len(),
+            1
+        );
     }
 
     #[test]
@@ -253,7 +259,7 @@ mod tests {
         ready.push(fixture::item(2, "a"), &tier, start);
         ready.push(fixture::item(3, "a"), &[], start);
         let mut cuts = Vec::new();
-        while let Some((items, keys)) = ready.cut(start, &room(9, 1 << 20), true) {
+        while let Some((items, keys)) = ready.cut(start, &limits(9, 1 << 20), true) {
             cuts.push((seqs(&items), keys.len()));
         }
         cuts.sort();

@@ -7,18 +7,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::Limits;
-use super::answer::Finished;
 use super::batch::Batch;
-use super::classify::{Judgement, classify};
 use super::courier::Courier;
+use super::destination::{Reply, Transport};
 use super::gate::Ticket;
 use super::item::Prepare;
-use super::pause::Pause;
-use super::prepare::{Done, Job, preparer};
-use super::send::{Reply, Signals, Transport};
+use super::messages::{Command, Finished, Job, Msg};
+use super::prepare::preparer;
 use super::status::{DrainEnd, DrainReport, Status};
-use crate::queue::{Entry, Queue, QueueError, Settlement};
+use crate::queue::{Queue, Settlement};
 
 /// While draining before a gate that is not open, answers to what is in flight are awaited so
 /// long: each that comes spares a resend.
@@ -26,37 +23,11 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Messages handled before the next look at what may leave.
 const AT_ONCE: usize = 64;
 
-/// What the tasks beside the loop report.
-pub(super) enum Msg {
-    Claimed(Vec<Entry>),
-    Prepared(Done),
-    Finished(Box<Finished>),
-    /// So many settlements are durable.
-    Settled(usize),
-    /// The queue has stopped.
-    Stopped(QueueError),
-    /// A bug.
-    Broken(String),
-}
-
-/// What the handle asks for.
-pub(super) enum Command {
-    Reload(Prepare, Limits),
-    TokenChanged,
-    Pause(Pause),
-    PauseOver,
-    Resume { isolate: bool },
-    Status(oneshot::Sender<Status>),
-    Drain(Instant, oneshot::Sender<DrainReport>),
-    Abandon,
-}
-
 struct Drain {
     deadline: Instant,
     answer: oneshot::Sender<DrainReport>,
-    delivered: u64,
-    dead: u64,
-    awaited: usize,
+    /// As it stood when the drain began.
+    before: Status,
     /// Since the gate was found closed.
     grace: Option<Instant>,
 }
@@ -125,7 +96,7 @@ impl<T: Transport> Run<T> {
     pub async fn run(mut self) {
         loop {
             let now = Instant::now();
-            self.turn(now);
+            self.step(now);
             self.end = self.end.or_else(|| self.over(now));
             if self.end.is_some() {
                 break;
@@ -133,10 +104,10 @@ impl<T: Transport> Run<T> {
             let wake = self.wake(now);
             tokio::select! {
                 // In this order, not at random: a simulated run replays. None starves another,
-                // for commands are few and what is due is looked at in every turn.
+                // for commands are few and what is due is looked at in every step.
                 biased;
                 command = self.commands.recv() => match command {
-                    Some(command) => self.obey(Instant::now(), command),
+                    Some(command) => self.on_command(Instant::now(), command),
                     None => self.end = Some(DrainEnd::Abandoned),
                 },
                 msg = self.rx.recv() => {
@@ -144,11 +115,11 @@ impl<T: Transport> Run<T> {
                     let mut next = msg;
                     for _ in 0..AT_ONCE {
                         let Some(msg) = next else { break };
-                        self.hear(Instant::now(), msg);
+                        self.on_message(Instant::now(), msg);
                         next = self.rx.try_recv().ok();
                     }
                     if let Some(msg) = next {
-                        self.hear(Instant::now(), msg);
+                        self.on_message(Instant::now(), msg);
                     }
                 }
                 () = sleep_until(wake) => {}
@@ -157,7 +128,7 @@ impl<T: Transport> Run<T> {
         self.finish().await;
     }
 
-    fn turn(&mut self, now: Instant) {
+    fn step(&mut self, now: Instant) {
         while let Some(ended) = self.requests.try_join_next() {
             if let Err(error) = ended {
                 self.broken(format!("a request's task failed: {error}"));
@@ -169,12 +140,12 @@ impl<T: Transport> Run<T> {
             self.start(batch, ticket);
         }
         self.carry_out();
-        if let (false, Some(room)) = (self.claiming, self.courier.room()) {
-            self.claiming = self.claims.send(room).is_ok();
+        if let (false, Some(budget)) = (self.claiming, self.courier.claim_budget()) {
+            self.claiming = self.claims.send(budget).is_ok();
         }
     }
 
-    fn hear(&mut self, now: Instant, msg: Msg) {
+    fn on_message(&mut self, now: Instant, msg: Msg) {
         match msg {
             Msg::Claimed(entries) => {
                 self.claiming = false;
@@ -186,7 +157,7 @@ impl<T: Transport> Run<T> {
             Msg::Stopped(error) => {
                 if self.end.is_none() {
                     tracing::error!("delivery stops: {error}");
-                    self.courier.status.stopped = Some(error.to_string());
+                    self.courier.stop(error.to_string());
                     self.end = Some(DrainEnd::QueueStopped);
                 }
             }
@@ -198,31 +169,30 @@ impl<T: Transport> Run<T> {
 
     fn broken(&mut self, what: String) {
         tracing::error!("delivery stops, a bug: {what}; restart pinrelay, nothing is lost");
-        self.courier.status.stopped = Some(what);
+        self.courier.stop(what);
         self.end = Some(DrainEnd::QueueStopped);
     }
 
-    fn obey(&mut self, now: Instant, command: Command) {
+    fn on_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Reload(prepare, limits) => {
                 self.prepare = prepare;
                 self.courier.reload(now, limits);
             }
-            Command::TokenChanged => self.courier.gate.retry_now(now),
-            Command::Pause(pause) => self.courier.paused = Some(pause),
-            Command::PauseOver => self.courier.paused = None,
+            Command::TokenChanged => self.courier.token_changed(now),
+            Command::Pause(pause) => self.courier.pause(Some(pause)),
+            Command::PauseOver => self.courier.pause(None),
             Command::Resume { isolate } => self.courier.resume(isolate),
             Command::Status(answer) => {
                 let _ = answer.send(self.courier.status(now));
             }
             Command::Drain(deadline, answer) => {
-                self.courier.flush = true;
+                self.courier.flush();
+                let before = self.courier.status(now);
                 self.drain = Some(Drain {
                     deadline,
                     answer,
-                    delivered: self.courier.status.delivered,
-                    dead: self.courier.status.dead,
-                    awaited: self.courier.in_flight,
+                    before,
                     grace: None,
                 });
             }
@@ -231,7 +201,7 @@ impl<T: Transport> Run<T> {
     }
 
     fn carry_out(&mut self) {
-        let out = std::mem::take(&mut self.courier.out);
+        let out = self.courier.take_outbox();
         if !out.doubt.is_empty() {
             self.queue.doubt(&out.doubt);
         }
@@ -250,22 +220,23 @@ impl<T: Transport> Run<T> {
 
     fn start(&mut self, batch: Batch, ticket: Ticket) {
         let (queue, transport) = (self.queue.clone(), self.transport.clone());
-        let tx = self.tx.clone();
+        let (tx, judge) = (self.tx.clone(), self.courier.destination().judge);
         self.requests.spawn(async move {
             // The mark is durable before the request leaves: after a crash it is known which
-            // events Pinterest may have seen, and under which names.
+            // events the destination may have seen, and under which names.
             if let Err(error) = queue.mark(batch.mark()).await {
                 let _ = tx.send(Msg::Stopped(error));
                 return;
             }
             let left = Instant::now();
             let reply = transport.send(batch.body.clone()).await;
-            let result = reply.map(|reply| judge(&reply, batch.len()));
+            let judged = |reply: Reply| (reply.status, reply.signals, judge(&reply, batch.len()));
+            let answer = reply.map(judged);
             let _ = tx.send(Msg::Finished(Box::new(Finished {
                 batch,
                 ticket,
                 took: left.elapsed(),
-                result,
+                answer,
             })));
         });
     }
@@ -290,7 +261,7 @@ impl<T: Transport> Run<T> {
         let gate_closed = self.courier.gate_closed().is_some();
         if !gate_closed {
             drain.grace = None;
-        } else if self.courier.in_flight == 0 || *drain.grace.get_or_insert(now) + GRACE <= now {
+        } else if self.courier.in_flight() == 0 || *drain.grace.get_or_insert(now) + GRACE <= now {
             return Some(DrainEnd::GateClosed);
         }
         if self.unsettled > 0 || !self.courier.idle_until(drain.deadline) {
@@ -300,7 +271,7 @@ impl<T: Transport> Run<T> {
         let left = census.queued + census.sending;
         if left == 0 {
             Some(DrainEnd::Empty)
-        } else if left == self.courier.hand_events as u64 {
+        } else if left == self.courier.in_hand() as u64 {
             // What is left waits until after the deadline.
             Some(DrainEnd::Deadline)
         } else {
@@ -311,7 +282,7 @@ impl<T: Transport> Run<T> {
     /// Abandons what is in flight, whose marks stay, and waits for what is settled to be
     /// durable.
     async fn finish(mut self) {
-        let abandoned = self.courier.in_flight;
+        let abandoned = self.courier.in_flight();
         self.requests.shutdown().await;
         self.claimer.abort();
         self.carry_out();
@@ -324,11 +295,11 @@ impl<T: Transport> Run<T> {
         if let (Some(drain), Some(end)) = (self.drain, self.end) {
             let report = DrainReport {
                 end,
-                delivered: status.delivered - drain.delivered,
-                dead: status.dead - drain.dead,
+                delivered: status.delivered - drain.before.delivered,
+                dead: status.dead - drain.before.dead,
                 queued: census.queued + census.sending,
                 in_doubt: census.in_doubt + census.sending,
-                awaited: drain.awaited,
+                awaited: drain.before.in_flight,
                 abandoned,
                 gate: status.gate.clone(),
             };
@@ -336,11 +307,6 @@ impl<T: Transport> Run<T> {
         }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
-}
-
-fn judge(reply: &Reply, events: usize) -> (u16, Signals, Judgement) {
-    let judgement = classify(reply.status, &reply.signals, &reply.body, events);
-    (reply.status, reply.signals, judgement)
 }
 
 /// A task of its own, because a claim must not be dropped half-way.

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::gate::Reason;
 use crate::clock::Millis;
 
 /// A snapshot of the delivery side; counts run since the start of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
-    /// The gate before Pinterest.
+    /// The gate before the destination.
     pub gate: GateStatus,
     /// Requests whose answer is awaited.
     pub in_flight: usize,
@@ -38,7 +37,7 @@ pub struct Status {
     pub requests: Requests,
     /// Warnings on processed events, by kind.
     pub warnings: BTreeMap<String, u64>,
-    /// Custom properties left out because Pinterest refuses them, by key.
+    /// Custom properties left out because they are refused, by key.
     pub stripped: BTreeMap<String, u64>,
     /// Why the delivery side has stopped by itself, if it has.
     pub stopped: Option<String>,
@@ -51,7 +50,7 @@ pub struct GateStatus {
     pub state: GateState,
     /// Why it is not open.
     pub reason: Option<Reason>,
-    /// Pinterest's words, without values; the operator's, if it is paused.
+    /// The destination's words, without values; the operator's, if it is paused.
     pub detail: Option<String>,
     /// Since when it is not open, wall-clock milliseconds.
     pub since: Option<Millis>,
@@ -86,6 +85,43 @@ impl GateState {
             Self::Open => "open",
             Self::Shut => "shut",
             Self::Parked => "parked",
+            Self::Paused => "paused",
+        }
+    }
+}
+
+/// Why the gate is not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// 5xx, time-outs, broken connections.
+    Unavailable,
+    /// 429.
+    RateLimited,
+    /// 401, 403 or 404: the token or the account.
+    Auth,
+    /// A redirect or an answer that the API does not document.
+    Unexpected,
+    /// Every event is refused alike: a wrong config or a changed API.
+    RefusedAll,
+    /// By the operator's word.
+    Paused,
+}
+
+impl Reason {
+    /// Whether somebody has to act, so that the gate counts as parked and not only shut.
+    pub const fn parks(self) -> bool {
+        !matches!(self, Self::Unavailable | Self::RateLimited)
+    }
+
+    /// The name used in the CLI, logs, metrics and docs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::RateLimited => "rate_limited",
+            Self::Auth => "auth",
+            Self::Unexpected => "unexpected",
+            Self::RefusedAll => "refused_all",
             Self::Paused => "paused",
         }
     }
@@ -166,7 +202,7 @@ pub struct DrainReport {
     pub dead: u64,
     /// Events still queued, safe on disk; those in doubt included.
     pub queued: u64,
-    /// Of these, events that Pinterest may have seen: they are sent again under the same name.
+    /// Of these, events that the destination may have seen: they go again under the same name.
     pub in_doubt: u64,
     /// Requests in flight when the drain began, whose answers were waited for.
     pub awaited: usize,

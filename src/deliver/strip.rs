@@ -1,4 +1,4 @@
-//! Custom keys that Pinterest refused, remembered for a while.
+//! Custom keys that the destination refused, remembered for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +13,7 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 #[derive(Default)]
 pub(super) struct Strip {
     until: BTreeMap<String, Instant>,
-    told: BTreeSet<String>,
+    logged: BTreeSet<String>,
 }
 
 impl Strip {
@@ -22,7 +22,7 @@ impl Strip {
         for key in keys {
             self.until.insert(key.clone(), now + REMEMBERED);
         }
-        let new = keys.iter().filter(|key| self.told.insert((*key).clone()));
+        let new = keys.iter().filter(|key| self.logged.insert((*key).clone()));
         new.cloned().collect()
     }
 

@@ -5,58 +5,63 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::Batch;
-use super::classify::{Class, Judgement, Verdict};
-use super::courier::Courier;
+use super::destination::NoReply;
 use super::item::Item;
-use super::send::{NoReply, Signals};
-use super::words::normalise;
-use crate::observe::{self, Attempt, End, Passed, Sent, Stage, short};
+use super::judgement::{Class, Judgement, Verdict};
+use super::messages::Answer;
+use super::normalise::normalise;
+use crate::clock::Clock;
+use crate::observe::{self, Attempt, End, Observer, Passed, Sent, Stage, short};
 use crate::queue::{DeadReason, Entry};
 
-/// A request's result, as [`Courier::finished`] gets it.
-type Outcome = Result<(u16, Signals, Judgement), NoReply>;
+/// Tells the [`Observer`], and decides nothing.
+pub(super) struct Witness {
+    clock: Clock,
+    observer: Observer,
+}
 
-impl Courier {
+impl Witness {
+    pub fn new(clock: Clock, observer: Observer) -> Self {
+        Self { clock, observer }
+    }
+
     /// A request leaves.
-    pub(super) fn tell_sending(&self, batch: &Batch) {
+    pub fn sending(&self, batch: &Batch) {
         self.pass_batch(batch, Stage::Sending, None);
     }
 
     /// A request is over, `took` after it left. Called before anything follows from it.
-    pub(super) fn tell_finished(&self, batch: &Batch, took: Duration, result: &Outcome) {
-        let class = class_of(result);
+    pub fn finished(&self, batch: &Batch, took: Duration, answer: &Answer) {
+        let class = class_of(answer);
         self.observer.meters().requested(class, took, batch.len());
         let took = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
-        let words = whole(result);
+        let words = whole(answer);
         let at = self.clock.now();
         self.observer.history().attempted(Attempt {
             at: at - i64::from(took),
             took,
-            status: result.as_ref().ok().map(|(status, ..)| *status),
+            status: answer.as_ref().ok().map(|(status, ..)| *status),
             class,
             words: words.clone(),
             ids: (batch.items.iter())
                 .map(|item| short(item.entry.id_hash))
                 .collect(),
-            others: others(batch, result),
+            others: others(batch, answer),
         });
-        match result {
-            Ok((.., judgement)) if matches!(judgement.class, Class::Judged(_)) => {
-                self.tell_judged(batch, judgement, at);
-            }
-            Ok((.., judgement)) if matches!(judgement.class, Class::Unknown(_)) => {
-                self.pass_batch(batch, Stage::InDoubt, words);
-            }
-            Err(NoReply::Unknown(_)) => self.pass_batch(batch, Stage::InDoubt, words),
-            Ok(_) | Err(NoReply::NotSent(_)) => self.pass_batch(batch, Stage::Released, words),
-        }
+        let stage = match answer {
+            Ok((.., judgement)) => match &judgement.class {
+                Class::Judged(verdicts) => return self.judged(batch, judgement, verdicts, at),
+                Class::Unknown(_) => Stage::InDoubt,
+                _ => Stage::Released,
+            },
+            Err(NoReply::Unknown(_)) => Stage::InDoubt,
+            Err(NoReply::NotSent(_)) => Stage::Released,
+        };
+        self.pass_batch(batch, stage, words);
     }
 
     /// Verdicts event by event. What failed is told by what follows from it.
-    fn tell_judged(&self, batch: &Batch, judgement: &Judgement, at: i64) {
-        let Class::Judged(verdicts) = &judgement.class else {
-            return;
-        };
+    fn judged(&self, batch: &Batch, judgement: &Judgement, verdicts: &[Verdict], at: i64) {
         let pairs = || batch.items.iter().zip(verdicts);
         let processed = pairs().filter(|(_, verdict)| **verdict == Verdict::Processed);
         let ages = processed.map(|(item, _)| (at - item.entry.accepted_at) as f64 / 1000.0);
@@ -80,9 +85,9 @@ impl Courier {
     }
 
     /// An event died. `words`: without values.
-    pub(super) fn tell_dead(&self, entry: &Entry, reason: DeadReason, message: &str) {
+    pub fn dead(&self, entry: &Entry, reason: DeadReason, message: &str) {
         self.observer.meters().died(reason.name());
-        self.tell_end(entry, "dead", Some(reason.name()));
+        self.end(entry, "dead", Some(reason.name()));
         if self.observer.passing().is_heard() {
             let words = normalise(message, "", &entry.body);
             self.pass(
@@ -96,14 +101,14 @@ impl Courier {
     }
 
     /// An event that keeps failing alone leaves the line.
-    pub(super) fn tell_set_apart(&self, entry: &Entry) {
-        self.tell_end(entry, "set_apart", None);
+    pub fn set_apart(&self, entry: &Entry) {
+        self.end(entry, "set_apart", None);
         if self.observer.passing().is_heard() {
             self.pass(entry, Stage::SetApart, None, None, None);
         }
     }
 
-    fn tell_end(&self, entry: &Entry, state: &'static str, reason: Option<&'static str>) {
+    fn end(&self, entry: &Entry, state: &'static str, reason: Option<&'static str>) {
         self.observer.history().ended(End {
             at: self.clock.now(),
             id: short(entry.id_hash),
@@ -150,8 +155,8 @@ impl Courier {
 }
 
 /// One of [`observe::CLASSES`].
-fn class_of(result: &Outcome) -> &'static str {
-    let name = match result {
+fn class_of(answer: &Answer) -> &'static str {
+    let name = match answer {
         Ok((.., judgement)) => match judgement.class {
             Class::Judged(_) => "judged",
             Class::Refused { .. } => "refused",
@@ -168,8 +173,8 @@ fn class_of(result: &Outcome) -> &'static str {
 }
 
 /// What was said of the request as a whole, without values.
-fn whole(result: &Outcome) -> Option<Arc<str>> {
-    match result {
+fn whole(answer: &Answer) -> Option<Arc<str>> {
+    match answer {
         Ok((.., judgement)) => match &judgement.class {
             Class::Refused { refusal, .. } | Class::Auth(refusal) | Class::Unexpected(refusal) => {
                 Some(normalise(&refusal.message, "", b"").into())
@@ -183,16 +188,10 @@ fn whole(result: &Outcome) -> Option<Arc<str>> {
 }
 
 /// The events of a judged request that were not processed.
-fn others(batch: &Batch, result: &Outcome) -> Box<[(u32, observe::Verdict)]> {
-    let Ok((
-        ..,
-        Judgement {
-            class: Class::Judged(verdicts),
-            ..
-        },
-    )) = result
-    else {
-        return Box::default();
+fn others(batch: &Batch, answer: &Answer) -> Box<[(u32, observe::Verdict)]> {
+    let verdicts = match answer.as_ref().map(|(.., judgement)| &judgement.class) {
+        Ok(Class::Judged(verdicts)) => verdicts,
+        _ => return Box::default(),
     };
     let each = batch.items.iter().zip(verdicts).zip(0..);
     each.filter_map(|((item, verdict), place)| {

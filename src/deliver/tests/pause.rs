@@ -5,8 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::Pause;
-use super::super::gate::Reason;
-use super::super::status::{DrainEnd, GateState};
+use super::super::status::{DrainEnd, GateState, Reason};
 use super::world::{Answer, Call, SECOND, WALL, World, options};
 use crate::queue::DeadReason;
 

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::gate::Reason;
-use super::super::status::GateState;
+use super::super::status::{GateState, Reason};
 use super::world::{Answer, SECOND, World, options, prepare};
 use crate::queue::DeadReason;
 

@@ -7,9 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::OnLate;
-use super::super::gate::Reason;
-use super::super::send::Signals;
-use super::super::status::GateState;
+use super::super::destination::Signals;
+use super::super::status::{GateState, Reason};
 use super::world::{Answer, Call, SECOND, World, options, prepare};
 use crate::queue::{Census, DeadReason};
 

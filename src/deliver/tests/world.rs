@@ -9,10 +9,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::super::send::{NoReply, Reply, Signals, Transport};
+use super::super::destination::{NoReply, Reply, Signals, Transport};
+use super::super::handle::start;
+use super::super::pinterest::PINTEREST;
 use super::super::{
-    Dead, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared, StrippedKeys,
-    Surroundings, start,
+    Dead, Environment, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared, StrippedKeys,
 };
 use crate::clock::{Clock, WallTrust};
 use crate::observe::Observer;
@@ -430,12 +431,13 @@ impl World {
             queue: self.queue.clone(),
             seen: self.seen.clone(),
         };
-        let around = Surroundings {
+        let environment = Environment {
             clock: self.clock.clone(),
             trust: self.trust.clone(),
             observer: Observer::default(),
         };
-        start(options, self.queue.clone(), prepare, fake, around, seed)
+        let queue = self.queue.clone();
+        start(options, queue, prepare, &PINTEREST, fake, environment, seed)
     }
 
     /// Queues `events`: (messageId, extra fields of the body).

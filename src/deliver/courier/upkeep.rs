@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::age::{Horizon, Lateness};
-use super::batch::Batch;
-use super::courier::Courier;
-use super::gate::{Reason, View};
-use super::pause::Pause;
-use super::prepare::Kind;
-use super::retry::Backoff;
-use super::status::{GateState, GateStatus, Status};
-use super::{Limits, OnLate};
+use super::state::Courier;
 use crate::clock::{Millis, millis};
+use crate::deliver::age::{Horizon, Lateness};
+use crate::deliver::batch::Batch;
+use crate::deliver::gate::Closed;
+use crate::deliver::messages::Kind;
+use crate::deliver::options::{Limits, OnLate, Pause};
+use crate::deliver::status::{GateState, GateStatus, Reason, Status};
 use crate::queue::{DeadReason, Entry};
 
 /// Between two looks for expired events in hand.
@@ -34,14 +32,10 @@ impl Courier {
             |item| horizon.passed(&item.entry),
             |item| old.push(item.entry),
         );
-        for entry in old {
-            self.expired(entry);
-        }
-        for (due, batch) in self.waiting.take() {
-            if let Some(batch) = self.unexpired(batch, horizon) {
-                self.waiting.push(due, batch);
-            }
-        }
+        self.expired(old);
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.sift(|batch| self.unexpired(batch, horizon));
+        self.waiting = waiting;
         let mut pieces = std::mem::take(&mut self.isolation);
         pieces.sift(|batch| self.unexpired(batch, horizon));
         self.isolation = pieces;
@@ -50,28 +44,27 @@ impl Courier {
     pub(super) fn horizon(&self) -> Horizon {
         // The time that was judged: a leap may come between a judgement and another look.
         let now = self.trust.believed_reading().map(|now| now.wall);
-        Horizon::new(now, self.limits.max_age, self.trust.unproven())
+        Horizon::new(now, self.config.limits().max_age, self.trust.unproven())
     }
 
     /// Takes the expired out of a batch; `None` if nothing is left.
     pub(super) fn unexpired(&mut self, batch: Batch, horizon: Horizon) -> Option<Batch> {
         let mut old = Vec::new();
         let left = batch.without(|i| horizon.passed(&i.entry), |i| old.push(i.entry));
-        for entry in old {
-            self.expired(entry);
-        }
+        self.expired(old);
         left
     }
 
     pub(super) fn lateness(&self) -> Lateness {
-        Lateness::new(self.clock.now(), self.limits.late_after, &self.trust)
+        let late_after = self.config.limits().late_after;
+        Lateness::new(self.clock.now(), late_after, &self.trust)
     }
 
     /// Takes out what is late, if it is not to be sent; `None` if nothing is left. Only what is
     /// about to leave is looked at, so that nothing dies of lateness before a gate that opens
     /// in time.
     pub(super) fn in_time(&mut self, batch: Batch, lateness: Lateness) -> Option<Batch> {
-        if self.limits.on_late == OnLate::Deliver {
+        if self.config.limits().on_late == OnLate::Deliver {
             return Some(batch);
         }
         let mut late = Vec::new();
@@ -83,44 +76,45 @@ impl Courier {
         left
     }
 
-    pub(super) fn expired(&mut self, entry: Entry) {
-        let message = "older than delivery.max_age".to_owned();
-        self.die(entry, DeadReason::Expired, message);
+    pub(super) fn expired(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            let message = "older than delivery.max_age".to_owned();
+            self.die(entry, DeadReason::Expired, message);
+        }
     }
 
     /// Goes on under another config: what has not left and is not in doubt is made anew.
     pub fn reload(&mut self, now: Instant, limits: Limits) {
         self.gate.change(limits.backoff_initial, limits.backoff_max);
-        self.stubborn_backoff = Backoff::new(limits.backoff_initial, limits.backoff_max);
-        self.pace.change(limits.max_calls_per_minute, self.test);
-        self.limits = limits;
-        self.generation += 1;
-        self.config_since = self.clock.now();
+        let per_second = self.config.calls_per_second();
+        self.pace.change(limits.max_calls_per_minute, per_second);
+        self.config.reload(limits, self.clock.now());
+        self.stubborn.change(self.config.backoff());
         self.strip.forget();
         self.streak.restart();
-        let mut again: Vec<Entry> = Vec::new();
-        self.ready
-            .remove(|_| true, |_| true, |item| again.push(item.entry));
-        let mut waiting = Vec::new();
-        for (due, batch) in self.waiting.take() {
-            if batch.trial.in_doubt {
-                waiting.push((due, batch));
-            } else {
-                again.extend(batch.items.into_iter().map(|item| item.entry));
-            }
-        }
-        for (due, batch) in waiting {
-            self.waiting.push(due, batch);
-        }
-        self.isolation.sift(|batch| {
-            if batch.trial.in_doubt {
-                return Some(batch);
-            }
-            again.extend(batch.items.into_iter().map(|item| item.entry));
-            None
-        });
+        let again = self.recall(|_| true);
         self.prepare(now, again, Kind::Again);
         self.gate.retry_now(now);
+    }
+
+    /// The shared token was swapped: what is parked is tried at once.
+    pub fn token_changed(&mut self, now: Instant) {
+        self.gate.retry_now(now);
+    }
+
+    /// The operator's pause begins or, with `None`, has ended by itself.
+    pub fn pause(&mut self, pause: Option<Pause>) {
+        self.paused = pause;
+    }
+
+    /// A drain has begun: nothing lingers from here on.
+    pub fn flush(&mut self) {
+        self.flush = true;
+    }
+
+    /// Nothing more will happen.
+    pub fn stop(&mut self, why: String) {
+        self.status.stopped = Some(why);
     }
 
     /// The operator says that it is mended. `isolate`: every refused event is judged alone and
@@ -138,10 +132,10 @@ impl Courier {
     /// When something may be due by itself after `now`.
     pub fn wake(&mut self, now: Instant) -> Instant {
         let candidates = [
-            self.ready.next_due(&self.gathering()),
+            self.ready.next_due(&self.config.batch_limits()),
             self.waiting.next_due(now),
             self.gate.wake(),
-            self.stubborn_rest,
+            self.stubborn.wake(),
             Some(self.pace.next(now)),
         ];
         let later = candidates.into_iter().flatten().filter(|at| *at > now);
@@ -155,14 +149,14 @@ impl Courier {
             let ahead = millis(instant.saturating_duration_since(now));
             wall + ahead - millis(now.saturating_duration_since(instant))
         };
-        let shown = |view: View<'_>| GateStatus {
+        let shown = |view: &Closed| GateStatus {
             state: if view.reason.parks() {
                 GateState::Parked
             } else {
                 GateState::Shut
             },
             reason: Some(view.reason),
-            detail: Some(view.words.to_owned()),
+            detail: Some(view.message.clone()),
             since: Some(at(view.since)),
             next_probe: Some(at(view.next_probe)),
             until: None,
@@ -185,7 +179,7 @@ impl Courier {
             ready: self.ready.len(),
             waiting: self.waiting.events(),
             isolating: self.isolation.events(),
-            in_hand: self.hand_events,
+            in_hand: self.hand.events(),
             ..self.status.clone()
         }
     }
@@ -198,10 +192,19 @@ impl Courier {
         self.gate.view().map(|view| view.reason)
     }
 
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Events claimed and not settled.
+    pub fn in_hand(&self) -> usize {
+        self.hand.events()
+    }
+
     /// Whether all that is in hand waits until after `deadline`.
     pub fn idle_until(&self, deadline: Instant) -> bool {
         self.in_flight == 0
-            && self.hand_events == self.waiting.events()
+            && self.hand.events() == self.waiting.events()
             && self.waiting.first_due().is_none_or(|due| due > deadline)
     }
 }

@@ -5,80 +5,17 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::send::Signals;
-use super::words::normalise;
-
-/// What Pinterest says against an event or a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub code: Option<i64>,
-    /// Pinterest's words; they may quote values, so they go into the dead letter alone.
-    pub message: String,
-}
-
-/// One event's fate, by its position in the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Processed,
-    Failed(Refusal),
-    /// A status that is neither: proves nothing about this event.
-    Unclear,
-}
-
-/// What the answer says.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Class {
-    /// One verdict per event of the request, in order.
-    Judged(Vec<Verdict>),
-    /// The request as a whole was refused for what is in it: none was taken.
-    Refused {
-        /// For its size.
-        too_large: bool,
-        refusal: Refusal,
-    },
-    /// The credential or the account is in trouble: none was taken.
-    Auth(Refusal),
-    /// Too many calls: none was taken.
-    Limited {
-        /// As long as Pinterest asks for, if it says.
-        wait: Option<Duration>,
-    },
-    /// Neither a judgement nor a known trouble, such as a redirect: none was taken, and
-    /// somebody has to look at the config.
-    Unexpected(Refusal),
-    /// Whether any was taken is not known.
-    Unknown(&'static str),
-}
-
-/// The class and, beside it, how often each kind of warning came.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Judgement {
-    pub class: Class,
-    /// Normalised text and count.
-    pub warnings: Vec<(String, u64)>,
-    /// Which events were warned of, ascending by position, and of which of `warnings`.
-    pub warned: Vec<(u32, u32)>,
-}
-
-impl Judgement {
-    /// About the request as a whole.
-    const fn whole(class: Class) -> Self {
-        Self {
-            class,
-            warnings: Vec::new(),
-            warned: Vec::new(),
-        }
-    }
-}
+use crate::deliver::destination::Signals;
+use crate::deliver::judgement::{Class, Judgement, Refusal, Verdict};
+use crate::deliver::normalise::normalise;
 
 /// Judges the answer to a request of `events` events.
-pub(super) fn classify(status: u16, signals: &Signals, body: &[u8], events: usize) -> Judgement {
+pub fn classify(status: u16, signals: &Signals, body: &[u8], events: usize) -> Judgement {
     let class = match status {
         200..=299 => return by_position(body, events, Class::Unknown("unreadable answer")),
         422 => {
@@ -122,8 +59,8 @@ fn by_position(body: &[u8], events: usize, otherwise: Class) -> Judgement {
     };
     // A list of another length cannot be laid beside the request.
     if list.len() != events {
-        let words = "an answer about another number of events";
-        return Judgement::whole(Class::Unknown(words));
+        let why = "an answer about another number of events";
+        return Judgement::whole(Class::Unknown(why));
     }
     let mut warnings = Warnings::default();
     let mut verdict = |(at, Object(event)): (u32, &Object<EventAnswer<'_>>)| {

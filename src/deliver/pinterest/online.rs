@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 
-use super::classify::{Class, Verdict, classify};
-use super::client::Http;
-use super::send::{NoReply, Transport};
-use super::words::normalise;
-use super::{ClientError, Options};
+use super::classify::classify;
+use super::client::{ClientError, Http};
+use super::profile::FRAMING;
+use crate::deliver::destination::{NoReply, Transport};
+use crate::deliver::judgement::{Class, Verdict};
+use crate::deliver::normalise::normalise;
+use crate::deliver::options::Options;
 use crate::secret::SharedToken;
 
 /// What became of a test event. The texts are Pinterest's, without ids and values.
@@ -46,13 +48,13 @@ pub async fn try_online(
         ..options.clone()
     };
     let http = Http::new(&options, token)?;
-    let body = [br#"{"data":["#, event, b"]}"].concat();
+    let body = [FRAMING.head, event, FRAMING.tail].concat();
     let reply = match http.send(Bytes::from(body)).await {
         Ok(reply) => reply,
         Err(NoReply::NotSent(why)) => return Ok(Online::NoConnection(why)),
         Err(NoReply::Unknown(why)) => return Ok(Online::Unavailable(why)),
     };
-    let words = |message: &str| normalise(message, "", event);
+    let shown = |message: &str| normalise(message, "", event);
     let judgement = classify(reply.status, &reply.signals, &reply.body, 1);
     Ok(match judgement.class {
         Class::Judged(verdicts) => match verdicts.into_iter().next() {
@@ -63,14 +65,14 @@ pub async fn try_online(
                     .map(|(kind, _)| kind)
                     .collect(),
             ),
-            Some(Verdict::Failed(refusal)) => Online::Refused(words(&refusal.message)),
+            Some(Verdict::Failed(refusal)) => Online::Refused(shown(&refusal.message)),
             _ => Online::Unavailable("an answer without a verdict".to_owned()),
         },
-        Class::Refused { refusal, .. } => Online::Refused(words(&refusal.message)),
-        Class::Auth(refusal) if reply.status == 401 => Online::Token(words(&refusal.message)),
-        Class::Auth(refusal) => Online::Account(words(&refusal.message)),
+        Class::Refused { refusal, .. } => Online::Refused(shown(&refusal.message)),
+        Class::Auth(refusal) if reply.status == 401 => Online::Token(shown(&refusal.message)),
+        Class::Auth(refusal) => Online::Account(shown(&refusal.message)),
         Class::Limited { .. } => Online::Limited,
-        Class::Unexpected(refusal) => Online::Unexpected(reply.status, words(&refusal.message)),
+        Class::Unexpected(refusal) => Online::Unexpected(reply.status, shown(&refusal.message)),
         Class::Unknown(what) => Online::Unavailable(what.to_owned()),
     })
 }

@@ -1,5 +1,4 @@
-//! The state of the delivery side and what is to leave next. No I/O and no waiting: the loop
-//! in `run` carries out what stands in the outbox.
+//! What is in hand, and what is to leave next.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,58 +6,49 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-use super::batch::{Batch, framing};
-use super::gate::{Gate, Pass, Ticket};
-use super::isolate::Isolation;
-use super::item::{Item, StrippedKeys};
-use super::pace::Pace;
-use super::pause::Pause;
-use super::prepare::{Done, Job, Kind};
-use super::ready::{Ready, Room};
-use super::refusal::Streak;
-use super::retry::{Backoff, Waiting};
-use super::status::{LastError, Status};
-use super::strip::Strip;
-use super::{Limits, Surroundings};
+use super::config::Config;
+use super::hand::Hand;
+use super::stubborn::Stubborn;
 use crate::clock::{Clock, WallTrust};
-use crate::observe::Observer;
-use crate::queue::{DeadReason, Entry, EntryId, Outcome, Settlement};
+use crate::deliver::batch::{Batch, Course};
+use crate::deliver::destination::Destination;
+use crate::deliver::gate::{Gate, Pass, Ticket};
+use crate::deliver::isolate::Isolation;
+use crate::deliver::item::{Item, StrippedKeys};
+use crate::deliver::messages::{Done, Job, Kind, Outbox};
+use crate::deliver::options::{Environment, Options, Pause};
+use crate::deliver::pace::Pace;
+use crate::deliver::ready::Ready;
+use crate::deliver::status::{LastError, Status};
+use crate::deliver::streak::Streak;
+use crate::deliver::strip::Strip;
+use crate::deliver::waiting::Waiting;
+use crate::deliver::witness::Witness;
+use crate::queue::{DeadReason, Entry, Outcome, Settlement};
 
-/// In test mode Pinterest processes only the first 20 events of a request.
-const TEST_BATCH: usize = 20;
-/// Bodies in hand at most; their JSON is held beside them.
-const HAND_BYTES: usize = 32 << 20;
 /// Full batches on their way to a slot, so that none waits for a claim. More would lie in memory
 /// and grow cold there.
 const SPARE_BATCHES: usize = 4;
 /// Bytes of one claim at most.
 const CLAIM_BYTES: usize = 4 << 20;
-/// How many kinds of refusal are told, each once.
-const TOLD: usize = 256;
-
-/// What the loop has to carry out, in this order, before the next request leaves.
-#[derive(Default)]
-pub(super) struct Outbox {
-    pub doubt: Vec<EntryId>,
-    pub release: Vec<EntryId>,
-    pub settle: Vec<Settlement>,
-    pub prepare: Vec<Job>,
-}
+/// How many kinds of refusal are logged, each once.
+const LOGGED_KINDS: usize = 256;
 
 /// Everything the delivery side knows.
 ///
 /// Invariant: every event in hand is in exactly one place: a job of the preparer, `ready`,
 /// `waiting`, `isolation`, or a request in flight. It leaves the hand by a settlement alone.
-pub(super) struct Courier {
-    pub(super) limits: Limits,
-    pub(super) test: bool,
+pub struct Courier {
+    pub(super) config: Config,
     pub(super) rng: StdRng,
     pub(super) clock: Clock,
     pub(super) trust: WallTrust,
-    pub(super) observer: Observer,
+    pub(super) witness: Witness,
+    pub(super) hand: Hand,
     pub(super) ready: Ready,
     pub(super) waiting: Waiting,
     pub(super) isolation: Isolation,
+    pub(super) stubborn: Stubborn,
     pub(super) gate: Gate,
     /// The operator's pause: nothing leaves, not even a probe.
     pub(super) paused: Option<Pause>,
@@ -66,23 +56,13 @@ pub(super) struct Courier {
     pub(super) streak: Streak,
     pub(super) strip: Strip,
     pub(super) in_flight: usize,
-    pub(super) stubborn_in_flight: usize,
-    /// Until then no stubborn batch leaves, and then one at a time: the last one failed too, and
-    /// nothing was answered since. Their failures do not shut the gate, and without this they
-    /// would hammer where nothing else is left to be sent.
-    pub(super) stubborn_rest: Option<Instant>,
-    pub(super) stubborn_backoff: Backoff,
-    pub(super) hand_events: usize,
-    pub(super) hand_bytes: usize,
-    /// Events with the transform.
-    preparing: usize,
-    pub(super) generation: u64,
     /// Sound answers so far.
     pub(super) sound: u64,
     /// Draining: nothing lingers.
     pub(super) flush: bool,
-    pub(super) config_since: i64,
-    pub(super) told: HashSet<String>,
+    /// Kinds of refusal that the log has.
+    logged_kinds: HashSet<String>,
+    /// The counts; what else `status` shows is read when it is asked for.
     pub(super) status: Status,
     pub(super) out: Outbox,
     batches: u64,
@@ -92,44 +72,34 @@ pub(super) struct Courier {
 
 impl Courier {
     pub fn new(
-        limits: Limits,
-        test: bool,
+        destination: &'static Destination,
+        options: &Options,
         rng: StdRng,
-        around: Surroundings,
+        environment: Environment,
         now: Instant,
     ) -> Self {
-        let Surroundings {
-            clock,
-            trust,
-            observer,
-        } = around;
+        let config = Config::new(destination, options, environment.clock.now());
+        let limits = config.limits();
         Self {
-            gate: Gate::new(limits.backoff_initial, limits.backoff_max),
-            stubborn_backoff: Backoff::new(limits.backoff_initial, limits.backoff_max),
-            pace: Pace::new(limits.max_calls_per_minute, test, now),
-            paused: None,
-            config_since: clock.now(),
-            limits,
-            test,
+            gate: Gate::new(destination, limits.backoff_initial, limits.backoff_max),
+            stubborn: Stubborn::new(config.backoff()),
+            pace: Pace::new(limits.max_calls_per_minute, config.calls_per_second(), now),
+            config,
             rng,
-            clock,
-            trust,
-            observer,
+            witness: Witness::new(environment.clock.clone(), environment.observer),
+            clock: environment.clock,
+            trust: environment.trust,
+            hand: Hand::default(),
             ready: Ready::default(),
             waiting: Waiting::default(),
             isolation: Isolation::default(),
+            paused: options.paused.clone(),
             streak: Streak::default(),
             strip: Strip::default(),
             in_flight: 0,
-            stubborn_in_flight: 0,
-            stubborn_rest: None,
-            hand_events: 0,
-            hand_bytes: 0,
-            preparing: 0,
-            generation: 0,
             sound: 0,
             flush: false,
-            told: HashSet::new(),
+            logged_kinds: HashSet::new(),
             status: Status::default(),
             out: Outbox::default(),
             batches: 0,
@@ -138,38 +108,44 @@ impl Courier {
         }
     }
 
+    pub fn destination(&self) -> &'static Destination {
+        self.config.destination
+    }
+
+    /// What is to be carried out now.
+    pub fn take_outbox(&mut self) -> Outbox {
+        std::mem::take(&mut self.out)
+    }
+
     /// How much to claim now, in events and bytes; `None`: nothing.
-    pub fn room(&self) -> Option<(usize, usize)> {
+    pub fn claim_budget(&self) -> Option<(usize, usize)> {
+        let limits = self.config.batch_limits();
         // Before a gate that is not open a few batches are enough for its probes; the rest waits
         // on disk instead of in memory.
-        let open = self.gate_closed().is_none();
-        let batches = if open { self.limits.max_in_flight } else { 0 } + SPARE_BATCHES;
-        let most = batches * self.batch_events();
-        let mut held = self.hand_events;
+        let slots = match self.gate_closed() {
+            None => self.config.limits().max_in_flight,
+            Some(_) => 0,
+        };
+        let most = (slots + SPARE_BATCHES) * limits.events;
+        let mut held = self.hand.events();
         if held >= most {
             // Events that keep failing alone must not keep the others out.
-            held -= self.waiting.iter().filter(|b| b.trial.stubborn).count();
+            held -= self.waiting.iter().filter(|b| b.is_stubborn()).count();
         }
         // Those that gather and have not filled a batch yet must not keep others out.
-        let coming = self.preparing + self.ready.in_full_batches(&self.gathering());
-        let spare = (SPARE_BATCHES * self.batch_events()).saturating_sub(coming);
-        let events = most
-            .saturating_sub(held)
-            .min(spare)
-            .min(self.batch_events());
-        let bytes = HAND_BYTES.saturating_sub(self.hand_bytes).min(CLAIM_BYTES);
+        let coming = self.hand.preparing() + self.ready.in_full_batches(&limits);
+        let spare = (SPARE_BATCHES * limits.events).saturating_sub(coming);
+        let events = most.saturating_sub(held).min(spare).min(limits.events);
+        let bytes = self.hand.bytes_left().min(CLAIM_BYTES);
         (events > 0 && bytes > 0).then_some((events, bytes))
     }
 
     /// Takes what was claimed.
     pub fn claimed(&mut self, now: Instant, entries: Vec<Entry>) {
-        self.hand_events += entries.len();
-        self.hand_bytes += entries.iter().map(|e| e.body.len()).sum::<usize>();
+        self.hand.take(&entries);
         let horizon = self.horizon();
         let (old, young): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| horizon.passed(e));
-        for entry in old {
-            self.expired(entry);
-        }
+        self.expired(old);
         self.prepare(now, young, Kind::New);
     }
 
@@ -182,29 +158,30 @@ impl Courier {
             Kind::Alone { .. } => StrippedKeys::every(),
             Kind::New | Kind::Again => self.strip.now(now),
         };
-        self.preparing += entries.len();
+        self.hand.prepare(entries.len());
         self.out.prepare.push(Job {
-            entries,
+            events: entries,
             strip,
             kind,
-            generation: self.generation,
+            generation: self.config.generation(),
         });
     }
 
     /// Takes what was prepared.
     pub fn prepared(&mut self, now: Instant, done: Done) {
-        self.preparing -= done.results.len();
+        self.hand.prepared(done.events.len());
         for (key, count) in done.strip.counts() {
             if count > 0 {
                 *self.status.stripped.entry(key.to_owned()).or_default() += count;
             }
         }
-        if done.generation != self.generation {
+        if done.generation != self.config.generation() {
             // The config changed meanwhile.
-            let entries = done.results.into_iter().map(|(entry, _)| entry);
+            let entries = done.events.into_iter().map(|(entry, _)| entry);
             return self.prepare(now, entries.collect(), Kind::Again);
         }
-        for (entry, result) in done.results {
+        let limits = self.config.batch_limits();
+        for (entry, result) in done.events {
             let prepared = match result {
                 Ok(prepared) => prepared,
                 Err(dead) => {
@@ -212,7 +189,7 @@ impl Courier {
                     continue;
                 }
             };
-            if prepared.json.len() + framing(1) > self.limits.max_batch_bytes {
+            if prepared.json.len() + limits.framing.bytes(1) > limits.bytes {
                 let message = "alone it is larger than delivery.max_batch_bytes".to_owned();
                 self.die(entry, DeadReason::TooLarge, message);
                 continue;
@@ -234,9 +211,9 @@ impl Courier {
                 self.isolation.again(batch);
             } else if failures > 0 {
                 let mut batch = self.batch(vec![item], keys.into());
-                batch.trial.stubborn = true;
+                batch.trial.course = Course::Stubborn;
                 batch.trial.backoff.skip(failures);
-                let max = self.limits.backoff_max;
+                let max = self.config.limits().backoff_max;
                 let wait = batch.trial.backoff.wait(max, &mut self.rng);
                 self.waiting.push(now + wait, batch);
             } else {
@@ -251,11 +228,12 @@ impl Courier {
             return None;
         }
         loop {
+            let max_in_flight = self.config.limits().max_in_flight;
             let pass = self.gate.pass(now);
             let most = match pass {
                 Pass::None => return None,
-                Pass::UpTo(most) => most.min(self.limits.max_in_flight),
-                Pass::ProbeBatch | Pass::ProbeEvent => self.limits.max_in_flight,
+                Pass::UpTo(most) => most.min(max_in_flight),
+                Pass::ProbeBatch | Pass::ProbeEvent => max_in_flight,
             };
             if self.in_flight >= most || self.pace.next(now) > now {
                 return None;
@@ -275,30 +253,29 @@ impl Courier {
             batch.trial.lateness = lateness;
             self.pace.take(now);
             self.in_flight += 1;
-            self.stubborn_in_flight += usize::from(batch.trial.stubborn);
+            if batch.is_stubborn() {
+                self.stubborn.started();
+            }
             if batch.trial.piece {
-                self.isolation.leaves();
+                self.isolation.started();
             }
             batch.trial.tried_at = Some(now);
             batch.trial.sound_left = self.sound;
-            self.tell_sending(&batch);
-            return Some((batch, self.gate.leaves()));
+            self.witness.sending(&batch);
+            return Some((batch, self.gate.depart()));
         }
     }
 
     fn pick(&mut self, now: Instant) -> Option<Batch> {
-        if let Some(piece) = self.isolation.next(self.limits.max_in_flight / 2) {
+        let max_in_flight = self.config.limits().max_in_flight;
+        if let Some(piece) = self.isolation.next(max_in_flight / 2) {
             return Some(self.piece(piece));
         }
         if self.isolation.holds_others() {
             return None;
         }
-        let slots = match self.stubborn_rest {
-            None => (self.limits.max_in_flight / 4).max(1),
-            Some(until) => usize::from(now >= until),
-        };
-        let stubborn_too = self.stubborn_in_flight < slots;
-        let may = |batch: &Batch| stubborn_too || !batch.trial.stubborn;
+        let stubborn_too = self.stubborn.may_leave(now, max_in_flight);
+        let may = |batch: &Batch| stubborn_too || !batch.is_stubborn();
         self.waiting.due(now, may).or_else(|| self.cut(now))
     }
 
@@ -313,7 +290,7 @@ impl Courier {
             .then(|| self.cut(now))
             .flatten();
         fresh
-            .or_else(|| self.waiting.turn(|batch| !batch.trial.stubborn))
+            .or_else(|| self.waiting.least_recent(|b| !b.is_stubborn()))
             .or_else(|| self.cut(now))
             .or_else(|| self.isolation.next(1).map(|piece| self.piece(piece)))
             .or_else(|| self.waiting.due(now, |_| true))
@@ -326,11 +303,10 @@ impl Courier {
         }
         let mut batch = self
             .waiting
-            .turn(|_| true)
+            .least_recent(|_| true)
             .or_else(|| self.isolation.next(1))?;
         if batch.len() > 1 {
-            let (id, backoff) = (self.batch_id(), self.backoff());
-            let rest = batch.split_off(1, id, backoff);
+            let rest = self.split(&mut batch, 1);
             self.keep(now, rest);
         }
         Some(batch)
@@ -340,27 +316,28 @@ impl Courier {
     fn piece(&mut self, mut batch: Batch) -> Batch {
         if !batch.trial.piece && batch.len() > 1 {
             batch.trial.piece = true;
-            let (id, backoff) = (self.batch_id(), self.backoff());
-            let second = batch.split_off(batch.len() / 2, id, backoff);
+            let half = batch.len() / 2;
+            let second = self.split(&mut batch, half);
             self.isolation.again(second);
         }
         batch
     }
 
     fn cut(&mut self, now: Instant) -> Option<Batch> {
-        let (items, keys) = self.ready.cut(now, &self.gathering(), self.flush)?;
+        let (items, keys) = self
+            .ready
+            .cut(now, &self.config.batch_limits(), self.flush)?;
         Some(self.batch(items, keys))
     }
 
-    /// Puts a batch back of which Pinterest took nothing and which it did not refuse. What is
+    /// Puts a batch back of which nothing was taken and which was not refused. What is
     /// in doubt stays together; the rest gathers anew, under the config of the moment.
     pub(super) fn keep(&mut self, now: Instant, batch: Batch) {
         let trial = &batch.trial;
-        if trial.in_doubt || trial.stubborn {
+        if trial.in_doubt || batch.is_stubborn() {
             self.waiting.push(now, batch);
-        } else if trial.generation != self.generation {
-            let entries = batch.items.into_iter().map(|item| item.entry);
-            self.prepare(now, entries.collect(), Kind::Again);
+        } else if trial.generation != self.config.generation() {
+            self.prepare(now, batch.into_entries().collect(), Kind::Again);
         } else if trial.piece {
             self.isolation.again(batch);
         } else {
@@ -370,53 +347,65 @@ impl Courier {
         }
     }
 
+    /// Takes back, to be prepared anew, what has such keys, has not left and is not in doubt.
+    pub(super) fn recall(&mut self, keys_match: impl Fn(&[String]) -> bool) -> Vec<Entry> {
+        let mut again: Vec<Entry> = Vec::new();
+        self.ready
+            .remove(&keys_match, |_| true, |item| again.push(item.entry));
+        let mut stays = |batch: Batch| {
+            if batch.trial.in_doubt || !keys_match(&batch.keys) {
+                return Some(batch);
+            }
+            again.extend(batch.into_entries());
+            None
+        };
+        self.waiting.sift(&mut stays);
+        self.isolation.sift(stays);
+        again
+    }
+
     pub(super) fn batch(&mut self, items: Vec<Item>, keys: Arc<[String]>) -> Batch {
-        let (id, backoff) = (self.batch_id(), self.backoff());
-        Batch::new(id, items, keys, self.generation, backoff)
-    }
-
-    pub(super) fn batch_id(&mut self) -> u64 {
         self.batches += 1;
-        self.batches
+        let config = &self.config;
+        let framing = config.destination.framing;
+        let generation = config.generation();
+        Batch::new(
+            framing,
+            self.batches,
+            items,
+            keys,
+            generation,
+            config.backoff(),
+        )
     }
 
-    pub(super) fn backoff(&self) -> Backoff {
-        Backoff::new(self.limits.backoff_initial, self.limits.backoff_max)
-    }
-
-    fn batch_events(&self) -> usize {
-        let most = if self.test { TEST_BATCH } else { usize::MAX };
-        self.limits.max_batch_events.min(most)
-    }
-
-    pub(super) fn gathering(&self) -> Room {
-        Room {
-            events: self.batch_events(),
-            bytes: self.limits.max_batch_bytes,
-            linger: self.limits.linger,
-        }
+    /// Cuts off everything from `at` on as a batch of its own.
+    pub(super) fn split(&mut self, batch: &mut Batch, at: usize) -> Batch {
+        self.batches += 1;
+        batch.split_off(at, self.batches, self.config.backoff())
     }
 
     pub(super) fn die(&mut self, entry: Entry, reason: DeadReason, message: String) {
         self.status.dead += 1;
-        self.tell_dead(&entry, reason, &message);
+        self.witness.dead(&entry, reason, &message);
         self.settle(entry, Outcome::Dead { reason, message });
     }
 
     pub(super) fn settle(&mut self, entry: Entry, outcome: Outcome) {
-        self.hand_events -= 1;
-        self.hand_bytes -= entry.body.len();
+        self.hand.settle(&entry);
         self.out.settle.push(Settlement { entry, outcome });
     }
 
     /// Remembers the last trouble for `status`.
-    pub(super) fn trouble(&mut self, words: String) {
-        let at = self.clock.now();
-        self.status.last_error = Some(LastError { at, words });
+    pub(super) fn trouble(&mut self, message: String) {
+        self.status.last_error = Some(LastError {
+            at: self.clock.now(),
+            words: message,
+        });
     }
 
-    /// Whether this kind of thing is told for the first time.
-    pub(super) fn tell_once(&mut self, kind: &str) -> bool {
-        self.told.len() < TOLD && self.told.insert(kind.to_owned())
+    /// Whether this kind of refusal is to be logged: each once.
+    pub(super) fn is_new_kind(&mut self, kind: &str) -> bool {
+        self.logged_kinds.len() < LOGGED_KINDS && self.logged_kinds.insert(kind.to_owned())
     }
 }

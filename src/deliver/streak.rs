@@ -1,5 +1,4 @@
-//! Tells 100 bad events from a wrong config or a changed API that makes Pinterest refuse
-//! everything.
+//! Tells 100 bad events from a wrong config or a changed API that has everything refused.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,32 +10,6 @@ const MESSAGES: usize = 64;
 /// Blamed names remembered; names come from clients and need a bound.
 const NAMES: usize = 4096;
 
-/// Names of Pinterest's own. A refusal of one of these is never the name's fault.
-const STANDARD_NAMES: [&str; 22] = [
-    "add_payment_info",
-    "add_to_cart",
-    "add_to_wishlist",
-    "app_install",
-    "app_open",
-    "checkout",
-    "contact",
-    "custom",
-    "customize_product",
-    "find_location",
-    "initiate_checkout",
-    "lead",
-    "page_visit",
-    "schedule",
-    "search",
-    "signup",
-    "start_trial",
-    "submit_application",
-    "subscribe",
-    "view_category",
-    "view_content",
-    "watch_video",
-];
-
 /// What becomes of a refused event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -46,7 +19,7 @@ pub(super) enum Fate {
         new_name: bool,
     },
     /// It is the hundredth of its kind: it and everything after it stays queued.
-    Stays,
+    HoldAll,
 }
 
 /// The refusals since the last processed event, in settle order.
@@ -59,17 +32,16 @@ pub(super) struct Streak {
 }
 
 impl Streak {
-    /// Counts one refused event. `message` is normalised; `about_name`: it blames the event's
-    /// name. A name of the shop's own that was blamed before counts no more: it may be the
-    /// name of most events, and the others must still go.
+    /// Counts one refused event. `message` is normalised; `by_name`: the name is the shop's own
+    /// and is blamed. One that was blamed before counts no more: it may be the name of most
+    /// events, and the others must still go.
     pub fn refused(
         &mut self,
         name: &Arc<str>,
         code: Option<i64>,
         message: &str,
-        about_name: bool,
+        by_name: bool,
     ) -> Fate {
-        let by_name = about_name && !STANDARD_NAMES.contains(&&**name);
         if self.names.len() == NAMES {
             self.names.clear();
         }
@@ -92,11 +64,11 @@ impl Streak {
         if counts[at].2 < LIMIT {
             Fate::Dies { new_name }
         } else {
-            Fate::Stays
+            Fate::HoldAll
         }
     }
 
-    /// An event was processed: Pinterest does take events.
+    /// An event was processed: the destination does take events.
     pub fn processed(&mut self) {
         self.counts.clear();
         self.isolating = false;
@@ -117,17 +89,22 @@ impl Streak {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pinterest::blames_name;
     use super::*;
 
-    fn dies(streak: &mut Streak, name: &str, message: &str, about_name: bool) -> bool {
-        streak.refused(&name.into(), Some(1), message, about_name) != Fate::Stays
+    fn refused(streak: &mut Streak, name: &str, message: &str) -> Fate {
+        streak.refused(&name.into(), Some(1), message, blames_name(message, name))
+    }
+
+    fn dies(streak: &mut Streak, name: &str, message: &str) -> bool {
+        refused(streak, name, message) != Fate::HoldAll
     }
 
     #[test]
     fn the_hundredth_alike_stays_and_so_does_every_one_after_it() {
         let mut streak = Streak::default();
         for n in 1..=300 {
-            assert_eq!(dies(&mut streak, "page_visit", "no", false), n < 100, "{n}");
+            assert_eq!(dies(&mut streak, "page_visit", "no"), n < 100, "{n}");
         }
     }
 
@@ -138,7 +115,7 @@ mod tests {
             if n % 99 == 0 {
                 streak.processed();
             }
-            assert!(dies(&mut streak, "page_visit", "no", false), "{n}");
+            assert!(dies(&mut streak, "page_visit", "no"), "{n}");
         }
     }
 
@@ -146,24 +123,24 @@ mod tests {
     fn messages_count_apart_though_they_alternate() {
         let mut streak = Streak::default();
         for n in 1..=100 {
-            assert_eq!(dies(&mut streak, "search", "a", false), n < 100);
-            assert!(dies(&mut streak, "search", &format!("b{}", n % 2), false));
+            assert_eq!(dies(&mut streak, "search", "a"), n < 100);
+            assert!(dies(&mut streak, "search", &format!("b{}", n % 2)));
         }
     }
 
     #[test]
     fn a_blamed_name_counts_once_but_a_standard_one_each_time() {
         let mut streak = Streak::default();
-        let first = streak.refused(&"Foo".into(), Some(1), "bad event_name", true);
+        let first = refused(&mut streak, "Foo", "bad event_name");
         assert_eq!(first, Fate::Dies { new_name: true });
         for _ in 0..1000 {
-            let again = streak.refused(&"Foo".into(), Some(1), "bad event_name", true);
+            let again = refused(&mut streak, "Foo", "bad event_name");
             assert_eq!(again, Fate::Dies { new_name: false });
         }
         for _ in 2..=99 {
-            assert!(dies(&mut streak, "checkout", "bad event_name", true));
+            assert!(dies(&mut streak, "checkout", "bad event_name"));
         }
-        assert!(!dies(&mut streak, "checkout", "bad event_name", true));
+        assert!(!dies(&mut streak, "checkout", "bad event_name"));
     }
 
     #[test]
@@ -171,7 +148,7 @@ mod tests {
         let mut streak = Streak::default();
         for n in 1..=100 {
             let name = format!("Name {n}");
-            assert_eq!(dies(&mut streak, &name, "bad event_name", true), n < 100);
+            assert_eq!(dies(&mut streak, &name, "bad event_name"), n < 100);
         }
     }
 
@@ -179,9 +156,9 @@ mod tests {
     fn forced_isolation_holds_nothing_back_until_something_is_processed() {
         let mut streak = Streak::default();
         streak.isolate();
-        assert!((0..500).all(|_| dies(&mut streak, "lead", "no", false)));
+        assert!((0..500).all(|_| dies(&mut streak, "lead", "no")));
         streak.processed();
-        assert!((1..=99).all(|_| dies(&mut streak, "lead", "no", false)));
-        assert!(!dies(&mut streak, "lead", "no", false));
+        assert!((1..=99).all(|_| dies(&mut streak, "lead", "no")));
+        assert!(!dies(&mut streak, "lead", "no"));
     }
 }

@@ -8,8 +8,9 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Response, Url, redirect, retry, tls};
 
-use super::Options;
-use super::send::{NoReply, Reply, Signals, Transport};
+use super::headers::signals;
+use crate::deliver::destination::{NoReply, Reply, Transport};
+use crate::deliver::options::Options;
 use crate::secret::SharedToken;
 
 /// A sound answer to 1000 events has some hundred KiB.
@@ -47,7 +48,7 @@ pub enum ClientError {
 }
 
 /// Sends requests to one ad account.
-pub(super) struct Http {
+pub struct Http {
     client: Client,
     url: Url,
     token: SharedToken,
@@ -101,7 +102,7 @@ impl Transport for Http {
             .body(body);
         let response = request.send().await.map_err(no_reply)?;
         let header = |name: &str| response.headers().get(name)?.to_str().ok();
-        let (status, signals) = (response.status().as_u16(), Signals::read(header));
+        let (status, signals) = (response.status().as_u16(), signals(header));
         let body = match read(response).await {
             Ok(body) => without(token.expose(), body),
             // What is refused is refused, whatever became of the reasons. What may be judged

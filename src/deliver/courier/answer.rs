@@ -1,20 +1,19 @@
 //! What follows from an answer: settlements, splits, retries, and what the gate hears.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
-use super::OnRefused;
-use super::batch::Batch;
-use super::classify::{Class, Judgement, Refusal, Verdict};
-use super::courier::Courier;
-use super::gate::{Reason, Ticket};
-use super::item::Item;
-use super::prepare::Kind;
-use super::refusal::Fate;
-use super::send::{NoReply, Signals};
-use super::words::{about_name, normalise, refused_keys};
-use crate::queue::{DeadReason, Entry, Origin, Outcome};
+use super::state::Courier;
+use crate::deliver::batch::{Batch, Course};
+use crate::deliver::destination::{NoReply, Notice};
+use crate::deliver::gate::Ticket;
+use crate::deliver::item::Item;
+use crate::deliver::judgement::{Class, Refusal, Verdict};
+use crate::deliver::messages::{Finished, Kind};
+use crate::deliver::normalise::normalise;
+use crate::deliver::options::OnRefused;
+use crate::deliver::status::Reason;
+use crate::deliver::streak::Fate;
+use crate::queue::{DeadReason, Origin, Outcome};
 
 /// So often a batch may fail without a verdict while others are answered, before it is halved
 /// or set apart.
@@ -34,15 +33,6 @@ struct Made<'a> {
     generation: u64,
 }
 
-/// A request that is over.
-pub(super) struct Finished {
-    pub batch: Batch,
-    pub ticket: Ticket,
-    /// From its leaving to its end.
-    pub took: Duration,
-    pub result: Result<(u16, Signals, Judgement), NoReply>,
-}
-
 impl Courier {
     /// Takes a finished request.
     pub fn finished(&mut self, now: Instant, finished: Finished) {
@@ -50,26 +40,26 @@ impl Courier {
             batch,
             ticket,
             took,
-            result,
+            answer,
         } = finished;
-        self.tell_finished(&batch, took, &result);
+        self.witness.finished(&batch, took, &answer);
         self.in_flight -= 1;
-        self.stubborn_in_flight -= usize::from(batch.trial.stubborn);
-        if batch.trial.piece {
-            self.isolation.back();
+        if batch.is_stubborn() {
+            self.stubborn.finished();
         }
-        let (status, judgement) = match result {
+        if batch.trial.piece {
+            self.isolation.finished();
+        }
+        let (status, judgement) = match answer {
             Ok((status, signals, judgement)) => {
                 if let Some(date) = signals.date {
                     self.trust.observe_date(date);
                 }
-                self.pace.hear(now, &signals, self.in_flight);
+                self.pace.observe_headers(now, &signals, self.in_flight);
                 (status, judgement)
             }
-            Err(NoReply::NotSent(words)) => return self.not_sent(now, batch, ticket, &words),
-            Err(NoReply::Unknown(words)) => {
-                return self.unanswered(now, batch, ticket, &words);
-            }
+            Err(NoReply::NotSent(why)) => return self.not_sent(now, batch, ticket, &why),
+            Err(NoReply::Unknown(why)) => return self.unanswered(now, batch, ticket, &why),
         };
         for (kind, count) in judgement.warnings {
             *self.status.warnings.entry(kind).or_default() += count;
@@ -78,69 +68,57 @@ impl Courier {
         match judgement.class {
             Class::Judged(verdicts) => {
                 requests.judged += 1;
-                self.sound(now, ticket);
+                self.on_judged(now, ticket);
                 self.judged(now, batch, verdicts);
             }
             Class::Refused { too_large, refusal } => {
                 requests.refused += 1;
-                self.sound(now, ticket);
+                self.on_judged(now, ticket);
                 self.refused(now, batch, too_large, refusal);
             }
             Class::Auth(refusal) => {
                 requests.auth += 1;
-                let words = self.words(status, &refusal);
+                let message = self.whole_refusal(status, &refusal);
                 self.gate
-                    .park(now, ticket, Reason::Auth, &words, &mut self.rng);
-                self.release(&batch);
-                self.keep(now, batch);
+                    .park(now, ticket, Reason::Auth, &message, &mut self.rng);
+                self.not_taken(now, batch);
             }
             Class::Limited { wait } => {
                 requests.limited += 1;
                 self.trouble("rate limited (429)".to_owned());
                 self.gate.limited(now, ticket, wait, &mut self.rng);
-                self.release(&batch);
-                self.keep(now, batch);
+                self.not_taken(now, batch);
             }
             Class::Unexpected(refusal) => {
                 requests.unexpected += 1;
-                let words = self.words(status, &refusal);
+                let message = self.whole_refusal(status, &refusal);
                 // The gate waits for the answer to its probe, whoever was sent as one.
-                if !batch.trial.stubborn || ticket.probe {
+                if !batch.is_stubborn() || ticket.probe {
                     self.gate
-                        .park(now, ticket, Reason::Unexpected, &words, &mut self.rng);
+                        .park(now, ticket, Reason::Unexpected, &message, &mut self.rng);
                 }
                 self.release(&batch);
                 self.failed(now, batch);
             }
-            Class::Unknown(words) => self.unknown(now, batch, ticket, words),
+            Class::Unknown(why) => {
+                let batch = self.doubted(now, batch, ticket, why);
+                self.failed(now, batch);
+            }
         }
     }
 
-    fn words(&mut self, status: u16, refusal: &Refusal) -> String {
-        let words = format!("HTTP {status}: {}", normalise(&refusal.message, "", b""));
-        self.trouble(words.clone());
-        words
+    fn whole_refusal(&mut self, status: u16, refusal: &Refusal) -> String {
+        let message = format!("HTTP {status}: {}", normalise(&refusal.message, "", b""));
+        self.trouble(message.clone());
+        message
     }
 
-    /// Pinterest judged a request: whoever failed before may try again at once.
-    fn sound(&mut self, now: Instant, ticket: Ticket) {
+    /// The destination judged a request: whoever failed before may try again at once.
+    fn on_judged(&mut self, now: Instant, ticket: Ticket) {
         self.sound += 1;
-        self.stubborn_rest = None;
-        self.stubborn_backoff.reset();
-        if self.gate.sound(now, ticket) {
-            self.recover(now);
-        }
-    }
-
-    fn recover(&mut self, now: Instant) {
-        for (due, mut batch) in self.waiting.take() {
-            let due = if batch.trial.stubborn {
-                due
-            } else {
-                batch.trial.backoff.reset();
-                due.min(now)
-            };
-            self.waiting.push(due, batch);
+        self.stubborn.on_judged();
+        if self.gate.on_judged(now, ticket) {
+            self.waiting.recover(now);
         }
     }
 
@@ -163,10 +141,10 @@ impl Courier {
                     }
                 }
                 Verdict::Failed(refusal) => {
-                    let refused = refused_keys(&refusal.message, &keys);
+                    let refused = (self.config.destination.refused_keys)(&refusal.message, &keys);
                     if refused.is_empty() {
                         self.refused_alone(now, item, made, refusal, DeadReason::Refused);
-                    } else if self.limits.on_refused == OnRefused::DeadLetter {
+                    } else if self.config.limits().on_refused == OnRefused::DeadLetter {
                         self.die(item.entry, DeadReason::CustomRefused, refusal.message);
                     } else {
                         self.out.release.push(item.entry.id);
@@ -191,18 +169,18 @@ impl Courier {
         self.streak.processed();
         self.isolation.processed();
         if self.gate.processed(now) {
-            self.recover(now);
+            self.waiting.recover(now);
         }
         self.status.delivered += 1;
         self.settle(item.entry, Outcome::Delivered);
     }
 
     /// The request as a whole was refused: none of it was taken.
-    fn refused(&mut self, now: Instant, batch: Batch, too_large: bool, refusal: Refusal) {
+    fn refused(&mut self, now: Instant, mut batch: Batch, too_large: bool, refusal: Refusal) {
         let keys = if too_large {
             Vec::new()
         } else {
-            refused_keys(&refusal.message, &batch.keys)
+            (self.config.destination.refused_keys)(&refusal.message, &batch.keys)
         };
         if !keys.is_empty() {
             return self.keys_refused(now, batch, &keys, &refusal);
@@ -218,10 +196,9 @@ impl Courier {
         }
         self.release(&batch);
         if self.gate.refuses_all() {
-            let mut batch = batch;
             batch.trial.piece = false;
             self.keep(now, batch);
-        } else if batch.trial.generation != self.generation && !batch.trial.in_doubt {
+        } else if batch.trial.generation != self.config.generation() && !batch.trial.in_doubt {
             self.keep(now, batch);
         } else if batch.trial.piece {
             let (first, second) = self.halves(batch);
@@ -234,7 +211,7 @@ impl Courier {
     /// A lone event with custom keys gets one more chance without them: no event is lost for
     /// an extra.
     fn refused_lone(&mut self, now: Instant, batch: Batch, refusal: Refusal, reason: DeadReason) {
-        let strip = self.limits.on_refused == OnRefused::Strip;
+        let strip = self.config.limits().on_refused == OnRefused::Strip;
         let extras = !batch.keys.is_empty() && reason == DeadReason::Refused;
         let keys = batch.keys;
         let made = Made {
@@ -261,39 +238,32 @@ impl Courier {
         refusal: Refusal,
         reason: DeadReason,
     ) {
-        if self.gate.refuses_all() || made.generation != self.generation {
+        if self.gate.refuses_all() || made.generation != self.config.generation() {
             return self.hold(now, item, made);
         }
-        let words = normalise(&refusal.message, &item.message_id, &item.json);
-        let blamed = about_name(&refusal.message);
+        let message = normalise(&refusal.message, &item.message_id, &item.json);
+        let by_name = (self.config.destination.blames_name)(&refusal.message, &item.name);
         match self
             .streak
-            .refused(&item.name, refusal.code, &words, blamed)
+            .refused(&item.name, refusal.code, &message, by_name)
         {
             Fate::Dies { new_name } => {
                 if new_name {
-                    tracing::warn!(
-                        "Pinterest refuses the event name {:?}; its events become dead letters; \
-                         to send them as custom events add {:?} = \"custom\" under [event_names] \
-                         with the Chord name as the key",
-                        item.name,
-                        item.name,
-                    );
-                } else if self.tell_once(&words) {
-                    tracing::warn!(
-                        code = refusal.code,
-                        "Pinterest refused an event, which is kept as a dead letter: {words}"
-                    );
+                    let notice = (self.config.destination.notice)(Notice::RefusesName(&item.name));
+                    tracing::warn!("{notice}");
+                } else if self.is_new_kind(&message) {
+                    let notice = (self.config.destination.notice)(Notice::RefusedEvent(&message));
+                    tracing::warn!(code = refusal.code, "{notice}");
                 }
-                self.trouble(words);
+                self.trouble(message);
                 self.die(item.entry, reason, refusal.message);
             }
-            Fate::Stays => {
-                let since = jiff::Timestamp::from_millisecond(self.config_since)
+            Fate::HoldAll => {
+                let since = jiff::Timestamp::from_millisecond(self.config.since())
                     .map_or_else(|_| "unknown".to_owned(), |at| at.to_string());
-                let words = format!("{words} (config last changed {since})");
-                self.gate.refuse_all(now, &words);
-                self.trouble(words);
+                let message = format!("{message} (config last changed {since})");
+                self.gate.refuse_all(now, &message);
+                self.trouble(message);
                 // What waits to be split was refused for the same reason: it gathers anew.
                 for mut piece in self.isolation.take() {
                     piece.trial.piece = false;
@@ -308,7 +278,7 @@ impl Courier {
     /// of the moment.
     fn hold(&mut self, now: Instant, item: Item, made: Made<'_>) {
         self.out.release.push(item.entry.id);
-        if made.generation == self.generation {
+        if made.generation == self.config.generation() {
             self.ready.push(item, made.keys, now);
         } else {
             self.prepare(now, vec![item.entry], Kind::Again);
@@ -317,59 +287,32 @@ impl Courier {
 
     /// Custom keys of the request are refused; nothing is wrong with its events.
     fn keys_refused(&mut self, now: Instant, batch: Batch, keys: &[String], refusal: &Refusal) {
-        if self.limits.on_refused == OnRefused::DeadLetter {
-            for item in batch.items {
-                let message = refusal.message.clone();
-                self.die(item.entry, DeadReason::CustomRefused, message);
+        if self.config.limits().on_refused == OnRefused::DeadLetter {
+            for entry in batch.into_entries() {
+                self.die(entry, DeadReason::CustomRefused, refusal.message.clone());
             }
             return;
         }
         self.release(&batch);
         self.strip_keys(now, keys);
-        let entries = batch.items.into_iter().map(|item| item.entry);
-        self.prepare(now, entries.collect(), Kind::Again);
+        self.prepare(now, batch.into_entries().collect(), Kind::Again);
     }
 
     /// Remembers refused keys and takes them out of what has not left yet.
     fn strip_keys(&mut self, now: Instant, keys: &[String]) {
         for key in self.strip.refused(keys, now) {
-            tracing::warn!(
-                "Pinterest refuses the custom property {key:?}: events go without it, and it is \
-                 tried again every hour; take its mapping out, or map it to a schema field"
-            );
+            let notice = (self.config.destination.notice)(Notice::RefusesKey(&key));
+            tracing::warn!("{notice}");
         }
-        let has = |batch_keys: &[String]| batch_keys.iter().any(|key| keys.contains(key));
-        let mut again: Vec<Entry> = Vec::new();
-        self.ready
-            .remove(has, |_| true, |item| again.push(item.entry));
-        let mut take = |batch: Batch| {
-            let stays = batch.trial.in_doubt || !has(&batch.keys);
-            if !stays {
-                again.extend(batch.items.into_iter().map(|item| item.entry));
-                return None;
-            }
-            Some(batch)
-        };
-        for (due, batch) in self.waiting.take() {
-            if let Some(batch) = take(batch) {
-                self.waiting.push(due, batch);
-            }
-        }
-        self.isolation.sift(take);
+        let again = self.recall(|of_batch| of_batch.iter().any(|key| keys.contains(key)));
         self.prepare(now, again, Kind::Again);
     }
 
-    fn not_sent(&mut self, now: Instant, batch: Batch, ticket: Ticket, words: &str) {
+    fn not_sent(&mut self, now: Instant, batch: Batch, ticket: Ticket, why: &str) {
         self.status.requests.not_sent += 1;
-        self.trouble(words.to_owned());
-        self.gate.trouble(now, ticket, None, words, &mut self.rng);
-        self.release(&batch);
-        self.keep(now, batch);
-    }
-
-    fn unknown(&mut self, now: Instant, batch: Batch, ticket: Ticket, words: &str) {
-        let batch = self.doubted(now, batch, ticket, words);
-        self.failed(now, batch);
+        self.trouble(why.to_owned());
+        self.gate.trouble(now, ticket, None, why, &mut self.rng);
+        self.not_taken(now, batch);
     }
 
     /// A request was not answered at all. That takes a time-out each time, and its events wait for
@@ -378,11 +321,11 @@ impl Courier {
     /// Invariant: where one event makes the receiver hang, the others of its batch are delivered
     /// within three time-outs: the batch is sent twice, then in about as many pieces as each has
     /// events, then the events of the one piece that hangs go alone.
-    fn unanswered(&mut self, now: Instant, batch: Batch, ticket: Ticket, words: &str) {
+    fn unanswered(&mut self, now: Instant, batch: Batch, ticket: Ticket, why: &str) {
         let is_probe = ticket.probe;
-        let mut batch = self.doubted(now, batch, ticket, words);
+        let mut batch = self.doubted(now, batch, ticket, why);
         let trial = &mut batch.trial;
-        if trial.suspect && self.sound > trial.sound_left {
+        if trial.course == Course::Suspect && self.sound > trial.sound_left {
             // Others were answered while it hung.
             return self.isolate_failure(now, batch);
         }
@@ -391,7 +334,7 @@ impl Courier {
         trial.unanswered = if is_alone { trial.unanswered + 1 } else { 0 };
         if trial.unanswered >= UNANSWERED && batch.len() > 1 {
             // Its pieces may not take every slot: all of its events may hang.
-            (batch.trial.suspect, batch.trial.stubborn) = (true, true);
+            batch.trial.course = Course::Suspect;
             let width = batch.len().isqrt().max(1);
             return self.shatter(now, batch, width);
         }
@@ -399,14 +342,14 @@ impl Courier {
     }
 
     /// The outcome of a request is unknown.
-    fn doubted(&mut self, now: Instant, mut batch: Batch, ticket: Ticket, words: &str) -> Batch {
+    fn doubted(&mut self, now: Instant, mut batch: Batch, ticket: Ticket, why: &str) -> Batch {
         self.status.requests.unknown += 1;
-        self.trouble(words.to_owned());
+        self.trouble(why.to_owned());
         batch.doubt();
         self.out.doubt.extend(batch.ids());
-        if !batch.trial.stubborn || ticket.probe {
+        if !batch.is_stubborn() || ticket.probe {
             self.gate
-                .trouble(now, ticket, Some(batch.id), words, &mut self.rng);
+                .trouble(now, ticket, Some(batch.id), why, &mut self.rng);
         }
         batch
     }
@@ -414,8 +357,8 @@ impl Courier {
     /// A batch failed without a verdict: it waits, and if that is its own fault it is halved,
     /// or set apart when it is one event.
     fn failed(&mut self, now: Instant, mut batch: Batch) {
-        let trial = &mut batch.trial;
-        if trial.generation != self.generation && !trial.in_doubt {
+        let (trial, limits) = (&mut batch.trial, self.config.limits());
+        if trial.generation != self.config.generation() && !trial.in_doubt {
             return self.keep(now, batch);
         }
         let others_are_well = trial.sound_seen.is_some_and(|seen| self.sound > seen);
@@ -427,15 +370,11 @@ impl Courier {
             trial.blind_failures += 1;
         }
         trial.sound_seen = Some(self.sound);
-        if trial.stubborn {
-            let max = self.limits.backoff_max;
-            self.stubborn_rest = Some(now + self.stubborn_backoff.wait(max, &mut self.rng));
+        let mut most = OWN_FAILURES;
+        if trial.course != Course::Ordinary {
+            most = STUBBORN_FAILURES;
+            (self.stubborn).failed(now, limits.backoff_max, &mut self.rng);
         }
-        let most = if trial.stubborn {
-            STUBBORN_FAILURES
-        } else {
-            OWN_FAILURES
-        };
         if trial.own_failures >= most {
             return self.isolate_failure(now, batch);
         }
@@ -451,23 +390,23 @@ impl Courier {
             return;
         }
         let cap = if others_are_well {
-            self.limits.backoff_initial * OWN_WAIT
+            limits.backoff_initial * OWN_WAIT
         } else {
-            self.limits.backoff_max
+            limits.backoff_max
         };
         let wait = batch.trial.backoff.wait(cap, &mut self.rng);
         self.waiting.push(now + wait, batch);
     }
 
     fn isolate_failure(&mut self, now: Instant, mut batch: Batch) {
-        batch.trial.stubborn = true;
+        let mut width = batch.len().div_ceil(2);
+        match batch.trial.course {
+            // It was cut once already.
+            Course::Suspect => width = 1,
+            Course::Ordinary | Course::Stubborn => batch.trial.course = Course::Stubborn,
+        }
         batch.trial.piece = false;
         if batch.len() > 1 {
-            // What is suspected was cut once already.
-            let width = match batch.trial.suspect {
-                true => 1,
-                false => batch.len().div_ceil(2),
-            };
             return self.shatter(now, batch, width);
         }
         for item in &mut batch.items {
@@ -476,13 +415,13 @@ impl Courier {
         let line = |item: &Item| matches!(item.entry.id.origin(), Origin::Line(_));
         if !batch.items.iter().all(line) {
             // It holds nobody up where it is.
-            let wait = (batch.trial.backoff).wait(self.limits.backoff_max, &mut self.rng);
+            let wait = (batch.trial.backoff).wait(self.config.limits().backoff_max, &mut self.rng);
             return self.waiting.push(now + wait, batch);
         }
         for item in batch.items {
             let failures = item.entry.failures;
             self.status.set_apart += 1;
-            self.tell_set_apart(&item.entry);
+            self.witness.set_apart(&item.entry);
             self.settle(item.entry, Outcome::SetApart { failures });
         }
     }
@@ -495,21 +434,25 @@ impl Courier {
         (trial.unanswered, trial.sound_seen) = (0, None);
         trial.backoff.reset();
         while batch.len() > width {
-            let (id, backoff) = (self.batch_id(), self.backoff());
-            let rest = batch.split_off(width, id, backoff);
+            let rest = self.split(&mut batch, width);
             self.waiting.push(now, std::mem::replace(&mut batch, rest));
         }
         self.waiting.push(now, batch);
     }
 
     fn halves(&mut self, mut batch: Batch) -> (Batch, Batch) {
-        let (id, backoff) = (self.batch_id(), self.backoff());
-        let second = batch.split_off(batch.len() / 2, id, backoff);
+        let half = batch.len() / 2;
+        let second = self.split(&mut batch, half);
         (batch, second)
     }
 
+    /// None of it was taken, for no reason of its own.
+    fn not_taken(&mut self, now: Instant, batch: Batch) {
+        self.release(&batch);
+        self.keep(now, batch);
+    }
+
     fn release(&mut self, batch: &Batch) {
-        let ids = batch.items.iter().map(|item| item.entry.id);
-        self.out.release.extend(ids);
+        self.out.release.extend(batch.ids());
     }
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::super::tests::options;
 use super::*;
+use crate::deliver::tests::options;
 use crate::secret::Token;
 
 struct Server {

@@ -5,10 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::classify::{Class, Judgement, Refusal, Verdict, classify};
-use super::pace::Pace;
-use super::send::Signals;
-use super::words::{about_name, normalise, refused_keys};
+use super::classify::classify;
+use super::headers;
+use super::wording::{blames_name, refused_keys};
+use crate::deliver::destination::Signals;
+use crate::deliver::judgement::{Class, Judgement, Refusal, Verdict};
+use crate::deliver::normalise::normalise;
+use crate::deliver::pace::Pace;
 
 /// Every event of a request gets one verdict or the request gets one word; no event counts as
 /// delivered that the answer does not call processed at its place; no header breaks the pace;
@@ -33,7 +36,7 @@ pub fn answer(data: &[u8]) {
             None => break,
         }
     }
-    let signals = Signals::read(|name| {
+    let signals = headers::signals(|name| {
         let found = headers.iter().find(|(n, _)| n == name);
         found.map(|(_, value)| &**value)
     });
@@ -51,10 +54,10 @@ pub fn answer(data: &[u8]) {
 /// Whatever the headers say, the next call leaves within the hour that they may take.
 fn the_pace_holds(signals: &Signals, in_flight: usize) {
     let now = Instant::now();
-    let mut pace = Pace::new(5000, false, now);
+    let mut pace = Pace::new(5000, None, now);
     for in_flight in [0, in_flight] {
         pace.take(now);
-        pace.hear(now, signals, in_flight);
+        pace.observe_headers(now, signals, in_flight);
         let wait = pace.next(now) - now;
         assert!(wait <= Duration::from_secs(3600), "waits {wait:?}");
     }
@@ -116,7 +119,7 @@ fn fit_for_a_log(message: &str) {
             .iter()
             .all(|key| keys.contains(key))
     );
-    about_name(message);
+    blames_name(message, "");
 }
 
 /// Read once more, by serde_json's `Value` and without a shape in mind.

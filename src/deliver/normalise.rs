@@ -1,4 +1,4 @@
-//! Pinterest's messages: made comparable and fit for a log, and searched for custom keys.
+//! The destination's messages, made comparable and fit for a log.
 
 /// Longest message that is compared, logged or shown.
 const LONGEST: usize = 200;
@@ -93,42 +93,6 @@ fn push_without_digits(out: &mut String, word: &str) {
     }
 }
 
-/// Which of a request's custom keys a refusal is about: those it quotes; all of them if it
-/// speaks of unexpected properties and quotes none of ours; none if it speaks of something
-/// else.
-pub(super) fn refused_keys(message: &str, keys: &[String]) -> Vec<String> {
-    let quotes = |key: &&String| {
-        ['\'', '"', '`']
-            .iter()
-            .any(|q| message.contains(&format!("{q}{key}{q}")))
-    };
-    let quoted: Vec<String> = keys.iter().filter(quotes).cloned().collect();
-    if !quoted.is_empty() {
-        return quoted;
-    }
-    let lower = message.to_lowercase();
-    let about_keys = [
-        "additional propert",
-        "unknown propert",
-        "unexpected propert",
-        "was unexpected",
-        "were unexpected",
-    ]
-    .iter()
-    .any(|words| lower.contains(words));
-    if about_keys {
-        keys.to_vec()
-    } else {
-        Vec::new()
-    }
-}
-
-/// Whether a refusal is about the event's name.
-pub(super) fn about_name(message: &str) -> bool {
-    let lower = message.to_lowercase();
-    lower.contains("event_name") || lower.contains("event name")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,16 +128,5 @@ mod tests {
     fn a_long_message_is_cut_between_characters() {
         let long = normalise(&"é".repeat(5000), "", b"");
         assert_eq!(long.chars().count(), LONGEST);
-    }
-
-    #[test]
-    fn a_refusal_names_the_quoted_keys_or_all_or_none() {
-        let keys = ["gift".to_owned(), "tier".to_owned()];
-        let refused = |message| refused_keys(message, &keys);
-        let live = "Additional properties are not allowed ('tier' was unexpected)";
-        assert_eq!(refused(live), ["tier"]);
-        assert_eq!(refused("Additional properties are not allowed"), keys);
-        assert!(refused("'USDX' is not a currency").is_empty());
-        assert!(refused("tiers are odd").is_empty());
     }
 }
