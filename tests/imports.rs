@@ -120,7 +120,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     (
         "reqwest",
         &[
-            "src/deliver/client.rs",
+            "src/deliver/pinterest/client.rs",
             "src/notify/webhook.rs",
             "src/cli/daemon.rs",
         ],
