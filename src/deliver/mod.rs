@@ -191,8 +191,20 @@ fn start(
     let (commands, command_rx) = mpsc::unbounded_channel();
     let last = Arc::new(Mutex::default());
     let (status, queue_there) = (Arc::clone(&last), queue.clone());
-    let run = Run::new(courier, queue_there, transport, prepare, command_rx, status);
-    tokio::spawn(run.run());
+    tokio::spawn(async move {
+        match queue_there.turn().await {
+            Ok(turn) => {
+                let there = (queue_there, turn);
+                let run = Run::new(courier, there, transport, prepare, command_rx, status);
+                run.run().await;
+            }
+            Err(error) => {
+                tracing::error!("delivery stops: {error}");
+                let mut last = status.lock().unwrap_or_else(PoisonError::into_inner);
+                last.stopped = Some(error.to_string());
+            }
+        }
+    });
     Handle {
         commands,
         last,

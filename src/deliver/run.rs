@@ -18,7 +18,7 @@ use super::pause::Pause;
 use super::prepare::{Done, Job, preparer};
 use super::send::{Reply, Signals, Transport};
 use super::status::{DrainEnd, DrainReport, Status};
-use crate::queue::{Entry, Queue, QueueError, Settlement};
+use crate::queue::{Entry, Queue, QueueError, Settlement, Turn};
 
 /// While draining before a gate that is not open, answers to what is in flight are awaited so
 /// long: each that comes spares a resend.
@@ -33,7 +33,7 @@ pub(super) enum Msg {
     Finished(Box<Finished>),
     /// So many settlements are durable.
     Settled(usize),
-    /// The queue has stopped.
+    /// The queue has stopped, or the turn is over.
     Stopped(QueueError),
     /// A bug.
     Broken(String),
@@ -64,6 +64,8 @@ struct Drain {
 pub(super) struct Run<T> {
     courier: Courier,
     queue: Queue,
+    /// It is ours while this runs.
+    turn: Turn,
     transport: Arc<T>,
     prepare: Prepare,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -86,7 +88,7 @@ pub(super) struct Run<T> {
 impl<T: Transport> Run<T> {
     pub fn new(
         courier: Courier,
-        queue: Queue,
+        (queue, turn): (Queue, Turn),
         transport: T,
         prepare: Prepare,
         commands: mpsc::UnboundedReceiver<Command>,
@@ -97,11 +99,12 @@ impl<T: Transport> Run<T> {
         let (claims, claim_rx) = mpsc::unbounded_channel();
         let (settlements, settlement_rx) = mpsc::unbounded_channel();
         tokio::spawn(preparer(job_rx, tx.clone()));
-        let claimer = tokio::spawn(claimer(queue.clone(), claim_rx, tx.clone()));
-        let settler = tokio::spawn(settler(queue.clone(), settlement_rx, tx.clone()));
+        let claimer = tokio::spawn(claimer(turn.clone(), claim_rx, tx.clone()));
+        let settler = tokio::spawn(settler(turn.clone(), settlement_rx, tx.clone()));
         Self {
             courier,
             queue,
+            turn,
             transport: Arc::new(transport),
             prepare,
             commands,
@@ -125,7 +128,7 @@ impl<T: Transport> Run<T> {
     pub async fn run(mut self) {
         loop {
             let now = Instant::now();
-            self.turn(now);
+            self.step(now);
             self.end = self.end.or_else(|| self.over(now));
             if self.end.is_some() {
                 break;
@@ -157,7 +160,7 @@ impl<T: Transport> Run<T> {
         self.finish().await;
     }
 
-    fn turn(&mut self, now: Instant) {
+    fn step(&mut self, now: Instant) {
         while let Some(ended) = self.requests.try_join_next() {
             if let Err(error) = ended {
                 self.broken(format!("a request's task failed: {error}"));
@@ -233,10 +236,10 @@ impl<T: Transport> Run<T> {
     fn carry_out(&mut self) {
         let out = std::mem::take(&mut self.courier.out);
         if !out.doubt.is_empty() {
-            self.queue.doubt(&out.doubt);
+            self.turn.doubt(&out.doubt);
         }
         if !out.release.is_empty() {
-            self.queue.release(&out.release);
+            self.turn.release(&out.release);
         }
         if !out.settle.is_empty() {
             self.unsettled += out.settle.len();
@@ -249,12 +252,12 @@ impl<T: Transport> Run<T> {
     }
 
     fn start(&mut self, batch: Batch, ticket: Ticket) {
-        let (queue, transport) = (self.queue.clone(), self.transport.clone());
+        let (turn, transport) = (self.turn.clone(), self.transport.clone());
         let tx = self.tx.clone();
         self.requests.spawn(async move {
             // The mark is durable before the request leaves: after a crash it is known which
             // events Pinterest may have seen, and under which names.
-            if let Err(error) = queue.mark(batch.mark()).await {
+            if let Err(error) = turn.mark(batch.mark()).await {
                 let _ = tx.send(Msg::Stopped(error));
                 return;
             }
@@ -319,6 +322,7 @@ impl<T: Transport> Run<T> {
         if let Err(error) = self.settler.await {
             tracing::error!("the last settlements failed: {error}");
         }
+        self.turn.end().await;
         let census = self.queue.census();
         let status = self.courier.status(Instant::now());
         if let (Some(drain), Some(end)) = (self.drain, self.end) {
@@ -345,12 +349,12 @@ fn judge(reply: &Reply, events: usize) -> (u16, Signals, Judgement) {
 
 /// A task of its own, because a claim must not be dropped half-way.
 async fn claimer(
-    queue: Queue,
+    turn: Turn,
     mut wanted: mpsc::UnboundedReceiver<(usize, usize)>,
     tx: mpsc::UnboundedSender<Msg>,
 ) {
     while let Some((events, bytes)) = wanted.recv().await {
-        let msg = match queue.claim(events, bytes).await {
+        let msg = match turn.claim(events, bytes).await {
             Ok(entries) => Msg::Claimed(entries),
             Err(error) => Msg::Stopped(error),
         };
@@ -365,7 +369,7 @@ const WAVE_EVENTS: usize = 4_000;
 
 /// Settles what has gathered while the last wave was made durable.
 async fn settler(
-    queue: Queue,
+    turn: Turn,
     mut waves: mpsc::UnboundedReceiver<Vec<Settlement>>,
     tx: mpsc::UnboundedSender<Msg>,
 ) {
@@ -377,7 +381,7 @@ async fn settler(
             wave.extend(more);
         }
         let count = wave.len();
-        let msg = match queue.settle(wave).await {
+        let msg = match turn.settle(wave).await {
             Ok(()) => Msg::Settled(count),
             Err(error) => Msg::Stopped(error),
         };

@@ -6,6 +6,10 @@ pub enum QueueError {
     /// The disk reserve is reached. Nothing was stored; the client sends again later.
     #[error("{0}")]
     Unavailable(String),
+    /// The right to deliver has ended or was lost: under it nothing is claimed, marked or settled
+    /// any more. Whoever asks for it again may go on with what is queued then.
+    #[error("the turn is over: the right to deliver from this queue was given back or lost")]
+    TurnOver,
     /// Storage failed, or the queue is closing: no further acknowledgement will be given.
     #[error("the queue has stopped: {0}")]
     Stopped(String),

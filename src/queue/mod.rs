@@ -4,8 +4,9 @@
 //! `queue/sled/` names sled.
 //!
 //! * [`Queue::enqueue`] resolves to receipts only after the block is on disk and synced.
-//! * [`Queue::claim`] hands out events first in, first out; a claim ends by [`Queue::settle`].
-//! * [`Queue::mark`] is durable before a request leaves, so that after a crash it is known by
+//! * One at a time delivers: whoever holds the [`Turn`] that [`Queue::turn`] gives.
+//! * [`Turn::claim`] hands out events first in, first out; a claim ends by [`Turn::settle`].
+//! * [`Turn::mark`] is durable before a request leaves, so that after a crash it is known by
 //!   name which events Pinterest may have seen.
 //! * Dead letters are read in pages ([`Queue::dead_page`]) beside the rest of the work, and go
 //!   back ([`Queue::revive`], [`Queue::import`]) or away ([`Queue::purge`]) by name.
@@ -25,6 +26,7 @@ mod memory;
 mod pending;
 mod ranges;
 pub mod sled;
+mod turn;
 mod verdict;
 mod window;
 
@@ -39,6 +41,7 @@ pub use letter::{Import, Imported, Keep, Letter, LetterKey, Page};
 pub use loss::{Loss, LossKind};
 pub use memory::MemoryEngine;
 pub use pending::Pending;
+pub use turn::Turn;
 pub use verdict::{Checked, Finding, Verdict};
 pub use window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS};
 
@@ -91,61 +94,17 @@ impl Queue {
         }
     }
 
-    /// Claims up to `max_events` events of at most `max_bytes` together (at least one), first
-    /// in first out; waits until there is one. Not cancel-safe: run it in a task of its own.
+    /// The right to deliver, which one holder has at a time: waits until whoever has it gives it
+    /// back or loses it. What was claimed under the turn before and not settled is queued again,
+    /// or in doubt if it was marked.
     ///
     /// # Errors
     /// [`QueueError::Stopped`].
-    pub async fn claim(
-        &self,
-        max_events: usize,
-        max_bytes: usize,
-    ) -> Result<Vec<Entry>, QueueError> {
-        match &self.engine {
-            Engine::Memory(engine) => engine.claim(max_events, max_bytes).await,
-            Engine::Sled(engine) => engine.claim(max_events, max_bytes).await,
-        }
-    }
-
-    /// Makes it durable that these events leave now under these names. An event that is marked
-    /// already (its last outcome is unknown) is counted as resent.
-    ///
-    /// # Errors
-    /// [`QueueError::Stopped`]; then the request must not leave.
-    pub async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
-        match &self.engine {
-            Engine::Memory(engine) => engine.mark(mark),
-            Engine::Sled(engine) => engine.mark(mark).await,
-        }
-    }
-
-    /// Says that the outcome of these marked events is unknown: they stay marked and count as
-    /// in doubt until they are settled.
-    pub fn doubt(&self, ids: &[EntryId]) {
-        match &self.engine {
-            Engine::Memory(engine) => engine.doubt(ids),
-            Engine::Sled(engine) => engine.doubt(ids),
-        }
-    }
-
-    /// Says that Pinterest took none of these events: their marks go, except where an earlier
-    /// attempt is still in doubt. Rides with the next settlement; need not be awaited.
-    pub fn release(&self, ids: &[EntryId]) {
-        match &self.engine {
-            Engine::Memory(engine) => engine.release(ids),
-            Engine::Sled(engine) => engine.release(ids),
-        }
-    }
-
-    /// Ends claims. Durable when it resolves.
-    ///
-    /// # Errors
-    /// [`QueueError::Stopped`]; the events then stay queued (or in doubt) for the next start.
-    pub async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError> {
-        match &self.engine {
-            Engine::Memory(engine) => engine.settle(settlements),
-            Engine::Sled(engine) => engine.settle(settlements).await,
-        }
+    pub async fn turn(&self) -> Result<Turn, QueueError> {
+        Ok(match &self.engine {
+            Engine::Memory(engine) => engine.turn().await?.into(),
+            Engine::Sled(engine) => engine.turn().await?.into(),
+        })
     }
 
     /// The dead letters with numbers in `numbers` that `keep` wants, at most a page of them; reads

@@ -45,9 +45,10 @@ fn verify(image: &Image, root: &Path, now: Millis) -> Result<Vec<String>, String
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn claim_all(queue: &Queue) -> Result<Vec<Entry>, String> {
+    let turn = queue.turn().await.map_err(|e| format!("turn: {e}"))?;
     let mut entries = Vec::new();
     while queue.census().queued > entries.len() as u64 {
-        let claim = tokio::time::timeout(PATIENCE, queue.claim(1000, 64 << 20)).await;
+        let claim = tokio::time::timeout(PATIENCE, turn.claim(1000, 64 << 20)).await;
         match claim {
             Ok(Ok(more)) => entries.extend(more),
             Ok(Err(error)) => return Err(format!("claim: {error}")),

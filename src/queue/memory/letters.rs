@@ -110,7 +110,7 @@ impl MemoryEngine {
         }
         state.counts.revived += count;
         drop(state);
-        self.shared.claimable.notify_one();
+        self.shared.changed.notify_waiters();
         Ok(count)
     }
 
@@ -155,7 +155,7 @@ impl MemoryEngine {
             });
         }
         drop(state);
-        self.shared.claimable.notify_one();
+        self.shared.changed.notify_waiters();
         Ok(answers)
     }
 

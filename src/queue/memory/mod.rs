@@ -4,6 +4,7 @@
 //! delivery loop is simulated on. [`MemoryEngine::reopen`] forgets what a crash forgets.
 
 mod letters;
+mod turn;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,13 +16,15 @@ use crate::clock::Millis;
 use crate::queue::block;
 use crate::queue::block::Block;
 use crate::queue::census::Census;
-use crate::queue::entry::{DeadReason, Entry, EntryId, Mark, Origin, Outcome, Receipt, Settlement};
+use crate::queue::entry::{DeadReason, Entry, EntryId, Origin, Outcome, Receipt, Settlement};
 use crate::queue::error::QueueError;
 use crate::queue::find::{Waiting, WaitingPage};
 use crate::queue::id_hash::IdHasher;
 use crate::queue::pending::Pending;
 use crate::queue::verdict::Verdict;
 use crate::queue::window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, apart_share};
+
+pub use turn::MemoryTurn;
 
 /// An in-memory queue. Clones share it.
 #[derive(Clone)]
@@ -31,7 +34,8 @@ pub struct MemoryEngine {
 
 struct Shared {
     state: Mutex<State>,
-    claimable: Notify,
+    /// Told of whatever a claim or the next turn may wait for.
+    changed: Notify,
     clock: Clock,
     dedup_window: Millis,
     hasher: IdHasher,
@@ -62,6 +66,7 @@ struct Marked {
 #[derive(Default)]
 struct State {
     stopped: bool,
+    turns: turn::Turns,
     last_seq: u64,
     line: BTreeMap<u64, Stored>,
     claimed_up_to: u64,
@@ -86,7 +91,7 @@ impl MemoryEngine {
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::default(),
-                claimable: Notify::new(),
+                changed: Notify::new(),
                 clock,
                 dedup_window,
                 hasher: IdHasher::new(*b"an in-memory key"),
@@ -98,14 +103,9 @@ impl MemoryEngine {
     pub fn reopen(&self) {
         let mut state = self.lock();
         state.stopped = false;
-        state.claimed_up_to = 0;
-        let apart = state.letters.iter().filter(|(_, l)| l.reason.is_none());
-        state.apart = apart.map(|(number, _)| *number).collect();
-        state.bytes_in_hand = 0;
-        for mark in state.marks.values_mut() {
-            mark.in_doubt = true;
-        }
-        self.shared.claimable.notify_one();
+        state.drop_claims();
+        drop(state);
+        self.take_turn_away();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -159,68 +159,10 @@ impl MemoryEngine {
             receipts.push(receipt);
         }
         drop(state);
-        self.shared.claimable.notify_one();
+        self.shared.changed.notify_waiters();
         let (tx, rx) = oneshot::channel();
         let _ = tx.send(Ok(receipts));
         Ok(Pending(rx))
-    }
-
-    pub(super) async fn claim(
-        &self,
-        events: usize,
-        bytes: usize,
-    ) -> Result<Vec<Entry>, QueueError> {
-        loop {
-            {
-                let mut state = self.lock();
-                state.running()?;
-                let claimed = state.claim(events, bytes);
-                if !claimed.is_empty() {
-                    return Ok(claimed);
-                }
-            }
-            self.shared.claimable.notified().await;
-        }
-    }
-
-    pub(super) fn mark(&self, mark: Mark) -> Result<(), QueueError> {
-        let at = self.shared.clock.now();
-        let mut state = self.lock();
-        state.running()?;
-        for (id, name) in mark.events {
-            match state.marks.get_mut(&id) {
-                Some(_) => state.counts.resent += 1,
-                None => {
-                    state.marks.insert(
-                        id,
-                        Marked {
-                            name,
-                            at,
-                            in_doubt: false,
-                        },
-                    );
-                }
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn doubt(&self, ids: &[EntryId]) {
-        let mut state = self.lock();
-        for id in ids {
-            if let Some(mark) = state.marks.get_mut(id) {
-                mark.in_doubt = true;
-            }
-        }
-    }
-
-    pub(super) fn release(&self, ids: &[EntryId]) {
-        let mut state = self.lock();
-        for id in ids {
-            if state.marks.get(id).is_some_and(|mark| !mark.in_doubt) {
-                state.marks.remove(id);
-            }
-        }
     }
 
     pub(super) fn heartbeat(&self) -> Result<(), QueueError> {
@@ -254,18 +196,6 @@ impl MemoryEngine {
         }
     }
 
-    pub(super) fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError> {
-        let mut state = self.lock();
-        state.running()?;
-        let now = self.shared.clock.now();
-        for settlement in settlements {
-            state.settle(settlement, now);
-        }
-        drop(state);
-        self.shared.claimable.notify_one();
-        Ok(())
-    }
-
     /// The messageId hashes of everything that is not settled.
     pub fn unsettled(&self) -> Vec<u128> {
         let state = self.lock();
@@ -292,7 +222,7 @@ impl MemoryEngine {
 
     pub(super) fn close(&self) {
         self.lock().stopped = true;
-        self.shared.claimable.notify_one();
+        self.shared.changed.notify_waiters();
     }
 }
 
@@ -302,6 +232,17 @@ impl State {
             Err(QueueError::Stopped("it was closed".into()))
         } else {
             Ok(())
+        }
+    }
+
+    /// Forgets who has what in hand; what was marked is in doubt.
+    fn drop_claims(&mut self) {
+        self.claimed_up_to = 0;
+        let apart = self.letters.iter().filter(|(_, l)| l.reason.is_none());
+        self.apart = apart.map(|(number, _)| *number).collect();
+        self.bytes_in_hand = 0;
+        for mark in self.marks.values_mut() {
+            mark.in_doubt = true;
         }
     }
 

@@ -51,6 +51,11 @@ impl Tail {
         }
     }
 
+    /// Nothing is handed out.
+    pub(super) fn rewind(&mut self) {
+        self.ages.clear();
+    }
+
     fn find(&self, seq: u64) -> Option<Arc<Chunk>> {
         let at = self.chunks.partition_point(|chunk| chunk.last_seq() < seq);
         self.chunks
@@ -115,6 +120,12 @@ impl Claims {
             generations,
             group: Group::default(),
         }
+    }
+
+    /// Begins anew at the first number that is not settled.
+    pub(super) fn rewind(&mut self, settled: Cursor, in_doubt: HashMap<EntryId, Arc<str>>) {
+        let generations = std::mem::take(&mut self.generations);
+        *self = Self::new(settled, in_doubt, generations);
     }
 
     /// Loads the next chunk that holds something unsettled; false if there is none.

@@ -75,6 +75,7 @@ mod sync;
 mod syscalls;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod upkeep;
 mod verify;
 #[cfg(test)]
@@ -99,6 +100,7 @@ use crate::queue::block::Block;
 use crate::queue::error::{OpenError, QueueError};
 use crate::queue::id_hash::IdHasher;
 use crate::queue::pending::Pending;
+pub use turn::SledTurn;
 pub use verify::{repair, verify};
 
 /// Bytes of packed blocks that may wait for the committer; beyond it ingest waits.
@@ -164,6 +166,7 @@ impl Options {
 #[derive(Clone)]
 pub struct SledEngine {
     shared: Arc<Shared>,
+    turns: Arc<turn::Turns>,
 }
 
 /// What the threads share.
@@ -254,7 +257,9 @@ impl SledEngine {
     /// # Errors
     /// [`OpenError`] says which exit code it calls for.
     pub fn open(options: Options, clock: Clock) -> Result<Self, OpenError> {
-        open::open(options, clock).map(|shared| Self { shared })
+        let shared = open::open(options, clock)?;
+        let turns = Arc::default();
+        Ok(Self { shared, turns })
     }
 
     /// Whether whoever had the folder before did not close it: it was killed, or the power went.
@@ -318,14 +323,18 @@ impl SledEngine {
         &self,
         events: usize,
         bytes: usize,
+        right: turn::Right,
     ) -> Result<Vec<Entry>, QueueError> {
         loop {
             let waiting = self.shared.claimable.notified();
             if self.shared.stopped.get().is_some() || self.shared.ops.is_closed() {
                 return Err(self.stopped());
             }
-            let shared = self.shared.clone();
-            let taken = tokio::task::spawn_blocking(move || claims::take(&shared, events, bytes));
+            let (shared, right) = (self.shared.clone(), right.clone());
+            let taken = tokio::task::spawn_blocking(move || {
+                let _right = right;
+                claims::take(&shared, events, bytes)
+            });
             match taken.await {
                 Ok(Ok(entries)) if entries.is_empty() => {}
                 Ok(Ok(entries)) => return Ok(entries),

@@ -174,7 +174,7 @@ fn spawn(
 }
 
 /// The dead letters that are queued again, with their periods and the names they went out under.
-fn apart(ledger: &Ledger) -> Apart {
+pub(super) fn apart(ledger: &Ledger) -> Apart {
     let mut apart = Apart::default();
     for (first, last) in ledger.dead_queued.iter() {
         for number in first..=last {

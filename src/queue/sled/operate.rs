@@ -13,7 +13,7 @@ use super::committer::Committer;
 use super::error::StoreError;
 use super::find::{Judged, Look};
 use super::letter::Record;
-use super::{Op, Pressure, SledEngine, lock, pages};
+use super::{Op, Pressure, SledEngine, lock, pages, turn};
 use crate::queue::entry::EntryId;
 use crate::queue::error::QueueError;
 use crate::queue::letter::{Import, Imported, Keep, LetterKey, PAGE_NUMBERS, Page};
@@ -40,6 +40,8 @@ pub(super) enum Ask {
     Acknowledge(oneshot::Sender<Vec<Loss>>),
     /// Whether an event is open.
     Judge(EntryId, oneshot::Sender<Judged>),
+    /// Another turn begins.
+    Turn(oneshot::Sender<()>),
 }
 
 /// A period and dead letters of it, and the number from which to go on.
@@ -82,6 +84,11 @@ impl Committer {
             }
             Ask::Judge(id, reply) => {
                 let _ = reply.send(self.judge(id));
+            }
+            Ask::Turn(reply) => {
+                turn::begin(&self.shared, &mut self.ledger);
+                self.publish_census();
+                let _ = reply.send(());
             }
         }
         Ok(())

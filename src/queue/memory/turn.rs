@@ -1,0 +1,154 @@
+//! The right to deliver of the reference engine, which can be taken away.
+
+use std::sync::{Arc, MutexGuard};
+
+use super::{Marked, MemoryEngine, State};
+use crate::queue::entry::{Entry, EntryId, Mark, Settlement};
+use crate::queue::error::QueueError;
+
+/// Who may deliver.
+#[derive(Default)]
+pub(super) struct Turns {
+    /// The number of the last turn that was given.
+    last: u64,
+    is_held: bool,
+}
+
+/// One turn. Clones share it.
+#[derive(Clone)]
+pub struct MemoryTurn(Arc<Given>);
+
+struct Given {
+    engine: MemoryEngine,
+    number: u64,
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+impl MemoryEngine {
+    pub(in crate::queue) async fn turn(&self) -> Result<MemoryTurn, QueueError> {
+        loop {
+            // From before the look on, so that no word of a change is missed.
+            let changed = self.shared.changed.notified();
+            if let Some(number) = self.next_turn()? {
+                let engine = self.clone();
+                return Ok(MemoryTurn(Arc::new(Given { engine, number })));
+            }
+            changed.await;
+        }
+    }
+
+    fn next_turn(&self) -> Result<Option<u64>, QueueError> {
+        let mut state = self.lock();
+        state.running()?;
+        if state.turns.is_held {
+            return Ok(None);
+        }
+        state.turns.last += 1;
+        state.turns.is_held = true;
+        state.drop_claims();
+        Ok(Some(state.turns.last))
+    }
+
+    /// Takes the right to deliver from whoever has it. Whoever asks for it next, or waits for it,
+    /// gets it.
+    pub fn take_turn_away(&self) {
+        self.lock().turns.is_held = false;
+        self.shared.changed.notify_waiters();
+    }
+}
+
+impl Given {
+    fn give_back(&self) {
+        let mut state = self.engine.lock();
+        if state.turns.last == self.number {
+            state.turns.is_held = false;
+        }
+        drop(state);
+        self.engine.shared.changed.notify_waiters();
+    }
+}
+
+impl MemoryTurn {
+    /// The state, while the turn is not over.
+    fn state(&self) -> Result<MutexGuard<'_, State>, QueueError> {
+        let state = self.0.engine.lock();
+        state.running()?;
+        if state.turns.is_held && state.turns.last == self.0.number {
+            Ok(state)
+        } else {
+            Err(QueueError::TurnOver)
+        }
+    }
+
+    pub(in crate::queue) async fn claim(
+        &self,
+        max_events: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, QueueError> {
+        loop {
+            let changed = self.0.engine.shared.changed.notified();
+            let claimed = self.state()?.claim(max_events, max_bytes);
+            if !claimed.is_empty() {
+                return Ok(claimed);
+            }
+            changed.await;
+        }
+    }
+
+    pub(in crate::queue) async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
+        let at = self.0.engine.shared.clock.now();
+        let mut state = self.state()?;
+        for (id, name) in mark.events {
+            match state.marks.get_mut(&id) {
+                Some(_) => state.counts.resent += 1,
+                None => {
+                    let in_doubt = false;
+                    state.marks.insert(id, Marked { name, at, in_doubt });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(in crate::queue) fn doubt(&self, ids: &[EntryId]) {
+        // Whoever is not in turn has nothing in hand: all that it marked is in doubt.
+        let Ok(mut state) = self.state() else { return };
+        for id in ids {
+            if let Some(mark) = state.marks.get_mut(id) {
+                mark.in_doubt = true;
+            }
+        }
+    }
+
+    pub(in crate::queue) fn release(&self, ids: &[EntryId]) {
+        let Ok(mut state) = self.state() else { return };
+        for id in ids {
+            if state.marks.get(id).is_some_and(|mark| !mark.in_doubt) {
+                state.marks.remove(id);
+            }
+        }
+    }
+
+    pub(in crate::queue) async fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+    ) -> Result<(), QueueError> {
+        let now = self.0.engine.shared.clock.now();
+        let mut state = self.state()?;
+        for settlement in settlements {
+            state.settle(settlement, now);
+        }
+        drop(state);
+        self.0.engine.shared.changed.notify_waiters();
+        Ok(())
+    }
+
+    pub(in crate::queue) async fn end(&self) {
+        self.0.give_back();
+    }
+}
