@@ -63,16 +63,6 @@ pub(super) struct Subject {
     pub(super) held: Vec<Entry>,
 }
 
-impl Queue {
-    /// Resolves when everything that the engine was sent before is done.
-    pub(super) async fn barrier(&self) -> Result<(), QueueError> {
-        match &self.engine {
-            Engine::Memory(engine) => engine.heartbeat(),
-            Engine::Sled(engine) => engine.settle(Vec::new()).await,
-        }
-    }
-}
-
 impl Subject {
     pub(super) async fn new(queue: Queue) -> Self {
         Self {

@@ -1,5 +1,6 @@
 //! The right to deliver.
 
+use super::engines::each;
 use super::entry::{Entry, EntryId, Mark, Settlement};
 use super::error::QueueError;
 use super::memory::MemoryTurn;
@@ -50,10 +51,7 @@ impl Turn {
         max_events: usize,
         max_bytes: usize,
     ) -> Result<Vec<Entry>, QueueError> {
-        match &self.held {
-            Held::Memory(turn) => turn.claim(max_events, max_bytes).await,
-            Held::Sled(turn) => turn.claim(max_events, max_bytes).await,
-        }
+        each!(Held, &self.held, turn => turn.claim(max_events, max_bytes).await)
     }
 
     /// Makes it durable that these events leave now under these names. An event that is marked
@@ -62,28 +60,19 @@ impl Turn {
     /// # Errors
     /// [`QueueError::TurnOver`], [`QueueError::Stopped`]; then the request must not leave.
     pub async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
-        match &self.held {
-            Held::Memory(turn) => turn.mark(mark).await,
-            Held::Sled(turn) => turn.mark(mark).await,
-        }
+        each!(Held, &self.held, turn => turn.mark(mark).await)
     }
 
     /// Says that the outcome of these marked events is unknown: they stay marked and count as
     /// in doubt until they are settled.
     pub fn doubt(&self, ids: &[EntryId]) {
-        match &self.held {
-            Held::Memory(turn) => turn.doubt(ids),
-            Held::Sled(turn) => turn.doubt(ids),
-        }
+        each!(Held, &self.held, turn => turn.doubt(ids))
     }
 
     /// Says that Pinterest took none of these events: their marks go, except where an earlier
     /// attempt is still in doubt. Rides with the next settlement; need not be awaited.
     pub fn release(&self, ids: &[EntryId]) {
-        match &self.held {
-            Held::Memory(turn) => turn.release(ids),
-            Held::Sled(turn) => turn.release(ids),
-        }
+        each!(Held, &self.held, turn => turn.release(ids))
     }
 
     /// Ends claims. Durable when it resolves.
@@ -92,19 +81,13 @@ impl Turn {
     /// [`QueueError::TurnOver`], [`QueueError::Stopped`]; the events then stay queued (or in
     /// doubt) for the next turn.
     pub async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError> {
-        match &self.held {
-            Held::Memory(turn) => turn.settle(settlements).await,
-            Held::Sled(turn) => turn.settle(settlements).await,
-        }
+        each!(Held, &self.held, turn => turn.settle(settlements).await)
     }
 
     /// Gives the right to deliver back, for all clones: from here on they say
     /// [`QueueError::TurnOver`]. What is being written under it still is, and the next turn begins
     /// behind that.
     pub async fn end(self) {
-        match &self.held {
-            Held::Memory(turn) => turn.end().await,
-            Held::Sled(turn) => turn.end().await,
-        }
+        each!(Held, &self.held, turn => turn.end().await)
     }
 }

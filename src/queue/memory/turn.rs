@@ -2,17 +2,10 @@
 
 use std::sync::{Arc, MutexGuard};
 
-use super::{Marked, MemoryEngine, State};
+use super::engine::MemoryEngine;
+use super::state::{Marked, State};
 use crate::queue::entry::{Entry, EntryId, Mark, Settlement};
 use crate::queue::error::QueueError;
-
-/// Who may deliver.
-#[derive(Default)]
-pub(super) struct Turns {
-    /// The number of the last turn that was given.
-    last: u64,
-    is_held: bool,
-}
 
 /// One turn. Clones share it.
 #[derive(Clone)]
@@ -29,8 +22,9 @@ impl Drop for Given {
     }
 }
 
+#[expect(missing_docs, reason = "what is not told here is `Queue`'s to tell")]
 impl MemoryEngine {
-    pub(in crate::queue) async fn turn(&self) -> Result<MemoryTurn, QueueError> {
+    pub async fn turn(&self) -> Result<MemoryTurn, QueueError> {
         loop {
             // From before the look on, so that no word of a change is missed.
             let changed = self.shared.changed.notified();
@@ -85,7 +79,7 @@ impl MemoryTurn {
         }
     }
 
-    pub(in crate::queue) async fn claim(
+    pub async fn claim(
         &self,
         max_events: usize,
         max_bytes: usize,
@@ -100,7 +94,7 @@ impl MemoryTurn {
         }
     }
 
-    pub(in crate::queue) async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
+    pub async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
         let at = self.0.engine.shared.clock.now();
         let mut state = self.state()?;
         for (id, name) in mark.events {
@@ -115,7 +109,7 @@ impl MemoryTurn {
         Ok(())
     }
 
-    pub(in crate::queue) fn doubt(&self, ids: &[EntryId]) {
+    pub fn doubt(&self, ids: &[EntryId]) {
         // Whoever is not in turn has nothing in hand: all that it marked is in doubt.
         let Ok(mut state) = self.state() else { return };
         for id in ids {
@@ -125,7 +119,7 @@ impl MemoryTurn {
         }
     }
 
-    pub(in crate::queue) fn release(&self, ids: &[EntryId]) {
+    pub fn release(&self, ids: &[EntryId]) {
         let Ok(mut state) = self.state() else { return };
         for id in ids {
             if state.marks.get(id).is_some_and(|mark| !mark.in_doubt) {
@@ -134,10 +128,7 @@ impl MemoryTurn {
         }
     }
 
-    pub(in crate::queue) async fn settle(
-        &self,
-        settlements: Vec<Settlement>,
-    ) -> Result<(), QueueError> {
+    pub async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError> {
         let now = self.0.engine.shared.clock.now();
         let mut state = self.state()?;
         for settlement in settlements {
@@ -148,7 +139,7 @@ impl MemoryTurn {
         Ok(())
     }
 
-    pub(in crate::queue) async fn end(&self) {
+    pub async fn end(&self) {
         self.0.give_back();
     }
 }

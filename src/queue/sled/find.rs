@@ -159,7 +159,7 @@ fn queued(id: EntryId, accepted_at: Millis, sent: Option<Sent>) -> Found {
 
 fn letter(shared: &Shared, period: u64, number: u64) -> Result<Option<Letter>, StoreError> {
     let numbers = [(number, number)].into_iter().collect();
-    let keep: crate::queue::Keep = std::sync::Arc::new(|_| true);
+    let keep: crate::queue::letter::Keep = std::sync::Arc::new(|_| true);
     let page = pages::read(shared, period, &numbers, None, &keep)?;
     Ok(page.letters.into_iter().next())
 }

@@ -248,9 +248,12 @@ impl SledEngine {
         }
     }
 
-    pub(in crate::queue) fn dead_number(&self, id_hash: u128) -> Option<u64> {
+    pub(in crate::queue) async fn dead_number(
+        &self,
+        id_hash: u128,
+    ) -> Result<Option<u64>, QueueError> {
         let known = lock(&self.shared.dead).lookup(id_hash);
-        known.map(|known| known.number)
+        Ok(known.map(|known| known.number))
     }
 
     pub(in crate::queue) async fn revive(
