@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pinrelay::clock::Clock;
-use pinrelay::queue::sled::{Options, SledEngine, verify};
 use pinrelay::queue::{
-    BlockBuilder, DeadReason, Entry, Mark, Outcome, Queue, Receipt, Settlement, Turn,
+    BlockBuilder, DeadReason, Entry, Folder, Mark, Options, Outcome, Queue, Receipt, Settlement,
+    Storage, Turn, open, verify,
 };
 
 const START: i64 = 1_800_000_000_000;
@@ -21,11 +21,11 @@ fn fixture() -> PathBuf {
 }
 
 fn options(path: &Path) -> Options {
-    Options {
+    Options::new(Storage::Folder(Folder {
         min_free: 0,
         roll_events: 60,
-        ..Options::new(path)
-    }
+        ..Folder::new(path)
+    }))
 }
 
 fn body(id: u64) -> String {
@@ -99,8 +99,8 @@ fn make_the_fixture() {
     let home = tempfile::tempdir().expect("a folder");
     let path = home.path().join("queue");
     block_on(async {
-        let engine = SledEngine::open(options(&path), Clock::manual(START)).expect("opened");
-        let queue = Queue::sled(engine);
+        let opened = open(&options(&path), Clock::manual(START)).expect("opened");
+        let queue = opened.queue;
         for first in (0..EVENTS).step_by(10) {
             send(&queue, first..first + 10).await;
         }
@@ -118,8 +118,8 @@ fn make_the_fixture() {
             turn.settle(settlements).await.expect("settled");
         }
         queue.close().await.expect("closed");
-        let engine = SledEngine::open(options(&path), Clock::manual(START)).expect("opened");
-        let queue = Queue::sled(engine);
+        let opened = open(&options(&path), Clock::manual(START)).expect("opened");
+        let queue = opened.queue;
         let turn = queue.turn().await.expect("ours");
         let claimed = turn.claim(30, 1 << 20).await.expect("claimed");
         mark(&turn, &claimed).await;
@@ -147,8 +147,8 @@ fn a_queue_of_format_1_is_read_delivered_and_remembered() {
         (&[][..], 0)
     );
     block_on(async {
-        let engine = SledEngine::open(options(&path), Clock::manual(START)).expect("opened");
-        let queue = Queue::sled(engine);
+        let opened = open(&options(&path), Clock::manual(START)).expect("opened");
+        let queue = opened.queue;
         let census = queue.census();
         assert_eq!(census.imbalance(), 0);
         assert_eq!((census.accepted, census.dead_total()), (EVENTS, 5));

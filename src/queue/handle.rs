@@ -13,6 +13,7 @@ use super::id_hash::IdHasher;
 use super::letter::{Import, Imported, Keep, LetterKey, Page};
 use super::loss::Loss;
 use super::memory::MemoryEngine;
+use super::pause::PauseRecord;
 use super::pending::Pending;
 use super::sled::SledEngine;
 use super::turn::Turn;
@@ -39,10 +40,15 @@ impl Queue {
     }
 
     /// A queue on the durable engine.
-    pub fn sled(engine: SledEngine) -> Self {
+    pub(super) fn sled(engine: SledEngine) -> Self {
         Self {
             engine: Engine::Sled(engine),
         }
+    }
+
+    /// Where it is stored, for people.
+    pub fn place(&self) -> String {
+        each!(Engine, &self.engine, engine => engine.place())
     }
 
     /// The keyed hash under which this queue remembers messageIds.
@@ -193,6 +199,23 @@ impl Queue {
     /// [`QueueError::Unavailable`] if they cannot be read.
     pub async fn waiting(&self, after: u64, limit: usize) -> Result<WaitingPage, QueueError> {
         each!(Engine, &self.engine, engine => engine.waiting(after, limit).await)
+    }
+
+    /// The operator's pause that is kept with the queue, if one is.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] if there is one that cannot be read.
+    pub async fn pause_record(&self) -> Result<Option<PauseRecord>, QueueError> {
+        each!(Engine, &self.engine, engine => engine.pause_record().await)
+    }
+
+    /// Keeps the operator's pause in place of the one before, or keeps none. Durable when it
+    /// resolves.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`]; the one before may stand.
+    pub async fn set_pause_record(&self, record: Option<PauseRecord>) -> Result<(), QueueError> {
+        each!(Engine, &self.engine, engine => engine.set_pause_record(record).await)
     }
 
     /// Checks everything stored against the ledger, while the queue goes on.

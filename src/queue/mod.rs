@@ -1,8 +1,9 @@
-//! The durable queue: its contract, and the enum of engines behind it.
+//! The durable queue: its contract, and the engines behind it.
 //!
-//! The contract speaks of durable receipts and batches, never of files: nothing outside
-//! `queue/sled/` names sled.
+//! The contract speaks of durable receipts and batches, never of files: nothing outside this
+//! folder names an engine, or knows how one stores.
 //!
+//! * [`open`] is where a queue comes from, whichever engine its [`Options`] ask for.
 //! * [`Queue::enqueue`] resolves to receipts only after the block is on disk and synced.
 //! * One at a time delivers: whoever holds the [`Turn`] that [`Queue::turn`] gives.
 //! * [`Turn::claim`] hands out events first in, first out; a claim ends by [`Turn::settle`].
@@ -23,9 +24,11 @@ mod id_hash;
 mod letter;
 mod loss;
 mod memory;
+mod open;
+mod pause;
 mod pending;
 mod ranges;
-pub mod sled;
+mod sled;
 mod turn;
 mod verdict;
 mod window;
@@ -41,7 +44,11 @@ pub use id_hash::IdHasher;
 pub use letter::{Import, Imported, Keep, Letter, LetterKey, Page};
 pub use loss::{Loss, LossKind};
 pub use memory::MemoryEngine;
+pub use open::{Folder, Opened, Options, Storage, adopt, open, repair, verify};
+pub use pause::PauseRecord;
 pub use pending::Pending;
+#[doc(hidden)]
+pub use sled::properties;
 pub use turn::Turn;
 pub use verdict::{Checked, Finding, Verdict};
 pub use window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS};

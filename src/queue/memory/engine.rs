@@ -14,6 +14,7 @@ use crate::queue::error::QueueError;
 use crate::queue::find::{Waiting, WaitingPage};
 use crate::queue::id_hash::IdHasher;
 use crate::queue::loss::Loss;
+use crate::queue::pause::PauseRecord;
 use crate::queue::pending::Pending;
 use crate::queue::verdict::Verdict;
 
@@ -58,6 +59,19 @@ impl MemoryEngine {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    pub fn place(&self) -> String {
+        "memory".to_owned()
+    }
+
+    pub async fn pause_record(&self) -> Result<Option<PauseRecord>, QueueError> {
+        Ok(self.lock().pause.clone())
+    }
+
+    pub async fn set_pause_record(&self, record: Option<PauseRecord>) -> Result<(), QueueError> {
+        self.lock().pause = record;
+        Ok(())
     }
 
     pub fn hasher(&self) -> IdHasher {

@@ -7,6 +7,7 @@ use crate::clock::Millis;
 use crate::queue::census::Census;
 use crate::queue::entry::{DeadReason, Entry, EntryId, Origin, Outcome, Settlement};
 use crate::queue::error::QueueError;
+use crate::queue::pause::PauseRecord;
 use crate::queue::window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, apart_share};
 
 /// Who may deliver.
@@ -59,6 +60,7 @@ pub struct State {
     pub delivered: HashMap<u128, Millis>,
     pub marks: HashMap<EntryId, Marked>,
     pub counts: Census,
+    pub pause: Option<PauseRecord>,
 }
 
 impl State {

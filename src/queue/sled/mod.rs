@@ -54,6 +54,7 @@ mod meta;
 mod open;
 mod operate;
 mod pages;
+mod pause;
 mod peek;
 mod period;
 mod places;
@@ -280,6 +281,10 @@ impl SledEngine {
             trust.observe_date(self.shared.clock.now());
         }
         self
+    }
+
+    pub(super) fn place(&self) -> String {
+        self.shared.options.path.display().to_string()
     }
 
     pub(super) fn hasher(&self) -> IdHasher {

@@ -40,7 +40,7 @@ pub struct SledTurn {
 }
 
 impl SledEngine {
-    pub(in crate::queue) async fn turn(&self) -> Result<SledTurn, QueueError> {
+    pub async fn turn(&self) -> Result<SledTurn, QueueError> {
         let free = self.turns.free.clone();
         let right = tokio::select! {
             right = free.acquire_owned() => right.map_err(|_| self.stopped())?,
@@ -64,7 +64,7 @@ impl SledTurn {
         self.right.borrow().clone().ok_or(QueueError::TurnOver)
     }
 
-    pub(in crate::queue) async fn claim(
+    pub async fn claim(
         &self,
         max_events: usize,
         max_bytes: usize,
@@ -78,32 +78,29 @@ impl SledTurn {
         }
     }
 
-    pub(in crate::queue) async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
+    pub async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
         let _right = self.right()?;
         self.engine.mark(mark).await
     }
 
-    pub(in crate::queue) fn doubt(&self, ids: &[EntryId]) {
+    pub fn doubt(&self, ids: &[EntryId]) {
         if let Ok(_right) = self.right() {
             self.engine.doubt(ids);
         }
     }
 
-    pub(in crate::queue) fn release(&self, ids: &[EntryId]) {
+    pub fn release(&self, ids: &[EntryId]) {
         if let Ok(_right) = self.right() {
             self.engine.release(ids);
         }
     }
 
-    pub(in crate::queue) async fn settle(
-        &self,
-        settlements: Vec<Settlement>,
-    ) -> Result<(), QueueError> {
+    pub async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError> {
         let _right = self.right()?;
         self.engine.settle(settlements).await
     }
 
-    pub(in crate::queue) async fn end(&self) {
+    pub async fn end(&self) {
         self.right.send_replace(None);
     }
 }
