@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pinrelay::clock::Clock;
-use pinrelay::queue::sled::{Options, SledEngine, verify};
-use pinrelay::queue::{BlockBuilder, DeadReason, Entry, Mark, Outcome, Queue, Receipt, Settlement};
+use pinrelay::queue::{
+    BlockBuilder, DeadReason, Entry, Folder, Mark, Options, Outcome, Queue, Receipt, Settlement,
+    Storage, Turn, open, verify,
+};
 
 const START: i64 = 1_800_000_000_000;
 const EVENTS: u64 = 300;
@@ -19,11 +21,11 @@ fn fixture() -> PathBuf {
 }
 
 fn options(path: &Path) -> Options {
-    Options {
+    Options::new(Storage::Folder(Folder {
         min_free: 0,
         roll_events: 60,
-        ..Options::new(path)
-    }
+        ..Folder::new(path)
+    }))
 }
 
 fn body(id: u64) -> String {
@@ -51,12 +53,12 @@ fn outcome(seq: usize) -> Outcome {
     }
 }
 
-async fn mark(queue: &Queue, entries: &[Entry]) {
+async fn mark(turn: &Turn, entries: &[Entry]) {
     let events = entries.iter().map(|e| (e.id, "view_content".into()));
     let mark = Mark {
         events: events.collect(),
     };
-    queue.mark(mark).await.expect("marked");
+    turn.mark(mark).await.expect("marked");
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -97,28 +99,30 @@ fn make_the_fixture() {
     let home = tempfile::tempdir().expect("a folder");
     let path = home.path().join("queue");
     block_on(async {
-        let engine = SledEngine::open(options(&path), Clock::manual(START)).expect("opened");
-        let queue = Queue::sled(engine);
+        let opened = open(&options(&path), Clock::manual(START)).expect("opened");
+        let queue = opened.queue;
         for first in (0..EVENTS).step_by(10) {
             send(&queue, first..first + 10).await;
         }
+        let turn = queue.turn().await.expect("ours");
         let mut ended = 0;
         while ended < 100 {
-            let claimed = queue.claim(100 - ended, 1 << 20).await.expect("claimed");
-            mark(&queue, &claimed).await;
+            let claimed = turn.claim(100 - ended, 1 << 20).await.expect("claimed");
+            mark(&turn, &claimed).await;
             let settlements = (ended..).zip(claimed).map(|(seq, entry)| Settlement {
                 entry,
                 outcome: outcome(seq),
             });
             let settlements: Vec<_> = settlements.collect();
             ended += settlements.len();
-            queue.settle(settlements).await.expect("settled");
+            turn.settle(settlements).await.expect("settled");
         }
         queue.close().await.expect("closed");
-        let engine = SledEngine::open(options(&path), Clock::manual(START)).expect("opened");
-        let queue = Queue::sled(engine);
-        let claimed = queue.claim(30, 1 << 20).await.expect("claimed");
-        mark(&queue, &claimed).await;
+        let opened = open(&options(&path), Clock::manual(START)).expect("opened");
+        let queue = opened.queue;
+        let turn = queue.turn().await.expect("ours");
+        let claimed = turn.claim(30, 1 << 20).await.expect("claimed");
+        mark(&turn, &claimed).await;
         // A kill: the files as they are.
         fs::remove_dir_all(fixture()).ok();
         convert(&path, &fixture(), &|path, bytes| {
@@ -143,17 +147,18 @@ fn a_queue_of_format_1_is_read_delivered_and_remembered() {
         (&[][..], 0)
     );
     block_on(async {
-        let engine = SledEngine::open(options(&path), Clock::manual(START)).expect("opened");
-        let queue = Queue::sled(engine);
+        let opened = open(&options(&path), Clock::manual(START)).expect("opened");
+        let queue = opened.queue;
         let census = queue.census();
         assert_eq!(census.imbalance(), 0);
         assert_eq!((census.accepted, census.dead_total()), (EVENTS, 5));
         assert_eq!((census.delivered, census.set_aside), (94, 0));
         assert!(census.in_doubt > 0, "{census:?}");
+        let turn = queue.turn().await.expect("ours");
         let mut bodies = BTreeSet::new();
         let mut doubted = 0;
         while bodies.len() < 201 {
-            let claim = queue.claim(50, 1 << 20);
+            let claim = turn.claim(50, 1 << 20);
             let claimed = tokio::time::timeout(Duration::from_secs(20), claim).await;
             let claimed = claimed.expect("events are left").expect("claimed");
             let mut settlements = Vec::new();
@@ -165,7 +170,7 @@ fn a_queue_of_format_1_is_read_delivered_and_remembered() {
                     outcome: Outcome::Delivered,
                 });
             }
-            queue.settle(settlements).await.expect("settled");
+            turn.settle(settlements).await.expect("settled");
         }
         // The line from 100 on, and the one that was set apart.
         let due = (100..EVENTS).chain([7]).map(body);

@@ -10,8 +10,7 @@ use super::exit::{Exit, OrExit, Outcome};
 use super::{ConfigArg, log_to_stderr, owner, verify};
 use crate::clock::Clock;
 use crate::config::process_env;
-use crate::queue::Queue;
-use crate::queue::sled::{Options, SledEngine};
+use crate::queue;
 
 /// Flags of `pinrelay adopt`.
 #[derive(ClapArgs, Debug)]
@@ -41,23 +40,14 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     let config = args.config.load(process_env()).or_exit(Exit::Config)?;
     let root = args.queue.unwrap_or_else(|| config.queue_folder());
-    if !root.is_dir() {
-        return Err(anyhow::anyhow!(
-            "queue folder {}: there is none; restore it there first",
-            root.display()
-        ))
-        .or_exit(Exit::Io);
-    }
     owner::become_owner_of(&root)?;
     log_to_stderr();
     let failed = Arc::new(|why: &str| eprintln!("pinrelay: storage failed: {why}"));
-    let options = Options {
-        path: root.clone(),
-        adopt: true,
-        ..config.queue_options(failed)
-    };
-    let engine = SledEngine::open(options, Clock::system()).map_err(verify::failure)?;
-    let queue = Queue::sled(engine);
+    let options = config.queue_options(failed).in_folder(root);
+    let queue = queue::adopt(&options, Clock::system())
+        .map_err(verify::failure)?
+        .queue;
+    let place = queue.place();
     let census = queue.census();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -66,13 +56,12 @@ pub fn run(args: Args) -> Outcome {
     let queued = census.queued + census.sending;
     let (in_doubt, dead) = (census.in_doubt, census.dead_total());
     if args.json {
-        let told = json!({"queue": root, "queued": queued, "in_doubt": in_doubt, "dead": dead});
+        let told = json!({"queue": place, "queued": queued, "in_doubt": in_doubt, "dead": dead});
         println!("{told}");
         return Ok(Exit::Ok);
     }
     println!(
-        "adopted {}: {queued} events queued, {in_doubt} of them in doubt, {dead} dead letters",
-        root.display()
+        "adopted {place}: {queued} events queued, {in_doubt} of them in doubt, {dead} dead letters"
     );
     Ok(Exit::Ok)
 }

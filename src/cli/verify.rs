@@ -12,8 +12,7 @@ use super::exit::{Exit, Failure, OrExit, Outcome};
 use super::{ConfigArg, daemon, owner};
 use crate::clock::Clock;
 use crate::config::process_env;
-use crate::queue::sled::{self, Options};
-use crate::queue::{OpenError, Verdict};
+use crate::queue::{self, OpenError, Verdict};
 
 /// How long a running daemon may take to read its whole queue.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -56,20 +55,17 @@ pub fn run(args: Args) -> Outcome {
     };
     super::log_to_stderr();
     let failed = Arc::new(|why: &str| eprintln!("pinrelay: storage failed: {why}"));
-    let options = Options {
-        path: root,
-        ..config.queue_options(failed)
-    };
+    let options = config.queue_options(failed).in_folder(root);
     let clock = Clock::system();
     if args.repair {
-        let (before, after) = sled::repair(options, clock, &mut tell).map_err(failure)?;
+        let (before, after) = queue::repair(&options, clock, &mut tell).map_err(failure)?;
         if !args.json && !before.findings.is_empty() {
             print(&before, false)?;
             println!("after the repair:");
         }
         return print(&after, args.json);
     }
-    match sled::verify(&options, &clock, &mut tell) {
+    match queue::verify(&options, &clock, &mut tell) {
         Ok(verdict) => print(&verdict, args.json),
         Err(OpenError::InUse(_)) => {
             let answer = daemon::Client::connect(&config.admin.socket)?.get("/verify", PATIENCE)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::values;
 use super::{Config, ConfigError, Place, Problem};
-use crate::queue::sled;
+use crate::queue;
 use crate::{deliver, ingest, notify, transform};
 
 /// Descriptors that are never given to clients, beside one for each request in flight. Some
@@ -83,17 +83,20 @@ impl Config {
     }
 
     /// For the durable queue; `on_failure` is told once when storage has failed.
-    pub fn queue_options(&self, on_failure: Arc<dyn Fn(&str) + Send + Sync>) -> sled::Options {
-        sled::Options {
-            dedup_window: self.queue.dedup_window,
-            max_bytes: self.queue.max_bytes,
+    pub fn queue_options(&self, on_failure: Arc<dyn Fn(&str) + Send + Sync>) -> queue::Options {
+        let folder = queue::Folder {
+            path: self.queue_folder(),
             min_free: self.queue.min_free,
             roll_events: self.queue.generation_events.into(),
+            machine_id: machine_id(&self.queue.machine_id_file),
+        };
+        queue::Options {
+            dedup_window: self.queue.dedup_window,
+            max_bytes: self.queue.max_bytes,
             dead_retention: self.dead_letters.retention,
             dead_max_bytes: self.dead_letters.max_bytes,
-            machine_id: machine_id(&self.queue.machine_id_file),
             on_failure,
-            ..sled::Options::new(self.queue_folder())
+            ..queue::Options::new(queue::Storage::Folder(folder))
         }
     }
 

@@ -45,7 +45,7 @@ impl Daemon {
         // The queue's folder may be slow to answer; by now nothing leaves.
         let in_flight = self.delivery.status().await.in_flight;
         told(&pause, "delivery is paused");
-        if let Err(why) = self.pauses.keep(&pause, length) {
+        if let Err(why) = self.pauses.keep(&pause, length).await {
             tracing::error!("{why}");
             return Err(why);
         }
@@ -60,7 +60,7 @@ impl Daemon {
     /// That the pause is over is durable before anything leaves.
     async fn resume(&mut self, isolate: bool) -> Result<Resumed, String> {
         let was = self.delivery.status().await.gate.state;
-        self.pauses.end()?;
+        self.pauses.end().await?;
         self.delivery.resume(isolate);
         tracing::info!(was = was.name(), isolate, "resumed by the operator");
         Ok(Resumed {

@@ -22,8 +22,7 @@ use crate::deliver;
 use crate::ingest;
 use crate::lifecycle::{self, Signal, notify};
 use crate::observe::Observer;
-use crate::queue::Queue;
-use crate::queue::sled::{self, SledEngine};
+use crate::queue::{self, Queue};
 use crate::secret::SharedToken;
 
 mod control;
@@ -92,7 +91,7 @@ async fn serve(
     let signals = lifecycle::signals()
         .map_err(|e| DaemonError::Io(format!("signals cannot be taken: {e}")))?;
     let clock = Clock::system();
-    let daemon = Daemon::open(config, clock)?;
+    let daemon = Daemon::open(config, clock).await?;
     daemon.run(load, signals).await
 }
 
@@ -123,7 +122,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn open(config: Config, clock: Clock) -> Result<Self, DaemonError> {
+    async fn open(config: Config, clock: Clock) -> Result<Self, DaemonError> {
         // Everything that can be wrong with the config comes before the folder is touched.
         let required = config.require_run()?;
         let transform = config.transform()?;
@@ -141,17 +140,17 @@ impl Daemon {
         }
 
         let observer = Observer::default();
-        let options = sled::Options {
+        let options = queue::Options {
             on_progress: Arc::new(|what| notify::extend(what, OPENING)),
             observer: observer.clone(),
             ..config.queue_options(Arc::new(storage_failed))
         };
-        let engine = SledEngine::open(options, clock.clone())?;
-        let trust: WallTrust = engine.trust();
-        let unclean_start = engine.is_unclean_start();
-        let queue = Queue::sled(engine);
-        let (pauses, paused) =
-            Pauses::open(&config.queue_folder(), clock.clone(), trust.believed());
+        let queue::Opened {
+            queue,
+            trust,
+            unclean_start,
+        } = queue::open(&options, clock.clone())?;
+        let (pauses, paused) = Pauses::open(queue.clone(), clock.clone(), trust.believed()).await;
         delivery_options.paused = paused;
 
         let mut bound = Vec::new();
@@ -262,11 +261,11 @@ impl Daemon {
                 Some(command) = self.asked.recv() => self.obey(command, &load).await,
                 () = self.token_watch.changed() => self.token_file_changed(),
                 () = self.pauses.over() => {
-                    self.pauses.ended_by_itself();
+                    self.pauses.ended_by_itself().await;
                     self.delivery.pause_over();
                 }
                 _ = test_mode.tick(), if self.config.pinterest.test => tracing::warn!(
-                    queue = %self.config.queue_folder().display(),
+                    queue = %self.queue.place(),
                     "TEST MODE: Pinterest checks the events and records none of them; remove \
                      [pinterest] test = true and restart to go live"
                 ),

@@ -74,14 +74,13 @@ impl Daemon {
             let _ = std::fs::remove_file(path);
         }
         let took = Duration::from_millis((self.clock.monotonic() - begun).unsigned_abs());
-        let folder = self.config.queue_folder();
+        let place = self.queue.place();
         if let Err(error) = closed {
             return Err(DaemonError::Io(format!(
-                "the queue in {} could not be closed, and what was queued cannot be promised: {error}",
-                folder.display()
+                "the queue in {place} could not be closed, and what was queued cannot be promised: {error}"
             )));
         }
-        let line = told(&report, took, &folder.display().to_string());
+        let line = told(&report, took, &place);
         notify::status(&line);
         tracing::info!("{line}");
         Ok(())
@@ -90,17 +89,18 @@ impl Daemon {
 
 /// The report in one line: what was done, why it ended, what is left and where, what was
 /// waited for.
-fn told(report: &DrainReport, took: Duration, folder: &str) -> String {
+fn told(report: &DrainReport, took: Duration, place: &str) -> String {
     let why = match report.end {
         DrainEnd::Empty => "everything was delivered or is a dead letter",
         DrainEnd::Deadline => "the drain deadline was reached",
         DrainEnd::GateClosed if report.gate.state == GateState::Paused => "delivery is paused",
         DrainEnd::GateClosed => "Pinterest cannot be delivered to now",
+        DrainEnd::HandedOver => "another daemon goes on with what is left",
         DrainEnd::Abandoned => "a second signal ended the waiting",
         DrainEnd::QueueStopped => "the queue had stopped",
     };
     let mut line = format!(
-        "drained in {:.1} s ({why}): {} delivered, {} dead, {} still queued and safe in {folder}, \
+        "drained in {:.1} s ({why}): {} delivered, {} dead, {} still queued and safe in {place}, \
          {} of them in doubt; {} requests were under way at the stop, {} were not waited for",
         took.as_secs_f64(),
         report.delivered,

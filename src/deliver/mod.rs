@@ -20,8 +20,9 @@
 //! In the order of reading; no two files import each other, not even round a corner:
 //! - `pinterest` is the destination: all that knows Pinterest, and nothing that decides about
 //!   events. Nothing else in here names it; its `spawn` is where delivery starts.
-//! - `handle` is how the daemon speaks to it; `run` is the loop, and the only part that waits,
-//!   with `prepare`, the transform beside it; `messages` is what these say to each other.
+//! - `handle` is how the daemon speaks to it; `run` is the loop, which stands by until it has the
+//!   turn to deliver; `work` is what a turn has under way, built anew for each, with `prepare`,
+//!   the transform beside it. These alone wait; `messages` is what they say to each other.
 //! - `courier` is the state and decides. Its parts, each pure: `gate` and `pace` (may it leave?),
 //!   `ready`, `waiting` and `isolate` (where events wait), `streak` and `strip` (what refusals
 //!   teach), `batch`, `age`, `retry`, `item`, `normalise`. `witness` tells the observer.
@@ -51,6 +52,7 @@ mod streak;
 mod strip;
 mod waiting;
 mod witness;
+mod work;
 
 #[cfg(test)]
 mod fixture;

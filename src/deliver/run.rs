@@ -1,21 +1,19 @@
-//! The loop: waits for what happens, lets the courier decide, carries it out.
+//! The loop: stands by until the turn is its own, then waits for what happens, lets the courier
+//! decide, and has it carried out.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::batch::Batch;
 use super::courier::Courier;
-use super::destination::{Reply, Transport};
-use super::gate::Ticket;
+use super::destination::Transport;
 use super::item::Prepare;
-use super::messages::{Command, Finished, Job, Msg};
-use super::prepare::preparer;
+use super::messages::{Command, Msg};
 use super::status::{DrainEnd, DrainReport, Status};
-use crate::queue::{Queue, Settlement};
+use super::work::Work;
+use crate::queue::{Queue, QueueError, Turn};
 
 /// While draining before a gate that is not open, answers to what is in flight are awaited so
 /// long: each that comes spares a resend.
@@ -39,19 +37,10 @@ pub(super) struct Run<T> {
     prepare: Prepare,
     commands: mpsc::UnboundedReceiver<Command>,
     last: Arc<Mutex<Status>>,
-    tx: mpsc::UnboundedSender<Msg>,
-    rx: mpsc::UnboundedReceiver<Msg>,
-    jobs: mpsc::UnboundedSender<(Prepare, Job)>,
-    claims: mpsc::UnboundedSender<(usize, usize)>,
-    claiming: bool,
-    claimer: JoinHandle<()>,
-    settlements: mpsc::UnboundedSender<Vec<Settlement>>,
-    settler: JoinHandle<()>,
-    /// Settlements on their way.
-    unsettled: usize,
-    requests: JoinSet<()>,
     drain: Option<Drain>,
     end: Option<DrainEnd>,
+    /// Requests that the end did not wait for.
+    abandoned: usize,
 }
 
 impl<T: Transport> Run<T> {
@@ -63,13 +52,6 @@ impl<T: Transport> Run<T> {
         commands: mpsc::UnboundedReceiver<Command>,
         last: Arc<Mutex<Status>>,
     ) -> Self {
-        let (tx, rx) = mpsc::unbounded_channel();
-        let (jobs, job_rx) = mpsc::unbounded_channel();
-        let (claims, claim_rx) = mpsc::unbounded_channel();
-        let (settlements, settlement_rx) = mpsc::unbounded_channel();
-        tokio::spawn(preparer(job_rx, tx.clone()));
-        let claimer = tokio::spawn(claimer(queue.clone(), claim_rx, tx.clone()));
-        let settler = tokio::spawn(settler(queue.clone(), settlement_rx, tx.clone()));
         Self {
             courier,
             queue,
@@ -77,27 +59,56 @@ impl<T: Transport> Run<T> {
             prepare,
             commands,
             last,
-            tx,
-            rx,
-            jobs,
-            claims,
-            claiming: false,
-            claimer,
-            settlements,
-            settler,
-            unsettled: 0,
-            requests: JoinSet::new(),
             drain: None,
             end: None,
+            abandoned: 0,
         }
     }
 
-    /// Runs until a drain ends it, the queue stops, or the handle is gone.
+    /// Runs until a drain ends it, the queue stops, or the handle is gone. Delivers in each turn
+    /// that it is given, and stands by between two.
     pub async fn run(mut self) {
-        loop {
+        while self.end.is_none() {
+            if let Some(turn) = self.stand_by().await {
+                self.courier.turn_begins(Instant::now());
+                self.deliver(turn).await;
+            }
+        }
+        self.report();
+    }
+
+    /// Waits for the turn, and does meanwhile what is asked for.
+    async fn stand_by(&mut self) -> Option<Turn> {
+        self.courier.stand_by(Instant::now());
+        let queue = self.queue.clone();
+        let turn = queue.turn();
+        tokio::pin!(turn);
+        while self.end.is_none() {
+            if self.drain.is_some() {
+                // Nothing is in hand, and somebody else delivers.
+                self.end = Some(DrainEnd::HandedOver);
+                return None;
+            }
+            tokio::select! {
+                biased;
+                turn = &mut turn => match turn {
+                    Ok(turn) => return Some(turn),
+                    Err(error) => self.stopped(&error),
+                },
+                command = self.commands.recv() => self.on_command(Instant::now(), command),
+            }
+        }
+        None
+    }
+
+    /// Delivers for as long as the turn is its own.
+    async fn deliver(&mut self, turn: Turn) {
+        let mut work = Work::new(turn, self.transport.clone());
+        let mut is_lost = false;
+        while !is_lost {
             let now = Instant::now();
-            self.step(now);
-            self.end = self.end.or_else(|| self.over(now));
+            self.step(now, &mut work);
+            self.end = self.end.or_else(|| self.over(now, &work));
             if self.end.is_some() {
                 break;
             }
@@ -106,65 +117,65 @@ impl<T: Transport> Run<T> {
                 // In this order, not at random: a simulated run replays. None starves another,
                 // for commands are few and what is due is looked at in every step.
                 biased;
-                command = self.commands.recv() => match command {
-                    Some(command) => self.on_command(Instant::now(), command),
-                    None => self.end = Some(DrainEnd::Abandoned),
-                },
-                msg = self.rx.recv() => {
-                    // `tx` lives in `self`: there is always a sender.
+                command = self.commands.recv() => {
+                    self.on_command(Instant::now(), command);
+                }
+                msg = work.message() => {
                     let mut next = msg;
                     for _ in 0..AT_ONCE {
                         let Some(msg) = next else { break };
-                        self.on_message(Instant::now(), msg);
-                        next = self.rx.try_recv().ok();
+                        is_lost |= self.on_message(Instant::now(), msg, &mut work);
+                        next = work.message_now();
                     }
                     if let Some(msg) = next {
-                        self.on_message(Instant::now(), msg);
+                        is_lost |= self.on_message(Instant::now(), msg, &mut work);
                     }
                 }
                 () = sleep_until(wake) => {}
             }
         }
-        self.finish().await;
+        self.abandoned = self.courier.in_flight();
+        work.end(self.courier.take_outbox(), &self.prepare).await;
     }
 
-    fn step(&mut self, now: Instant) {
-        while let Some(ended) = self.requests.try_join_next() {
-            if let Err(error) = ended {
-                self.broken(format!("a request's task failed: {error}"));
-            }
+    fn step(&mut self, now: Instant, work: &mut Work<T>) {
+        if let Some(what) = work.broken_request() {
+            self.broken(what);
         }
         self.courier.sweep(now);
-        self.carry_out();
+        work.carry_out(self.courier.take_outbox(), &self.prepare);
         while let Some((batch, ticket)) = self.courier.next(now) {
-            self.start(batch, ticket);
+            work.send(batch, ticket, self.courier.destination());
         }
-        self.carry_out();
-        if let (false, Some(budget)) = (self.claiming, self.courier.claim_budget()) {
-            self.claiming = self.claims.send(budget).is_ok();
+        work.carry_out(self.courier.take_outbox(), &self.prepare);
+        if !self.hands_over() {
+            work.claim(|| self.courier.claim_budget());
         }
     }
 
-    fn on_message(&mut self, now: Instant, msg: Msg) {
+    /// Whether the turn was lost.
+    fn on_message(&mut self, now: Instant, msg: Msg, work: &mut Work<T>) -> bool {
+        let mut is_lost = false;
         match msg {
-            Msg::Claimed(entries) => {
-                self.claiming = false;
-                self.courier.claimed(now, entries);
-            }
+            Msg::Claimed(entries) => self.courier.claimed(now, entries),
             Msg::Prepared(done) => self.courier.prepared(now, done),
             Msg::Finished(finished) => self.courier.finished(now, *finished),
-            Msg::Settled(count) => self.unsettled -= count,
-            Msg::Stopped(error) => {
-                if self.end.is_none() {
-                    tracing::error!("delivery stops: {error}");
-                    self.courier.stop(error.to_string());
-                    self.end = Some(DrainEnd::QueueStopped);
-                }
-            }
+            Msg::Settled(_) => {}
+            Msg::Stopped(QueueError::TurnOver) => is_lost = true,
+            Msg::Stopped(error) => self.stopped(&error),
             Msg::Broken(what) => self.broken(what),
         }
         // In order: a mark that goes must have gone before the next one is laid.
-        self.carry_out();
+        work.carry_out(self.courier.take_outbox(), &self.prepare);
+        is_lost
+    }
+
+    fn stopped(&mut self, error: &QueueError) {
+        if self.end.is_none() {
+            tracing::error!("delivery stops: {error}");
+            self.courier.stop(error.to_string());
+            self.end = Some(DrainEnd::QueueStopped);
+        }
     }
 
     fn broken(&mut self, what: String) {
@@ -173,20 +184,21 @@ impl<T: Transport> Run<T> {
         self.end = Some(DrainEnd::QueueStopped);
     }
 
-    fn on_command(&mut self, now: Instant, command: Command) {
+    /// `None`: the handle is gone.
+    fn on_command(&mut self, now: Instant, command: Option<Command>) {
         match command {
-            Command::Reload(prepare, limits) => {
+            Some(Command::Reload(prepare, limits)) => {
                 self.prepare = prepare;
                 self.courier.reload(now, limits);
             }
-            Command::TokenChanged => self.courier.token_changed(now),
-            Command::Pause(pause) => self.courier.pause(Some(pause)),
-            Command::PauseOver => self.courier.pause(None),
-            Command::Resume { isolate } => self.courier.resume(isolate),
-            Command::Status(answer) => {
+            Some(Command::TokenChanged) => self.courier.token_changed(now),
+            Some(Command::Pause(pause)) => self.courier.pause(Some(pause)),
+            Some(Command::PauseOver) => self.courier.pause(None),
+            Some(Command::Resume { isolate }) => self.courier.resume(isolate),
+            Some(Command::Status(answer)) => {
                 let _ = answer.send(self.courier.status(now));
             }
-            Command::Drain(deadline, answer) => {
+            Some(Command::Drain(deadline, answer)) => {
                 self.courier.flush();
                 let before = self.courier.status(now);
                 self.drain = Some(Drain {
@@ -196,49 +208,8 @@ impl<T: Transport> Run<T> {
                     grace: None,
                 });
             }
-            Command::Abandon => self.end = Some(DrainEnd::Abandoned),
+            Some(Command::Abandon) | None => self.end = Some(DrainEnd::Abandoned),
         }
-    }
-
-    fn carry_out(&mut self) {
-        let out = self.courier.take_outbox();
-        if !out.doubt.is_empty() {
-            self.queue.doubt(&out.doubt);
-        }
-        if !out.release.is_empty() {
-            self.queue.release(&out.release);
-        }
-        if !out.settle.is_empty() {
-            self.unsettled += out.settle.len();
-            // A settler that is gone has reported why.
-            let _ = self.settlements.send(out.settle);
-        }
-        for job in out.prepare {
-            let _ = self.jobs.send((self.prepare.clone(), job));
-        }
-    }
-
-    fn start(&mut self, batch: Batch, ticket: Ticket) {
-        let (queue, transport) = (self.queue.clone(), self.transport.clone());
-        let (tx, judge) = (self.tx.clone(), self.courier.destination().judge);
-        self.requests.spawn(async move {
-            // The mark is durable before the request leaves: after a crash it is known which
-            // events the destination may have seen, and under which names.
-            if let Err(error) = queue.mark(batch.mark()).await {
-                let _ = tx.send(Msg::Stopped(error));
-                return;
-            }
-            let left = Instant::now();
-            let reply = transport.send(batch.body.clone()).await;
-            let judged = |reply: Reply| (reply.status, reply.signals, judge(&reply, batch.len()));
-            let answer = reply.map(judged);
-            let _ = tx.send(Msg::Finished(Box::new(Finished {
-                batch,
-                ticket,
-                took: left.elapsed(),
-                answer,
-            })));
-        });
     }
 
     fn wake(&mut self, now: Instant) -> Instant {
@@ -252,8 +223,15 @@ impl<T: Transport> Run<T> {
         wake
     }
 
-    /// Whether the drain is over.
-    fn over(&mut self, now: Instant) -> Option<DrainEnd> {
+    /// Whether what is not in hand is left to another daemon.
+    fn hands_over(&self) -> bool {
+        self.drain.is_some() && self.queue.is_turn_awaited()
+    }
+
+    /// Whether the drain is over: nothing is in hand, and the line is empty or somebody else is
+    /// there to go on; or it is not to be waited any longer.
+    fn over(&mut self, now: Instant, work: &Work<T>) -> Option<DrainEnd> {
+        let hands_over = self.hands_over();
         let drain = self.drain.as_mut()?;
         if now >= drain.deadline {
             return Some(DrainEnd::Deadline);
@@ -264,13 +242,15 @@ impl<T: Transport> Run<T> {
         } else if self.courier.in_flight() == 0 || *drain.grace.get_or_insert(now) + GRACE <= now {
             return Some(DrainEnd::GateClosed);
         }
-        if self.unsettled > 0 || !self.courier.idle_until(drain.deadline) {
+        if work.is_settling() || !self.courier.idle_until(drain.deadline) {
             return None;
         }
         let census = self.queue.census();
         let left = census.queued + census.sending;
         if left == 0 {
             Some(DrainEnd::Empty)
+        } else if hands_over && self.courier.in_hand() == 0 {
+            Some(DrainEnd::HandedOver)
         } else if left == self.courier.in_hand() as u64 {
             // What is left waits until after the deadline.
             Some(DrainEnd::Deadline)
@@ -279,17 +259,8 @@ impl<T: Transport> Run<T> {
         }
     }
 
-    /// Abandons what is in flight, whose marks stay, and waits for what is settled to be
-    /// durable.
-    async fn finish(mut self) {
-        let abandoned = self.courier.in_flight();
-        self.requests.shutdown().await;
-        self.claimer.abort();
-        self.carry_out();
-        drop(self.settlements);
-        if let Err(error) = self.settler.await {
-            tracing::error!("the last settlements failed: {error}");
-        }
+    /// Tells how it ended.
+    fn report(self) {
         let census = self.queue.census();
         let status = self.courier.status(Instant::now());
         if let (Some(drain), Some(end)) = (self.drain, self.end) {
@@ -300,58 +271,11 @@ impl<T: Transport> Run<T> {
                 queued: census.queued + census.sending,
                 in_doubt: census.in_doubt + census.sending,
                 awaited: drain.before.in_flight,
-                abandoned,
+                abandoned: self.abandoned,
                 gate: status.gate.clone(),
             };
             let _ = drain.answer.send(report);
         }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = status;
-    }
-}
-
-/// A task of its own, because a claim must not be dropped half-way.
-async fn claimer(
-    queue: Queue,
-    mut wanted: mpsc::UnboundedReceiver<(usize, usize)>,
-    tx: mpsc::UnboundedSender<Msg>,
-) {
-    while let Some((events, bytes)) = wanted.recv().await {
-        let msg = match queue.claim(events, bytes).await {
-            Ok(entries) => Msg::Claimed(entries),
-            Err(error) => Msg::Stopped(error),
-        };
-        if tx.send(msg).is_err() {
-            return;
-        }
-    }
-}
-
-/// Settlements from here on wait for the next wave.
-const WAVE_EVENTS: usize = 4_000;
-
-/// Settles what has gathered while the last wave was made durable.
-async fn settler(
-    queue: Queue,
-    mut waves: mpsc::UnboundedReceiver<Vec<Settlement>>,
-    tx: mpsc::UnboundedSender<Msg>,
-) {
-    while let Some(mut wave) = waves.recv().await {
-        // One wave is one batch of the queue's account, which wants to stay small even where
-        // every event is a range of its own.
-        while wave.len() < WAVE_EVENTS {
-            let Ok(more) = waves.try_recv() else { break };
-            wave.extend(more);
-        }
-        let count = wave.len();
-        let msg = match queue.settle(wave).await {
-            Ok(()) => Msg::Settled(count),
-            Err(error) => Msg::Stopped(error),
-        };
-        let stopped = matches!(msg, Msg::Stopped(_));
-        // The loop listens no more once it waits for the last wave.
-        let _ = tx.send(msg);
-        if stopped {
-            return;
-        }
     }
 }

@@ -12,6 +12,9 @@ use crate::clock::Millis;
 pub struct Status {
     /// The gate before the destination.
     pub gate: GateStatus,
+    /// Somebody else has the turn to deliver: nothing is in hand here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub standing_by: bool,
     /// Requests whose answer is awaited.
     pub in_flight: usize,
     /// Events that gather for a batch.
@@ -185,6 +188,8 @@ pub enum DrainEnd {
     Deadline,
     /// The gate is not open: waiting would deliver nothing.
     GateClosed,
+    /// Nothing is in hand, and another daemon goes on.
+    HandedOver,
     /// A second signal.
     Abandoned,
     /// The queue takes nothing more.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use toml::{Table, Value};
 
 use crate::config::{self, Config, ConfigError, KEYS, Place, Problem, show_duration, show_size};
+use crate::queue::Storage;
 
 const FILE: &str = "pinrelay.toml";
 
@@ -67,7 +68,8 @@ fn serves(text: &str, variable: Option<(String, String)>, config: &Config) {
     let ingest = config.ingest_options(1024);
     assert!(ingest.max_event_bytes > 0);
     let queue = config.queue_options(Arc::new(|_| {}));
-    assert!(queue.max_bytes > 0 && queue.roll_events > 0);
+    let Storage::Folder(folder) = &queue.storage;
+    assert!(queue.max_bytes > 0 && folder.roll_events > 0);
     let delivery = config.delivery_options("1").limits;
     assert!((1..=1000).contains(&delivery.max_batch_events));
     assert!(delivery.max_batch_bytes > 0 && delivery.max_in_flight > 0);

@@ -12,7 +12,7 @@ mod transform;
 
 pub use crate::deliver::properties::answer;
 pub use crate::ingest::properties::lines;
-pub use crate::queue::sled::properties::chunk;
+pub use crate::queue::properties::chunk;
 pub use config::config;
 pub use event::event;
 pub use transform::transform;

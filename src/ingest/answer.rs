@@ -85,7 +85,9 @@ impl Answers {
             Ok(receipts) => (receipts, None),
             Err(QueueError::Unavailable(why)) => (Vec::new(), Some(why)),
             // Why storage failed is the log's to tell.
-            Err(QueueError::Stopped(_)) => (Vec::new(), Some(STOPPED.to_owned())),
+            Err(QueueError::Stopped(_) | QueueError::TurnOver) => {
+                (Vec::new(), Some(STOPPED.to_owned()))
+            }
         };
         let mut out = Vec::with_capacity(self.bytes());
         let mut receipts = receipts.into_iter();

@@ -92,7 +92,7 @@ impl Witness {
             Ok(receipts) => receipts.iter().map(|receipt| stage(*receipt)).collect(),
             Err(QueueError::Unavailable(_)) => vec![Stage::Unavailable; self.ids.len()],
             // It is not answered either.
-            Err(QueueError::Stopped(_)) => return,
+            Err(QueueError::Stopped(_) | QueueError::TurnOver) => return,
         };
         if receipts.is_ok() && !stages.is_empty() {
             observer.meters().acknowledged(self.begun.elapsed());

@@ -27,7 +27,7 @@ pub enum Stage {
     Ignored,
     /// Not an event.
     Rejected,
-    /// Not stored: the disk reserve is reached.
+    /// Not acknowledged: the disk reserve is reached.
     Unavailable,
     /// In a request that leaves now.
     Sending,

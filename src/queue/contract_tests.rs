@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::sled::{Options, SledEngine};
+use super::sled::{Options as SledOptions, SledEngine};
 use super::*;
 use crate::clock::{Clock, Millis};
 
@@ -59,10 +59,19 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 /// A queue under test and the claims held from it.
 pub(super) struct Subject {
     pub(super) queue: Queue,
+    pub(super) turn: Turn,
     pub(super) held: Vec<Entry>,
 }
 
 impl Subject {
+    pub(super) async fn new(queue: Queue) -> Self {
+        Self {
+            turn: queue.turn().await.unwrap(),
+            queue,
+            held: Vec::new(),
+        }
+    }
+
     fn block(&self, events: &[(u8, u8)], at: Millis) -> Block {
         let mut builder = BlockBuilder::new(self.queue.hasher(), at);
         builder.count_ignored();
@@ -141,7 +150,7 @@ impl Subject {
             };
             settlements.push(Settlement { entry, outcome });
         }
-        self.queue.settle(settlements).await.unwrap();
+        self.turn.settle(settlements).await.unwrap();
     }
 }
 
@@ -215,11 +224,11 @@ pub(super) fn crash_image(from: &Path, to: &Path) {
     }
 }
 
-fn options(path: PathBuf) -> Options {
-    Options {
+fn options(path: PathBuf) -> SledOptions {
+    SledOptions {
         min_free: 0,
         roll_events: 12,
-        ..Options::new(path)
+        ..SledOptions::new(path)
     }
 }
 
@@ -234,14 +243,8 @@ async fn lockstep(ops: Vec<Op>) {
     let folder = |life: u32| home.path().join(format!("queue-{life}"));
     let clock = Clock::manual(START);
     let model_engine = MemoryEngine::new(clock.clone(), 7 * 86_400_000);
-    let mut model = Subject {
-        queue: Queue::memory(model_engine.clone()),
-        held: Vec::new(),
-    };
-    let mut real = Subject {
-        queue: Queue::sled(open(&folder(0), &clock)),
-        held: Vec::new(),
-    };
+    let mut model = Subject::new(Queue::memory(model_engine.clone())).await;
+    let mut real = Subject::new(Queue::sled(open(&folder(0), &clock))).await;
     for op in ops {
         clock.advance(Duration::from_millis(7));
         let now = clock.now();
@@ -254,8 +257,8 @@ async fn lockstep(ops: Vec<Op>) {
                 if !claimable(&model.queue.census(), model.held.len()) {
                     continue;
                 }
-                let expected = model.queue.claim(*events, *bytes).await.unwrap();
-                let claimed = real.queue.claim(*events, *bytes).await.unwrap();
+                let expected = model.turn.claim(*events, *bytes).await.unwrap();
+                let claimed = real.turn.claim(*events, *bytes).await.unwrap();
                 assert_eq!(
                     claimed.iter().map(seen).collect::<Vec<_>>(),
                     expected.iter().map(seen).collect::<Vec<_>>(),
@@ -272,16 +275,16 @@ async fn lockstep(ops: Vec<Op>) {
                         (*id, held.sent_as.clone().unwrap_or_else(|| name.clone()))
                     };
                     let events = subject.ids(at).iter().map(named).collect();
-                    subject.queue.mark(Mark { events }).await.unwrap();
+                    subject.turn.mark(Mark { events }).await.unwrap();
                 }
             }
             Op::Doubt(at) => {
-                model.queue.doubt(&model.ids(at));
-                real.queue.doubt(&real.ids(at));
+                model.turn.doubt(&model.ids(at));
+                real.turn.doubt(&real.ids(at));
             }
             Op::Release(at) => {
-                model.queue.release(&model.ids(at));
-                real.queue.release(&real.ids(at));
+                model.turn.release(&model.ids(at));
+                real.turn.release(&real.ids(at));
             }
             Op::Settle(at) => {
                 model.settle(at).await;
@@ -302,24 +305,23 @@ async fn lockstep(ops: Vec<Op>) {
                 assert_eq!(real.import(events, now - 1000).await, expected, "{op:?}");
             }
             Op::Reopen | Op::Crash => {
-                model.held.clear();
-                real.held.clear();
                 model_engine.reopen();
+                model = Subject::new(model.queue).await;
                 if matches!(op, Op::Reopen) {
                     real.queue.close().await.unwrap();
                 } else {
                     // What is in the files now is what a kill would leave: every operation
                     // above was awaited.
-                    real.queue.settle(Vec::new()).await.unwrap();
+                    real.queue.barrier().await.unwrap();
                     crash_image(&folder(life), &folder(life + 1));
                     real.queue.close().await.unwrap();
                     life += 1;
                 }
-                real.queue = Queue::sled(open(&folder(life), &clock));
+                real = Subject::new(Queue::sled(open(&folder(life), &clock))).await;
             }
         }
         // Doubt and release are not awaited; this is behind them.
-        real.queue.settle(Vec::new()).await.unwrap();
+        real.queue.barrier().await.unwrap();
         let (mut expected, mut census) = (model.queue.census(), real.queue.census());
         // The model knows the oldest event; the engine the oldest that is handed out.
         (expected.oldest_accepted_at, census.oldest_accepted_at) = (None, None);
@@ -391,7 +393,7 @@ fn generations_roll_and_go_and_their_ids_are_remembered() {
         let clock = Clock::manual(START);
         let path = home.path().join("queue");
         let open = || {
-            let options = Options {
+            let options = SledOptions {
                 roll_events: 1000,
                 ..options(path.clone())
             };
@@ -406,9 +408,10 @@ fn generations_roll_and_go_and_their_ids_are_remembered() {
         }
         assert!(folders() >= 4, "{} generations", folders());
         // A backlog is read back from disk, in order, across generations.
+        let turn = queue.turn().await.unwrap();
         let mut expected = 1;
         while expected <= 10_000 {
-            let claimed = queue.claim(700, 1 << 20).await.unwrap();
+            let claimed = turn.claim(700, 1 << 20).await.unwrap();
             let mut settlements = Vec::new();
             for entry in claimed {
                 assert_eq!(entry.id, EntryId::line(expected));
@@ -419,7 +422,7 @@ fn generations_roll_and_go_and_their_ids_are_remembered() {
                 });
                 expected += 1;
             }
-            queue.settle(settlements).await.unwrap();
+            turn.settle(settlements).await.unwrap();
         }
         let deadline = std::time::Instant::now() + Duration::from_secs(20);
         while folders() > 3 {
@@ -429,7 +432,7 @@ fn generations_roll_and_go_and_their_ids_are_remembered() {
                 folders()
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
-            queue.settle(Vec::new()).await.unwrap();
+            queue.barrier().await.unwrap();
         }
         queue.close().await.unwrap();
         let queue = open();
@@ -460,7 +463,7 @@ fn a_truncated_store_is_told_and_counted() {
         for i in 0..8 {
             fill(&queue, i, 1, 1).await;
         }
-        queue.settle(Vec::new()).await.unwrap();
+        queue.barrier().await.unwrap();
         let crashed = home.path().join("crashed");
         crash_image(&path, &crashed);
         queue.close().await.unwrap();
@@ -494,7 +497,8 @@ fn dead_letters_past_retention_are_purged_and_counted() {
         let path = home.path().join("queue");
         let queue = Queue::sled(open(&path, &clock));
         fill(&queue, 0, 5, 5).await;
-        let claimed = queue.claim(5, 1 << 20).await.unwrap();
+        let turn = queue.turn().await.unwrap();
+        let claimed = turn.claim(5, 1 << 20).await.unwrap();
         let outcome = || Outcome::Dead {
             reason: DeadReason::Refused,
             message: "no".into(),
@@ -503,7 +507,7 @@ fn dead_letters_past_retention_are_purged_and_counted() {
             entry,
             outcome: outcome(),
         });
-        queue.settle(dead.collect()).await.unwrap();
+        turn.settle(dead.collect()).await.unwrap();
         assert_eq!(queue.census().dead_total(), 5);
         queue.close().await.unwrap();
         // Step by step: a leap of the clock would not be believed.
@@ -511,7 +515,7 @@ fn dead_letters_past_retention_are_purged_and_counted() {
             let engine = open(&path, &clock);
             engine.tick();
             let queue = Queue::sled(engine);
-            queue.settle(Vec::new()).await.unwrap();
+            queue.barrier().await.unwrap();
             let census = queue.census();
             queue.close().await.unwrap();
             assert_eq!(census.imbalance(), 0);

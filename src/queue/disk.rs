@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes and inodes, as last looked at (about once a second). All 0 where the engine has no disk.
+/// Bytes and inodes, as last looked at (about once a second).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Disk {
+    /// There is no disk that this process could look at: all numbers are 0 and say nothing.
+    #[serde(skip_serializing_if = "is_false")]
+    pub unknown: bool,
     /// What the generations of events take.
     pub used: u64,
     /// `queue.max_bytes`: at it, reading stops.
@@ -27,10 +30,23 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// Of a queue whose storage is elsewhere.
+    pub fn unknown() -> Self {
+        Self {
+            unknown: true,
+            ..Self::default()
+        }
+    }
+
     /// Whether the file system has hardly room for another file.
     pub const fn lacks_files(&self) -> bool {
         self.files_free < self.files_reserve
     }
+}
+
+// As serde wants it.
+fn is_false(is: &bool) -> bool {
+    !is
 }
 
 /// Why no events come in.

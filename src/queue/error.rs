@@ -3,9 +3,15 @@
 /// Why the queue refused.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum QueueError {
-    /// The disk reserve is reached. Nothing was stored; the client sends again later.
+    /// Not acknowledged now: the disk reserve is reached, or storage does not answer. It may have
+    /// been stored all the same, so the next try may find a duplicate; the client sends it again
+    /// later.
     #[error("{0}")]
     Unavailable(String),
+    /// The right to deliver has ended or was lost: under it nothing is claimed, marked or settled
+    /// any more. Whoever asks for it again may go on with what is queued then.
+    #[error("the turn is over: the right to deliver from this queue was given back or lost")]
+    TurnOver,
     /// Storage failed, or the queue is closing: no further acknowledgement will be given.
     #[error("the queue has stopped: {0}")]
     Stopped(String),

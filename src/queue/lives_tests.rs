@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::contract_tests::{START, Subject, block_on, claimable, crash_image, seen, whereabouts};
-use super::sled::{Options, SledEngine};
+use super::sled::{Options as SledOptions, SledEngine};
 use super::*;
 use crate::clock::{Clock, Millis};
 
@@ -104,7 +104,7 @@ proptest! {
     #[test]
     fn no_id_has_two_lives(ops in ops()) {
         block_on(async {
-            let mut world = World::new();
+            let mut world = World::new().await;
             for op in ops {
                 world.step(&op).await;
             }
@@ -124,13 +124,13 @@ fn id_of(body: &[u8]) -> u8 {
 }
 
 fn open(path: &Path, clock: &Clock) -> SledEngine {
-    let options = Options {
+    let options = SledOptions {
         min_free: 0,
         // Each generation is full with its first event, so that time alone decides what is known.
         roll_events: 1,
         dedup_window: WINDOW,
         dead_retention: RETENTION,
-        ..Options::new(path)
+        ..SledOptions::new(path)
     };
     SledEngine::open(options, clock.clone()).unwrap()
 }
@@ -157,19 +157,15 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    async fn new() -> Self {
         let home = TempDir::new().unwrap();
         let clock = Clock::manual(START);
         let window = Millis::try_from(WINDOW.as_millis()).unwrap();
         let model_engine = MemoryEngine::new(clock.clone(), window);
         let engine = open(&home.path().join("queue-0"), &clock);
-        let subject = |queue| Subject {
-            queue,
-            held: Vec::new(),
-        };
         Self {
-            model: subject(Queue::memory(model_engine.clone())),
-            real: subject(Queue::sled(engine.clone())),
+            model: Subject::new(Queue::memory(model_engine.clone())).await,
+            real: Subject::new(Queue::sled(engine.clone())).await,
             home,
             lives: 0,
             clock,
@@ -215,7 +211,7 @@ impl World {
             Op::Pass(time) => self.pass(*time).await,
             Op::Restart => {
                 self.real.queue.close().await.unwrap();
-                self.reopen();
+                self.reopen().await;
             }
             Op::Crash => {
                 // The copy is not taken at one instant: nobody may write meanwhile.
@@ -223,7 +219,7 @@ impl World {
                 crash_image(&self.folder(self.lives), &self.folder(self.lives + 1));
                 self.real.queue.close().await.unwrap();
                 self.lives += 1;
-                self.reopen();
+                self.reopen().await;
             }
             Op::Torn(events) => {
                 let events = self.askable(events).await;
@@ -302,8 +298,8 @@ impl World {
     async fn end(&mut self, ends: &[End]) {
         let census = self.model.queue.census();
         if claimable(&census, self.model.held.len()) {
-            let expected = self.model.queue.claim(64, 1 << 20).await.unwrap();
-            let claimed = self.real.queue.claim(64, 1 << 20).await.unwrap();
+            let expected = self.model.turn.claim(64, 1 << 20).await.unwrap();
+            let claimed = self.real.turn.claim(64, 1 << 20).await.unwrap();
             assert_eq!(
                 claimed.iter().map(seen).collect::<Vec<_>>(),
                 expected.iter().map(seen).collect::<Vec<_>>()
@@ -345,7 +341,7 @@ impl World {
                 settlements.push(Settlement { entry, outcome });
             }
             subject.held = left;
-            subject.queue.settle(settlements).await.unwrap();
+            subject.turn.settle(settlements).await.unwrap();
         }
     }
 
@@ -385,7 +381,7 @@ impl World {
             // The walk is the housekeeper's last job so far.
             let verdict = self.real.queue.verify().await.unwrap();
             assert_eq!((verdict.findings, verdict.ledger_imbalance), (vec![], 0));
-            self.real.queue.settle(Vec::new()).await.unwrap();
+            self.real.queue.barrier().await.unwrap();
         }
     }
 
@@ -399,15 +395,14 @@ impl World {
         crash_image(&self.folder(self.lives).join("gen"), &image.join("gen"));
         self.real.queue.close().await.unwrap();
         self.lives += 1;
-        self.reopen();
+        self.reopen().await;
     }
 
-    fn reopen(&mut self) {
-        self.model.held.clear();
-        self.real.held.clear();
+    async fn reopen(&mut self) {
         self.model_engine.reopen();
+        self.model = Subject::new(self.model.queue.clone()).await;
         self.engine = open(&self.folder(self.lives), &self.clock);
-        self.real.queue = Queue::sled(self.engine.clone());
+        self.real = Subject::new(Queue::sled(self.engine.clone())).await;
     }
 
     async fn both(&self, id: u8) -> (Found, Found) {
@@ -429,7 +424,7 @@ impl World {
 
     /// The invariants, looked at from outside.
     async fn holds(&mut self, op: &Op) {
-        self.real.queue.settle(Vec::new()).await.unwrap();
+        self.real.queue.barrier().await.unwrap();
         let (mut expected, mut census) = (self.model.queue.census(), self.real.queue.census());
         for census in [&mut expected, &mut census] {
             // The engine knows the oldest that is handed out; counts of answers ride with the

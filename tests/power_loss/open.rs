@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use pinrelay::clock::Clock;
 use pinrelay::clock::Millis;
-use pinrelay::queue::sled::{Options, SledEngine};
-use pinrelay::queue::{BlockBuilder, Census, Entry, Queue, QueueError, Receipt};
+use pinrelay::queue::{
+    self, BlockBuilder, Census, Entry, Folder, Options, Queue, QueueError, Receipt, Storage,
+};
 
 use crate::disk::Image;
 
@@ -31,7 +32,7 @@ pub struct Found {
 /// them: on an image of its own.
 fn verify(image: &Image, root: &Path, now: Millis) -> Result<Vec<String>, String> {
     image.lay(root);
-    let verdict = pinrelay::queue::sled::verify(&options(root), &Clock::manual(now), &mut |_| {});
+    let verdict = queue::verify(&options(root), &Clock::manual(now), &mut |_| {});
     std::fs::remove_dir_all(root).map_err(|e| e.to_string())?;
     let verdict = verdict.map_err(|e| format!("verify: {e}"))?;
     Ok(verdict
@@ -45,9 +46,10 @@ fn verify(image: &Image, root: &Path, now: Millis) -> Result<Vec<String>, String
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn claim_all(queue: &Queue) -> Result<Vec<Entry>, String> {
+    let turn = queue.turn().await.map_err(|e| format!("turn: {e}"))?;
     let mut entries = Vec::new();
     while queue.census().queued > entries.len() as u64 {
-        let claim = tokio::time::timeout(PATIENCE, queue.claim(1000, 64 << 20)).await;
+        let claim = tokio::time::timeout(PATIENCE, turn.claim(1000, 64 << 20)).await;
         match claim {
             Ok(Ok(more)) => entries.extend(more),
             Ok(Err(error)) => return Err(format!("claim: {error}")),
@@ -82,15 +84,17 @@ async fn put(
 }
 
 fn options(root: &Path) -> Options {
-    let mut options = Options::new(root);
-    options.min_free = 0;
+    let mut options = Options::new(Storage::Folder(Folder {
+        min_free: 0,
+        ..Folder::new(root)
+    }));
     options.dead_max_bytes = 16 << 20;
     options
 }
 
 fn open(root: &Path, now: Millis) -> Result<Queue, String> {
-    SledEngine::open(options(root), Clock::manual(now))
-        .map(Queue::sled)
+    queue::open(&options(root), Clock::manual(now))
+        .map(|opened| opened.queue)
         .map_err(|error| error.to_string())
 }
 

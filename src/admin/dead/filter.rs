@@ -40,7 +40,7 @@ pub(super) struct Wanted {
 }
 
 impl Filter {
-    pub(super) fn wanted(self, queue: &Queue) -> Result<Wanted, Refused> {
+    pub(super) async fn wanted(self, queue: &Queue) -> Result<Wanted, Refused> {
         let mut reason = None;
         if let Some(name) = &self.reason {
             let known = DeadReason::ALL.into_iter().find(|r| r.name() == name);
@@ -56,7 +56,7 @@ impl Filter {
             Some(id) => {
                 // The name that the operator's own systems know comes first: a messageId may be
                 // all digits, and a purge must not take the letter that happens to be numbered so.
-                let number = queue.dead_number(id).or_else(|| id.parse().ok());
+                let number = queue.dead_number(id).await?.or_else(|| id.parse().ok());
                 match number.filter(|number| (from..=to).contains(number)) {
                     Some(number) => number..=number,
                     // No letter has this number.

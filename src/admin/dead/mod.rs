@@ -115,7 +115,7 @@ async fn groups(
     State(door): State<Door>,
     Query(filter): Query<Filter>,
 ) -> Result<Json<Groups>, Refused> {
-    let mut wanted = filter.wanted(&door.queue)?;
+    let mut wanted = filter.wanted(&door.queue).await?;
     let mut found = Groups::default();
     let mut groups: BTreeMap<(&'static str, String), Group> = BTreeMap::new();
     let mut words = Words::default();
@@ -157,7 +157,7 @@ async fn letters(
     State(door): State<Door>,
     Query(filter): Query<Filter>,
 ) -> Result<Json<Letters>, Refused> {
-    let Page { letters, next } = filter.wanted(&door.queue)?.page(&door.queue).await?;
+    let Page { letters, next } = filter.wanted(&door.queue).await?.page(&door.queue).await?;
     Ok(Json(Letters {
         letters: letters.iter().map(shown).collect(),
         next,
@@ -170,7 +170,7 @@ async fn retry(
     body: Bytes,
 ) -> Result<Json<Moved>, Refused> {
     no_body(&body)?;
-    let page = filter.wanted(&door.queue)?.page(&door.queue).await?;
+    let page = filter.wanted(&door.queue).await?.page(&door.queue).await?;
     let keys = page.letters.iter().map(|letter| letter.key).collect();
     let count = door.queue.revive(keys).await?;
     if count > 0 {
@@ -186,7 +186,7 @@ async fn purge(
     body: Bytes,
 ) -> Result<Json<Moved>, Refused> {
     no_body(&body)?;
-    let page = filter.wanted(&door.queue)?.page(&door.queue).await?;
+    let page = filter.wanted(&door.queue).await?.page(&door.queue).await?;
     let keys = page.letters.iter().map(|letter| letter.key).collect();
     let count = door.queue.purge(keys).await?;
     if count > 0 {

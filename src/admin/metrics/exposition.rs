@@ -8,7 +8,7 @@ use super::warnings::by_kind;
 use crate::admin::Report;
 use crate::deliver::GateState;
 use crate::observe::Observer;
-use crate::queue::{DeadReason, LossKind};
+use crate::queue::{DeadReason, Disk, LossKind};
 
 /// Everything, as text.
 ///
@@ -105,7 +105,7 @@ fn events(page: &Page, report: &Report) -> Result<(), Error> {
 
 /// What is on disk, and the account.
 fn queue(page: &Page, report: &Report) -> Result<(), Error> {
-    let disk = &report.disk;
+    room(page, &report.disk)?;
     let oldest = report.oldest_accepted_at.unwrap_or(report.now);
     let gauges = [
         (
@@ -134,6 +134,33 @@ fn queue(page: &Page, report: &Report) -> Result<(), Error> {
             report.ledger.ledger_imbalance as f64,
             "Events accepted less events accounted for; anything but 0 is a bug or damage.",
         ),
+        (
+            "pinrelay_accepting",
+            f64::from(u8::from(report.not_accepting.is_empty())),
+            "1 while events come in, 0 while not.",
+        ),
+    ];
+    for (name, value, help) in gauges {
+        page.gauge(name, help, value)?;
+    }
+    let kinds = LossKind::ALL.map(|kind| {
+        let of_kind = report.losses.iter().filter(|loss| loss.kind == kind);
+        (kind.name(), of_kind.map(|loss| loss.count as f64).sum())
+    });
+    let help = "What was lost to damage and is not acknowledged, by kind.";
+    page.gauges("pinrelay_lost", help, "kind", kinds.into_iter())?;
+    let dead = report.dead.iter();
+    let dead = dead.map(|(reason, count)| (reason.as_str(), *count as f64));
+    let help = "Dead letters now, by reason.";
+    page.gauges("pinrelay_dead_letters", help, "reason", dead)
+}
+
+/// How much room there is, where that is known.
+fn room(page: &Page, disk: &Disk) -> Result<(), Error> {
+    if disk.unknown {
+        return Ok(());
+    }
+    let gauges = [
         (
             "pinrelay_disk_used_bytes",
             disk.used as f64,
@@ -164,25 +191,11 @@ fn queue(page: &Page, report: &Report) -> Result<(), Error> {
             disk.dead_quota as f64,
             "dead_letters.max_bytes: at it, the oldest are purged.",
         ),
-        (
-            "pinrelay_accepting",
-            f64::from(u8::from(report.not_accepting.is_empty())),
-            "1 while events come in, 0 while not.",
-        ),
     ];
     for (name, value, help) in gauges {
         page.gauge(name, help, value)?;
     }
-    let kinds = LossKind::ALL.map(|kind| {
-        let of_kind = report.losses.iter().filter(|loss| loss.kind == kind);
-        (kind.name(), of_kind.map(|loss| loss.count as f64).sum())
-    });
-    let help = "What was lost to damage and is not acknowledged, by kind.";
-    page.gauges("pinrelay_lost", help, "kind", kinds.into_iter())?;
-    let dead = report.dead.iter();
-    let dead = dead.map(|(reason, count)| (reason.as_str(), *count as f64));
-    let help = "Dead letters now, by reason.";
-    page.gauges("pinrelay_dead_letters", help, "reason", dead)
+    Ok(())
 }
 
 /// The way to Pinterest.

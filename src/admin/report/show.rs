@@ -187,6 +187,9 @@ impl Report {
 
     fn disk_line(&self) -> String {
         let disk = &self.disk;
+        if disk.unknown {
+            return "unknown: what is queued is stored elsewhere".to_owned();
+        }
         format!(
             "{} of {}, dead letters {} of {}; {} free ({} kept)",
             bytes(disk.used),

@@ -154,12 +154,15 @@ fn foot_lines<'a>(report: &Report, setting: &Setting<'_>) -> Vec<Line<'a>> {
     let dead = format!("dead letters {}", count(report.dead_total));
     lines.push(Line::raw(dead));
     let disk = &report.disk;
-    lines.push(Line::raw(format!(
-        "disk         {} of {}, {} free",
-        bytes(disk.used),
-        bytes(disk.quota),
-        bytes(disk.free)
-    )));
+    lines.push(Line::raw(match disk.unknown {
+        true => "disk         unknown".to_owned(),
+        false => format!(
+            "disk         {} of {}, {} free",
+            bytes(disk.used),
+            bytes(disk.quota),
+            bytes(disk.free)
+        ),
+    }));
     lines.push(match ledger.ledger_imbalance {
         0 => Line::raw(format!(
             "ledger       holds: {} accepted",

@@ -1,8 +1,12 @@
 //! The config of the moment.
 
+use tokio::time::Instant;
+
 use crate::clock::Millis;
 use crate::deliver::destination::Destination;
+use crate::deliver::gate::Gate;
 use crate::deliver::options::{Limits, Options};
+use crate::deliver::pace::Pace;
 use crate::deliver::ready::BatchLimits;
 use crate::deliver::retry::Backoff;
 
@@ -50,6 +54,18 @@ impl Config {
     /// Calls per second at most; `None`: no limit but the one per minute.
     pub fn calls_per_second(&self) -> Option<f64> {
         (self.test).then_some(self.destination.test_calls_per_second)
+    }
+
+    /// A gate that is open.
+    pub fn gate(&self) -> Gate {
+        let limits = &self.limits;
+        Gate::new(self.destination, limits.backoff_initial, limits.backoff_max)
+    }
+
+    /// A pace that has not been set by any answer yet.
+    pub fn pace(&self, now: Instant) -> Pace {
+        let per_minute = self.limits.max_calls_per_minute;
+        Pace::new(per_minute, self.calls_per_second(), now)
     }
 
     /// For retries, from the first interval on.

@@ -79,11 +79,10 @@ impl Courier {
         now: Instant,
     ) -> Self {
         let config = Config::new(destination, options, environment.clock.now());
-        let limits = config.limits();
-        Self {
-            gate: Gate::new(destination, limits.backoff_initial, limits.backoff_max),
+        let mut courier = Self {
+            gate: config.gate(),
             stubborn: Stubborn::new(config.backoff()),
-            pace: Pace::new(limits.max_calls_per_minute, config.calls_per_second(), now),
+            pace: config.pace(now),
             config,
             rng,
             witness: Witness::new(environment.clock.clone(), environment.observer),
@@ -105,7 +104,26 @@ impl Courier {
             batches: 0,
             probes: 0,
             swept_at: now,
-        }
+        };
+        courier.status.standing_by = true;
+        courier
+    }
+
+    /// Nothing is in hand until the next turn, and whoever has it now may have changed everything
+    /// else. The config, the pause and the counts stay.
+    pub fn stand_by(&mut self, now: Instant) {
+        self.status.standing_by = true;
+        (self.gate, self.pace) = (self.config.gate(), self.config.pace(now));
+        self.stubborn = Stubborn::new(self.config.backoff());
+        (self.hand, self.ready, self.waiting) = Default::default();
+        (self.isolation, self.streak, self.strip) = Default::default();
+        (self.in_flight, self.out) = Default::default();
+    }
+
+    /// It is this process' turn to deliver.
+    pub fn turn_begins(&mut self, now: Instant) {
+        self.status.standing_by = false;
+        self.swept_at = now;
     }
 
     pub fn destination(&self) -> &'static Destination {

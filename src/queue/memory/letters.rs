@@ -2,7 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Letter, MemoryEngine, State, Stored};
+use super::engine::MemoryEngine;
+use super::state::{Letter, State, Stored};
 use crate::clock::Millis;
 use crate::queue::entry::{DeadReason, EntryId};
 use crate::queue::error::QueueError;
@@ -40,66 +41,36 @@ impl Letter {
     }
 }
 
+#[expect(missing_docs, reason = "what is not told here is `Queue`'s to tell")]
 impl MemoryEngine {
-    pub(in crate::queue) fn dead_page(&self, numbers: RangeInclusive<u64>, keep: &Keep) -> Page {
+    pub async fn dead_page(
+        &self,
+        numbers: RangeInclusive<u64>,
+        keep: Keep,
+    ) -> Result<Page, QueueError> {
         let state = self.lock();
         let letters = state.letters.range(numbers);
         let letters = letters.filter_map(|(number, letter)| letter.shown(*number));
-        Page {
+        Ok(Page {
             letters: letters.filter(|letter| keep(letter)).collect(),
             next: None,
-        }
+        })
     }
 
-    pub(in crate::queue) fn dead_number(&self, id_hash: u128) -> Option<u64> {
-        self.lock().dead_number(id_hash)
+    pub async fn dead_number(&self, id_hash: u128) -> Result<Option<u64>, QueueError> {
+        Ok(self.lock().dead_number(id_hash))
     }
 
-    pub(in crate::queue) fn find(&self, id_hash: u128) -> Found {
-        let state = self.lock();
-        let is = |stored: &Stored| stored.id_hash == id_hash;
-        if let Some(number) = state.dead_number(id_hash) {
-            let letter = state.letters[&number].shown(number);
-            return letter.map_or(Found::Unknown, Found::Dead);
-        }
-        if let Some(number) = state.purged.get(&id_hash) {
-            return Found::Purged { number: *number };
-        }
-        let apart = state
-            .letters
-            .iter()
-            .map(|(n, l)| (EntryId::dead(*n), &l.stored));
-        let line = state.line.iter().map(|(seq, s)| (EntryId::line(*seq), s));
-        if let Some((id, stored)) = line.chain(apart).find(|(_, stored)| is(stored)) {
-            let sent = state.marks.get(&id).map(|mark| Sent {
-                name: Some(mark.name.clone()),
-                at: mark.at,
-                in_doubt: mark.in_doubt,
-            });
-            return Found::Queued {
-                id,
-                accepted_at: stored.accepted_at,
-                sent,
-            };
-        }
+    pub async fn find(&self, id_hash: u128) -> Result<Found, QueueError> {
         let horizon = self.shared.clock.now() - self.shared.dedup_window;
-        let within = |at: &&Millis| **at >= horizon;
-        let accepted = state.seen.get(&id_hash).filter(within);
-        let delivered = state.delivered.get(&id_hash).filter(within);
-        match accepted.or(delivered) {
-            Some(by) => Found::Settled {
-                accepted_after: accepted.copied(),
-                accepted_by: Some(*by),
-            },
-            None => Found::Unknown,
-        }
+        Ok(self.lock().find(id_hash, horizon))
     }
 
-    pub(in crate::queue) fn revive(&self, letters: &[LetterKey]) -> Result<u64, QueueError> {
+    pub async fn revive(&self, letters: Vec<LetterKey>) -> Result<u64, QueueError> {
         let mut state = self.lock();
         state.running()?;
         let mut count = 0;
-        for number in state.dead_among(letters) {
+        for number in state.dead_among(&letters) {
             let letter = state.letters.get_mut(&number);
             let reason = letter.and_then(|letter| letter.reason.take());
             if let Some(reason) = reason {
@@ -110,14 +81,14 @@ impl MemoryEngine {
         }
         state.counts.revived += count;
         drop(state);
-        self.shared.claimable.notify_one();
+        self.shared.changed.notify_waiters();
         Ok(count)
     }
 
-    pub(in crate::queue) fn purge(&self, letters: &[LetterKey]) -> Result<u64, QueueError> {
+    pub async fn purge(&self, letters: Vec<LetterKey>) -> Result<u64, QueueError> {
         let mut state = self.lock();
         state.running()?;
-        let numbers = state.dead_among(letters);
+        let numbers = state.dead_among(&letters);
         for number in &numbers {
             let id_hash = state.letters[number].stored.id_hash;
             state.purged.insert(id_hash, *number);
@@ -128,10 +99,7 @@ impl MemoryEngine {
     }
 
     /// What of these is known by its messageId; the others are new.
-    pub(in crate::queue) fn take_back(
-        &self,
-        events: &[Import],
-    ) -> Result<Vec<Option<Imported>>, QueueError> {
+    pub async fn take_back(&self, events: &[Import]) -> Result<Vec<Option<Imported>>, QueueError> {
         let now = self.shared.clock.now();
         let mut state = self.lock();
         state.running()?;
@@ -155,13 +123,13 @@ impl MemoryEngine {
             });
         }
         drop(state);
-        self.shared.claimable.notify_one();
+        self.shared.changed.notify_waiters();
         Ok(answers)
     }
 
     /// Whether this messageId is remembered, or waits.
     #[cfg(test)]
-    pub(in crate::queue) fn remembers(&self, message_id: &str) -> bool {
+    pub fn remembers(&self, message_id: &str) -> bool {
         let id_hash = self.shared.hasher.hash(message_id);
         let horizon = self.shared.clock.now() - self.shared.dedup_window;
         self.lock().is_remembered(id_hash, horizon)
@@ -170,7 +138,7 @@ impl MemoryEngine {
     /// What the durable engine does a window after the period of a purged letter went: the letter
     /// cannot be imported any more.
     #[cfg(test)]
-    pub(in crate::queue) fn forget_purged(&self, message_id: &str) {
+    pub fn forget_purged(&self, message_id: &str) {
         let id_hash = self.shared.hasher.hash(message_id);
         self.lock().purged.remove(&id_hash);
     }
@@ -186,6 +154,44 @@ impl MemoryEngine {
 }
 
 impl State {
+    fn find(&self, id_hash: u128, horizon: Millis) -> Found {
+        let is = |stored: &Stored| stored.id_hash == id_hash;
+        if let Some(number) = self.dead_number(id_hash) {
+            let letter = self.letters[&number].shown(number);
+            return letter.map_or(Found::Unknown, Found::Dead);
+        }
+        if let Some(number) = self.purged.get(&id_hash) {
+            return Found::Purged { number: *number };
+        }
+        let apart = self
+            .letters
+            .iter()
+            .map(|(n, l)| (EntryId::dead(*n), &l.stored));
+        let line = self.line.iter().map(|(seq, s)| (EntryId::line(*seq), s));
+        if let Some((id, stored)) = line.chain(apart).find(|(_, stored)| is(stored)) {
+            let sent = self.marks.get(&id).map(|mark| Sent {
+                name: Some(mark.name.clone()),
+                at: mark.at,
+                in_doubt: mark.in_doubt,
+            });
+            return Found::Queued {
+                id,
+                accepted_at: stored.accepted_at,
+                sent,
+            };
+        }
+        let within = |at: &&Millis| **at >= horizon;
+        let accepted = self.seen.get(&id_hash).filter(within);
+        let delivered = self.delivered.get(&id_hash).filter(within);
+        match accepted.or(delivered) {
+            Some(by) => Found::Settled {
+                accepted_after: accepted.copied(),
+                accepted_by: Some(*by),
+            },
+            None => Found::Unknown,
+        }
+    }
+
     /// Whether a line of this id is judged by what is there: its event is remembered, or stands
     /// among the dead letters.
     pub(super) fn is_known(&self, id_hash: u128, horizon: Millis) -> bool {

@@ -4,6 +4,7 @@
 //! blocking thread. Nothing is decided here.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,7 +21,9 @@ use crate::queue::id_hash::IdHasher;
 use crate::queue::letter::{Import, Imported, Keep, Letter, LetterKey, Page};
 use crate::queue::lock::lock;
 use crate::queue::loss::Loss;
+use crate::queue::pause::PauseRecord;
 use crate::queue::pending::Pending;
+use crate::queue::sled::account::pause;
 use crate::queue::sled::disk::error::StoreError;
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::options::Options;
@@ -28,6 +31,7 @@ use crate::queue::sled::read::{claim, dead_page, find, waiting};
 use crate::queue::sled::runtime::{
     ops::{Arrival, CommitterOp, OpenState, OperatorOp},
     shared::{Pressure, ROOM_BYTES, Shared},
+    turns::{Right, Turns},
 };
 use crate::queue::sled::start;
 use crate::queue::verdict::Verdict;
@@ -41,6 +45,7 @@ const IMPORTS: usize = 100;
 #[derive(Clone)]
 pub struct SledEngine {
     shared: Arc<Shared>,
+    turns: Arc<Turns>,
 }
 
 impl SledEngine {
@@ -50,7 +55,10 @@ impl SledEngine {
     /// # Errors
     /// [`OpenError`] says which exit code it calls for.
     pub fn open(options: Options, clock: Clock) -> Result<Self, OpenError> {
-        start::open(options, clock).map(|shared| Self { shared })
+        Ok(Self {
+            shared: start::open(options, clock)?,
+            turns: Arc::default(),
+        })
     }
 
     /// Whether whoever had the folder before did not close it: it was killed, or the power went.
@@ -71,6 +79,10 @@ impl SledEngine {
             trust.observe_date(self.shared.clock.now());
         }
         self
+    }
+
+    pub fn place(&self) -> String {
+        self.shared.options.path.display().to_string()
     }
 
     pub fn hasher(&self) -> IdHasher {
@@ -110,14 +122,45 @@ impl SledEngine {
         Ok(Pending(receipts))
     }
 
-    pub async fn claim(&self, events: usize, bytes: usize) -> Result<Vec<Entry>, QueueError> {
+    /// The right to deliver, when nobody has it.
+    pub async fn begin_turn(&self) -> Result<Right, QueueError> {
+        let right = tokio::select! {
+            right = self.turns.take() => right.ok_or_else(|| self.stopped())?,
+            () = self.shared.ops.closed() => return Err(self.stopped()),
+        };
+        if self.shared.stopped.get().is_some() || self.shared.ops.is_closed() {
+            return Err(self.stopped());
+        }
+        if !self.turns.is_first() {
+            let (reply, begun) = oneshot::channel();
+            self.send(CommitterOp::BeginTurn(reply))?;
+            begun.await.map_err(|_| self.stopped())?;
+        }
+        Ok(right)
+    }
+
+    /// One process has the folder, and nobody else is there to go on.
+    pub fn is_turn_awaited(&self) -> bool {
+        false
+    }
+
+    /// `right`: held until the claim is made, also where nobody waits for it any more.
+    pub async fn claim(
+        &self,
+        events: usize,
+        bytes: usize,
+        right: Right,
+    ) -> Result<Vec<Entry>, QueueError> {
         loop {
             let waiting = self.shared.claimable.notified();
             if self.shared.stopped.get().is_some() || self.shared.ops.is_closed() {
                 return Err(self.stopped());
             }
-            let shared = self.shared.clone();
-            let taken = tokio::task::spawn_blocking(move || claim::take(&shared, events, bytes));
+            let (shared, right) = (self.shared.clone(), right.clone());
+            let taken = tokio::task::spawn_blocking(move || {
+                let _right = right;
+                claim::take(&shared, events, bytes)
+            });
             match taken.await {
                 Ok(Ok(entries)) if entries.is_empty() => {}
                 Ok(Ok(entries)) => return Ok(entries),
@@ -267,9 +310,9 @@ impl SledEngine {
         }
     }
 
-    pub fn dead_number(&self, id_hash: u128) -> Option<u64> {
+    pub async fn dead_number(&self, id_hash: u128) -> Result<Option<u64>, QueueError> {
         let known = lock(&self.shared.dead).lookup(id_hash);
-        known.map(|known| known.number)
+        Ok(known.map(|known| known.number))
     }
 
     pub async fn revive(&self, letters: Vec<LetterKey>) -> Result<u64, QueueError> {
@@ -387,6 +430,29 @@ impl SledEngine {
         match tokio::task::spawn_blocking(move || read(shared)).await {
             Ok(read) => read.map_err(|error| QueueError::Unavailable(error.to_string())),
             Err(_) => Err(QueueError::Unavailable("reading panicked: a bug".into())),
+        }
+    }
+
+    pub async fn pause_record(&self) -> Result<Option<PauseRecord>, QueueError> {
+        self.with_folder(pause::load).await
+    }
+
+    pub async fn set_pause_record(&self, record: Option<PauseRecord>) -> Result<(), QueueError> {
+        self.with_folder(move |root| pause::keep(root, record.as_ref()))
+            .await
+    }
+
+    /// The folder may be slow to answer.
+    async fn with_folder<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        let root = self.shared.options.path.clone();
+        match tokio::task::spawn_blocking(move || work(&root)).await {
+            Ok(done) => done.map_err(QueueError::Unavailable),
+            Err(_) => Err(QueueError::Unavailable(
+                "the pause: a panic, which is a bug".into(),
+            )),
         }
     }
 

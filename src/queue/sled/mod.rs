@@ -22,6 +22,7 @@
 //! | floor | what it is for |
 //! |---|---|
 //! | `repair` | `verify --repair`: a start, and what only reading finds taken out |
+//! | `turn` | the right to deliver |
 //! | `engine` | what the queue asks of this engine, call by call |
 //! | `start` | what recovery hands over becomes a running engine: the threads begin here |
 //! | `threads/` | the committer (the one writer) and the housekeeper (the slow part) |
@@ -58,9 +59,11 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod turn;
 mod verify;
 
 pub use engine::SledEngine;
 pub use options::Options;
 pub use repair::repair;
+pub use turn::SledTurn;
 pub use verify::verify;

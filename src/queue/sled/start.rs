@@ -9,18 +9,11 @@ use crate::clock::Clock;
 use crate::queue::entry::EntryId;
 use crate::queue::error::OpenError;
 use crate::queue::id_hash::IdHasher;
-use crate::queue::sled::account::{
-    anchor::{self, Anchor},
-    ledger::Ledger,
-};
+use crate::queue::sled::account::anchor::{self, Anchor};
 use crate::queue::sled::disk::{evidence::Evidence, syscalls};
 use crate::queue::sled::ids::{delivered::DeliveredLetters, scrub::Scrub};
 use crate::queue::sled::line::{
-    claims::Claims,
-    deferred::{Deferred, DeferredLetter},
-    generations::OpenGenerations,
-    head::Head,
-    tail::Tail,
+    claims::Claims, deferred::deferred, generations::OpenGenerations, head::Head, tail::Tail,
 };
 use crate::queue::sled::options::Options;
 use crate::queue::sled::recovery::{Recovered, generations::Generations, recover};
@@ -191,22 +184,4 @@ fn spawn(
         .name(name.into())
         .spawn(run)
         .map_err(|e| OpenError::Io(format!("the {name} thread cannot be started: {e}")))
-}
-
-/// The dead letters that are queued again, with their periods and the names they went out under.
-fn deferred(ledger: &Ledger) -> Deferred {
-    let mut deferred = Deferred::default();
-    for (first, last) in ledger.dead_queued.iter() {
-        for number in first..=last {
-            if let Some(period) = ledger.period_of(number) {
-                let marked = ledger.marks.get(EntryId::dead(number));
-                deferred.push_back(DeferredLetter {
-                    number,
-                    period,
-                    sent_as: marked.map(|marked| marked.name.clone()),
-                });
-            }
-        }
-    }
-    deferred
 }

@@ -10,5 +10,6 @@ pub mod ledger_inventory;
 pub mod marks;
 pub mod mending;
 pub mod meta;
+pub mod pause;
 pub mod peek;
 pub mod rows;

@@ -11,6 +11,8 @@ pub const FORMAT: &str = "format";
 pub const LOCK: &str = "lock";
 /// The counters, outside of any store.
 pub const HIGH: &str = "high";
+/// The operator's pause, while there is one.
+pub const PAUSE: &str = "pause";
 /// The folder of the account's store.
 const META: &str = "meta";
 /// The folder of the generations, each with a store.

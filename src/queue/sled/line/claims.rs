@@ -38,6 +38,14 @@ impl Claims {
         }
     }
 
+    /// Begins anew at the first number that is not settled.
+    pub fn rewind(&mut self, settled: Cursor, in_doubt: HashMap<EntryId, Arc<str>>) {
+        self.next = settled.low_water();
+        self.settled = settled;
+        self.in_doubt = in_doubt;
+        self.loaded.clear();
+    }
+
     /// The next number to load.
     pub fn next(&self) -> u64 {
         self.next

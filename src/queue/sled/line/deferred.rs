@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::queue::entry::EntryId;
+use crate::queue::sled::account::ledger::Ledger;
 use crate::queue::sled::numbers::PeriodNumber;
 
 /// One of them.
@@ -15,3 +17,21 @@ pub struct DeferredLetter {
 
 /// All of them, in the order in which they are claimed.
 pub type Deferred = VecDeque<DeferredLetter>;
+
+/// The dead letters that are queued again, with their periods and the names they went out under.
+pub fn deferred(ledger: &Ledger) -> Deferred {
+    let mut deferred = Deferred::default();
+    for (first, last) in ledger.dead_queued.iter() {
+        for number in first..=last {
+            if let Some(period) = ledger.period_of(number) {
+                let marked = ledger.marks.get(EntryId::dead(number));
+                deferred.push_back(DeferredLetter {
+                    number,
+                    period,
+                    sent_as: marked.map(|marked| marked.name.clone()),
+                });
+            }
+        }
+    }
+    deferred
+}

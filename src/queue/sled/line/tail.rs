@@ -41,6 +41,11 @@ impl Tail {
         }
     }
 
+    /// Nothing is handed out.
+    pub fn rewind(&mut self) {
+        self.ages.clear();
+    }
+
     /// The chunk that holds this number, if it is in memory.
     pub fn find(&self, seq: u64) -> Option<Arc<Chunk>> {
         let at = self.chunks.partition_point(|chunk| chunk.last_seq() < seq);

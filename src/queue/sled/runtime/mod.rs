@@ -5,3 +5,4 @@ pub mod ops;
 pub mod places;
 pub mod shared;
 pub mod stores;
+pub mod turns;

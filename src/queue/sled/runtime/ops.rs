@@ -42,6 +42,8 @@ pub enum CommitterOp {
     Verify(oneshot::Sender<Verdict>),
     /// What the operator asks about events, and does with dead letters.
     Operator(OperatorOp),
+    /// Another turn to deliver begins: what the last one had in hand is claimed again.
+    BeginTurn(oneshot::Sender<()>),
     Tick,
     Close(oneshot::Sender<()>),
 }

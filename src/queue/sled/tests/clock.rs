@@ -43,7 +43,8 @@ impl Bench {
         }
         let pending = self.queue.enqueue(block.finish()).await.unwrap();
         pending.receipts().await.unwrap();
-        let mut claimed = self.queue.claim(3, 1 << 20).await.unwrap();
+        let turn = self.queue.turn().await.unwrap();
+        let mut claimed = turn.claim(3, 1 << 20).await.unwrap();
         let kept = claimed.pop().unwrap();
         let dead = claimed.into_iter().map(|entry| Settlement {
             entry,
@@ -52,14 +53,14 @@ impl Bench {
                 message: "no".into(),
             },
         });
-        self.queue.settle(dead.collect()).await.unwrap();
+        turn.settle(dead.collect()).await.unwrap();
         kept
     }
 
     /// How many are purged after a look at what is due.
     async fn purged(&self) -> u64 {
         self.engine.tick();
-        self.queue.settle(Vec::new()).await.unwrap();
+        self.queue.barrier().await.unwrap();
         assert_eq!(self.queue.census().imbalance(), 0);
         self.queue.census().purged
     }

@@ -80,12 +80,13 @@ pub async fn send(queue: &Queue, ids: std::ops::Range<u64>, version: u8, known: 
 
 /// Claims `count` events and ends them as `outcome` says of each.
 pub async fn end(queue: &Queue, count: usize, known: &mut Known, outcome: impl Fn(u64) -> Outcome) {
+    let turn = queue.turn().await.unwrap();
     let mut left = count;
     while left > 0 {
-        let claimed = queue.claim(left, 1 << 20).await.unwrap();
+        let claimed = turn.claim(left, 1 << 20).await.unwrap();
         left -= claimed.len();
         let events = claimed.iter().map(|e| (e.id, "checkout".into())).collect();
-        queue.mark(Mark { events }).await.unwrap();
+        turn.mark(Mark { events }).await.unwrap();
         let mut settlements = Vec::new();
         for entry in claimed {
             let id = id_of(&entry.body);
@@ -97,7 +98,7 @@ pub async fn end(queue: &Queue, count: usize, known: &mut Known, outcome: impl F
             }
             settlements.push(Settlement { entry, outcome });
         }
-        queue.settle(settlements).await.unwrap();
+        turn.settle(settlements).await.unwrap();
     }
 }
 
@@ -143,7 +144,7 @@ pub fn rich(home: &Path) -> Known {
         purge(&queue, &mut known, |_| true).await;
         clock.advance(Duration::from_secs(61));
         engine.tick();
-        queue.settle(Vec::new()).await.unwrap();
+        queue.barrier().await.unwrap();
         assert_eq!(std::fs::read_dir(path.join("purged")).unwrap().count(), 1);
         for at in 0..30 {
             send(&queue, at * 10..at * 10 + 10, 0, &mut known).await;
@@ -165,15 +166,16 @@ pub fn rich(home: &Path) -> Known {
         queue.close().await.unwrap();
         let queue = Queue::sled(SledEngine::open(options(&path), clock.clone()).unwrap());
         send(&queue, 300..360, 0, &mut known).await;
-        let claimed = queue.claim(30, 1 << 20).await.unwrap();
+        let turn = queue.turn().await.unwrap();
+        let claimed = turn.claim(30, 1 << 20).await.unwrap();
         let events = claimed.iter().map(|e| (e.id, "checkout".into())).collect();
-        queue.mark(Mark { events }).await.unwrap();
-        queue.settle(Vec::new()).await.unwrap();
+        turn.mark(Mark { events }).await.unwrap();
+        queue.barrier().await.unwrap();
         let verdict = queue.verify().await.unwrap();
         assert_eq!((verdict.findings, verdict.ledger_imbalance), (vec![], 0));
         // What the housekeeper did before the check is in the account after this. Without it the
         // copy may hold `high` from before the account's last write, which is then not missed.
-        queue.settle(Vec::new()).await.unwrap();
+        queue.barrier().await.unwrap();
         copy(&path, &home.join("killed"));
         queue.close().await.unwrap();
     });
@@ -226,9 +228,10 @@ pub fn open_and_hold(path: &Path, known: &Known, what: &str) -> Came {
     assert_eq!(census.imbalance(), 0, "{what}: {census:?}");
     let mut again = BTreeSet::new();
     block_on(async {
+        let turn = queue.turn().await.unwrap();
         let claim = || {
-            let queue = queue.clone();
-            tokio::spawn(async move { queue.claim(50, 1 << 20).await })
+            let turn = turn.clone();
+            tokio::spawn(async move { turn.claim(50, 1 << 20).await })
         };
         // A claim that is given up may have taken something: it is awaited again instead.
         let mut claiming = claim();
@@ -265,7 +268,7 @@ pub fn open_and_hold(path: &Path, known: &Known, what: &str) -> Came {
                 let outcome = Outcome::Delivered;
                 settlements.push(Settlement { entry, outcome });
             }
-            queue.settle(settlements).await.unwrap();
+            turn.settle(settlements).await.unwrap();
         }
         let census = queue.census();
         let queued: BTreeSet<u64> = (known.accepted.keys().copied())

@@ -62,13 +62,14 @@ impl Bench {
     }
 
     async fn end(&self, n: usize, outcome: impl Fn() -> Outcome) {
-        let claimed = self.queue.claim(n, 1 << 20).await.unwrap();
+        let turn = self.queue.turn().await.unwrap();
+        let claimed = turn.claim(n, 1 << 20).await.unwrap();
         assert_eq!(claimed.len(), n);
         let settlements = claimed.into_iter().map(|entry| Settlement {
             entry,
             outcome: outcome(),
         });
-        self.queue.settle(settlements.collect()).await.unwrap();
+        turn.settle(settlements.collect()).await.unwrap();
     }
 
     async fn purge_all(&self) -> u64 {
@@ -97,7 +98,7 @@ impl Bench {
     async fn look(&self) {
         self.clock.advance(Duration::from_secs(61));
         self.engine.tick();
-        self.queue.settle(Vec::new()).await.unwrap();
+        self.queue.barrier().await.unwrap();
     }
 
     /// Lets time pass until this delivered event's id is forgotten.
@@ -158,7 +159,7 @@ fn a_period_of_which_all_is_purged_goes_at_once_and_its_list_brings_them_back() 
         assert_eq!(bench.purge_all().await, 0);
         // Not while letters may still be coming in.
         bench.engine.tick();
-        bench.queue.settle(Vec::new()).await.unwrap();
+        bench.queue.barrier().await.unwrap();
         assert_eq!((bench.count("dead"), bench.count("purged")), (1, 0));
         assert_eq!(bench.import(0..2).await, [Imported::Revived; 2]);
         bench.end(2, || Outcome::Delivered).await;
@@ -294,7 +295,7 @@ fn a_list_that_the_account_does_not_know_is_dropped() {
         bench.send(0..10).await;
         bench.end(10, refused).await;
         bench.purge_all().await;
-        bench.queue.settle(Vec::new()).await.unwrap();
+        bench.queue.barrier().await.unwrap();
         let before = bench.home.path().join("before");
         copy(&bench.path(), &before);
         bench.look().await;

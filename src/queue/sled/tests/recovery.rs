@@ -108,7 +108,7 @@ fn a_generation_whose_ids_were_lost_is_not_sealed_any_more() {
         let queue = Queue::sled(SledEngine::open(options(&path), clock.clone()).unwrap());
         send(&queue, 50..60, 0, &mut known).await;
         end(&queue, 50, &mut known, |_| Outcome::Delivered).await;
-        queue.settle(Vec::new()).await.unwrap();
+        queue.barrier().await.unwrap();
         queue.close().await.unwrap();
         known
     });
@@ -248,7 +248,7 @@ fn a_letter_that_came_back_is_not_set_aside_with_its_period() {
             let queue = Queue::sled(SledEngine::open(options(&path), clock).unwrap());
             send(&queue, 0..10, 0, &mut known).await;
             end(&queue, 10, &mut known, |_| refused()).await;
-            queue.settle(Vec::new()).await.unwrap();
+            queue.barrier().await.unwrap();
             copy(&path.join("meta"), &home.path().join("meta"));
             send(&queue, 3..5, 1, &mut known).await;
             let killed = home.path().join("killed");
@@ -512,9 +512,10 @@ fn verify_finds_nothing_in_a_busy_queue() {
         let deliverer = tokio::spawn({
             let queue = queue.clone();
             async move {
-                while let Ok(claimed) = queue.claim(30, 1 << 20).await {
+                let turn = queue.turn().await.unwrap();
+                while let Ok(claimed) = turn.claim(30, 1 << 20).await {
                     let events = claimed.iter().map(|e| (e.id, "checkout".into())).collect();
-                    let _ = queue.mark(Mark { events }).await;
+                    let _ = turn.mark(Mark { events }).await;
                     let settlements = claimed.into_iter().map(|entry| {
                         let outcome = match id_of(&entry.body) % 7 {
                             0 | 1 => refused(),
@@ -523,7 +524,7 @@ fn verify_finds_nothing_in_a_busy_queue() {
                         };
                         Settlement { entry, outcome }
                     });
-                    let _ = queue.settle(settlements.collect()).await;
+                    let _ = turn.settle(settlements.collect()).await;
                 }
             }
         });
@@ -556,7 +557,8 @@ fn an_event_that_came_back_stands_once_in_an_account_made_anew() {
             let clock = Clock::manual(START);
             let queue = Queue::sled(SledEngine::open(options(&path), clock).unwrap());
             send(&queue, 0..10, 0, &mut known).await;
-            let claimed = queue.claim(10, 1 << 20).await.unwrap();
+            let turn = queue.turn().await.unwrap();
+            let claimed = turn.claim(10, 1 << 20).await.unwrap();
             let dying = claimed
                 .into_iter()
                 .filter(|e| (3..5).contains(&id_of(&e.body)));
@@ -564,9 +566,9 @@ fn an_event_that_came_back_stands_once_in_an_account_made_anew() {
                 entry,
                 outcome: refused(),
             });
-            queue.settle(settlements.collect()).await.unwrap();
+            turn.settle(settlements.collect()).await.unwrap();
             send(&queue, 3..5, 1, &mut known).await;
-            queue.settle(Vec::new()).await.unwrap();
+            queue.barrier().await.unwrap();
             copy(&path, &killed);
             queue.close().await.unwrap();
         });

@@ -16,14 +16,14 @@ fn the_oldest_event_is_known_before_it_is_claimed_and_until_it_is_settled() {
         send(&queue, 0..3, "{}").await;
         let oldest = || queue.census().oldest_accepted_at;
         until(&queue, "the oldest", || oldest() == Some(START)).await;
-        let claimed = queue.claim(3, 1 << 20).await.unwrap();
+        let turn = queue.turn().await.unwrap();
+        let claimed = turn.claim(3, 1 << 20).await.unwrap();
         assert_eq!(oldest(), Some(START));
         let settle = |entry| Settlement {
             entry,
             outcome: Outcome::Delivered,
         };
-        queue
-            .settle(claimed.into_iter().map(settle).collect())
+        turn.settle(claimed.into_iter().map(settle).collect())
             .await
             .unwrap();
         until(&queue, "no event any more", || oldest().is_none()).await;
@@ -106,7 +106,7 @@ fn a_generation_sealed_twice_is_merged_and_forgotten_once() {
             send(&queue, step * 12..step * 12 + 12, "{}").await;
             for _ in 0..10 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
-                queue.settle(Vec::new()).await.unwrap();
+                queue.barrier().await.unwrap();
             }
         }
         let merged =
@@ -116,7 +116,7 @@ fn a_generation_sealed_twice_is_merged_and_forgotten_once() {
         })
         .await;
         // Its answer is behind the removals.
-        queue.settle(Vec::new()).await.unwrap();
+        queue.barrier().await.unwrap();
         assert_eq!(engine.shared().stopped.get(), None);
         let again = send(&queue, 0..12 * 8, "{}").await;
         assert!(again.iter().all(|receipt| *receipt == Receipt::Duplicate));
@@ -380,10 +380,7 @@ fn a_panic_of_the_committer_is_a_failure_of_storage() {
             assert!(begun.elapsed() < Duration::from_secs(5), "nobody was told");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert!(matches!(
-            queue.settle(Vec::new()).await,
-            Err(QueueError::Stopped(_))
-        ));
+        assert!(matches!(queue.barrier().await, Err(QueueError::Stopped(_))));
     });
 }
 
@@ -428,12 +425,13 @@ fn a_sealed_generation_that_is_damaged_is_kept_for_the_operator() {
             db.read_exact_at(&mut byte, at).unwrap();
             db.write_all_at(&[byte[0] ^ 16], at).unwrap();
             let (engine, queue) = open(options(&path), &clock);
+            let turn = queue.turn().await.unwrap();
             let mut claimed = 0;
             while claimed + (queue.census().set_aside as usize) < 36 {
-                let claim = tokio::time::timeout(Duration::from_secs(5), queue.claim(5, 1 << 20));
+                let claim = tokio::time::timeout(Duration::from_secs(5), turn.claim(5, 1 << 20));
                 let Ok(Ok(entries)) = claim.await else {
                     // What is left was set aside, or the queue has stopped.
-                    queue.settle(Vec::new()).await.unwrap();
+                    queue.barrier().await.unwrap();
                     assert_eq!(engine.shared().stopped.get(), None, "byte {at}");
                     break;
                 };
@@ -442,7 +440,7 @@ fn a_sealed_generation_that_is_damaged_is_kept_for_the_operator() {
                     entry,
                     outcome: Outcome::Delivered,
                 });
-                queue.settle(ended.collect()).await.unwrap();
+                turn.settle(ended.collect()).await.unwrap();
             }
             let census = queue.census();
             let kept = names(&path.join("quarantine")).contains("gen-0000000001.1");

@@ -46,15 +46,16 @@ pub async fn send(queue: &Queue, ids: std::ops::Range<u64>, body: &str) -> Vec<R
 
 /// Claims `n` events and ends them all so.
 pub async fn end(queue: &Queue, n: usize, outcome: impl Fn() -> Outcome) {
+    let turn = queue.turn().await.unwrap();
     let mut left = n;
     while left > 0 {
-        let claimed = queue.claim(left, 1 << 20).await.unwrap();
+        let claimed = turn.claim(left, 1 << 20).await.unwrap();
         left -= claimed.len();
         let ended = claimed.into_iter().map(|entry| Settlement {
             entry,
             outcome: outcome(),
         });
-        queue.settle(ended.collect()).await.unwrap();
+        turn.settle(ended.collect()).await.unwrap();
     }
 }
 
@@ -72,7 +73,7 @@ pub async fn until(queue: &Queue, what: &str, is: impl Fn() -> bool) {
     while !is() {
         assert!(begun.elapsed() < Duration::from_secs(20), "never: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
-        queue.settle(Vec::new()).await.unwrap();
+        queue.barrier().await.unwrap();
     }
 }
 

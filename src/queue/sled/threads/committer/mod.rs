@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use quota_warning::QuotaWarning;
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
 use crate::clock::{Millis, Reading, Unproven};
@@ -42,7 +43,6 @@ use crate::queue::sled::runtime::{
     ops::{Arrival, CommitterOp, Job, OperatorOp},
     shared::{PanicIsFailure, Pressure, Shared},
 };
-use quota_warning::QuotaWarning;
 
 /// Operations a batch: beyond about a thousand sled's memory grows without measure.
 const MAX_OPS: usize = 400;
@@ -97,6 +97,8 @@ struct CommitGroup {
     others: Vec<CommitterOp>,
     asked: Vec<OperatorOp>,
     parts: usize,
+    /// Another turn begins behind this group.
+    turn: Option<oneshot::Sender<()>>,
     close: Option<oneshot::Sender<()>>,
 }
 
@@ -109,6 +111,7 @@ impl CommitGroup {
                 self.arrivals.push(arrival);
             }
             CommitterOp::Operator(op) => self.asked.push(op),
+            CommitterOp::BeginTurn(reply) => self.turn = Some(reply),
             CommitterOp::Close(reply) => self.close = Some(reply),
             // Taking it is the answer: what the group has to commit is not its to wait for.
             CommitterOp::Heartbeat(reply) => answer(&mut vec![reply]),
@@ -120,6 +123,7 @@ impl CommitGroup {
         self.parts >= MAX_OPS
             || self.others.len() >= MAX_OPS
             || !self.asked.is_empty()
+            || self.turn.is_some()
             || self.close.is_some()
     }
 }
@@ -201,6 +205,11 @@ impl Committer {
         }
         for op in group.asked {
             self.operate(op)?;
+        }
+        if let Some(reply) = group.turn {
+            self.begin_turn();
+            // Whoever asked may be gone; the next asks again.
+            let _ = reply.send(());
         }
         self.shared.claimable.notify_one();
         self.keep_house();

@@ -11,7 +11,7 @@ use crate::queue::sled::disk::{
     error::StoreError,
     layout::{generation_name, period_name},
 };
-use crate::queue::sled::line::deferred::DeferredLetter;
+use crate::queue::sled::line::deferred::{DeferredLetter, deferred};
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::runtime::ops::{CommitterOp, Job};
 use crate::queue::sled::threads::committer::{Committer, MAX_OPS, answer};
@@ -58,6 +58,7 @@ impl Committer {
                 }
                 CommitterOp::Tick => self.tick(&mut batch)?,
                 CommitterOp::Enqueue(_)
+                | CommitterOp::BeginTurn(_)
                 | CommitterOp::Operator(_)
                 | CommitterOp::Heartbeat(_)
                 | CommitterOp::Close(_) => {}
@@ -120,6 +121,27 @@ impl Committer {
             lock(&self.shared.dead).forget_queued(number);
             self.ledger.retire_letter(batch, number);
         }
+    }
+
+    /// What the last turn had in hand is to be claimed again: the claims begin anew at the first
+    /// number that is not settled, as after a start, and what was marked is in doubt. Nobody
+    /// claims meanwhile.
+    pub(super) fn begin_turn(&mut self) {
+        let ledger = &mut self.ledger;
+        let marked: Vec<_> = (ledger.marks.iter())
+            .map(|(id, marked)| (id, marked.name.clone()))
+            .collect();
+        for (id, _) in &marked {
+            ledger.marks.doubt(*id);
+        }
+        let shared = &self.shared;
+        let mut claims = lock(&shared.claims);
+        claims.rewind(ledger.cursor.clone(), marked.into_iter().collect());
+        lock(&shared.tail).rewind();
+        *lock(&shared.deferred) = deferred(ledger);
+        shared.bytes_in_hand.store(0, Ordering::Release);
+        drop(claims);
+        self.publish_census();
     }
 
     /// Ends claims: dead letters are written and synced first, then counted.

@@ -1,0 +1,210 @@
+//! What the reference engine holds, and what becomes of it.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::clock::Millis;
+use crate::queue::census::Census;
+use crate::queue::entry::{DeadReason, Entry, EntryId, Origin, Outcome, Settlement};
+use crate::queue::error::QueueError;
+use crate::queue::pause::PauseRecord;
+use crate::queue::window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, deferred_share};
+
+/// Who may deliver.
+#[derive(Default)]
+pub struct Turns {
+    /// The number of the last turn that was given.
+    pub last: u64,
+    pub is_held: bool,
+    /// How many wait for it.
+    pub waiting: u32,
+}
+
+pub struct Stored {
+    pub id_hash: u128,
+    pub accepted_at: Millis,
+    pub event_time: i64,
+    pub body: bytes::Bytes,
+    pub failures: u32,
+}
+
+pub struct Letter {
+    pub stored: Stored,
+    /// `None`: queued again from here.
+    pub reason: Option<DeadReason>,
+    pub died_at: Millis,
+    pub message: String,
+}
+
+pub struct Marked {
+    pub name: Arc<str>,
+    pub at: Millis,
+    pub in_doubt: bool,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub stopped: bool,
+    pub turns: Turns,
+    pub last_seq: u64,
+    pub line: BTreeMap<u64, Stored>,
+    pub claimed_up_to: u64,
+    pub bytes_in_hand: usize,
+    pub last_dead: u64,
+    pub letters: BTreeMap<u64, Letter>,
+    /// Letters that are queued again and not claimed, in the order of their coming.
+    pub apart: VecDeque<u64>,
+    /// By id; the numbers of letters that may be imported.
+    pub purged: HashMap<u128, u64>,
+    /// When an event of each id was last accepted.
+    pub seen: HashMap<u128, Millis>,
+    /// When a letter of each id was last delivered.
+    pub delivered: HashMap<u128, Millis>,
+    pub marks: HashMap<EntryId, Marked>,
+    pub counts: Census,
+    pub pause: Option<PauseRecord>,
+}
+
+impl State {
+    pub fn running(&self) -> Result<(), QueueError> {
+        if self.stopped {
+            Err(QueueError::Stopped("it was closed".into()))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Forgets who has what in hand; what was marked is in doubt.
+    pub fn drop_claims(&mut self) {
+        self.claimed_up_to = 0;
+        let apart = self.letters.iter().filter(|(_, l)| l.reason.is_none());
+        self.apart = apart.map(|(number, _)| *number).collect();
+        self.bytes_in_hand = 0;
+        for mark in self.marks.values_mut() {
+            mark.in_doubt = true;
+        }
+    }
+
+    /// Removes a letter and its count among the dead.
+    pub fn bury(&mut self, number: u64) {
+        if let Some(reason) = self.letters.remove(&number).and_then(|l| l.reason) {
+            self.counts.dead[reason.index()] -= 1;
+        }
+    }
+
+    pub fn claim(&mut self, max_events: usize, max_bytes: usize) -> Vec<Entry> {
+        let first = self
+            .line
+            .keys()
+            .next()
+            .copied()
+            .unwrap_or(self.last_seq + 1);
+        let mut found: Vec<(EntryId, usize)> = Vec::new();
+        let (mut bytes, in_hand) = (0, self.bytes_in_hand);
+        let fits = |bytes: usize, len: usize, found: &Vec<_>| {
+            found.is_empty()
+                || (bytes + len <= max_bytes && in_hand + bytes + len <= CLAIM_WINDOW_BYTES)
+        };
+        let line_share = max_events - deferred_share(max_events).min(self.apart.len());
+        if in_hand < CLAIM_WINDOW_BYTES {
+            for (seq, stored) in self.line.range(self.claimed_up_to + 1..) {
+                let full = found.len() >= line_share || *seq >= first + CLAIM_WINDOW_EVENTS;
+                if full || !fits(bytes, stored.body.len(), &found) {
+                    break;
+                }
+                bytes += stored.body.len();
+                found.push((EntryId::line(*seq), stored.body.len()));
+            }
+            for number in &self.apart {
+                let len = self.letters[number].stored.body.len();
+                if found.len() >= max_events || !fits(bytes, len, &found) {
+                    break;
+                }
+                bytes += len;
+                found.push((EntryId::dead(*number), len));
+            }
+        }
+        self.bytes_in_hand += bytes;
+        found.into_iter().map(|(id, _)| self.hand_out(id)).collect()
+    }
+
+    pub fn hand_out(&mut self, id: EntryId) -> Entry {
+        let stored = match id.origin() {
+            Origin::Line(seq) => {
+                self.claimed_up_to = seq;
+                &self.line[&seq]
+            }
+            Origin::Dead(number) => {
+                // They were found in their order.
+                self.apart.pop_front();
+                &self.letters[&number].stored
+            }
+        };
+        Entry {
+            id,
+            id_hash: stored.id_hash,
+            accepted_at: stored.accepted_at,
+            event_time: stored.event_time,
+            body: stored.body.clone(),
+            sent_as: self.marks.get(&id).map(|m| m.name.clone()),
+            failures: stored.failures,
+        }
+    }
+
+    pub fn settle(&mut self, Settlement { entry, outcome }: Settlement, now: Millis) {
+        self.bytes_in_hand -= entry.body.len();
+        let mark = self.marks.remove(&entry.id);
+        match entry.id.origin() {
+            Origin::Line(seq) => {
+                self.line.remove(&seq);
+            }
+            Origin::Dead(number) => {
+                self.letters.remove(&number);
+            }
+        }
+        let (reason, message, failures) = match outcome {
+            Outcome::Delivered => {
+                self.counts.delivered += 1;
+                if let Origin::Dead(_) = entry.id.origin() {
+                    self.delivered.insert(entry.id_hash, now);
+                }
+                return;
+            }
+            Outcome::Dead { reason, message } => {
+                self.counts.dead[reason.index()] += 1;
+                (Some(reason), message, entry.failures)
+            }
+            Outcome::SetApart { failures } => (None, String::new(), failures),
+        };
+        self.last_dead += 1;
+        let stored = Stored {
+            id_hash: entry.id_hash,
+            accepted_at: entry.accepted_at,
+            event_time: entry.event_time,
+            body: entry.body,
+            failures,
+        };
+        self.letters.insert(
+            self.last_dead,
+            Letter {
+                stored,
+                reason,
+                died_at: now,
+                message,
+            },
+        );
+        if reason.is_none() {
+            self.apart.push_back(self.last_dead);
+        }
+        if let (None, Some(mark)) = (reason, mark) {
+            // It may have arrived: under its new number it keeps the name it went out under.
+            self.marks.insert(
+                EntryId::dead(self.last_dead),
+                Marked {
+                    in_doubt: true,
+                    ..mark
+                },
+            );
+        }
+    }
+}
