@@ -1,5 +1,5 @@
 //! One suite for every engine: random operations, reopening included, in lockstep with the
-//! reference engine; and what only the durable one can show.
+//! reference engine; and what only the one in a folder can show.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,11 +8,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::sled::{Options as SledOptions, SledEngine};
+use super::bench_tests::{
+    Bench, Memory, Pairs, Rules, START, Sled, Subject, block_on, claimable, crash_image, seen,
+    shown, whereabouts,
+};
+use super::sled::{Options, SledEngine};
 use super::*;
-use crate::clock::{Clock, Millis};
-
-pub(super) const START: Millis = 1_800_000_000_000;
+use crate::clock::Clock;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -31,6 +33,11 @@ enum Op {
     Purge(Vec<usize>),
     /// Ids of the pool, whatever became of them, with one of a few bodies.
     Import(Vec<(u8, u8)>),
+    /// The right to deliver goes to another. Whoever had it goes on for a while: before the other
+    /// begins, or after.
+    Turn {
+        late: bool,
+    },
     /// A stop in order.
     Reopen,
     /// Kill -9: the files as they are.
@@ -50,185 +57,18 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => some().prop_map(Op::Revive),
         2 => some().prop_map(Op::Purge),
         2 => prop::collection::vec((0u8..60, 0u8..3), 1..6).prop_map(Op::Import),
+        1 => any::<bool>().prop_map(|late| Op::Turn { late }),
         1 => Just(Op::Reopen),
         1 => Just(Op::Crash),
     ];
     prop::collection::vec(op, 1..40)
 }
 
-/// A queue under test and the claims held from it.
-pub(super) struct Subject {
-    pub(super) queue: Queue,
-    pub(super) turn: Turn,
-    pub(super) held: Vec<Entry>,
-}
-
-impl Subject {
-    pub(super) async fn new(queue: Queue) -> Self {
-        Self {
-            turn: queue.turn().await.unwrap(),
-            queue,
-            held: Vec::new(),
-        }
-    }
-
-    fn block(&self, events: &[(u8, u8)], at: Millis) -> Block {
-        let mut builder = BlockBuilder::new(self.queue.hasher(), at);
-        builder.count_ignored();
-        for (id, body) in events {
-            let body = format!("{{\"id\":{id},\"body\":{body}}}");
-            builder.push(
-                &format!("message-{id}"),
-                at / 1000 - i64::from(*id),
-                body.as_bytes(),
-            );
-        }
-        builder.finish()
-    }
-
-    pub(super) async fn enqueue(&self, events: &[(u8, u8)], at: Millis) -> Vec<Receipt> {
-        let pending = self.queue.enqueue(self.block(events, at)).await.unwrap();
-        pending.receipts().await.unwrap()
-    }
-
-    fn ids(&self, at: &[usize]) -> Vec<EntryId> {
-        let mut ids: Vec<_> = at
-            .iter()
-            .filter_map(|at| self.held.get(*at))
-            .map(|e| e.id)
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids
-    }
-
-    /// All dead letters, by number.
-    pub(super) async fn dead(&self) -> Vec<Letter> {
-        let (mut letters, mut from) = (Vec::new(), Some(0));
-        while let Some(first) = from {
-            let page = self.queue.dead_page(first..=u64::MAX, Arc::new(|_| true));
-            let mut page = page.await.unwrap();
-            letters.append(&mut page.letters);
-            from = page.next;
-        }
-        letters
-    }
-
-    pub(super) async fn some_dead(&self, at: &[usize]) -> Vec<LetterKey> {
-        let dead = self.dead().await;
-        let some = at.iter().filter_map(|at| dead.get(*at));
-        some.map(|letter| letter.key).collect()
-    }
-
-    pub(super) async fn import(&self, events: &[(u8, u8)], at: Millis) -> Vec<Imported> {
-        let hasher = self.queue.hasher();
-        let import = |(id, body): &(u8, u8)| {
-            let body = format!("{{\"id\":{id},\"body\":{body}}}").into();
-            let event_time = at / 1000 - i64::from(*id);
-            Import::new(&hasher, &format!("message-{id}"), at, event_time, body)
-        };
-        let events = events.iter().map(import).collect();
-        self.queue.import(events).await.unwrap()
-    }
-
-    async fn settle(&mut self, at: &[(usize, u8)]) {
-        let mut settlements = Vec::new();
-        for (at, how) in at {
-            if *at >= self.held.len() {
-                continue;
-            }
-            let entry = self.held.remove(*at);
-            let outcome = match how {
-                0 | 1 => Outcome::Dead {
-                    reason: DeadReason::ALL[usize::from(*how)],
-                    message: "words".into(),
-                },
-                2 => Outcome::SetApart {
-                    failures: entry.failures + 1,
-                },
-                _ => Outcome::Delivered,
-            };
-            settlements.push(Settlement { entry, outcome });
-        }
-        self.turn.settle(settlements).await.unwrap();
-    }
-}
-
-pub(super) type Seen = (EntryId, u128, Millis, i64, Vec<u8>, Option<String>, u32);
-
-pub(super) fn seen(entry: &Entry) -> Seen {
-    (
-        entry.id,
-        // The engines' keys differ; the low byte of the body tells the id as well.
-        0,
-        entry.accepted_at,
-        entry.event_time,
-        entry.body.to_vec(),
-        entry.sent_as.as_ref().map(ToString::to_string),
-        entry.failures,
-    )
-}
-
-pub(super) type Shown = (u64, DeadReason, Millis, i64, Millis, String, Vec<u8>);
-
-pub(super) fn shown(letter: &Letter) -> Shown {
-    (
-        letter.key.number(),
-        letter.key.reason(),
-        letter.accepted_at,
-        letter.event_time,
-        letter.died_at,
-        letter.message.clone(),
-        letter.body.to_vec(),
-    )
-}
-
-/// What is found, with what both engines know; a stored mark keeps its time, a crash may not.
-pub(super) fn whereabouts(found: &Found) -> String {
-    match found {
-        Found::Queued {
-            id,
-            accepted_at,
-            sent,
-        } => format!("{id:?} of {accepted_at}, {sent:?}"),
-        Found::Dead(letter) => format!("dead {:?}", shown(letter)),
-        Found::Settled { .. } => "settled".into(),
-        found => format!("{found:?}"),
-    }
-}
-
-pub(super) fn claimable(census: &Census, held: usize) -> bool {
-    census.queued + census.sending > held as u64
-}
-
-pub(super) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
-/// The files as a kill would leave them. Every operation was awaited, so only the housekeeper
-/// may be at work; what it moves under the copier's hands makes the copier begin again.
-pub(super) fn crash_image(from: &Path, to: &Path) {
-    while let Err(error) = copy(from, to) {
-        assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
-        std::fs::remove_dir_all(to).unwrap();
-    }
-}
-
-fn options(path: PathBuf) -> SledOptions {
-    SledOptions {
+fn options(path: PathBuf) -> Options {
+    Options {
         min_free: 0,
         roll_events: 12,
-        ..SledOptions::new(path)
+        ..Options::new(path)
     }
 }
 
@@ -237,14 +77,22 @@ fn open(path: &Path, clock: &Clock) -> SledEngine {
     engine.confirmed()
 }
 
-async fn lockstep(ops: Vec<Op>) {
-    let home = TempDir::new().unwrap();
-    let mut life = 0;
-    let folder = |life: u32| home.path().join(format!("queue-{life}"));
+/// The usual memory, and pieces so small that there are several.
+fn rules() -> Rules {
+    Rules {
+        dedup_window: Duration::from_secs(7 * 86_400),
+        dead_retention: Duration::from_secs(30 * 86_400),
+        piece_events: 12,
+    }
+}
+
+async fn lockstep<B: Bench>(ops: Vec<Op>) {
     let clock = Clock::manual(START);
-    let model_engine = MemoryEngine::new(clock.clone(), 7 * 86_400_000);
-    let mut model = Subject::new(Queue::memory(model_engine.clone())).await;
-    let mut real = Subject::new(Queue::sled(open(&folder(0), &clock))).await;
+    let (mut reference, queue) = Memory::open(&clock, rules()).await;
+    let mut model = Subject::new(queue).await;
+    let (mut bench, queue) = B::open(&clock, rules()).await;
+    let mut real = Subject::new(queue).await;
+    let mut pairs = Pairs::default();
     for op in ops {
         clock.advance(Duration::from_millis(7));
         let now = clock.now();
@@ -264,6 +112,7 @@ async fn lockstep(ops: Vec<Op>) {
                     expected.iter().map(seen).collect::<Vec<_>>(),
                     "{op:?}"
                 );
+                pairs.claimed(&expected, &claimed);
                 model.held.extend(expected);
                 real.held.extend(claimed);
             }
@@ -304,20 +153,19 @@ async fn lockstep(ops: Vec<Op>) {
                 let expected = model.import(events, now - 1000).await;
                 assert_eq!(real.import(events, now - 1000).await, expected, "{op:?}");
             }
-            Op::Reopen | Op::Crash => {
-                model_engine.reopen();
-                model = Subject::new(model.queue).await;
-                if matches!(op, Op::Reopen) {
-                    real.queue.close().await.unwrap();
-                } else {
-                    // What is in the files now is what a kill would leave: every operation
-                    // above was awaited.
-                    real.queue.barrier().await.unwrap();
-                    crash_image(&folder(life), &folder(life + 1));
-                    real.queue.close().await.unwrap();
-                    life += 1;
-                }
-                real = Subject::new(Queue::sled(open(&folder(life), &clock))).await;
+            Op::Turn { late } => {
+                reference.take_away(&model.turn).await;
+                bench.take_away(&real.turn).await;
+                model = model.gives_way(*late).await;
+                real = real.gives_way(*late).await;
+            }
+            Op::Reopen => {
+                model = Subject::new(reference.reopen().await).await;
+                real = Subject::new(bench.reopen().await).await;
+            }
+            Op::Crash => {
+                model = Subject::new(reference.crash().await).await;
+                real = Subject::new(bench.crash().await).await;
             }
         }
         // Doubt and release are not awaited; this is behind them.
@@ -334,6 +182,7 @@ async fn lockstep(ops: Vec<Op>) {
                 whereabouts(&expected),
                 "{id} after {op:?}"
             );
+            pairs.found(&expected, &found);
         }
         if matches!(op, Op::Crash) {
             // Counts of answers are saved with the next chunk; a crash may lose the last.
@@ -342,6 +191,7 @@ async fn lockstep(ops: Vec<Op>) {
         }
         assert_eq!(census, expected, "after {op:?}");
         let (expected, dead) = (model.dead().await, real.dead().await);
+        pairs.dead(&expected, &dead);
         let shown = |letters: Vec<Letter>| letters.iter().map(shown).collect::<Vec<_>>();
         assert_eq!(shown(dead), shown(expected), "after {op:?}");
         assert_eq!(census.imbalance(), 0);
@@ -349,20 +199,18 @@ async fn lockstep(ops: Vec<Op>) {
     real.queue.close().await.unwrap();
 }
 
-pub(super) fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(future)
-}
-
 proptest! {
     // A fifth of the usual number (or of PROPTEST_CASES): each case opens stores.
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 5))]
     #[test]
     fn the_durable_engine_does_what_the_reference_does(ops in ops()) {
-        block_on(lockstep(ops));
+        block_on(lockstep::<Sled>(ops));
+    }
+
+    /// Two of the same agree, or what compares them is wrong.
+    #[test]
+    fn the_reference_does_what_it_does(ops in ops()) {
+        block_on(lockstep::<Memory>(ops));
     }
 }
 
@@ -393,7 +241,7 @@ fn generations_roll_and_go_and_their_ids_are_remembered() {
         let clock = Clock::manual(START);
         let path = home.path().join("queue");
         let open = || {
-            let options = SledOptions {
+            let options = Options {
                 roll_events: 1000,
                 ..options(path.clone())
             };

@@ -4,14 +4,13 @@
 //!
 //! `PINRELAY_LIVES` sets how many orders are tried (12).
 
-use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tempfile::TempDir;
 
-use super::contract_tests::{START, Subject, block_on, claimable, crash_image, seen, whereabouts};
-use super::sled::{Options as SledOptions, SledEngine};
+use super::bench_tests::{
+    Bench, Memory, Pairs, Rules, START, Sled, Subject, block_on, claimable, seen, whereabouts,
+};
 use super::*;
 use crate::clock::{Clock, Millis};
 
@@ -104,7 +103,7 @@ proptest! {
     #[test]
     fn no_id_has_two_lives(ops in ops()) {
         block_on(async {
-            let mut world = World::new().await;
+            let mut world = World::<Sled>::new().await;
             for op in ops {
                 world.step(&op).await;
             }
@@ -123,16 +122,13 @@ fn id_of(body: &[u8]) -> u8 {
     digits.take(1).fold(0, |_, byte| byte - b'0')
 }
 
-fn open(path: &Path, clock: &Clock) -> SledEngine {
-    let options = SledOptions {
-        min_free: 0,
-        // Each generation is full with its first event, so that time alone decides what is known.
-        roll_events: 1,
+fn rules() -> Rules {
+    Rules {
+        // Each piece is full with its first event, so that time alone decides what is known.
+        piece_events: 1,
         dedup_window: WINDOW,
         dead_retention: RETENTION,
-        ..SledOptions::new(path)
-    };
-    SledEngine::open(options, clock.clone()).unwrap()
+    }
 }
 
 /// What one id went through, as whoever sends and delivers sees it.
@@ -145,38 +141,30 @@ struct Past {
     purged_at: Option<Millis>,
 }
 
-struct World {
-    home: TempDir,
-    lives: u32,
+struct World<B> {
     clock: Clock,
-    model_engine: MemoryEngine,
+    reference: Memory,
     model: Subject,
-    engine: SledEngine,
+    bench: B,
     real: Subject,
+    pairs: Pairs,
     pasts: [Past; IDS as usize],
 }
 
-impl World {
+impl<B: Bench> World<B> {
     async fn new() -> Self {
-        let home = TempDir::new().unwrap();
         let clock = Clock::manual(START);
-        let window = Millis::try_from(WINDOW.as_millis()).unwrap();
-        let model_engine = MemoryEngine::new(clock.clone(), window);
-        let engine = open(&home.path().join("queue-0"), &clock);
+        let (reference, model) = Memory::open(&clock, rules()).await;
+        let (bench, real) = B::open(&clock, rules()).await;
         Self {
-            model: Subject::new(Queue::memory(model_engine.clone())).await,
-            real: Subject::new(Queue::sled(engine.clone())).await,
-            home,
-            lives: 0,
+            model: Subject::new(model).await,
+            real: Subject::new(real).await,
             clock,
-            model_engine,
-            engine,
+            reference,
+            bench,
+            pairs: Pairs::default(),
             pasts: Default::default(),
         }
-    }
-
-    fn folder(&self, life: u32) -> std::path::PathBuf {
-        self.home.path().join(format!("queue-{life}"))
     }
 
     async fn step(&mut self, op: &Op) {
@@ -210,16 +198,14 @@ impl World {
             }
             Op::Pass(time) => self.pass(*time).await,
             Op::Restart => {
-                self.real.queue.close().await.unwrap();
-                self.reopen().await;
+                self.model = Subject::new(self.reference.reopen().await).await;
+                self.real = Subject::new(self.bench.reopen().await).await;
             }
             Op::Crash => {
-                // The copy is not taken at one instant: nobody may write meanwhile.
-                self.comes_to_rest().await;
-                crash_image(&self.folder(self.lives), &self.folder(self.lives + 1));
-                self.real.queue.close().await.unwrap();
-                self.lives += 1;
-                self.reopen().await;
+                // A copy is not taken at one instant: nobody may write meanwhile.
+                self.bench.rest().await;
+                self.model = Subject::new(self.reference.crash().await).await;
+                self.real = Subject::new(self.bench.crash().await).await;
             }
             Op::Torn(events) => {
                 let events = self.askable(events).await;
@@ -238,8 +224,8 @@ impl World {
             let found = self.model.queue.find(&name(id)).await.unwrap();
             // Then it is known, remembered or not.
             let has_a_life = matches!(found, Found::Queued { .. } | Found::Dead(_));
-            let must = self.model_engine.remembers(&name(id));
-            if !has_a_life && must != self.engine.remembers(&name(id)).await {
+            let must = self.reference.remembers(&name(id)).await;
+            if !has_a_life && must != self.bench.remembers(&name(id)).await {
                 assert!(!must, "{} is forgotten too early", name(id));
                 askable.retain(|(other, _)| *other != id);
             }
@@ -304,6 +290,7 @@ impl World {
                 claimed.iter().map(seen).collect::<Vec<_>>(),
                 expected.iter().map(seen).collect::<Vec<_>>()
             );
+            self.pairs.claimed(&expected, &claimed);
             self.model.held.extend(expected);
             self.real.held.extend(claimed);
         }
@@ -347,15 +334,18 @@ impl World {
 
     /// Lets time pass, and what is due by it happen.
     async fn pass(&mut self, time: Time) {
-        self.comes_to_rest().await;
+        self.bench.rest().await;
         self.clock.advance(time.long());
-        self.engine.tick();
-        self.comes_to_rest().await;
+        self.bench.tick().await;
+        self.bench.rest().await;
         let (now, window) = (self.clock.now(), WINDOW.as_millis() as Millis);
         // Retention goes by whole periods. What went from the one goes from the other.
-        let left: Vec<u64> = self.real.dead().await.iter().map(number).collect();
+        let left: Vec<EntryId> = self.real.dead().await.iter().map(number).collect();
         let mut gone = self.model.dead().await;
-        gone.retain(|letter| !left.contains(&number(letter)));
+        gone.retain(|letter| {
+            let theirs = self.pairs.of(number(letter)).expect("both had it");
+            !left.contains(&theirs)
+        });
         for letter in &gone {
             let age = now - letter.died_at;
             assert!(age > RETENTION.as_millis() as Millis, "purged after {age}");
@@ -369,40 +359,16 @@ impl World {
                 let purged_at = self.pasts[usize::from(id)].purged_at;
                 let age = now - purged_at.expect("it was met");
                 assert!(age > window, "it could be imported for {age} ms");
-                self.model_engine.forget_purged(&name(id));
+                self.reference.engine.forget_purged(&name(id));
             }
         }
     }
 
-    /// What the housekeeper was asked for is done, and what follows from that: a generation is
-    /// prepared, the head rolls, the old one is sealed, what is spent is deleted.
-    async fn comes_to_rest(&self) {
-        for _ in 0..3 {
-            // The walk is the housekeeper's last job so far.
-            let verdict = self.real.queue.verify().await.unwrap();
-            assert_eq!((verdict.findings, verdict.ledger_imbalance), (vec![], 0));
-            self.real.queue.barrier().await.unwrap();
-        }
-    }
-
     async fn torn(&mut self, events: &[(u8, u8)]) {
-        self.comes_to_rest().await;
-        let image = self.folder(self.lives + 1);
-        crash_image(&self.folder(self.lives), &image);
+        self.bench.brace().await;
         self.send(events).await;
-        // As if the process had ended when the lines were on disk, and nothing else was.
-        std::fs::remove_dir_all(image.join("gen")).unwrap();
-        crash_image(&self.folder(self.lives).join("gen"), &image.join("gen"));
-        self.real.queue.close().await.unwrap();
-        self.lives += 1;
-        self.reopen().await;
-    }
-
-    async fn reopen(&mut self) {
-        self.model_engine.reopen();
-        self.model = Subject::new(self.model.queue.clone()).await;
-        self.engine = open(&self.folder(self.lives), &self.clock);
-        self.real = Subject::new(Queue::sled(self.engine.clone())).await;
+        self.model = Subject::new(self.reference.crash().await).await;
+        self.real = Subject::new(self.bench.tear().await).await;
     }
 
     async fn both(&self, id: u8) -> (Found, Found) {
@@ -411,8 +377,9 @@ impl World {
         (expected, found)
     }
 
-    async fn found(&self, id: u8) -> Whereabouts {
+    async fn found(&mut self, id: u8) -> Whereabouts {
         let (expected, found) = self.both(id).await;
+        self.pairs.found(&expected, &found);
         match (&expected, &found) {
             (Found::Unknown, Found::Settled { .. }) => Whereabouts::Longer,
             _ if whereabouts(&found) != whereabouts(&expected) => {
@@ -467,6 +434,6 @@ enum Whereabouts {
     Differ(String),
 }
 
-fn number(letter: &Letter) -> u64 {
-    letter.key.number()
+fn number(letter: &Letter) -> EntryId {
+    EntryId::dead(letter.key.number())
 }

@@ -56,6 +56,10 @@ pub use verdict::{Checked, Finding, Verdict};
 pub use window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS};
 
 #[cfg(test)]
+mod bench_tests;
+#[cfg(test)]
 mod contract_tests;
 #[cfg(test)]
 mod lives_tests;
+#[cfg(test)]
+mod turn_tests;
