@@ -6,8 +6,9 @@ use std::sync::Arc;
 use clap::Args as ClapArgs;
 use serde_json::json;
 
+use super::config_arg::ConfigArg;
 use super::exit::{Exit, OrExit, Outcome};
-use super::{ConfigArg, log_to_stderr, owner, verify};
+use super::{offline, verify};
 use crate::clock::Clock;
 use crate::config::process_env;
 use crate::queue::Queue;
@@ -48,8 +49,8 @@ pub fn run(args: Args) -> Outcome {
         ))
         .or_exit(Exit::Io);
     }
-    owner::become_owner_of(&root)?;
-    log_to_stderr();
+    offline::become_owner_of(&root)?;
+    offline::log_to_stderr();
     let failed = Arc::new(|why: &str| eprintln!("pinrelay: storage failed: {why}"));
     let options = Options {
         path: root.clone(),

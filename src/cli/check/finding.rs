@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 /// One thing looked at.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Finding {
+pub enum Finding {
     /// As it should be.
     Fine(String),
     /// It runs so, but the operator should know.
@@ -33,7 +33,7 @@ fn wrong(findings: &[Finding]) -> usize {
 }
 
 /// For people; how many are wrong.
-pub(in crate::cli) fn print(findings: &[Finding]) -> io::Result<usize> {
+pub fn print(findings: &[Finding]) -> io::Result<usize> {
     let mut out = io::stdout().lock();
     for finding in findings {
         let (word, text) = finding.told();

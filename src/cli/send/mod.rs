@@ -15,9 +15,9 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::config_arg::{ConfigArg, Sockets};
 use super::daemon::Client;
 use super::exit::{Exit, Failure, OrExit, Outcome};
-use super::{ConfigArg, Sockets};
 use crate::lifecycle;
 
 mod answer;
