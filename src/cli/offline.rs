@@ -10,6 +10,7 @@ use anyhow::Context;
 use nix::unistd::{Gid, Uid, geteuid, setegid, seteuid};
 
 use super::exit::{Exit, Failure, OrExit};
+use crate::lifecycle::{self, LogFormat};
 
 /// Takes on the owner of `folder`, if this process is root's and the folder is another's.
 ///
@@ -32,5 +33,5 @@ pub(super) fn become_owner_of(folder: &Path) -> Result<(), Failure> {
 /// What opening a queue has to say goes to stderr: stdout is the command's own.
 pub(super) fn log_to_stderr() {
     // Fails only where a logger stands already.
-    let _ = crate::lifecycle::init_log("warn", crate::lifecycle::Format::Human);
+    let _ = lifecycle::init_log("warn", LogFormat::Human);
 }

@@ -1,6 +1,6 @@
 //! The configuration: one TOML file, with environment variables over it.
 //!
-//! `keys` is the table of every scalar key; `raw` reads file and environment into texts with
+//! `keys` is the table of every scalar key, `key` one row of it; `raw` reads file and environment into texts with
 //! places; `values` and `units` give the texts their types; `token` finds the secret; `options`
 //! hands each part what it has to know; `changes` compares two; `instance` is for several daemons.
 
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 mod changes;
 mod instance;
+mod key;
 mod keys;
 mod options;
 mod raw;
@@ -21,9 +22,10 @@ mod units;
 mod values;
 
 pub use instance::Instance;
+pub use key::Key;
 pub use keys::{
-    Admin, CustomProperties, DeadLetters, Delivery, Ingest, KEYS, Key, Log, Metrics, Notify,
-    Pinterest, Queue, UserData,
+    Admin, CustomProperties, DeadLetters, Delivery, Ingest, KEYS, Log, Metrics, Notify, Pinterest,
+    Queue, UserData,
 };
 pub use raw::{Pair, Place, Problem};
 pub use token::{
@@ -31,7 +33,7 @@ pub use token::{
     TokenSources,
 };
 pub use units::{duration as parse_duration, show_duration, show_size};
-pub use values::{BaseUrl, Hashing, Kind, LogFormat, OnLate, OnRefused};
+pub use values::{BaseUrl, Kind};
 pub use values::{ad_account_id as parse_ad_account_id, app_name as parse_app_name};
 
 use crate::secret::Token;
@@ -176,7 +178,7 @@ fn read_as(
     env: impl Iterator<Item = (String, String)>,
     instance: Option<&Instance>,
 ) -> Result<Config, ConfigError> {
-    let mut raw = Raw::default();
+    let mut raw = Raw::new(KEYS);
     if let Some((path, text)) = file {
         raw.file(path, text);
     }

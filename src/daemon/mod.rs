@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::admin::{self, Door};
 use crate::clock::{Clock, WallTrust};
-use crate::config::{Config, ConfigError, LogFormat};
+use crate::config::{Config, ConfigError};
 use crate::deliver;
 use crate::ingest;
 use crate::lifecycle::{self, Signal, notify};
@@ -71,13 +71,8 @@ pub fn run(load: impl Fn() -> Result<Config, ConfigError>) -> Result<(), DaemonE
     umask(Mode::from_bits_truncate(0o077));
     lifecycle::no_core();
     let config = load()?;
-    let log = match config.log.format {
-        LogFormat::Auto => lifecycle::Format::Auto,
-        LogFormat::Human => lifecycle::Format::Human,
-        LogFormat::Journald => lifecycle::Format::Journald,
-        LogFormat::Json => lifecycle::Format::Json,
-    };
-    lifecycle::init_log(config.log.level, log).map_err(|e| DaemonError::Config(e.to_string()))?;
+    lifecycle::init_log(config.log.level, config.log.format)
+        .map_err(|e| DaemonError::Config(e.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

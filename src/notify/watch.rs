@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Options;
+use super::options::Options;
 use crate::clock::{Millis, millis};
 
 /// A pause longer than this is told.
