@@ -48,6 +48,7 @@ const MAY: &[(&str, &[&str])] = &[
             "observe",
             "secret",
             "lifecycle",
+            "net",
         ],
     ),
     ("notify", &["clock"]),
@@ -81,6 +82,7 @@ const MAY: &[(&str, &[&str])] = &[
             "observe",
             "secret",
             "lifecycle",
+            "net",
         ],
     ),
     (
@@ -113,6 +115,7 @@ const MAY: &[(&str, &[&str])] = &[
     ("observe", &["clock"]),
     ("secret", &[]),
     ("lifecycle", &[]),
+    ("net", &[]),
 ];
 
 /// Crates that only these parts may name.

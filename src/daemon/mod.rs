@@ -15,12 +15,13 @@ use nix::sys::stat::{Mode, umask};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
-use crate::admin::{self, Door};
+use crate::admin::{self, AdminState};
 use crate::clock::{Clock, WallTrust};
 use crate::config::{Config, ConfigError};
 use crate::deliver;
 use crate::ingest;
 use crate::lifecycle::{self, Signal, notify};
+use crate::net;
 use crate::observe::Observer;
 use crate::queue::Queue;
 use crate::queue::sled::{self, SledEngine};
@@ -154,7 +155,7 @@ impl Daemon {
             Some(listener) => listener,
             None => {
                 let path = &config.ingest.socket;
-                let listener = ingest::bind(path, 0o660, &config.ingest.group)?;
+                let listener = net::bind(path, 0o660, &config.ingest.group)?;
                 bound.push(path.clone());
                 listener
             }
@@ -186,7 +187,7 @@ impl Daemon {
         let facts = notices::facts(report.clone(), trust.clone(), unclean_start);
         let notify = crate::notify::spawn(config.notify_options(), facts, clock.clone());
         let (commands, asked) = mpsc::unbounded_channel();
-        let door = Door {
+        let state = AdminState {
             queue: queue.clone(),
             observer: observer.clone(),
             report: report.clone(),
@@ -194,9 +195,9 @@ impl Daemon {
             trust: trust.clone(),
             commands,
         };
-        let mut doors = vec![admin::spawn(admin_listener, door.clone()).map_err(watched)?];
+        let mut doors = vec![admin::spawn(admin_listener, state.clone()).map_err(watched)?];
         if let Some(listener) = metrics_listener {
-            doors.push(admin::spawn_metrics(listener, door).map_err(watched)?);
+            doors.push(admin::spawn_metrics(listener, state).map_err(watched)?);
         }
         let listener = UnixListener::from_std(listener).map_err(watched)?;
         let ingest = ingest::spawn(

@@ -8,8 +8,10 @@ use tokio::time::Instant;
 
 /// What one such line costs, all such clients together: 10,000 a second.
 const COST: Duration = Duration::from_micros(100);
-/// A wait longer than this is told, once per [`super::SPELL`].
+/// A wait longer than this is told, once per [`SPELL`].
 const TOLD: Duration = Duration::from_secs(1);
+/// After so long without such a wait the next one is told again.
+const SPELL: Duration = Duration::from_secs(60);
 
 /// So many more of them than of others are free: one bad line among good ones, or a blank one to
 /// keep a connection alive, must not wait behind the floods of others.
@@ -55,7 +57,7 @@ impl Flood {
         let mut debt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let paid = debt.paid.map_or(now, |paid| paid.max(now)) + COST * wasted;
         debt.paid = Some(paid);
-        let tell = debt.told.is_none_or(|told| now - told > super::SPELL);
+        let tell = debt.told.is_none_or(|told| now - told > SPELL);
         if paid - now > TOLD && tell {
             debt.told = Some(now);
             tracing::warn!(

@@ -10,7 +10,6 @@ mod answer;
 mod connection;
 mod flood;
 mod lines;
-mod listener;
 #[doc(hidden)]
 pub mod properties;
 mod witness;
@@ -22,8 +21,6 @@ use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
-
-pub use listener::{BindError, bind};
 
 use crate::clock::Clock;
 use crate::observe::{Observer, Peer};
