@@ -67,8 +67,8 @@ pub fn run(args: Args) -> Outcome {
     let queued = census.queued + census.sending;
     let (in_doubt, dead) = (census.in_doubt, census.dead_total());
     if args.json {
-        let told = json!({"queue": root, "queued": queued, "in_doubt": in_doubt, "dead": dead});
-        println!("{told}");
+        let account = json!({"queue": root, "queued": queued, "in_doubt": in_doubt, "dead": dead});
+        println!("{account}");
         return Ok(Exit::Ok);
     }
     println!(

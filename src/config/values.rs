@@ -135,15 +135,15 @@ pub(super) fn size(range: RangeInclusive<u64>) -> impl Fn(&str) -> Parsed<u64> {
 }
 
 /// One of a few words.
-pub(super) fn one_of<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&str) -> Parsed<T> {
+pub(super) fn one_of<T: Copy>(names: &'static [(&'static str, T)]) -> impl Fn(&str) -> Parsed<T> {
     move |value| {
-        words
+        names
             .iter()
             .find(|(word, _)| *word == value)
             .map(|(_, meaning)| *meaning)
             .ok_or_else(|| {
-                let words: Vec<String> = words.iter().map(|(w, _)| format!("{w:?}")).collect();
-                format!("one of {}", words.join(", "))
+                let names: Vec<String> = names.iter().map(|(w, _)| format!("{w:?}")).collect();
+                format!("one of {}", names.join(", "))
             })
     }
 }

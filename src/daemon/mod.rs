@@ -105,7 +105,7 @@ struct Daemon {
     ingest: ingest::Handle,
     delivery: Arc<deliver::Handle>,
     /// The admin socket, and the metrics port if there is one.
-    doors: Vec<tokio::task::JoinHandle<()>>,
+    admin_tasks: Vec<tokio::task::JoinHandle<()>>,
     draining: Arc<AtomicBool>,
     trust: WallTrust,
     lateness: lateness::Watch,
@@ -195,9 +195,9 @@ impl Daemon {
             trust: trust.clone(),
             commands,
         };
-        let mut doors = vec![admin::spawn(admin_listener, state.clone()).map_err(watched)?];
+        let mut admin_tasks = vec![admin::spawn(admin_listener, state.clone()).map_err(watched)?];
         if let Some(listener) = metrics_listener {
-            doors.push(admin::spawn_metrics(listener, state).map_err(watched)?);
+            admin_tasks.push(admin::spawn_metrics(listener, state).map_err(watched)?);
         }
         let listener = UnixListener::from_std(listener).map_err(watched)?;
         let ingest = ingest::spawn(
@@ -216,7 +216,7 @@ impl Daemon {
             token_watch,
             ingest,
             delivery,
-            doors,
+            admin_tasks,
             draining,
             trust,
             lateness: lateness::Watch::default(),
@@ -245,7 +245,7 @@ impl Daemon {
         let mut status = tokio::time::interval(STATUS_EVERY);
         let mut free = tokio::time::interval(GIVE_BACK_EVERY);
         let mut test_mode = tokio::time::interval(TEST_MODE_EVERY);
-        let mut told = String::new();
+        let mut shown = String::new();
         loop {
             tokio::select! {
                 signal = signals.recv() => match signal {
@@ -270,9 +270,9 @@ impl Daemon {
                 _ = status.tick() => {
                     self.look_for_lateness().await;
                     let line = (self.report)().await.line();
-                    if line != told {
+                    if line != shown {
                         notify::status(&line);
-                        told = line;
+                        shown = line;
                     }
                 }
             }

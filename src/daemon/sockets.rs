@@ -53,11 +53,11 @@ pub(super) fn metrics(address: SocketAddr) -> Result<TcpListener, DaemonError> {
         Ok(listener)
     });
     listener.map_err(|e| {
-        let words =
+        let message =
             format!("metrics.listen: {address}: {e}; choose another port, or leave it empty");
         match e.kind() {
-            std::io::ErrorKind::AddrInUse => DaemonError::InUse(words),
-            _ => DaemonError::Io(words),
+            std::io::ErrorKind::AddrInUse => DaemonError::InUse(message),
+            _ => DaemonError::Io(message),
         }
     })
 }

@@ -229,3 +229,54 @@ impl Due {
         receipts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::MemoryEngine;
+
+    fn session(max_event_bytes: usize) -> Session {
+        let clock = Clock::system();
+        let queue = Queue::memory(MemoryEngine::new(clock.clone(), 60_000));
+        let intake = Intake::new(queue, clock, max_event_bytes, Observer::default());
+        Session::new(Arc::new(intake), None)
+    }
+
+    #[tokio::test]
+    async fn each_event_is_stored_ignored_or_rejected_and_the_stored_have_receipts() {
+        let mut session = session(100);
+        let page = br#"{"messageId":"a","type":"page"}"#;
+        let stored =
+            |taken: &Taken<'_>| matches!(taken, Taken::Stored { message_id } if message_id == "a");
+        assert!(stored(&session.take(page)));
+        assert!(matches!(
+            session.take(br#"{"messageId":"b","type":"alias"}"#),
+            Taken::Ignored { message_id, reason: "alias" } if message_id == "b"
+        ));
+        assert!(matches!(session.take(b"[]"), Taken::Rejected(_)));
+        assert!(stored(&session.take(page)));
+        let long = [b" ".repeat(100).as_slice(), page].concat();
+        let too_long = |taken| matches!(taken, Taken::Rejected(Invalid::TooLong { limit: 100 }));
+        assert!(too_long(session.take(&long)) && too_long(session.too_long()));
+
+        let sealed = session.seal();
+        let receipts = session.intake.hand_over(sealed).await.receipts().await;
+        assert_eq!(
+            receipts.ok(),
+            Some(vec![Receipt::Queued, Receipt::Duplicate])
+        );
+        let census = session.intake.queue.census();
+        assert_eq!((census.ignored, census.rejected), (1, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_little_else_than_waste_is_held_back() {
+        let mut session = session(100);
+        assert_eq!(session.held_until(), None);
+        for _ in 0..1000 {
+            session.blank();
+        }
+        assert!(session.held_until().is_some());
+        assert_eq!(session.held_until(), None, "it has paid");
+    }
+}

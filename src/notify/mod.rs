@@ -93,11 +93,11 @@ async fn carry(options: channel::Receiver<Options>, mut messages: mpsc::Receiver
         let Some(file) = &settings.webhook_url_file else {
             continue;
         };
-        let told = match Webhook::new(file) {
+        let outcome = match Webhook::new(file) {
             Ok(webhook) => webhook.tell(&message.to_json(&settings.name)).await,
             Err(error) => Err(error),
         };
-        match told {
+        match outcome {
             Ok(()) => tracing::info!(kind = message.kind.name(), "a notification was sent"),
             Err(error) => tracing::warn!(
                 kind = message.kind.name(),

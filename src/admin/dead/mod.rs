@@ -119,14 +119,14 @@ async fn groups(
     let mut wanted = filter.wanted(&state.queue)?;
     let mut found = Groups::default();
     let mut groups: BTreeMap<(&'static str, String), Group> = BTreeMap::new();
-    let mut words = Words::default();
+    let mut messages = Normalised::default();
     loop {
         let page = wanted.page(&state.queue).await?;
         for letter in page.letters {
             found.letters += 1;
             found.last = letter.key.number();
             let reason = letter.key.reason().name();
-            let mut key = (reason, words.of(&letter));
+            let mut key = (reason, messages.of(&letter));
             if groups.len() >= MOST_GROUPS && !groups.contains_key(&key) {
                 key.1 = "(other messages)".into();
             }
@@ -211,9 +211,9 @@ fn no_body(body: &[u8]) -> Result<(), Refused> {
 
 /// Messages as a group tells them: Pinterest's may quote the event, and differ in that alone.
 #[derive(Default)]
-struct Words(HashMap<String, String>);
+struct Normalised(HashMap<String, String>);
 
-impl Words {
+impl Normalised {
     fn of(&mut self, letter: &Letter) -> String {
         let is_own = match letter.key.reason() {
             DeadReason::Refused | DeadReason::TooLarge | DeadReason::CustomRefused => false,
@@ -222,14 +222,14 @@ impl Words {
         if is_own {
             return letter.message.clone();
         }
-        if let Some(words) = self.0.get(&letter.message) {
-            return words.clone();
+        if let Some(message) = self.0.get(&letter.message) {
+            return message.clone();
         }
-        let words = normalise(&letter.message, &message_id(letter), &letter.body);
+        let message = normalise(&letter.message, &message_id(letter), &letter.body);
         if self.0.len() < MOST_GROUPS {
-            self.0.insert(letter.message.clone(), words.clone());
+            self.0.insert(letter.message.clone(), message.clone());
         }
-        words
+        message
     }
 }
 

@@ -208,8 +208,8 @@ impl Report {
                 Some(until) => format!("until {}", human::clock_time(until)),
                 None => "until `pinrelay resume`".to_owned(),
             };
-            let words = self.gate.detail.as_deref().unwrap_or("no reason given");
-            line.push_str(&format!(" ({until}: {words})"));
+            let detail = self.gate.detail.as_deref().unwrap_or("no reason given");
+            line.push_str(&format!(" ({until}: {detail})"));
         } else if let Some(reason) = &self.gate.reason {
             line.push_str(&format!(" ({reason})"));
         }

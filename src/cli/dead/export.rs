@@ -11,8 +11,8 @@ use super::super::admin_arg::AdminArg;
 use super::super::daemon::Client;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
 use super::filter::FilterArgs;
+use super::human::count;
 use super::pages::{get, groups, progress};
-use super::words::count;
 use crate::admin::{Groups, Letters};
 
 /// Flags of `pinrelay dead export`.

@@ -6,8 +6,8 @@ use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, OrExit, Outcome};
 use super::super::text::fit;
 use super::filter::FilterArgs;
+use super::human::{count, time};
 use super::pages::groups;
-use super::words::{count, time};
 use crate::admin::{Group, Groups};
 
 /// Columns of the table.

@@ -1,7 +1,7 @@
 //! `pinrelay dead`: the events that could not be delivered. One file per verb.
 //!
 //! What the verbs share: `filter` says which letters are meant, `pages` asks the daemon for them
-//! in bounded pieces, `words` are counts and times for people.
+//! in bounded pieces, `human` writes counts and times.
 
 use clap::Subcommand;
 
@@ -9,13 +9,13 @@ use super::exit::Outcome;
 
 mod export;
 mod filter;
+mod human;
 mod import;
 mod list;
 mod pages;
 mod purge;
 mod retry;
 mod show;
-mod words;
 
 /// Flags of `pinrelay dead`.
 #[derive(clap::Args)]

@@ -7,8 +7,8 @@ use anyhow::anyhow;
 use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
 use super::filter::FilterArgs;
+use super::human::count;
 use super::pages::{groups, move_all};
-use super::words::count;
 
 /// Flags of `pinrelay dead purge`.
 #[derive(clap::Args)]

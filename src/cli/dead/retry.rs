@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, OrExit, Outcome};
 use super::filter::FilterArgs;
+use super::human::count;
 use super::pages::{groups, move_all};
-use super::words::count;
 
 /// Flags of `pinrelay dead retry`.
 #[derive(clap::Args)]

@@ -136,6 +136,6 @@ fn sum(a: &Tally, b: &Tally) -> Tally {
         duplicate: a.duplicate + b.duplicate,
         ignored: a.ignored + b.ignored,
         rejected: a.rejected + b.rejected,
-        told: Vec::new(),
+        rejects: Vec::new(),
     }
 }

@@ -21,7 +21,7 @@ pub struct Handle {
 /// When no file descriptor is left: how long to wait before the next try, unless a connection
 /// ends before. What frees one may be outside this process, so there is no event to wait for.
 const EXHAUSTED: Duration = Duration::from_millis(100);
-/// After so long without such an error the next one is told again.
+/// After so long without such an error the next one is logged again.
 const SPELL: Duration = Duration::from_secs(60);
 
 /// Serves the clients of `listener`, `most` at once. Must be called within a runtime.
@@ -38,14 +38,14 @@ async fn accept(
     mut stopped: Stopped,
 ) -> JoinSet<()> {
     let mut connections = JoinSet::new();
-    // When the system last refused a descriptor, and whether the limit of connections was told.
+    // When the system last refused a descriptor, and whether the limit of connections was logged.
     let mut refused: Option<Instant> = None;
-    let mut told = false;
+    let mut logged = false;
     loop {
-        // Told again only after a quarter has left, not at each that comes and goes.
-        told &= connections.len() > most - most.div_ceil(4);
-        if connections.len() >= most && !told {
-            told = true;
+        // Logged again only after a quarter has left, not at each that comes and goes.
+        logged &= connections.len() > most - most.div_ceil(4);
+        if connections.len() >= most && !logged {
+            logged = true;
             tracing::warn!(
                 "the ingest socket serves {most} clients, which is its most; new ones wait until \
                  one leaves: see who keeps connections open, or raise LimitNOFILE if it is below \

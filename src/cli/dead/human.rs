@@ -1,4 +1,4 @@
-//! Dead letters in words: how many, and when.
+//! Dead letters for people: how many, and when.
 
 use crate::clock::Millis;
 
