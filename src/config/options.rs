@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Config, ConfigError, Place, Problem};
+use super::error::ConfigError;
+use super::raw::{Place, Problem};
+use super::settings::Config;
 use crate::queue::sled;
 use crate::{deliver, ingest, notify, transform};
 
