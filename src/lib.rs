@@ -29,6 +29,7 @@ pub mod cli;
 // Beside the line: these import none of the above.
 pub mod clock;
 pub mod lifecycle;
+pub mod net;
 pub mod observe;
 pub mod secret;
 

@@ -8,21 +8,21 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 
-use super::Door;
+use super::state::AdminState;
 
-pub(super) fn routes() -> Router<Door> {
+pub(super) fn routes() -> Router<AdminState> {
     Router::new()
         .route("/clock", get(show))
         .route("/clock/trust", post(trust))
 }
 
-async fn show(State(door): State<Door>) -> Response {
-    Json(door.trust.standing()).into_response()
+async fn show(State(state): State<AdminState>) -> Response {
+    Json(state.trust.standing()).into_response()
 }
 
-async fn trust(State(door): State<Door>, body: String) -> Response {
+async fn trust(State(state): State<AdminState>, body: String) -> Response {
     if !body.trim().is_empty() {
         return (StatusCode::BAD_REQUEST, "the body: there is to be none").into_response();
     }
-    Json(door.trust.vouch()).into_response()
+    Json(state.trust.vouch()).into_response()
 }

@@ -1,6 +1,5 @@
 //! What changes the running daemon: `POST /reload`, `POST /pause`, `POST /resume`.
 
-use std::fmt;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -11,37 +10,8 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{Command, Door};
-use crate::clock::Millis;
-
-/// One key of the config with another value, or one pair of its tables.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// `section.name`, `event_names` or `mappings`.
-    pub key: String,
-    /// As the config writes it; `null`: not set, and without a default.
-    pub old: Option<String>,
-    /// Likewise.
-    pub new: Option<String>,
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let set = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".into());
-        write!(f, "{}: {} → {}", self.key, set(&self.old), set(&self.new))
-    }
-}
-
-/// What a reload found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reloaded {
-    /// What differs from what was read last, and is in effect.
-    pub changed: Vec<Change>,
-    /// What differs from what the daemon was started with, and takes a restart.
-    pub needs_restart: Vec<Change>,
-    /// The token is another one.
-    pub token_changed: bool,
-}
+use super::command::Command;
+use super::state::AdminState;
 
 /// The body of `POST /pause`; an empty one is a pause without an end and without words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,19 +23,6 @@ pub struct PauseFor {
     pub reason: Option<String>,
 }
 
-/// A pause that holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Paused {
-    /// Unix milliseconds.
-    pub since: Millis,
-    /// When it ends by itself, Unix milliseconds.
-    pub until: Option<Millis>,
-    /// The operator's words.
-    pub reason: Option<String>,
-    /// Requests that had left before; their answers are still taken.
-    pub in_flight: usize,
-}
-
 /// The body of `POST /resume`; an empty one, or `{}`, does not isolate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -74,33 +31,24 @@ pub struct Resume {
     pub isolate: bool,
 }
 
-/// What a resume ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resumed {
-    /// How the gate stood before: `open`, `shut`, `parked` or `paused`.
-    pub was: String,
-    /// As it was asked.
-    pub isolate: bool,
-}
-
 /// Milliseconds: ten years. A longer one is meant to have no end.
 const LONGEST_PAUSE: u64 = 10 * 365 * 86_400_000;
 /// A pause's reason stands in one line of `systemctl status`.
 const LONGEST_REASON: usize = 200;
 
-pub(super) fn routes() -> Router<Door> {
+pub(super) fn routes() -> Router<AdminState> {
     Router::new()
         .route("/reload", post(reload))
         .route("/pause", post(pause))
         .route("/resume", post(resume))
 }
 
-async fn reload(State(door): State<Door>) -> Response {
+async fn reload(State(state): State<AdminState>) -> Response {
     let refused = |wrong| (StatusCode::UNPROCESSABLE_ENTITY, wrong).into_response();
-    asked(&door, Command::Reload, refused).await
+    asked(&state, Command::Reload, refused).await
 }
 
-async fn pause(State(door): State<Door>, body: String) -> Response {
+async fn pause(State(state): State<AdminState>, body: String) -> Response {
     let asked_for: PauseFor = match read(&body) {
         Ok(asked_for) => asked_for,
         Err(wrong) => return (StatusCode::BAD_REQUEST, wrong).into_response(),
@@ -124,15 +72,15 @@ async fn pause(State(door): State<Door>, body: String) -> Response {
         reason: asked_for.reason,
         answer,
     };
-    asked(&door, command, failed).await
+    asked(&state, command, failed).await
 }
 
-async fn resume(State(door): State<Door>, body: String) -> Response {
+async fn resume(State(state): State<AdminState>, body: String) -> Response {
     let Resume { isolate } = match read(&body) {
         Ok(resume) => resume,
         Err(wrong) => return (StatusCode::BAD_REQUEST, wrong).into_response(),
     };
-    asked(&door, |answer| Command::Resume { isolate, answer }, failed).await
+    asked(&state, |answer| Command::Resume { isolate, answer }, failed).await
 }
 
 fn failed(why: String) -> Response {
@@ -149,13 +97,13 @@ fn read<T: Default + serde::de::DeserializeOwned>(body: &str) -> Result<T, Strin
 
 /// Has the daemon's loop do it.
 async fn asked<T: Serialize>(
-    door: &Door,
+    state: &AdminState,
     command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command,
     refused: impl FnOnce(String) -> Response,
 ) -> Response {
     let (answer, done) = oneshot::channel();
     // Where the loop is gone the answer's sender is dropped with the command.
-    let _ = door.commands.send(command(answer));
+    let _ = state.commands.send(command(answer));
     match done.await {
         Ok(Ok(said)) => Json(said).into_response(),
         Ok(Err(why)) => refused(why),

@@ -7,9 +7,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
-use super::Door;
+use super::state::AdminState;
 
-pub(super) fn routes() -> Router<Door> {
+pub(super) fn routes() -> Router<AdminState> {
     Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
@@ -23,8 +23,8 @@ struct Ready {
     reasons: Vec<String>,
 }
 
-async fn ready(State(door): State<Door>) -> Response {
-    let reasons = (door.report)().await.not_accepting;
+async fn ready(State(state): State<AdminState>) -> Response {
+    let reasons = (state.report)().await.not_accepting;
     let ready = reasons.is_empty();
     let status = match ready {
         true => StatusCode::OK,

@@ -7,20 +7,20 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 
-use super::Door;
+use super::state::AdminState;
 
-pub(super) fn routes() -> Router<Door> {
+pub(super) fn routes() -> Router<AdminState> {
     Router::new()
         .route("/losses", get(losses))
         .route("/losses/acknowledge", post(acknowledge))
 }
 
-async fn losses(State(door): State<Door>) -> Response {
-    Json(door.queue.losses()).into_response()
+async fn losses(State(state): State<AdminState>) -> Response {
+    Json(state.queue.losses()).into_response()
 }
 
-async fn acknowledge(State(door): State<Door>) -> Response {
-    match door.queue.acknowledge_losses().await {
+async fn acknowledge(State(state): State<AdminState>) -> Response {
+    match state.queue.acknowledge_losses().await {
         Ok(losses) => {
             for loss in &losses {
                 tracing::info!("acknowledged by the operator: {}", loss.words());

@@ -8,7 +8,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Door;
+use super::state::AdminState;
 use crate::clock::Millis;
 use crate::queue::Waiting;
 
@@ -37,7 +37,7 @@ pub struct QueuedEvent {
     pub event: Box<RawValue>,
 }
 
-pub(super) fn routes() -> Router<Door> {
+pub(super) fn routes() -> Router<AdminState> {
     Router::new().route("/queue", get(queue))
 }
 
@@ -50,11 +50,11 @@ struct Which {
 }
 
 async fn queue(
-    State(door): State<Door>,
+    State(state): State<AdminState>,
     Query(which): Query<Which>,
 ) -> Result<Json<Queued>, (StatusCode, String)> {
     let limit = which.limit.unwrap_or(MOST).clamp(1, MOST);
-    let page = door.queue.waiting(which.after, limit).await;
+    let page = state.queue.waiting(which.after, limit).await;
     let page = page.map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     Ok(Json(Queued {
         next: page.next,

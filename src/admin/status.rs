@@ -6,13 +6,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use super::Door;
+use super::state::AdminState;
 
-pub(super) fn routes() -> Router<Door> {
+pub(super) fn routes() -> Router<AdminState> {
     Router::new().route("/status", get(status))
 }
 
-async fn status(State(door): State<Door>) -> impl IntoResponse {
-    let report = (door.report)().await;
+async fn status(State(state): State<AdminState>) -> impl IntoResponse {
+    let report = (state.report)().await;
     ([(CONTENT_TYPE, "application/json")], report.to_json())
 }

@@ -15,7 +15,7 @@ use axum::routing::get;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 
-use super::Door;
+use super::state::AdminState;
 use crate::clock::Millis;
 use crate::event;
 use crate::observe::{Listener, Passed, Stage};
@@ -25,7 +25,7 @@ const PIECE_BYTES: usize = 64 << 10;
 /// Events looked at before others have their turn on this thread.
 const AT_ONCE: usize = 128;
 
-pub(super) fn routes() -> Router<Door> {
+pub(super) fn routes() -> Router<AdminState> {
     Router::new().route("/tail", get(tail))
 }
 
@@ -148,12 +148,12 @@ fn seen(passed: &Passed, full: bool) -> Seen {
     }
 }
 
-async fn tail(State(door): State<Door>, Query(query): Query<TailQuery>) -> Response {
+async fn tail(State(state): State<AdminState>, Query(query): Query<TailQuery>) -> Response {
     let filter = match Filter::read(query) {
         Ok(filter) => filter,
         Err(wrong) => return (StatusCode::BAD_REQUEST, wrong).into_response(),
     };
-    let listener = door.observer.passing().listen();
+    let listener = state.observer.passing().listen();
     let lines = stream::unfold((listener, filter), |(mut listener, filter)| async move {
         let piece = piece(&mut listener, &filter).await?;
         Some((Ok::<_, std::convert::Infallible>(piece), (listener, filter)))

@@ -7,12 +7,12 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
-use super::Door;
+use super::state::AdminState;
 use crate::clock::Millis;
 use crate::observe::{BOUND_BYTES, Step, short};
 use crate::queue::{Found, Origin};
 
-pub(super) fn routes() -> Router<Door> {
+pub(super) fn routes() -> Router<AdminState> {
     Router::new().route("/trace", get(trace))
 }
 
@@ -121,16 +121,16 @@ impl From<Found> for Stored {
     }
 }
 
-async fn trace(State(door): State<Door>, Query(query): Query<TraceQuery>) -> Response {
-    let stored = match door.queue.find(&query.id).await {
+async fn trace(State(state): State<AdminState>, Query(query): Query<TraceQuery>) -> Response {
+    let stored = match state.queue.find(&query.id).await {
         Ok(found) => found.into(),
         Err(stopped) => {
             return (StatusCode::SERVICE_UNAVAILABLE, stopped.to_string()).into_response();
         }
     };
-    let started_at = (door.report)().await.started_at;
-    let id = short(door.queue.hasher().hash(&query.id));
-    let history = door.observer.history();
+    let started_at = (state.report)().await.started_at;
+    let id = short(state.queue.hasher().hash(&query.id));
+    let history = state.observer.history();
     let forgot = history.since();
     let trace = Trace {
         steps: history.trace(id),

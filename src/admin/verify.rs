@@ -7,14 +7,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use super::Door;
+use super::state::AdminState;
 
-pub(super) fn routes() -> Router<Door> {
+pub(super) fn routes() -> Router<AdminState> {
     Router::new().route("/verify", get(verify))
 }
 
-async fn verify(State(door): State<Door>) -> impl IntoResponse {
-    match door.queue.verify().await {
+async fn verify(State(state): State<AdminState>) -> impl IntoResponse {
+    match state.queue.verify().await {
         Ok(verdict) => (
             StatusCode::OK,
             [(CONTENT_TYPE, "application/json")],

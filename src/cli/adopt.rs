@@ -6,8 +6,9 @@ use std::sync::Arc;
 use clap::Args as ClapArgs;
 use serde_json::json;
 
+use super::config_arg::ConfigArg;
 use super::exit::{Exit, OrExit, Outcome};
-use super::{ConfigArg, log_to_stderr, owner, verify};
+use super::{offline, verify};
 use crate::clock::Clock;
 use crate::config::process_env;
 use crate::queue;
@@ -40,8 +41,8 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     let config = args.config.load(process_env()).or_exit(Exit::Config)?;
     let root = args.queue.unwrap_or_else(|| config.queue_folder());
-    owner::become_owner_of(&root)?;
-    log_to_stderr();
+    offline::become_owner_of(&root)?;
+    offline::log_to_stderr();
     let failed = Arc::new(|why: &str| eprintln!("pinrelay: storage failed: {why}"));
     let options = config.queue_options(failed).in_folder(root);
     let queue = queue::adopt(&options, Clock::system())
@@ -56,8 +57,8 @@ pub fn run(args: Args) -> Outcome {
     let queued = census.queued + census.sending;
     let (in_doubt, dead) = (census.in_doubt, census.dead_total());
     if args.json {
-        let told = json!({"queue": place, "queued": queued, "in_doubt": in_doubt, "dead": dead});
-        println!("{told}");
+        let account = json!({"queue": place, "queued": queued, "in_doubt": in_doubt, "dead": dead});
+        println!("{account}");
         return Ok(Exit::Ok);
     }
     println!(

@@ -1,6 +1,6 @@
 //! Flags of the commands that stand on the daemon: one struct per command.
 
-use super::ConfigArg;
+use super::config_arg::ConfigArg;
 
 /// Flags of `pinrelay run`.
 #[derive(clap::Args, Debug)]

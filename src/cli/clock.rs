@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::AdminArg;
+use super::admin_arg::AdminArg;
 use super::exit::{Exit, OrExit, Outcome};
 use crate::admin::report::human::{clock_time, duration};
 use crate::clock::Standing;

@@ -6,9 +6,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::{Command, CommandFactory};
+use clap::Command;
 
-use super::Cli;
 use super::exit::{Exit, OrExit, Outcome};
 
 /// Flags of `pinrelay completions`.
@@ -33,17 +32,16 @@ pub struct ManArgs {
     dir: Option<PathBuf>,
 }
 
-/// Writes the completions to stdout.
-pub fn completions(args: &CompletionsArgs) -> Outcome {
+/// Writes the completions of `command` to stdout.
+pub fn completions(mut command: Command, args: &CompletionsArgs) -> Outcome {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "pinrelay", &mut script);
+    clap_complete::generate(args.shell, &mut command, "pinrelay", &mut script);
     io::stdout().lock().write_all(&script).or_exit(Exit::Io)?;
     Ok(Exit::Ok)
 }
 
-/// Writes the manual.
-pub fn man(args: &ManArgs) -> Outcome {
-    let mut command = Cli::command();
+/// Writes the manual of `command`.
+pub fn man(mut command: Command, args: &ManArgs) -> Outcome {
     // Gives each command its full name, like `pinrelay dead list`.
     command.build();
     match &args.dir {

@@ -1,17 +1,20 @@
-//! The command line: one file per command, and here what they share.
+//! The command line: one file per command; here they are named and started.
+//!
+//! What commands share: `config_arg` and `admin_arg` say which daemon is meant, `daemon` speaks
+//! with it, `offline` stands in for it where a command opens the queue itself; `exit` ends a
+//! command, `text` shows what others wrote.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{self, Config, ConfigError, Instance};
-
+mod admin_arg;
 mod adopt;
 pub mod args;
 mod check;
 mod clock;
+pub mod config_arg;
 mod daemon;
 mod dead;
 mod demo;
@@ -21,7 +24,7 @@ mod losses;
 mod manual;
 mod mock_pinterest;
 mod notify;
-mod owner;
+mod offline;
 mod pause;
 mod reload;
 mod resume;
@@ -93,135 +96,6 @@ enum Command {
     MockPinterest(Box<mock_pinterest::Args>),
 }
 
-/// Read where neither `--config` nor `$PINRELAY_CONFIG` names a file, if it is there.
-const DEFAULT_CONFIG: &str = "/etc/pinrelay/pinrelay.toml";
-
-/// Names the file where no flag does.
-const CONFIG_VARIABLE: &str = "PINRELAY_CONFIG";
-
-/// Which config file.
-#[derive(clap::Args, Debug, Clone)]
-pub struct ConfigArg {
-    /// The configuration file [default: $PINRELAY_CONFIG, then /etc/pinrelay/pinrelay.toml if it
-    /// is there].
-    #[arg(long = "config", value_name = "FILE")]
-    path: Option<PathBuf>,
-    /// One daemon of several: reads /etc/pinrelay/NAME.toml, and the defaults of sockets, queue
-    /// and token are the instance's own.
-    #[arg(long, value_name = "NAME", value_parser = Instance::parse, conflicts_with = "path")]
-    instance: Option<Instance>,
-}
-
-impl ConfigArg {
-    /// This file.
-    fn of(file: &Path) -> Self {
-        Self {
-            path: Some(file.to_owned()),
-            instance: None,
-        }
-    }
-
-    /// The file that is named, if one is.
-    fn path(&self) -> Option<PathBuf> {
-        let instance = self.instance.as_ref().map(Instance::file);
-        instance.or_else(|| self.path.clone()).or_else(|| {
-            // Not clap's `env`: that stands beside --instance as a flag would, and is refused.
-            let variable = std::env::var_os(CONFIG_VARIABLE)?;
-            (!variable.is_empty()).then(|| variable.into())
-        })
-    }
-
-    /// Reads the file that is named, or the default one if there is one, under `env`.
-    ///
-    /// # Errors
-    /// Those of [`config::load`]; a file that is named has to be there.
-    pub fn load(&self, env: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
-        if let Some(instance) = &self.instance {
-            return config::load_instance(instance, env);
-        }
-        let default = Path::new(DEFAULT_CONFIG);
-        let named = self.path();
-        let path = match &named {
-            Some(path) => Some(path.as_path()),
-            // One that is there and hidden from us is an error later, not none.
-            None => match default.try_exists() {
-                Ok(false) => None,
-                _ => Some(default),
-            },
-        };
-        config::load(path, env)
-    }
-}
-
-/// The two sockets of a daemon.
-struct Sockets {
-    /// Where it takes events.
-    ingest: PathBuf,
-    /// Where it is asked.
-    admin: PathBuf,
-}
-
-impl ConfigArg {
-    /// Where the sockets of this config's daemon are. A producer may not read the config that
-    /// nobody named to it, and one that is being mended keeps nobody from sending: the sockets
-    /// are then where they are by default.
-    ///
-    /// # Errors
-    /// With exit 78 when a file that was named cannot be used.
-    fn sockets(&self) -> Result<Sockets, Failure> {
-        let of = |config: Config| Sockets {
-            ingest: config.ingest.socket,
-            admin: config.admin.socket,
-        };
-        match (self.load(config::process_env()), &self.instance) {
-            (Ok(config), _) => Ok(of(config)),
-            (Err(_), Some(instance)) => Ok(Sockets {
-                ingest: instance.ingest_socket(),
-                admin: instance.admin_socket(),
-            }),
-            (Err(_), None) if self.path().is_none() => {
-                let defaults = config::load(None, config::process_env());
-                defaults.or_exit(Exit::Config).map(of)
-            }
-            (Err(error), None) => Err(error).or_exit(Exit::Config),
-        }
-    }
-}
-
-/// Which daemon: where its admin socket is.
-#[derive(clap::Args, Debug, Clone)]
-pub struct AdminArg {
-    /// Which config file; it says where the admin socket is.
-    #[command(flatten)]
-    pub config: ConfigArg,
-    /// The daemon's admin socket, instead of the config's.
-    #[arg(long, value_name = "PATH")]
-    pub socket: Option<PathBuf>,
-}
-
-impl AdminArg {
-    /// The daemon.
-    ///
-    /// # Errors
-    /// With exit 69 when it is not there.
-    fn client(&self) -> Result<daemon::Client, Failure> {
-        let socket = match &self.socket {
-            Some(socket) => socket.clone(),
-            None => {
-                let config = self.config.load(config::process_env());
-                config.or_exit(Exit::Config)?.admin.socket
-            }
-        };
-        daemon::Client::connect(&socket)
-    }
-}
-
-/// What opening a queue has to say goes to stderr: stdout is the command's own.
-fn log_to_stderr() {
-    // Fails only where a logger stands already.
-    let _ = crate::lifecycle::init_log("warn", crate::lifecycle::Format::Human);
-}
-
 /// Runs the command line of this process and prints what went wrong, if anything did.
 pub fn main() -> ExitCode {
     ExitCode::from(run(std::env::args_os()) as u8)
@@ -258,8 +132,8 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Adopt(args) => adopt::run(args),
         Command::Check(args) => check::run(args),
         Command::Notify(args) => notify::run(args),
-        Command::Completions(args) => manual::completions(&args),
-        Command::Man(args) => manual::man(&args),
+        Command::Completions(args) => manual::completions(Cli::command(), &args),
+        Command::Man(args) => manual::man(Cli::command(), &args),
         Command::Demo(args) => demo::run(args),
         Command::MockPinterest(args) => mock_pinterest::run(*args),
     };
@@ -271,8 +145,6 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn exit_of(args: &[&str]) -> Exit {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::anyhow;
 
-use super::ConfigArg;
+use super::config_arg::ConfigArg;
 use super::exit::{Exit, Failure, OrExit, Outcome};
 use crate::config::process_env;
 use crate::notify::{Webhook, WebhookError};

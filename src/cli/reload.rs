@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
-use super::AdminArg;
+use super::admin_arg::AdminArg;
 use super::exit::{Exit, Failure, OrExit, Outcome};
 use crate::admin::Reloaded;
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::AdminArg;
+use super::admin_arg::AdminArg;
 use super::exit::{Exit, OrExit, Outcome};
 use crate::admin::{Resume, Resumed};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::AdminArg;
+use super::admin_arg::AdminArg;
 use super::exit::{Exit, OrExit, Outcome};
 use crate::admin::Report;
 

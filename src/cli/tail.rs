@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use jiff::tz::TimeZone;
 
-use super::AdminArg;
+use super::admin_arg::AdminArg;
 use super::daemon::Next;
 use super::exit::{Exit, OrExit, Outcome};
 use super::text::{json, printable};

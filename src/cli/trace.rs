@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::AdminArg;
+use super::admin_arg::AdminArg;
 use super::exit::{Exit, OrExit, Outcome};
 use super::tail::time;
 use super::text::printable;
@@ -76,7 +76,7 @@ fn show(
     let mut text = format!("{}\n", printable(&trace.message_id));
     for step in &trace.steps {
         let at = moment(step.at(), now, zone);
-        let _ = writeln!(text, "  {at}  {}", told(step, user_name));
+        let _ = writeln!(text, "  {at}  {}", render(step, user_name));
     }
     let delivered =
         |step: &Step| matches!(step, Step::Attempted { outcome, .. } if outcome == "delivered");
@@ -170,7 +170,7 @@ fn kept(stored: &Stored, zone: &TimeZone) -> String {
     }
 }
 
-fn told(step: &Step, user_name: &dyn Fn(u32) -> Option<String>) -> String {
+fn render(step: &Step, user_name: &dyn Fn(u32) -> Option<String>) -> String {
     match step {
         Step::Arrived {
             answer, uid, pid, ..

@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::Args as ClapArgs;
 
+use super::config_arg::ConfigArg;
 use super::exit::{Exit, Failure, OrExit, Outcome};
-use super::{ConfigArg, daemon, owner};
+use super::{daemon, offline};
 use crate::clock::Clock;
 use crate::config::process_env;
 use crate::queue::{self, OpenError, Verdict};
@@ -46,14 +47,14 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     let config = args.config.load(process_env()).or_exit(Exit::Config)?;
     let root = args.queue.unwrap_or_else(|| config.queue_folder());
-    owner::become_owner_of(&root)?;
+    offline::become_owner_of(&root)?;
     let shows = io::stderr().is_terminal();
     let mut tell = |what: &str| {
         if shows {
             eprintln!("reading {what}");
         }
     };
-    super::log_to_stderr();
+    offline::log_to_stderr();
     let failed = Arc::new(|why: &str| eprintln!("pinrelay: storage failed: {why}"));
     let options = config.queue_options(failed).in_folder(root);
     let clock = Clock::system();

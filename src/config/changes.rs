@@ -1,7 +1,10 @@
 //! What differs between two configs, key by key. No value of a config is a secret: tokens and
 //! URLs that are stand in files that it names.
 
-use super::{Config, KEYS, Key, Pair};
+use super::key::Key;
+use super::keys::KEYS;
+use super::raw::Pair;
+use super::settings::Config;
 use crate::admin::Change;
 
 impl Config {

@@ -72,7 +72,8 @@ impl Instance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, read_as};
+    use crate::config::Config;
+    use crate::config::read::read_as;
 
     fn shop(text: &str, env: &[(&str, &str)]) -> Config {
         let shop = Instance::parse("shop").expect("a name");

@@ -5,40 +5,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::key::Key;
 use super::raw::Raw;
 use super::values::{
-    BaseUrl, Hashing, Kind, LogFormat, OnLate, OnRefused, ad_account_id, app_name, base_url,
-    currency, duration, flag, loopback, number, one_of, optional, path, size, text,
+    BaseUrl, Kind, ad_account_id, app_name, base_url, currency, duration, flag, loopback, number,
+    one_of, optional, path, size, text,
 };
-
-/// One row of the table.
-#[derive(Debug)]
-pub struct Key {
-    /// `[section]`.
-    pub section: &'static str,
-    /// `name = …` in it.
-    pub name: &'static str,
-    /// How the file writes it.
-    pub kind: Kind,
-    /// As text; empty where nothing is set.
-    pub default: &'static str,
-    /// Whether SIGHUP changes it in a running daemon; otherwise it takes a restart.
-    pub reloadable: bool,
-    /// What it does.
-    pub doc: &'static str,
-}
-
-impl Key {
-    /// `PINRELAY_<SECTION>__<NAME>`.
-    pub fn variable(&self) -> String {
-        let (section, name) = (self.section, self.name);
-        format!(
-            "PINRELAY_{}__{}",
-            section.to_ascii_uppercase(),
-            name.to_ascii_uppercase()
-        )
-    }
-}
+use crate::deliver::{OnLate, OnRefused};
+use crate::lifecycle::LogFormat;
+use crate::transform::Hashing;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::values;
-use super::{Config, ConfigError, Place, Problem};
+use super::error::ConfigError;
+use super::raw::{Place, Problem};
+use super::settings::Config;
 use crate::queue;
 use crate::{deliver, ingest, notify, transform};
 
@@ -22,10 +23,7 @@ impl Config {
             default_action_source: self.pinterest.default_action_source.to_owned(),
             default_currency: self.pinterest.default_currency.clone(),
             default_user_agent: self.user_data.default_user_agent.clone(),
-            hashing: match self.user_data.hashing {
-                values::Hashing::Raw => transform::Hashing::Raw,
-                values::Hashing::Sha256 => transform::Hashing::Sha256,
-            },
+            hashing: self.user_data.hashing,
             event_names: (self.event_names.iter())
                 .map(|pair| (pair.from.clone(), pair.to.clone()))
                 .collect(),
@@ -140,15 +138,9 @@ impl Config {
             max_calls_per_minute: delivery.max_calls_per_minute,
             backoff_initial: delivery.backoff_initial,
             backoff_max: delivery.backoff_max,
-            on_refused: match self.custom_properties.on_refused {
-                values::OnRefused::Strip => deliver::OnRefused::Strip,
-                values::OnRefused::DeadLetter => deliver::OnRefused::DeadLetter,
-            },
+            on_refused: self.custom_properties.on_refused,
             late_after: delivery.late_after,
-            on_late: match delivery.on_late {
-                values::OnLate::Deliver => deliver::OnLate::Deliver,
-                values::OnLate::DeadLetter => deliver::OnLate::DeadLetter,
-            },
+            on_late: delivery.on_late,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::keys::{KEYS, Key};
+use super::key::Key;
 use super::values::{Kind, Parsed};
 
 /// Something wrong, and where.
@@ -58,8 +58,9 @@ pub struct Pair {
 }
 
 /// Texts with places, and the problems found so far.
-#[derive(Default)]
 pub(super) struct Raw {
+    /// Every scalar key there is.
+    keys: &'static [Key],
     file: PathBuf,
     /// Offset of each line's start.
     lines: Vec<usize>,
@@ -74,6 +75,19 @@ const EVENT_NAMES: &str = "event_names";
 const MAPPINGS: &str = "mappings";
 
 impl Raw {
+    /// Nothing yet, of these keys.
+    pub fn new(keys: &'static [Key]) -> Self {
+        Self {
+            keys,
+            file: PathBuf::new(),
+            lines: Vec::new(),
+            values: BTreeMap::new(),
+            event_names: Vec::new(),
+            mappings: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
     /// Reads a file's text; unknown keys and wrong types are problems.
     pub fn file(&mut self, path: &Path, text: &str) {
         self.file = path.to_owned();
@@ -106,14 +120,15 @@ impl Raw {
     }
 
     fn section(&mut self, section: &str, place: Place, value: &DeValue<'_>) {
-        if !KEYS.iter().any(|k| k.section == section) {
-            let sections = KEYS
+        if !self.keys.iter().any(|k| k.section == section) {
+            let sections = self
+                .keys
                 .iter()
                 .map(|k| k.section)
                 .chain([EVENT_NAMES, MAPPINGS]);
             let hint = suggestion(section, sections);
             // A key above the first section, perhaps.
-            let owner = KEYS.iter().find(|k| k.name == section);
+            let owner = self.keys.iter().find(|k| k.name == section);
             return self.problem(
                 place,
                 match owner {
@@ -128,7 +143,7 @@ impl Raw {
         for (name, value) in table {
             let place = self.place(&name.span());
             let name = name.get_ref().as_ref();
-            match find(section, name) {
+            match self.find(section, name) {
                 Some(key) => match as_text(value.get_ref(), key.kind) {
                     Ok(text) => {
                         self.values.insert((key.section, key.name), (text, place));
@@ -139,8 +154,12 @@ impl Raw {
                     ),
                 },
                 None => {
-                    let here = KEYS.iter().filter(|k| k.section == section).map(|k| k.name);
-                    let hint = match KEYS.iter().find(|k| k.name == name) {
+                    let here = self
+                        .keys
+                        .iter()
+                        .filter(|k| k.section == section)
+                        .map(|k| k.name);
+                    let hint = match self.keys.iter().find(|k| k.name == name) {
                         Some(key) => format!(": it belongs under [{}]", key.section),
                         None => suggestion(name, here),
                     };
@@ -226,12 +245,12 @@ impl Raw {
                 format!("tables and lists are for the file alone: write it under `{lower}` there"),
             );
         }
-        match KEYS.iter().find(|k| k.variable() == name) {
+        match self.keys.iter().find(|k| k.variable() == name) {
             Some(key) => {
                 self.values.insert((key.section, key.name), (value, place));
             }
             None => {
-                let variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
+                let variables: Vec<String> = self.keys.iter().map(Key::variable).collect();
                 let hint = suggestion(name, variables.iter().map(String::as_str));
                 let key = key.to_ascii_lowercase();
                 self.problem(place, format!("there is no key `{key}` in [{lower}]{hint}"));
@@ -282,14 +301,15 @@ impl Raw {
         self.problems.push(Problem { place, message });
     }
 
+    fn find(&self, section: &str, name: &str) -> Option<&'static Key> {
+        let mut keys = self.keys.iter();
+        keys.find(|k| k.section == section && k.name == name)
+    }
+
     fn place(&self, span: &Range<usize>) -> Place {
         let line = self.lines.partition_point(|start| *start <= span.start);
         Place::Line(self.file.clone(), line.max(1))
     }
-}
-
-fn find(section: &str, name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|k| k.section == section && k.name == name)
 }
 
 /// A scalar as text, if it has the type that the kind asks for; otherwise the type it has.

@@ -39,56 +39,6 @@ impl Kind {
     }
 }
 
-/// How user_data is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hashing {
-    /// As it came.
-    Raw,
-    /// SHA-256 of the normalised value.
-    Sha256,
-}
-
-impl Hashing {
-    /// As the file has it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::Sha256 => "sha256",
-        }
-    }
-}
-
-/// What becomes of an event whose custom property Pinterest refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnRefused {
-    /// It is sent again without the property.
-    Strip,
-    /// It becomes a dead letter.
-    DeadLetter,
-}
-
-/// What becomes of an event that is older than `delivery.late_after`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnLate {
-    /// It is sent: an offline event is better than none.
-    Deliver,
-    /// It is a dead letter (`late`).
-    DeadLetter,
-}
-
-/// How log lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Human on a terminal, journald under systemd, else JSON.
-    Auto,
-    /// For eyes.
-    Human,
-    /// For systemd's journal: levels as priorities, no time of our own.
-    Journald,
-    /// One JSON object per line.
-    Json,
-}
-
 /// Where Pinterest's API is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl {
@@ -185,15 +135,15 @@ pub(super) fn size(range: RangeInclusive<u64>) -> impl Fn(&str) -> Parsed<u64> {
 }
 
 /// One of a few words.
-pub(super) fn one_of<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&str) -> Parsed<T> {
+pub(super) fn one_of<T: Copy>(names: &'static [(&'static str, T)]) -> impl Fn(&str) -> Parsed<T> {
     move |value| {
-        words
+        names
             .iter()
             .find(|(word, _)| *word == value)
             .map(|(_, meaning)| *meaning)
             .ok_or_else(|| {
-                let words: Vec<String> = words.iter().map(|(w, _)| format!("{w:?}")).collect();
-                format!("one of {}", words.join(", "))
+                let names: Vec<String> = names.iter().map(|(w, _)| format!("{w:?}")).collect();
+                format!("one of {}", names.join(", "))
             })
     }
 }

@@ -1,7 +1,7 @@
 //! Why the daemon could not start, or had to end.
 
 use crate::config::{ConfigError, TokenError};
-use crate::ingest::BindError;
+use crate::net::BindError;
 use crate::queue::OpenError;
 
 /// Why the daemon could not start, or had to end. Each names its object and the next step.

@@ -15,12 +15,13 @@ use nix::sys::stat::{Mode, umask};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
-use crate::admin::{self, Door};
+use crate::admin::{self, AdminState};
 use crate::clock::{Clock, WallTrust};
-use crate::config::{Config, ConfigError, LogFormat};
+use crate::config::{Config, ConfigError};
 use crate::deliver;
 use crate::ingest;
 use crate::lifecycle::{self, Signal, notify};
+use crate::net;
 use crate::observe::Observer;
 use crate::queue::{self, Queue};
 use crate::secret::SharedToken;
@@ -70,13 +71,8 @@ pub fn run(load: impl Fn() -> Result<Config, ConfigError>) -> Result<(), DaemonE
     umask(Mode::from_bits_truncate(0o077));
     lifecycle::no_core();
     let config = load()?;
-    let log = match config.log.format {
-        LogFormat::Auto => lifecycle::Format::Auto,
-        LogFormat::Human => lifecycle::Format::Human,
-        LogFormat::Journald => lifecycle::Format::Journald,
-        LogFormat::Json => lifecycle::Format::Json,
-    };
-    lifecycle::init_log(config.log.level, log).map_err(|e| DaemonError::Config(e.to_string()))?;
+    lifecycle::init_log(config.log.level, config.log.format)
+        .map_err(|e| DaemonError::Config(e.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -108,7 +104,7 @@ struct Daemon {
     ingest: ingest::Handle,
     delivery: Arc<deliver::Handle>,
     /// The admin socket, and the metrics port if there is one.
-    doors: Vec<tokio::task::JoinHandle<()>>,
+    admin_tasks: Vec<tokio::task::JoinHandle<()>>,
     draining: Arc<AtomicBool>,
     trust: WallTrust,
     lateness: lateness::Watch,
@@ -158,7 +154,7 @@ impl Daemon {
             Some(listener) => listener,
             None => {
                 let path = &config.ingest.socket;
-                let listener = ingest::bind(path, 0o660, &config.ingest.group)?;
+                let listener = net::bind(path, 0o660, &config.ingest.group)?;
                 bound.push(path.clone());
                 listener
             }
@@ -190,7 +186,7 @@ impl Daemon {
         let facts = notices::facts(report.clone(), trust.clone(), unclean_start);
         let notify = crate::notify::spawn(config.notify_options(), facts, clock.clone());
         let (commands, asked) = mpsc::unbounded_channel();
-        let door = Door {
+        let state = AdminState {
             queue: queue.clone(),
             observer: observer.clone(),
             report: report.clone(),
@@ -198,9 +194,9 @@ impl Daemon {
             trust: trust.clone(),
             commands,
         };
-        let mut doors = vec![admin::spawn(admin_listener, door.clone()).map_err(watched)?];
+        let mut admin_tasks = vec![admin::spawn(admin_listener, state.clone()).map_err(watched)?];
         if let Some(listener) = metrics_listener {
-            doors.push(admin::spawn_metrics(listener, door).map_err(watched)?);
+            admin_tasks.push(admin::spawn_metrics(listener, state).map_err(watched)?);
         }
         let listener = UnixListener::from_std(listener).map_err(watched)?;
         let ingest = ingest::spawn(
@@ -219,7 +215,7 @@ impl Daemon {
             token_watch,
             ingest,
             delivery,
-            doors,
+            admin_tasks,
             draining,
             trust,
             lateness: lateness::Watch::default(),
@@ -248,7 +244,7 @@ impl Daemon {
         let mut status = tokio::time::interval(STATUS_EVERY);
         let mut free = tokio::time::interval(GIVE_BACK_EVERY);
         let mut test_mode = tokio::time::interval(TEST_MODE_EVERY);
-        let mut told = String::new();
+        let mut shown = String::new();
         loop {
             tokio::select! {
                 signal = signals.recv() => match signal {
@@ -273,9 +269,9 @@ impl Daemon {
                 _ = status.tick() => {
                     self.look_for_lateness().await;
                     let line = (self.report)().await.line();
-                    if line != told {
+                    if line != shown {
                         notify::status(&line);
-                        told = line;
+                        shown = line;
                     }
                 }
             }

@@ -30,6 +30,17 @@ impl Daemon {
         outcome
     }
 
+    /// Takes the token that is in its file now.
+    pub(super) fn token_file_changed(&mut self) {
+        let Some(found) = self.token_watch.read_again(&self.read.token) else {
+            return;
+        };
+        if self.token.swap(found.token) {
+            tracing::info!("the token file has changed: the new token is in use");
+            self.delivery.token_changed();
+        }
+    }
+
     fn take(&mut self, config: Config, transform: Transform, token: FoundToken) -> Reloaded {
         self.token_watch.follow(&token);
         let reloaded = Reloaded {

@@ -9,7 +9,7 @@ use nix::unistd::{Group, chown};
 
 use super::error::DaemonError;
 use crate::config::Admin;
-use crate::ingest;
+use crate::net;
 
 /// The listener that systemd passes through `pinrelay.socket`, if it does.
 pub(super) fn passed() -> Result<Option<UnixListener>, DaemonError> {
@@ -28,7 +28,7 @@ pub(super) fn passed() -> Result<Option<UnixListener>, DaemonError> {
 /// Invariant: it is never open to another group. The daemon's own is that of everybody who may
 /// send events, and whoever may send need not command.
 pub(super) fn admin(admin: &Admin) -> Result<UnixListener, DaemonError> {
-    let listener = ingest::bind(&admin.socket, 0o600, "")?;
+    let listener = net::bind(&admin.socket, 0o600, "")?;
     if admin.group.is_empty() {
         return Ok(listener);
     }
@@ -53,11 +53,11 @@ pub(super) fn metrics(address: SocketAddr) -> Result<TcpListener, DaemonError> {
         Ok(listener)
     });
     listener.map_err(|e| {
-        let words =
+        let message =
             format!("metrics.listen: {address}: {e}; choose another port, or leave it empty");
         match e.kind() {
-            std::io::ErrorKind::AddrInUse => DaemonError::InUse(words),
-            _ => DaemonError::Io(words),
+            std::io::ErrorKind::AddrInUse => DaemonError::InUse(message),
+            _ => DaemonError::Io(message),
         }
     })
 }

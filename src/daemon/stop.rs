@@ -67,7 +67,9 @@ impl Daemon {
             }
         };
         notify::extend("closing the queue", MORE);
-        self.doors.iter().for_each(tokio::task::JoinHandle::abort);
+        self.admin_tasks
+            .iter()
+            .for_each(tokio::task::JoinHandle::abort);
         let closed = self.queue.close().await;
         for path in &self.bound {
             // A socket file left behind is replaced at the next start.

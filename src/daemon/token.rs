@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::Daemon;
 use super::error::DaemonError;
-use crate::config::{Config, FoundToken, TokenSource};
+use crate::config::{Config, FoundToken, TokenSource, TokenSources};
 use crate::lifecycle::FileWatch;
 
 /// Reads it, and says what is careless about its file.
@@ -67,31 +66,28 @@ impl TokenWatch {
             self.watch = None;
         }
     }
-}
 
-impl Daemon {
-    /// Takes the token that is in the file now. One that cannot be used is told, and the old
-    /// one stays: half a change must not stop the deliveries that the old token still carries.
-    pub(super) fn token_file_changed(&mut self) {
-        let read = self.read.token.read().map_err(|error| error.to_string());
-        let found = read.and_then(|found| match found.file == self.token_watch.file {
+    /// Reads the token that is in the file now. One that cannot be used is told once: the old one
+    /// stays, for half a change must not stop the deliveries that it still carries.
+    pub fn read_again(&mut self, sources: &TokenSources) -> Option<FoundToken> {
+        let read = sources.read().map_err(|error| error.to_string());
+        let found = read.and_then(|found| match found.file == self.file {
             true => Ok(found),
             // Another source that happens to exist is not what the daemon was given.
             false => Err("the token file is gone".to_owned()),
         });
         match found {
             Ok(found) => {
-                self.token_watch.wrong = None;
-                if self.token.swap(found.token) {
-                    tracing::info!("the token file has changed: the new token is in use");
-                    self.delivery.token_changed();
+                self.wrong = None;
+                Some(found)
+            }
+            Err(error) => {
+                if self.wrong.as_ref() != Some(&error) {
+                    tracing::error!("{error}; the old token stays in use");
+                    self.wrong = Some(error);
                 }
+                None
             }
-            Err(error) if self.token_watch.wrong.as_ref() != Some(&error) => {
-                tracing::error!("{error}; the old token stays in use");
-                self.token_watch.wrong = Some(error);
-            }
-            Err(_) => {}
         }
     }
 }

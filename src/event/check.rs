@@ -7,7 +7,10 @@ use std::str::Utf8Error;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::number::{Number, Under, UnderToken, is_token};
-use super::{MAX_MESSAGE_ID_BYTES, time};
+use super::time;
+
+/// The longest `messageId`, in bytes of UTF-8 after unescaping.
+pub const MAX_MESSAGE_ID_BYTES: usize = 512;
 
 /// The `type` of a Segment call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

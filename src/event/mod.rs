@@ -16,14 +16,11 @@ mod number;
 pub mod time;
 mod wanted;
 
-pub use check::{Call, Invalid, Kind, check};
+pub use check::{Call, Invalid, Kind, MAX_MESSAGE_ID_BYTES, check};
 pub use decimal::Decimal;
 pub use node::{Arena, Node, parse, parse_wanted};
 pub use number::Number;
 pub use wanted::Wanted;
-
-/// The longest `messageId`, in bytes of UTF-8 after unescaping.
-pub const MAX_MESSAGE_ID_BYTES: usize = 512;
 
 /// Whether a line counts as blank: nothing but ASCII white space. Blank lines get no answer,
 /// but are counted.

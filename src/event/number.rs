@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use super::Decimal;
+use super::decimal::Decimal;
 
 /// The key under which serde_json hands a number over to a visitor that takes anything, when
 /// it is built with `arbitrary_precision`: as a map of this one key.

@@ -3,7 +3,8 @@
 use jiff::civil::Date;
 use jiff::tz::Offset;
 
-use super::{Decimal, Number};
+use super::decimal::Decimal;
+use super::number::Number;
 
 /// 2001-01-01T00:00:00Z.
 pub const EARLIEST: i64 = 978_307_200;

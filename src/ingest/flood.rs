@@ -8,8 +8,10 @@ use tokio::time::Instant;
 
 /// What one such line costs, all such clients together: 10,000 a second.
 const COST: Duration = Duration::from_micros(100);
-/// A wait longer than this is told, once per [`super::SPELL`].
-const TOLD: Duration = Duration::from_secs(1);
+/// A wait longer than this is logged, once per [`SPELL`].
+const LOGGED: Duration = Duration::from_secs(1);
+/// After so long without such a wait the next one is logged again.
+const SPELL: Duration = Duration::from_secs(60);
 
 /// So many more of them than of others are free: one bad line among good ones, or a blank one to
 /// keep a connection alive, must not wait behind the floods of others.
@@ -36,8 +38,8 @@ impl Tally {
     }
 }
 
-/// The debt that clients of this kind share. A shared one, for else many clients would do what
-/// one may not.
+/// The debt that clients of this kind share. It is shared, or many clients would do what one
+/// may not.
 #[derive(Default)]
 pub(super) struct Flood(Mutex<Debt>);
 
@@ -45,7 +47,8 @@ pub(super) struct Flood(Mutex<Debt>);
 struct Debt {
     /// When the lines so far are paid for.
     paid: Option<Instant>,
-    told: Option<Instant>,
+    /// When a wait was last logged.
+    logged: Option<Instant>,
 }
 
 impl Flood {
@@ -55,9 +58,9 @@ impl Flood {
         let mut debt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let paid = debt.paid.map_or(now, |paid| paid.max(now)) + COST * wasted;
         debt.paid = Some(paid);
-        let tell = debt.told.is_none_or(|told| now - told > super::SPELL);
-        if paid - now > TOLD && tell {
-            debt.told = Some(now);
+        let is_news = debt.logged.is_none_or(|logged| now - logged > SPELL);
+        if paid - now > LOGGED && is_news {
+            debt.logged = Some(now);
             tracing::warn!(
                 "clients flood the ingest socket with lines that are rejected or blank: they are \
                  read slowly; their answers say what is wrong with the lines"

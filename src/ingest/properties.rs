@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::lines::{Lines, Next};
+use super::ndjson::lines::{Lines, Next};
 
 /// A line, or `None` in the place of one that is too long.
 type Framed = Vec<Option<Vec<u8>>>;

@@ -17,7 +17,7 @@ use super::fold::Fold;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum LogFormat {
     /// By where stderr leads.
     Auto,
     /// Time, level, text.
@@ -37,7 +37,7 @@ pub struct LogError(String);
 ///
 /// # Errors
 /// A filter that cannot be read, or a second call.
-pub fn init(level: &str, format: Format) -> Result<(), LogError> {
+pub fn init(level: &str, format: LogFormat) -> Result<(), LogError> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(filter) if !filter.is_empty() => EnvFilter::try_new(filter),
         // The libraries' own chatter is theirs to ask for.
@@ -46,12 +46,12 @@ pub fn init(level: &str, format: Format) -> Result<(), LogError> {
     let filter = filter.map_err(|e| LogError(e.to_string()))?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let shown: Box<dyn Layer<_> + Send + Sync> = match resolve(format) {
-        Format::Journald => match journal() {
+        LogFormat::Journald => match journal() {
             Ok(journal) => journal.boxed(),
             // stderr may lead there all the same.
             Err(_) => lines.event_format(Prefixed).boxed(),
         },
-        Format::Json => lines.json().flatten_event(true).with_target(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_target(false).boxed(),
         _ => lines
             .with_target(false)
             .with_ansi(std::io::stderr().is_terminal())
@@ -78,11 +78,11 @@ pub fn init(level: &str, format: Format) -> Result<(), LogError> {
     Ok(())
 }
 
-fn resolve(format: Format) -> Format {
+fn resolve(format: LogFormat) -> LogFormat {
     match format {
-        Format::Auto if std::io::stderr().is_terminal() => Format::Human,
-        Format::Auto if leads_to_the_journal() => Format::Journald,
-        Format::Auto => Format::Json,
+        LogFormat::Auto if std::io::stderr().is_terminal() => LogFormat::Human,
+        LogFormat::Auto if leads_to_the_journal() => LogFormat::Journald,
+        LogFormat::Auto => LogFormat::Json,
         format => format,
     }
 }

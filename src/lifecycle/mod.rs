@@ -10,7 +10,7 @@ mod signals;
 mod watch;
 
 pub use limits::{no_core, open_files};
-pub use log::{Format, LogError, init as init_log};
+pub use log::{LogError, LogFormat, init as init_log};
 pub use memory::give_back;
 pub use signals::{Signal, signals};
 pub use watch::FileWatch;

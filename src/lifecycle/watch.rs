@@ -79,9 +79,9 @@ fn watch(
     loop {
         if changed {
             // Other links may lead there now. Armed before it is read.
-            let told = Armed::new(path).map(|now| armed = now);
-            let failed = told.is_err();
-            if tell.send(told).is_err() || failed {
+            let outcome = Armed::new(path).map(|now| armed = now);
+            let failed = outcome.is_err();
+            if tell.send(outcome).is_err() || failed {
                 return;
             }
         }

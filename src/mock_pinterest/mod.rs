@@ -5,8 +5,8 @@
 //! * `schema` says what is wrong with a request or an event; it is pure.
 //! * `switches` are the faults, from the command line or the control API.
 //! * `account` remembers what was taken, also over a restart with a journal.
-//! * `answer` turns one request into one answer (`lists` writes the bodies); `server` carries both over HTTP; `sockets`
-//!   breaks connections where HTTP itself cannot.
+//! * `state` turns one request into one `answer` (`lists` writes the bodies); `server` carries both
+//!   over HTTP; `sockets` breaks connections where HTTP itself cannot.
 //!
 //! The control API: `GET`/`PUT`/`PATCH /_control/mode`, `GET`/`DELETE /_control/account`,
 //! `GET /_control/events` and `GET /_control/requests` (NDJSON).
@@ -17,6 +17,7 @@ mod lists;
 mod schema;
 mod server;
 mod sockets;
+mod state;
 mod switches;
 #[cfg(test)]
 mod tests;

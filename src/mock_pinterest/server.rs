@@ -16,8 +16,9 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::account::{Account, RequestLog, Seen, Totals};
-use super::answer::{Answer, Request, State};
+use super::answer::Answer;
 use super::sockets::{Fate, Grip, Sockets};
+use super::state::{Request, State};
 use super::switches::Switches;
 use crate::clock::Clock;
 

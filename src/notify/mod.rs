@@ -5,10 +5,10 @@
 //! of JSON with a `text`, which chat hooks show. In the messages there are counts, states and
 //! times; no personal data, no token. Delivery knows nothing of all this and waits for none of it.
 
+mod options;
 mod watch;
 mod webhook;
 
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch as channel};
 use tokio::time::{MissedTickBehavior, interval};
 
+pub use options::Options;
 pub use watch::{Facts, Kind, Message, State};
 pub use webhook::{Webhook, WebhookError, read_url};
 
@@ -26,19 +27,6 @@ use watch::Watch;
 const EVERY: Duration = Duration::from_secs(1);
 /// Messages that wait for the hook; what comes on top of them is in the log alone.
 const WAITING: usize = 64;
-
-/// What a reload may change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// `notify.webhook_url_file`; without one nobody is told.
-    pub webhook_url_file: Option<PathBuf>,
-    /// `notify.min_interval`.
-    pub min_interval: Duration,
-    /// `notify.backlog_age`.
-    pub backlog_age: Duration,
-    /// Which daemon this is, for whoever gets the message: ad account and host.
-    pub name: String,
-}
 
 /// Facts of this moment.
 pub type Source = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Facts> + Send>> + Send + Sync>;
@@ -105,11 +93,11 @@ async fn carry(options: channel::Receiver<Options>, mut messages: mpsc::Receiver
         let Some(file) = &settings.webhook_url_file else {
             continue;
         };
-        let told = match Webhook::new(file) {
+        let outcome = match Webhook::new(file) {
             Ok(webhook) => webhook.tell(&message.to_json(&settings.name)).await,
             Err(error) => Err(error),
         };
-        match told {
+        match outcome {
             Ok(()) => tracing::info!(kind = message.kind.name(), "a notification was sent"),
             Err(error) => tracing::warn!(
                 kind = message.kind.name(),

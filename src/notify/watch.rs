@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Options;
+use super::options::Options;
 use crate::clock::{Millis, millis};
 
 /// A pause longer than this is told.
@@ -113,7 +113,7 @@ pub struct Message {
     /// Began or ended.
     pub state: State,
     /// What there is to say, and what to do.
-    pub words: String,
+    pub text: String,
     /// When, Unix milliseconds.
     pub at: Millis,
 }
@@ -126,7 +126,7 @@ impl Message {
             State::Recovered => "recovered",
         };
         json!({
-            "text": format!("pinrelay {name}: {}", self.words),
+            "text": format!("pinrelay {name}: {}", self.text),
             "kind": self.kind.name(),
             "state": state,
             "name": name,
@@ -135,19 +135,19 @@ impl Message {
     }
 }
 
-/// What was told of one kind.
+/// The messages of one kind, so far.
 #[derive(Clone, Copy, Default)]
-struct Told {
+struct Sent {
     /// It was told that it began, and not yet that it ended.
     raised: bool,
     /// When the last message of this kind was made, on the monotonic clock.
     last: Option<Millis>,
 }
 
-/// Remembers what was told.
+/// Remembers what was sent.
 #[derive(Default)]
 pub(super) struct Watch {
-    told: [Told; Kind::ALL.len()],
+    sent: [Sent; Kind::ALL.len()],
     /// Dead letters at the last look, and when their number last rose.
     died: Option<u64>,
     rose_at: Option<Millis>,
@@ -171,27 +171,27 @@ impl Watch {
         let rising = self.rose_at.is_some_and(|at| monotonic - at < quiet);
         let least = millis(options.min_interval);
         let mut messages = Vec::new();
-        for (kind, told) in Kind::ALL.into_iter().zip(&mut self.told) {
-            let words = words(kind, facts, options, rising, now);
-            let is = words.is_some();
+        for (kind, sent) in Kind::ALL.into_iter().zip(&mut self.sent) {
+            let text = text(kind, facts, options, rising, now);
+            let is = text.is_some();
             // An unclean start is over as soon as it is told.
-            let ended = told.raised && !is;
+            let ended = sent.raised && !is;
             // While paused nothing is tried: the gate may be as it was.
             let unknown =
                 facts.paused_since.is_some() && matches!(kind, Kind::Parked | Kind::RefusedAll);
-            if is == told.raised || (ended && unknown) {
+            if is == sent.raised || (ended && unknown) {
                 continue;
             }
-            if !ended && told.last.is_some_and(|last| monotonic - last < least) {
+            if !ended && sent.last.is_some_and(|last| monotonic - last < least) {
                 // Told a moment ago: if it lasts, it is told when the interval is over.
                 continue;
             }
-            told.raised = is;
-            told.last = Some(monotonic);
+            sent.raised = is;
+            sent.last = Some(monotonic);
             messages.push(Message {
                 kind,
                 state: if is { State::Raised } else { State::Recovered },
-                words: words.unwrap_or_else(|| over(kind, facts)),
+                text: text.unwrap_or_else(|| over(kind, facts)),
                 at: now,
             });
         }
@@ -200,13 +200,7 @@ impl Watch {
 }
 
 /// What there is to say of a kind, if it is so.
-fn words(
-    kind: Kind,
-    facts: &Facts,
-    options: &Options,
-    rising: bool,
-    now: Millis,
-) -> Option<String> {
+fn text(kind: Kind, facts: &Facts, options: &Options, rising: bool, now: Millis) -> Option<String> {
     let queued = facts.queued;
     match kind {
         Kind::Parked => facts.parked.as_ref().map(|why| {

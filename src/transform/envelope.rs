@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::OptionsError;
+use super::options::OptionsError;
 use super::scalar::{same_without_case, trimmed};
 use crate::event::{Kind, Node};
 

@@ -33,6 +33,14 @@ pub(super) enum Normal {
 }
 
 impl Hashing {
+    /// As the config writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Sha256 => "sha256",
+        }
+    }
+
     /// The texts of one field as they are sent; those with nothing left after normalising go.
     pub(super) fn apply<'t>(self, texts: Texts<'t>, normal: Normal) -> Texts<'t> {
         match self {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::custom_data::{currency, mapped_contents};
 use super::money::{amount, integer};
+use super::options::{MappingRule, OptionsError};
 use super::payload::CustomData;
 use super::scalar::{Texts, scalar_text, text_list};
-use super::{MappingRule, OptionsError};
 use crate::event::Node;
 
 /// The values of user_data's email, phone, first_name and last_name that mappings give.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::Refused;
+use super::refused::Refused;
 use crate::clock::Millis;
 use crate::event;
 use crate::queue::{DeadReason, Keep, Letter, Page, Queue, QueueError};

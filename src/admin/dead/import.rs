@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Refused;
-use crate::admin::Door;
+use super::refused::Refused;
+use crate::admin::state::AdminState;
 use crate::clock::Millis;
 use crate::event::{self, Call};
 use crate::queue::Import;
@@ -40,21 +40,21 @@ struct Exported<'a> {
     event: &'a RawValue,
 }
 
-pub(super) fn routes() -> Router<Door> {
+pub(super) fn routes() -> Router<AdminState> {
     Router::new()
         .route("/dead/import", post(import))
         .layer(DefaultBodyLimit::max(MOST_BYTES))
 }
 
-async fn import(State(door): State<Door>, body: Bytes) -> Result<Json<Lines>, Refused> {
-    let now = door.clock.now();
+async fn import(State(state): State<AdminState>, body: Bytes) -> Result<Json<Lines>, Refused> {
+    let now = state.clock.now();
     let mut lines = Vec::new();
     let mut events = Vec::new();
     for line in body
         .split(|b| *b == b'\n')
         .filter(|line| !event::is_blank(line))
     {
-        let read = read(&door, line, now);
+        let read = read(&state, line, now);
         lines.push(Line {
             // Of a good one, until the queue has spoken.
             status: "rejected".into(),
@@ -62,7 +62,7 @@ async fn import(State(door): State<Door>, body: Bytes) -> Result<Json<Lines>, Re
         });
         events.extend(read);
     }
-    let mut answers = door.queue.import(events).await?.into_iter();
+    let mut answers = state.queue.import(events).await?.into_iter();
     let mut revived = 0;
     for line in lines.iter_mut().filter(|line| line.error.is_none()) {
         if let Some(imported) = answers.next() {
@@ -75,7 +75,7 @@ async fn import(State(door): State<Door>, body: Bytes) -> Result<Json<Lines>, Re
 }
 
 /// The event of a line, checked as the socket checks it.
-fn read(door: &Door, line: &[u8], now: Millis) -> Result<Import, String> {
+fn read(state: &AdminState, line: &[u8], now: Millis) -> Result<Import, String> {
     let exported: Exported<'_> = serde_json::from_slice(line).map_err(|error| {
         // serde's own words may quote a value.
         let at = error.column();
@@ -93,7 +93,7 @@ fn read(door: &Door, line: &[u8], now: Millis) -> Result<Import, String> {
     let accepted_at = exported.accepted_at.unwrap_or(now).clamp(0, now.max(0));
     let event_time = event_time.unwrap_or(accepted_at / 1000);
     let body = Bytes::copy_from_slice(body);
-    let hasher = door.queue.hasher();
+    let hasher = state.queue.hasher();
     Ok(Import::new(
         &hasher,
         &message_id,

@@ -14,25 +14,26 @@
 
 mod filter;
 mod import;
+mod refused;
 
 use std::collections::{BTreeMap, HashMap};
 
 use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Door;
+use super::state::AdminState;
 use crate::clock::Millis;
 use crate::deliver::normalise;
 use crate::event;
-use crate::queue::{DeadReason, Letter, Page, QueueError};
+use crate::queue::{DeadReason, Letter, Page};
 pub use filter::Filter;
 pub use import::{Line, Lines};
+use refused::Refused;
 
 /// Groups that are told apart; the letters of any more share one.
 const MOST_GROUPS: usize = 1000;
@@ -102,7 +103,7 @@ pub struct Moved {
     pub next: Option<u64>,
 }
 
-pub(super) fn routes() -> Router<Door> {
+pub(super) fn routes() -> Router<AdminState> {
     Router::new()
         .route("/dead/groups", get(groups))
         .route("/dead", get(letters))
@@ -112,20 +113,20 @@ pub(super) fn routes() -> Router<Door> {
 }
 
 async fn groups(
-    State(door): State<Door>,
+    State(state): State<AdminState>,
     Query(filter): Query<Filter>,
 ) -> Result<Json<Groups>, Refused> {
-    let mut wanted = filter.wanted(&door.queue).await?;
+    let mut wanted = filter.wanted(&state.queue).await?;
     let mut found = Groups::default();
     let mut groups: BTreeMap<(&'static str, String), Group> = BTreeMap::new();
-    let mut words = Words::default();
+    let mut messages = Normalised::default();
     loop {
-        let page = wanted.page(&door.queue).await?;
+        let page = wanted.page(&state.queue).await?;
         for letter in page.letters {
             found.letters += 1;
             found.last = letter.key.number();
             let reason = letter.key.reason().name();
-            let mut key = (reason, words.of(&letter));
+            let mut key = (reason, messages.of(&letter));
             if groups.len() >= MOST_GROUPS && !groups.contains_key(&key) {
                 key.1 = "(other messages)".into();
             }
@@ -154,10 +155,14 @@ async fn groups(
 }
 
 async fn letters(
-    State(door): State<Door>,
+    State(state): State<AdminState>,
     Query(filter): Query<Filter>,
 ) -> Result<Json<Letters>, Refused> {
-    let Page { letters, next } = filter.wanted(&door.queue).await?.page(&door.queue).await?;
+    let Page { letters, next } = filter
+        .wanted(&state.queue)
+        .await?
+        .page(&state.queue)
+        .await?;
     Ok(Json(Letters {
         letters: letters.iter().map(shown).collect(),
         next,
@@ -165,14 +170,18 @@ async fn letters(
 }
 
 async fn retry(
-    State(door): State<Door>,
+    State(state): State<AdminState>,
     Query(filter): Query<Filter>,
     body: Bytes,
 ) -> Result<Json<Moved>, Refused> {
     no_body(&body)?;
-    let page = filter.wanted(&door.queue).await?.page(&door.queue).await?;
+    let page = filter
+        .wanted(&state.queue)
+        .await?
+        .page(&state.queue)
+        .await?;
     let keys = page.letters.iter().map(|letter| letter.key).collect();
-    let count = door.queue.revive(keys).await?;
+    let count = state.queue.revive(keys).await?;
     if count > 0 {
         tracing::info!(revived = count, "dead letters went back into the queue");
     }
@@ -181,14 +190,18 @@ async fn retry(
 }
 
 async fn purge(
-    State(door): State<Door>,
+    State(state): State<AdminState>,
     Query(filter): Query<Filter>,
     body: Bytes,
 ) -> Result<Json<Moved>, Refused> {
     no_body(&body)?;
-    let page = filter.wanted(&door.queue).await?.page(&door.queue).await?;
+    let page = filter
+        .wanted(&state.queue)
+        .await?
+        .page(&state.queue)
+        .await?;
     let keys = page.letters.iter().map(|letter| letter.key).collect();
-    let count = door.queue.purge(keys).await?;
+    let count = state.queue.purge(keys).await?;
     if count > 0 {
         tracing::warn!(purged = count, "dead letters purged, as the operator asked");
     }
@@ -210,9 +223,9 @@ fn no_body(body: &[u8]) -> Result<(), Refused> {
 
 /// Messages as a group tells them: Pinterest's may quote the event, and differ in that alone.
 #[derive(Default)]
-struct Words(HashMap<String, String>);
+struct Normalised(HashMap<String, String>);
 
-impl Words {
+impl Normalised {
     fn of(&mut self, letter: &Letter) -> String {
         let is_own = match letter.key.reason() {
             DeadReason::Refused | DeadReason::TooLarge | DeadReason::CustomRefused => false,
@@ -221,14 +234,14 @@ impl Words {
         if is_own {
             return letter.message.clone();
         }
-        if let Some(words) = self.0.get(&letter.message) {
-            return words.clone();
+        if let Some(message) = self.0.get(&letter.message) {
+            return message.clone();
         }
-        let words = normalise(&letter.message, &message_id(letter), &letter.body);
+        let message = normalise(&letter.message, &message_id(letter), &letter.body);
         if self.0.len() < MOST_GROUPS {
-            self.0.insert(letter.message.clone(), words.clone());
+            self.0.insert(letter.message.clone(), message.clone());
         }
-        words
+        message
     }
 }
 
@@ -251,19 +264,4 @@ fn message_id(letter: &Letter) -> String {
     let line = event::parse(&arena, &letter.body).ok();
     let id = line.as_ref().and_then(|line| line.at("messageId").as_str());
     id.unwrap_or_default().to_owned()
-}
-
-/// Why a request got no answer, as plain text with its status.
-struct Refused(StatusCode, String);
-
-impl From<QueueError> for Refused {
-    fn from(error: QueueError) -> Self {
-        Self(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        (self.0, self.1).into_response()
-    }
 }

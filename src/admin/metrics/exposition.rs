@@ -5,7 +5,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Error, Gauge, GaugeVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 
 use super::warnings::by_kind;
-use crate::admin::Report;
+use crate::admin::report::Report;
 use crate::deliver::GateState;
 use crate::observe::Observer;
 use crate::queue::{DeadReason, Disk, LossKind};

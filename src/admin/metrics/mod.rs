@@ -1,4 +1,4 @@
-//! `GET /metrics`: what a [`Report`](super::Report) and the meters say, for Prometheus.
+//! `GET /metrics`: what a [`Report`](super::report::Report) and the meters say, for Prometheus.
 //!
 //! Durable counts come from the report at each scrape, so that a restart does not set them
 //! back; what only this process knows begins at 0 with it.
@@ -13,18 +13,18 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::Door;
+use super::state::AdminState;
 
 /// The text format of Prometheus.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-pub(super) fn routes() -> Router<Door> {
+pub(super) fn routes() -> Router<AdminState> {
     Router::new().route("/metrics", get(metrics))
 }
 
-async fn metrics(State(door): State<Door>) -> Response {
-    let report = (door.report)().await;
-    match exposition::text(&report, &door.observer) {
+async fn metrics(State(state): State<AdminState>) -> Response {
+    let report = (state.report)().await;
+    match exposition::text(&report, &state.observer) {
         Ok(text) => ([(CONTENT_TYPE, TEXT)], text).into_response(),
         Err(error) => {
             tracing::error!("a bug: the metrics cannot be written: {error}");

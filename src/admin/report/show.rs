@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use jiff::tz::TimeZone;
 
-use super::Report;
 use super::human::{bytes, count, duration, local, rate};
+use super::snapshot::Report;
 use crate::queue::{Loss, LossKind};
 
 /// Columns of the screen.

@@ -1,10 +1,10 @@
-//! What was found, and how it is told.
+//! What was found, and how it is rendered.
 
 use std::io::{self, Write};
 
 /// One thing looked at.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Finding {
+pub enum Finding {
     /// As it should be.
     Fine(String),
     /// It runs so, but the operator should know.
@@ -14,8 +14,8 @@ pub(in crate::cli) enum Finding {
 }
 
 impl Finding {
-    /// Its word and its text.
-    pub(super) fn told(&self) -> (&'static str, &str) {
+    /// What it is called, and its text.
+    pub(super) fn labelled(&self) -> (&'static str, &str) {
         match self {
             Self::Fine(text) => ("ok", text),
             Self::Advice(text) => ("advice", text),
@@ -33,10 +33,10 @@ fn wrong(findings: &[Finding]) -> usize {
 }
 
 /// For people; how many are wrong.
-pub(in crate::cli) fn print(findings: &[Finding]) -> io::Result<usize> {
+pub fn print(findings: &[Finding]) -> io::Result<usize> {
     let mut out = io::stdout().lock();
     for finding in findings {
-        let (word, text) = finding.told();
+        let (word, text) = finding.labelled();
         writeln!(out, "{word:<7} {text}")?;
     }
     let wrong = wrong(findings);
@@ -51,12 +51,12 @@ pub(in crate::cli) fn print(findings: &[Finding]) -> io::Result<usize> {
 /// For programs; how many are wrong.
 pub(super) fn print_json(findings: &[Finding]) -> io::Result<usize> {
     let wrong = wrong(findings);
-    let told = findings.iter().map(|finding| {
-        let (kind, text) = finding.told();
+    let rendered = findings.iter().map(|finding| {
+        let (kind, text) = finding.labelled();
         serde_json::json!({ "kind": kind, "text": text })
     });
-    let told: Vec<_> = told.collect();
-    let answer = serde_json::json!({ "ok": wrong == 0, "findings": told });
+    let rendered: Vec<_> = rendered.collect();
+    let answer = serde_json::json!({ "ok": wrong == 0, "findings": rendered });
     writeln!(io::stdout().lock(), "{answer}")?;
     Ok(wrong)
 }

@@ -87,7 +87,7 @@ mod tests {
         let config = load(Some(&own), std::iter::empty()).expect("a config");
         let found = compare(&config);
         let told = found.iter().map(|f| {
-            let (word, text) = f.told();
+            let (word, text) = f.labelled();
             let text = text.replace(&folder.path().display().to_string(), "");
             format!("{word} {text}")
         });

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use nix::unistd::geteuid;
 
-use super::ConfigArg;
+use super::config_arg::ConfigArg;
 use super::exit::{Exit, OrExit, Outcome};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Hashing, TokenSource, process_env, show_duration};
+use crate::config::{Config, ConfigError, TokenSource, process_env, show_duration};
+use crate::transform::Hashing;
 
 mod finding;
 mod instances;

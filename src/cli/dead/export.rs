@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::super::AdminArg;
+use super::super::admin_arg::AdminArg;
+use super::super::daemon::Client;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
-use super::{Client, FilterArgs, count, get, groups, progress};
+use super::filter::FilterArgs;
+use super::human::count;
+use super::pages::{get, groups, progress};
 use crate::admin::{Groups, Letters};
 
 /// Flags of `pinrelay dead export`.

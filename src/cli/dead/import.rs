@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::super::AdminArg;
+use super::super::admin_arg::AdminArg;
+use super::super::daemon::Client;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
-use super::{Client, PATIENCE, progress};
+use super::pages::{PATIENCE, progress};
 use crate::admin;
 
 /// Lines and bytes of one request; a line that is longer goes alone.

@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 
-use super::super::AdminArg;
+use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, OrExit, Outcome};
 use super::super::text::fit;
-use super::{FilterArgs, count, groups};
+use super::filter::FilterArgs;
+use super::human::{count, time};
+use super::pages::groups;
 use crate::admin::{Group, Groups};
-use crate::clock::Millis;
 
 /// Columns of the table.
 const WIDTH: usize = 80;
@@ -83,14 +84,6 @@ fn rows(group: &Group) -> String {
     let message = fit(&group.message, WIDTH - head.len());
     let example = fit(&group.example, WIDTH - more.len());
     format!("{head}{message}\n{more}{example}\n")
-}
-
-/// RFC 3339, to the second.
-pub(super) fn time(at: Millis) -> String {
-    match jiff::Timestamp::from_second(at.div_euclid(1000)) {
-        Ok(time) => time.to_string(),
-        Err(_) => at.to_string(),
-    }
 }
 
 #[cfg(test)]

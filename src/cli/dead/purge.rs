@@ -4,9 +4,11 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::anyhow;
 
-use super::super::AdminArg;
+use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
-use super::{FilterArgs, count, groups, move_all};
+use super::filter::FilterArgs;
+use super::human::count;
+use super::pages::{groups, move_all};
 
 /// Flags of `pinrelay dead purge`.
 #[derive(clap::Args)]

@@ -2,9 +2,11 @@
 
 use std::io::{self, Write};
 
-use super::super::AdminArg;
+use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, OrExit, Outcome};
-use super::{FilterArgs, count, groups, move_all};
+use super::filter::FilterArgs;
+use super::human::count;
+use super::pages::{groups, move_all};
 
 /// Flags of `pinrelay dead retry`.
 #[derive(clap::Args)]

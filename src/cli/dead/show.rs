@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use anyhow::{Context, anyhow};
 use serde_json::value::RawValue;
 
-use super::super::AdminArg;
+use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
 use super::super::text::{json as json_text, printable};
-use super::list::time;
-use super::{FilterArgs, get};
+use super::filter::FilterArgs;
+use super::human::time;
+use super::pages::get;
 use crate::admin::{Letters, Shown};
 use crate::config::process_env;
 use crate::transform::Transform;

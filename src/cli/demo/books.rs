@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::Tally;
 use super::shop::{Expected, REFUSAL};
 use super::stage::Status;
+use crate::cli::send::Tally;
 use crate::mock_pinterest::{Seen, Totals};
 
 /// Everything that was counted, by everyone who counts.

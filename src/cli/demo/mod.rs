@@ -19,10 +19,7 @@ mod stage;
 
 use books::Books;
 use shop::Shop;
-use stage::Stage;
-
-/// Events of one request at most; two are under way at a time.
-const BATCH: u64 = 25;
+use stage::{BATCH, Stage};
 
 /// Nothing is waited for beyond this, all steps together.
 const LONGEST: Duration = Duration::from_secs(25);
@@ -139,6 +136,6 @@ fn sum(a: &Tally, b: &Tally) -> Tally {
         duplicate: a.duplicate + b.duplicate,
         ignored: a.ignored + b.ignored,
         rejected: a.rejected + b.rejected,
-        told: Vec::new(),
+        rejects: Vec::new(),
     }
 }

@@ -14,11 +14,13 @@ use nix::unistd::Pid;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::BATCH;
 use crate::cli::daemon;
 use crate::cli::send::{self, Tally};
 use crate::lifecycle;
 use crate::mock_pinterest::{Seen, Totals};
+
+/// Events of one request at most; two are under way at a time.
+pub const BATCH: u64 = 25;
 
 /// Between two looks at another process.
 const LOOK: Duration = Duration::from_millis(10);

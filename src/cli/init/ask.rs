@@ -6,10 +6,17 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 
-use super::{Answers, Args};
+use super::args::Args;
 use crate::cli::exit::{Exit, Failure, OrExit};
 use crate::config::{parse_ad_account_id, parse_app_name};
 use crate::secret::Token;
+
+/// What the config needs that nobody can guess.
+pub(super) struct Answers {
+    pub(super) ad_account_id: String,
+    pub(super) app_name: String,
+    pub(super) token: Token,
+}
 
 /// Everything that is not given is asked for, until it can be right.
 ///

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use nix::unistd::{Gid, Group, chown};
 
-use super::Answers;
+use super::ask::Answers;
 use crate::cli::exit::{Exit, Failure, OrExit};
 
 /// The shipped config, all keys with their defaults; its two needed ones are replaced.

@@ -1,61 +1,20 @@
 //! `pinrelay init`: from nothing to a config and a token that Pinterest takes.
 //!
-//! `ask` gets the answers, from people or from flags; `files` writes them with the right owners
-//! and modes.
+//! `args` are the flags; `ask` gets the answers, from people or from flags; `files` writes them
+//! with the right owners and modes.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::check;
+use super::config_arg::{ConfigArg, DEFAULT_CONFIG};
 use super::exit::{Exit, OrExit, Outcome};
-use super::{ConfigArg, DEFAULT_CONFIG};
 
+mod args;
 mod ask;
 mod files;
 
-/// Flags of `pinrelay init`.
-#[derive(clap::Args, Debug)]
-#[command(after_help = "\
-Asks for what is not given. Writes the config (0640) and, beside it, the token (0640), both of
-group pinrelay where that group exists; then runs `pinrelay check --online`.
-
-Exit codes: 0 Pinterest takes events under this config · 64 --non-interactive and something is \
-missing · 73 a file is there already · 74 it cannot be written · 78 the check found something wrong
-
-Examples:
-  sudo pinrelay init
-  sudo pinrelay init --non-interactive --ad-account-id 549755885175 --app-name ss-mystorefront \\
-       --token-file - < token")]
-pub struct Args {
-    #[command(flatten)]
-    config: ConfigArg,
-    /// The Pinterest ad account: 1 to 18 digits.
-    #[arg(long, value_name = "DIGITS")]
-    ad_account_id: Option<String>,
-    /// Sent as partner_name, by convention "ss-<name>" or "direct".
-    #[arg(long, value_name = "NAME")]
-    app_name: Option<String>,
-    /// Where to read the conversion access token from; `-` is stdin. Without it, it is asked
-    /// for and not shown.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Ask nothing: what is missing is an error.
-    #[arg(long)]
-    non_interactive: bool,
-    /// Replace files that are there; they are kept with .bak at the end.
-    #[arg(long)]
-    force: bool,
-    /// Do not send the test event.
-    #[arg(long)]
-    offline: bool,
-}
-
-/// What the config needs that nobody can guess.
-struct Answers {
-    ad_account_id: String,
-    app_name: String,
-    token: crate::secret::Token,
-}
+pub use args::Args;
 
 /// Asks, writes, checks, and says what to do next.
 pub fn run(args: Args) -> Outcome {

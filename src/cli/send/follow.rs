@@ -67,7 +67,8 @@ pub struct Account {
     /// Still queued.
     pub queued: usize,
     warnings: BTreeMap<String, usize>,
-    told: Vec<String>,
+    /// A line for each event, of few events; of many for the dead alone.
+    lines: Vec<String>,
 }
 
 impl Followed {
@@ -216,8 +217,8 @@ impl Followed {
                     Some(format!("{id}: dead, {why}"))
                 }
             };
-            if let Some(tell) = tell.filter(|_| account.told.len() < TOLD) {
-                account.told.push(tell);
+            if let Some(tell) = tell.filter(|_| account.lines.len() < TOLD) {
+                account.lines.push(tell);
             }
         }
         account
@@ -274,7 +275,7 @@ impl Account {
             "followed: {} delivered, {} dead, {} still queued\n",
             self.delivered, self.dead, self.queued
         );
-        for line in &self.told {
+        for line in &self.lines {
             let _ = writeln!(text, "  {}", printable(line));
         }
         for (warning, count) in &self.warnings {

@@ -15,9 +15,9 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::config_arg::{ConfigArg, Sockets};
 use super::daemon::Client;
 use super::exit::{Exit, Failure, OrExit, Outcome};
-use super::{ConfigArg, Sockets};
 use crate::lifecycle;
 
 mod answer;
@@ -253,12 +253,12 @@ impl<R: Read + Send> Sending<'_, R> {
                 }
             });
         });
-        let told = |after: &window::After| {
+        let progress = |after: &window::After| {
             bar.set_position(after.read);
             bar.set_message(format!("{} answered", after.total));
         };
         let trouble = |said: &str| bar.suspend(|| eprintln!("pinrelay: {said}"));
-        let end = session::deliver(&window, self.socket, self.patience, &told, &trouble);
+        let end = session::deliver(&window, self.socket, self.patience, &progress, &trouble);
         let failure = match end {
             Err(error) => Err(unanswered(&window, error)),
             Ok(()) => match window.input_error() {
@@ -287,23 +287,23 @@ fn unanswered(window: &Window, error: SessionError) -> Failure {
 
 /// For programs; `rejects` holds the first ten.
 fn in_json(tally: &Tally, followed: Option<&Account>) -> Value {
-    let rejects = tally.told.iter();
+    let rejects = tally.rejects.iter();
     let rejects = rejects.map(|(line, error)| json!({"line": line, "error": error}));
-    let mut told = json!({
+    let mut account = json!({
         "queued": tally.queued,
         "duplicate": tally.duplicate,
         "ignored": tally.ignored,
         "rejected": tally.rejected,
         "rejects": rejects.collect::<Vec<_>>(),
     });
-    if let Some(account) = followed {
-        told["followed"] = json!({
-            "delivered": account.delivered,
-            "dead": account.dead,
-            "queued": account.queued,
+    if let Some(of) = followed {
+        account["followed"] = json!({
+            "delivered": of.delivered,
+            "dead": of.dead,
+            "queued": of.queued,
         });
     }
-    told
+    account
 }
 
 fn summary(tally: &Tally) -> String {
@@ -312,17 +312,17 @@ fn summary(tally: &Tally) -> String {
         duplicate,
         ignored,
         rejected,
-        told,
+        rejects,
     } = tally;
     let mut text = format!(
         "{} answered: {queued} queued, {duplicate} duplicate, {ignored} ignored, \
          {rejected} rejected\n",
         tally.total()
     );
-    for (number, why) in told {
+    for (number, why) in rejects {
         text.push_str(&format!("  line {number}: {why}\n"));
     }
-    let more = rejected - told.len() as u64;
+    let more = rejected - rejects.len() as u64;
     if more > 0 {
         text.push_str(&format!("  and {more} more\n"));
     }

@@ -48,7 +48,7 @@ pub enum SessionError {
 
 /// Sends what is in the window until all of it is answered and the input is at its end.
 /// Connects anew when a connection breaks, and gives up after `patience` without a single
-/// answer while there is something to send. `told` hears of every buffer of answers and
+/// answer while there is something to send. `progress` hears of every buffer of answers and
 /// `trouble` of the first failure in a row.
 ///
 /// # Errors
@@ -57,7 +57,7 @@ pub fn deliver(
     window: &Window,
     socket: &Path,
     patience: Duration,
-    told: &dyn Fn(&After),
+    progress: &dyn Fn(&After),
     trouble: &dyn Fn(&str),
 ) -> Result<(), SessionError> {
     let name = || socket.display().to_string();
@@ -74,7 +74,7 @@ pub fn deliver(
             intervals.reset();
         }
         let why = match UnixStream::connect(socket) {
-            Ok(stream) => match converse(window, &stream, patience, told) {
+            Ok(stream) => match converse(window, &stream, patience, progress) {
                 End::Finished => return Ok(()),
                 End::Broken { answered, error } => {
                     if answered {
@@ -130,12 +130,12 @@ fn converse(
     window: &Window,
     stream: &UnixStream,
     patience: Duration,
-    told: &dyn Fn(&After),
+    progress: &dyn Fn(&After),
 ) -> End {
     window.connected();
     thread::scope(|scope| {
         scope.spawn(|| write(window, stream));
-        let end = read(window, stream, patience, told);
+        let end = read(window, stream, patience, progress);
         // Both wake the writer, wherever it waits.
         window.broken();
         let _ = stream.shutdown(Shutdown::Both);
@@ -158,7 +158,7 @@ fn read(
     window: &Window,
     mut stream: &UnixStream,
     patience: Duration,
-    told: &dyn Fn(&After),
+    progress: &dyn Fn(&After),
 ) -> End {
     let mut buffer = vec![0; ANSWERS];
     let mut held = 0;
@@ -192,7 +192,7 @@ fn read(
             return End::Odd("an answer has no end".into());
         }
         answered |= after.total > start;
-        told(&after);
+        progress(&after);
         if after.finished {
             return End::Finished;
         }

@@ -119,7 +119,7 @@ fn every_answer_is_counted_and_rejects_are_told_by_line() {
     );
     // Numbers of the input's lines, not of the connection's.
     let told = [(5, "not JSON".to_owned()), (7, "no type".to_owned())];
-    assert_eq!(tally.told, told);
+    assert_eq!(tally.rejects, told);
     assert_eq!(
         summary(&tally),
         "5 answered: 1 queued, 1 duplicate, 1 ignored, 2 rejected\n  line 5: not JSON\n  \

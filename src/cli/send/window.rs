@@ -37,7 +37,7 @@ pub struct Tally {
     /// Not events.
     pub rejected: u64,
     /// The first of these: line number and reason.
-    pub told: Vec<(u64, String)>,
+    pub rejects: Vec<(u64, String)>,
 }
 
 impl Tally {
@@ -48,8 +48,8 @@ impl Tally {
 
     fn reject(&mut self, number: u64, why: String) {
         self.rejected += 1;
-        if self.told.len() < TOLD {
-            self.told.push((number, why));
+        if self.rejects.len() < TOLD {
+            self.rejects.push((number, why));
         }
     }
 }

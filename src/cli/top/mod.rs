@@ -11,7 +11,7 @@ use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use jiff::tz::TimeZone;
 use ratatui::DefaultTerminal;
 
-use super::AdminArg;
+use super::admin_arg::AdminArg;
 use super::daemon::Client;
 use super::exit::{Exit, Failure, OrExit, Outcome};
 use crate::admin::Report;

@@ -8,7 +8,7 @@ use super::super::text::{json, printable};
 use crate::event::check;
 use crate::transform::{Explanation, Field, Transform};
 
-/// Explains one line; a line that the socket would not take, or ignores, is told as such.
+/// Explains one line; a line that the socket would not take, or ignores, is explanation as such.
 pub(super) fn write(
     output: &mut impl Write,
     line: &[u8],
@@ -17,26 +17,31 @@ pub(super) fn write(
     json: bool,
 ) -> io::Result<()> {
     let ignored = check(line).ok().and_then(|call| call.kind.ignored());
-    let told = match ignored {
+    let explanation = match ignored {
         Some(kind) => Err(format!("ignored: {kind} is not forwarded")),
         None => transform
             .explain(line, now_seconds)
             .map_err(|invalid| format!("rejected: {invalid}")),
     };
-    match (told, json) {
-        (Ok(told), true) => writeln!(output, "{}", serde_json::to_string(&told)?),
+    match (explanation, json) {
+        (Ok(explanation), true) => writeln!(output, "{}", serde_json::to_string(&explanation)?),
         (Err(why), true) => writeln!(output, "{}", serde_json::json!({ "not_sent": why })),
-        (Ok(told), false) => people(output, &told),
+        (Ok(explanation), false) => people(output, &explanation),
         (Err(why), false) => writeln!(output, "{why}\n"),
     }
 }
 
-fn people(output: &mut impl Write, told: &Explanation) -> io::Result<()> {
-    writeln!(output, "{} {}", told.kind, printable(&told.message_id))?;
-    if let Some(dead) = &told.dead {
+fn people(output: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
+    writeln!(
+        output,
+        "{} {}",
+        explanation.kind,
+        printable(&explanation.message_id)
+    )?;
+    if let Some(dead) = &explanation.dead {
         writeln!(output, "  would be a dead letter (no_match_key): {dead}")?;
     }
-    for field in &told.fields {
+    for field in &explanation.fields {
         let value = match &field.value {
             Value::Null => "-".to_owned(),
             value => json(&value.to_string()),
@@ -46,7 +51,7 @@ fn people(output: &mut impl Write, told: &Explanation) -> io::Result<()> {
             writeln!(output, "      {part}")?;
         }
     }
-    for note in &told.mappings {
+    for note in &explanation.mappings {
         let (number, source, field) = (note.number, &note.source, &note.field);
         writeln!(
             output,

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
+use super::config_arg::ConfigArg;
+use super::daemon;
 use super::exit::{Exit, Failure, OrExit, Outcome};
-use super::{ConfigArg, daemon};
 use crate::clock::Clock;
 use crate::config::{self, Config, Pair, Place, process_env};
 use crate::transform::Transform;

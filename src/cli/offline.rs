@@ -1,5 +1,7 @@
-//! Root working in the daemon's folder works as the daemon's user: a file left there by root
-//! would keep the daemon from starting.
+//! What commands do that open the queue's folder themselves, in the daemon's stead.
+//!
+//! Root works there as the daemon's user: a file left by root would keep the daemon from
+//! starting.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -8,6 +10,7 @@ use anyhow::Context;
 use nix::unistd::{Gid, Uid, geteuid, setegid, seteuid};
 
 use super::exit::{Exit, Failure, OrExit};
+use crate::lifecycle::{self, LogFormat};
 
 /// Takes on the owner of `folder`, if this process is root's and the folder is another's.
 ///
@@ -25,4 +28,10 @@ pub(super) fn become_owner_of(folder: &Path) -> Result<(), Failure> {
         .and_then(|()| seteuid(Uid::from_raw(found.uid())))
         .with_context(|| format!("taking on the owner of {}", folder.display()))
         .or_exit(Exit::Io)
+}
+
+/// What opening a queue has to say goes to stderr: stdout is the command's own.
+pub(super) fn log_to_stderr() {
+    // Fails only where a logger stands already.
+    let _ = lifecycle::init_log("warn", LogFormat::Human);
 }

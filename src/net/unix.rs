@@ -1,4 +1,4 @@
-//! Binding the socket: never over a living daemon, always over a dead one's leavings.
+//! Binding a Unix socket: never over a living daemon's, always over what a dead one left.
 
 use std::fs::{self, Permissions};
 use std::io;

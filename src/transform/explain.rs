@@ -2,22 +2,18 @@
 //! omitted and why, and which mapping stands over it.
 //!
 //! The values are those of the payload itself; only where they came from is worked out here, by
-//! the rows of [`rows`]. Properties in the tests hold the two together.
-
-mod reading;
-mod rows;
+//! the rows of [`super::rows`]. Properties in the tests hold the two together.
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::envelope::action_source_named;
+use super::apply::{Transform, identity};
+use super::envelope::{self, action_source_named};
 use super::mappings::Finding;
-use super::{Transform, identity};
+use super::outcome::Dead;
+use super::reading::value_at;
+use super::rows::{EVERY, Otherwise, PAGE, PLATFORM, Row, TRACK};
 use crate::event::{self, Arena, Invalid, Kind, Node};
-use reading::value_at;
-use rows::{EVERY, Otherwise, PAGE, PLATFORM, Row, TRACK};
-
-pub(super) use rows::paths;
 
 /// A payload, field by field.
 #[derive(Clone, Debug, Serialize)]
@@ -89,7 +85,7 @@ impl Transform {
         let event_time = call.event_time.unwrap_or(accepted_at);
         let (event, _) = self.event(&root, of, &event_name, event_time, &|_| false);
         let dead = event.user_data.missing_match_key();
-        let dead = dead.map(|missing| super::Dead::NoMatchKey { missing }.to_string());
+        let dead = dead.map(|missing| Dead::NoMatchKey { missing }.to_string());
         let payload = serde_json::to_value(&event).unwrap_or_default();
         let found = self.mappings.findings(&root);
 
@@ -220,11 +216,11 @@ impl Explained<'_> {
         let mut say = |source, why| tried.push(Tried { source, why });
         let properties = self.root.at("properties");
         let own = properties.at("action_source").as_str();
-        let url = super::envelope::url(self.root.at("context").at("page"));
+        let url = envelope::url(self.root.at("context").at("page"));
         let hint = |path: &str| {
             value_at(self.root, path)
                 .as_str()
-                .and_then(super::envelope::platform)
+                .and_then(envelope::platform)
         };
         let source = 'found: {
             if own.and_then(action_source_named).is_some() {

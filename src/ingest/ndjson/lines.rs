@@ -4,7 +4,7 @@ use bytes::{Buf, BytesMut};
 
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub enum Next {
     /// A line without its line end (LF or CRLF).
     Line(BytesMut),
     /// A line over the limit; its rest is skipped as it comes.
@@ -14,7 +14,7 @@ pub(super) enum Next {
 }
 
 /// Splits a stream into lines of at most `limit` bytes.
-pub(super) struct Lines {
+pub struct Lines {
     limit: usize,
     /// How much of the buffer is known to hold no line feed.
     scanned: usize,
@@ -23,7 +23,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(limit: usize) -> Self {
+    pub fn new(limit: usize) -> Self {
         Self {
             limit,
             scanned: 0,
@@ -33,7 +33,7 @@ impl Lines {
 
     /// Takes the next line off the front of `buffer`. At the end of the stream (`last`) what
     /// is left without a line feed is a line too.
-    pub(super) fn next(&mut self, buffer: &mut BytesMut, last: bool) -> Next {
+    pub fn next(&mut self, buffer: &mut BytesMut, last: bool) -> Next {
         loop {
             let found = memchr::memchr(b'\n', &buffer[self.scanned..]).map(|at| at + self.scanned);
             if self.skipping {

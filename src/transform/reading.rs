@@ -1,9 +1,9 @@
 //! How a source is read, and in words why it gives nothing.
 
-use super::super::custom_data::{currency, item_contents, item_ids, product_objects};
-use super::super::money::{amount, integer};
-use super::super::scalar::{scalar_text, text_list, trimmed};
-use super::super::user_data::{address_of, epik_of_search, epik_of_url};
+use super::custom_data::{currency, item_contents, item_ids, product_objects};
+use super::money::{amount, integer};
+use super::scalar::{scalar_text, text_list, trimmed};
+use super::user_data::{address_of, epik_of_search, epik_of_url};
 use crate::event::{Node, time};
 
 /// What a source has to be.

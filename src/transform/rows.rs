@@ -221,7 +221,7 @@ const ITEMS_CONTENTS: Row = row(
 pub(super) const PLATFORM: [&str; 2] = ["context.device.type", "context.os.name"];
 
 /// Every path that a row looks at.
-pub(in crate::transform) fn paths() -> impl Iterator<Item = &'static str> {
+pub(super) fn paths() -> impl Iterator<Item = &'static str> {
     let rows = EVERY.iter().chain(TRACK).chain(PAGE);
     let sources = rows.flat_map(|row| row.sources);
     sources.map(|source| source.path).chain(PLATFORM)

@@ -1,7 +1,7 @@
-//! The metrics port: whoever is on this machine may connect, so what one may hold is bounded.
+//! A listener whose clients, all together, hold no more than it was given.
 //!
-//! Invariant: at most [`MOST`] connections, each for at most [`LIFE`]. Without it any user of
-//! the machine could take the descriptors that the queue needs.
+//! Invariant: at most [`Limits::connections`] at once, each for at most [`Limits::life`]. Without
+//! it whoever may connect could take the descriptors that the queue needs.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,29 +16,39 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
-/// Connections at once; beyond them new ones wait in the port's backlog.
-const MOST: usize = 16;
-/// How long one lives. A scrape takes milliseconds; Prometheus connects anew.
-const LIFE: Duration = Duration::from_secs(20);
+/// What the clients of one listener may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The listener, as the log calls it.
+    pub name: &'static str,
+    /// Connections at once; beyond them new ones wait in the backlog.
+    pub connections: usize,
+    /// How long one lives.
+    pub life: Duration,
+}
+
 /// When no descriptor is left: how long to wait before the next try.
 const EXHAUSTED: Duration = Duration::from_millis(500);
 
-/// The bounded listener.
-pub(super) struct Port {
+/// The listener.
+pub struct Bounded {
     listener: TcpListener,
+    limits: Limits,
     room: Arc<Semaphore>,
 }
 
-impl Port {
-    pub(super) fn new(listener: TcpListener) -> Self {
+impl Bounded {
+    /// Accepts from `listener`, within `limits`.
+    pub fn new(listener: TcpListener, limits: Limits) -> Self {
         Self {
             listener,
-            room: Arc::new(Semaphore::new(MOST)),
+            limits,
+            room: Arc::new(Semaphore::new(limits.connections)),
         }
     }
 }
 
-impl Listener for Port {
+impl Listener for Bounded {
     type Io = Brief;
     type Addr = SocketAddr;
 
@@ -52,13 +62,13 @@ impl Listener for Port {
                 Ok((stream, from)) => {
                     let brief = Brief {
                         stream,
-                        over: Box::pin(sleep(LIFE)),
+                        over: Box::pin(sleep(self.limits.life)),
                         _place: place,
                     };
                     return (brief, from);
                 }
                 Err(error) => {
-                    tracing::warn!("the metrics port takes no client for now: {error}");
+                    tracing::warn!("{} takes no client for now: {error}", self.limits.name);
                     sleep(EXHAUSTED).await;
                 }
             }
@@ -71,7 +81,7 @@ impl Listener for Port {
 }
 
 /// A connection that ends by itself.
-pub(super) struct Brief {
+pub struct Brief {
     stream: TcpStream,
     over: Pin<Box<Sleep>>,
     _place: OwnedSemaphorePermit,
@@ -126,16 +136,22 @@ mod tests {
 
     use super::*;
 
+    const LIMITS: Limits = Limits {
+        name: "the port",
+        connections: 16,
+        life: Duration::from_secs(20),
+    };
+
     #[tokio::test(start_paused = true)]
     async fn a_hoarder_holds_so_many_and_only_for_so_long() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut port = Port::new(listener);
+        let mut port = Bounded::new(listener, LIMITS);
         let (mut clients, mut held) = (Vec::new(), Vec::new());
-        for _ in 0..=MOST {
+        for _ in 0..=LIMITS.connections {
             clients.push(TcpStream::connect(address).await.unwrap());
         }
-        for _ in 0..MOST {
+        for _ in 0..LIMITS.connections {
             held.push(port.accept().await.0);
         }
         let full = tokio::time::timeout(Duration::from_secs(1), port.accept()).await;
@@ -146,7 +162,7 @@ mod tests {
         assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
         drop(silent);
         let (mut next, _) = port.accept().await;
-        clients[MOST].write_all(b"GET").await.unwrap();
+        clients[LIMITS.connections].write_all(b"GET").await.unwrap();
         let mut said = [0; 3];
         next.read_exact(&mut said).await.unwrap();
         assert_eq!(&said, b"GET");

@@ -1,0 +1,33 @@
+//! What the routes share.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::command::Command;
+use super::report::Report;
+use crate::clock::{Clock, WallTrust};
+use crate::observe::Observer;
+use crate::queue::Queue;
+
+/// Makes a report of this moment.
+pub type Source =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Report> + Send>> + Send + Sync + 'static>;
+
+/// What every route works on: all that one may ask or change.
+#[derive(Clone)]
+pub struct AdminState {
+    /// The queue.
+    pub queue: Queue,
+    /// What the parts have told.
+    pub observer: Observer,
+    /// Reports.
+    pub report: Source,
+    /// The time.
+    pub clock: Clock,
+    /// Whether it is believed.
+    pub trust: WallTrust,
+    /// What only the daemon's own loop can do.
+    pub commands: mpsc::UnboundedSender<Command>,
+}

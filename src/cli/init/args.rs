@@ -1,0 +1,42 @@
+//! Flags of `pinrelay init`.
+
+use std::path::PathBuf;
+
+use crate::cli::config_arg::ConfigArg;
+
+/// Flags of `pinrelay init`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Asks for what is not given. Writes the config (0640) and, beside it, the token (0640), both of
+group pinrelay where that group exists; then runs `pinrelay check --online`.
+
+Exit codes: 0 Pinterest takes events under this config · 64 --non-interactive and something is \
+missing · 73 a file is there already · 74 it cannot be written · 78 the check found something wrong
+
+Examples:
+  sudo pinrelay init
+  sudo pinrelay init --non-interactive --ad-account-id 549755885175 --app-name ss-mystorefront \\
+       --token-file - < token")]
+pub struct Args {
+    #[command(flatten)]
+    pub(super) config: ConfigArg,
+    /// The Pinterest ad account: 1 to 18 digits.
+    #[arg(long, value_name = "DIGITS")]
+    pub(super) ad_account_id: Option<String>,
+    /// Sent as partner_name, by convention "ss-<name>" or "direct".
+    #[arg(long, value_name = "NAME")]
+    pub(super) app_name: Option<String>,
+    /// Where to read the conversion access token from; `-` is stdin. Without it, it is asked
+    /// for and not shown.
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+    /// Ask nothing: what is missing is an error.
+    #[arg(long)]
+    pub(super) non_interactive: bool,
+    /// Replace files that are there; they are kept with .bak at the end.
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Do not send the test event.
+    #[arg(long)]
+    pub(super) offline: bool,
+}

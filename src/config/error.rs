@@ -1,0 +1,34 @@
+//! Why there is no config.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::raw::Problem;
+
+/// Why there is no config. Its text has a line per problem, with file and line.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration {} cannot be read: {error}; name another with --config", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// All that is wrong in it.
+    #[error("{}", Lines(.0))]
+    Invalid(Vec<Problem>),
+}
+
+struct Lines<'a>(&'a [Problem]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().enumerate() {
+            write!(f, "{}{problem}", if i == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}

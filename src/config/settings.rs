@@ -1,0 +1,127 @@
+//! Everything that is configured, and what follows from it alone.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::error::ConfigError;
+use super::keys::{
+    Admin, CustomProperties, DeadLetters, Delivery, Ingest, Log, Metrics, Notify, Pinterest, Queue,
+    UserData,
+};
+use super::raw::{Pair, Place, Problem};
+use super::token::TokenSources;
+
+/// Pinterest processes no more events of a batch in test mode.
+const TEST_BATCH: u32 = 20;
+
+/// Behind `queue.path` in test mode.
+const TEST_FOLDER: &str = "-test";
+
+/// Everything the file and the environment say, in range and typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `[pinterest]`
+    pub pinterest: Pinterest,
+    /// `[ingest]`
+    pub ingest: Ingest,
+    /// `[queue]`
+    pub queue: Queue,
+    /// `[delivery]`
+    pub delivery: Delivery,
+    /// `[dead_letters]`
+    pub dead_letters: DeadLetters,
+    /// `[user_data]`
+    pub user_data: UserData,
+    /// `[custom_properties]`
+    pub custom_properties: CustomProperties,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[metrics]`
+    pub metrics: Metrics,
+    /// `[notify]`
+    pub notify: Notify,
+    /// `[log]`
+    pub log: Log,
+    /// `[event_names]`: from a track's event to its event_name, in the order of the file.
+    pub event_names: Vec<Pair>,
+    /// `[[mappings]]`, in the order of the file.
+    pub mappings: Vec<Pair>,
+    /// Where the access token may be.
+    pub token: TokenSources,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+    /// What was set, as it was written.
+    pub(super) texts: BTreeMap<(&'static str, &'static str), String>,
+}
+
+/// What a daemon cannot do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Required<'a> {
+    /// `[pinterest] ad_account_id`
+    pub ad_account_id: &'a str,
+    /// `[pinterest] app_name`
+    pub app_name: &'a str,
+}
+
+impl Config {
+    /// What `run` needs beyond the defaults; other commands do without.
+    ///
+    /// # Errors
+    /// The missing keys, each with the two ways to set it.
+    pub fn require_run(&self) -> Result<Required<'_>, ConfigError> {
+        let pinterest = &self.pinterest;
+        match (&pinterest.ad_account_id, &pinterest.app_name) {
+            (Some(ad_account_id), Some(app_name)) => Ok(Required {
+                ad_account_id,
+                app_name,
+            }),
+            (id, name) => {
+                let missing = [
+                    ("ad_account_id", id.is_none()),
+                    ("app_name", name.is_none()),
+                ];
+                let missing = missing.into_iter().filter(|(_, missing)| *missing);
+                Err(ConfigError::Invalid(
+                    missing.map(|(name, _)| self.missing(name)).collect(),
+                ))
+            }
+        }
+    }
+
+    fn missing(&self, name: &str) -> Problem {
+        let file = match &self.file {
+            Some(file) => format!("[pinterest] of {}", file.display()),
+            None => "[pinterest] of the configuration file".to_owned(),
+        };
+        let variable = name.to_ascii_uppercase();
+        Problem {
+            place: Place::Nowhere,
+            message: format!(
+                "`{name}` is not set: write it under {file}, or set PINRELAY_PINTEREST__{variable}"
+            ),
+        }
+    }
+
+    /// The queue's folder. Test mode has one of its own beside it, so that going live starts
+    /// with no event and no messageId of the test.
+    pub fn queue_folder(&self) -> PathBuf {
+        let path = &self.queue.path;
+        match self.pinterest.test {
+            true => {
+                // A slash at the end is no part of the name.
+                let mut folder = path.components().as_path().as_os_str().to_owned();
+                folder.push(TEST_FOLDER);
+                folder.into()
+            }
+            false => path.clone(),
+        }
+    }
+
+    /// Events of one request, test mode considered.
+    pub fn max_batch_events(&self) -> u32 {
+        match self.pinterest.test {
+            true => self.delivery.max_batch_events.min(TEST_BATCH),
+            false => self.delivery.max_batch_events,
+        }
+    }
+}

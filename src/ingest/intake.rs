@@ -1,0 +1,282 @@
+//! The way in, whatever the protocol: an event is stored, ignored or rejected.
+//!
+//! Invariant: nothing here knows a wire format, and no event is said to be safe but by a receipt
+//! of the queue. A protocol hands over the bytes of one event and renders what comes back; what
+//! was taken goes to the queue block by block, and each block's receipts are held until they are
+//! there.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::flood::{Flood, Tally};
+use super::witness::{Seen, Witness};
+use crate::clock::Clock;
+use crate::event::{self, Invalid};
+use crate::observe::{Observer, Peer};
+use crate::queue::{Block, BlockBuilder, Pending, Queue, QueueError, Receipt};
+
+/// A block is handed over at this size: enough for good compression, small enough to keep
+/// several on their way.
+pub(super) const BLOCK_BYTES: usize = 128 << 10;
+/// Likewise.
+pub(super) const BLOCK_EVENTS: usize = 512;
+
+/// What all clients share.
+pub(super) struct Intake {
+    queue: Queue,
+    clock: Clock,
+    max_event_bytes: usize,
+    observer: Observer,
+    flood: Flood,
+}
+
+impl Intake {
+    pub(super) fn new(
+        queue: Queue,
+        clock: Clock,
+        max_event_bytes: usize,
+        observer: Observer,
+    ) -> Self {
+        Self {
+            queue,
+            clock,
+            max_event_bytes,
+            observer,
+            flood: Flood::default(),
+        }
+    }
+
+    /// The longest event, in bytes.
+    pub(super) fn max_event_bytes(&self) -> usize {
+        self.max_event_bytes
+    }
+
+    /// Hands a block to the queue: waits while that lets nothing in.
+    pub(super) async fn hand_over(&self, sealed: Sealed) -> Due {
+        Due {
+            pending: self.queue.enqueue(sealed.block).await,
+            witness: sealed.witness,
+            peer: sealed.peer,
+            observer: self.observer.clone(),
+        }
+    }
+
+    fn new_block(&self) -> BlockBuilder {
+        BlockBuilder::new(self.queue.hasher(), self.clock.now())
+    }
+}
+
+/// What becomes of one event.
+#[derive(Debug)]
+pub(super) enum Taken<'a> {
+    /// It is in the block; the next receipt of that block is its own.
+    Stored {
+        /// The event's.
+        message_id: Cow<'a, str>,
+    },
+    /// A call that is accepted and not stored.
+    Ignored {
+        /// The call's.
+        message_id: Cow<'a, str>,
+        /// Its kind.
+        reason: &'static str,
+    },
+    /// It is not taken.
+    Rejected(Invalid),
+}
+
+/// One client's events on their way in.
+pub(super) struct Session {
+    intake: Arc<Intake>,
+    peer: Option<Peer>,
+    block: BlockBuilder,
+    /// When the events of the block were read.
+    read_at: Instant,
+    /// The events of the block, if somebody listened when it was begun.
+    seen: Option<Seen>,
+    /// Events that brought nothing, and the others.
+    tally: Tally,
+}
+
+impl Session {
+    pub(super) fn new(intake: Arc<Intake>, peer: Option<Peer>) -> Self {
+        Self {
+            block: intake.new_block(),
+            intake,
+            peer,
+            read_at: Instant::now(),
+            seen: None,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Something was just read: from here on this is the moment of acceptance.
+    pub(super) fn begin(&mut self) {
+        drop(self.next_block());
+    }
+
+    /// Takes one event, as it came.
+    pub(super) fn take<'a>(&mut self, event: &'a [u8]) -> Taken<'a> {
+        if event.len() > self.intake.max_event_bytes {
+            return self.too_long();
+        }
+        let call = match event::check(event) {
+            Ok(call) => call,
+            Err(why) => return self.reject(event, why),
+        };
+        self.tally.useful += 1;
+        let message_id = call.message_id;
+        if let Some(reason) = call.kind.ignored() {
+            self.block.count_ignored();
+            if let Some(seen) = &mut self.seen {
+                seen.ignored(&message_id, event, reason);
+            }
+            return Taken::Ignored { message_id, reason };
+        }
+        let accepted = self.block.accepted_at().div_euclid(1000);
+        let event_time = call.event_time.unwrap_or(accepted);
+        self.block.push(&message_id, event_time, event);
+        if let Some(seen) = &mut self.seen {
+            seen.stored(&message_id, event);
+        }
+        Taken::Stored { message_id }
+    }
+
+    /// An event over the limit, of which nothing was kept.
+    pub(super) fn too_long(&mut self) -> Taken<'static> {
+        let limit = self.intake.max_event_bytes;
+        self.reject(b"", Invalid::TooLong { limit })
+    }
+
+    /// Something that is no event and gets no answer.
+    pub(super) fn blank(&mut self) {
+        self.tally.wasted += 1;
+    }
+
+    fn reject(&mut self, event: &[u8], why: Invalid) -> Taken<'static> {
+        self.tally.wasted += 1;
+        self.block.count_rejected();
+        if let Some(seen) = &mut self.seen {
+            seen.rejected(event, why.to_string());
+        }
+        Taken::Rejected(why)
+    }
+
+    /// Whether the block is large enough to be handed over.
+    pub(super) fn is_full(&self) -> bool {
+        self.block.bytes() >= BLOCK_BYTES || self.block.len() >= BLOCK_EVENTS
+    }
+
+    /// The block as it is now, closed; a new one is begun.
+    pub(super) fn seal(&mut self) -> Sealed {
+        let (begun, seen) = (self.read_at, self.seen.take());
+        let block = self.next_block().finish();
+        Sealed {
+            witness: Witness {
+                begun,
+                at: block.accepted_at,
+                ids: Witness::ids(&block.ids),
+                seen,
+            },
+            peer: self.peer,
+            block,
+        }
+    }
+
+    /// Until when this client is not to be read, for what it sent of late brought nothing; see
+    /// [`super::flood`].
+    pub(super) fn held_until(&mut self) -> Option<Instant> {
+        self.intake.flood.after(&mut self.tally, Instant::now())
+    }
+
+    /// Begins a block; the one before it.
+    fn next_block(&mut self) -> BlockBuilder {
+        self.read_at = Instant::now();
+        self.seen = Seen::if_heard(&self.intake.observer);
+        std::mem::replace(&mut self.block, self.intake.new_block())
+    }
+}
+
+/// A closed block, not yet handed over.
+pub(super) struct Sealed {
+    block: Block,
+    witness: Witness,
+    peer: Option<Peer>,
+}
+
+/// The receipts of a block that was handed over.
+pub(super) struct Due {
+    pending: Result<Pending, QueueError>,
+    witness: Witness,
+    peer: Option<Peer>,
+    observer: Observer,
+}
+
+impl Due {
+    /// Waits for them; one for each event that was stored, in order. What became of the block is
+    /// told to whoever watches.
+    ///
+    /// # Errors
+    /// Nothing of the block is acknowledged.
+    pub(super) async fn receipts(self) -> Result<Vec<Receipt>, QueueError> {
+        let receipts = match self.pending {
+            Ok(pending) => pending.receipts().await,
+            Err(error) => Err(error),
+        };
+        self.witness.tell(&self.observer, self.peer, &receipts);
+        receipts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::MemoryEngine;
+
+    fn session(max_event_bytes: usize) -> Session {
+        let clock = Clock::system();
+        let queue = Queue::memory(MemoryEngine::new(clock.clone(), 60_000));
+        let intake = Intake::new(queue, clock, max_event_bytes, Observer::default());
+        Session::new(Arc::new(intake), None)
+    }
+
+    #[tokio::test]
+    async fn each_event_is_stored_ignored_or_rejected_and_the_stored_have_receipts() {
+        let mut session = session(100);
+        let page = br#"{"messageId":"a","type":"page"}"#;
+        let stored =
+            |taken: &Taken<'_>| matches!(taken, Taken::Stored { message_id } if message_id == "a");
+        assert!(stored(&session.take(page)));
+        assert!(matches!(
+            session.take(br#"{"messageId":"b","type":"alias"}"#),
+            Taken::Ignored { message_id, reason: "alias" } if message_id == "b"
+        ));
+        assert!(matches!(session.take(b"[]"), Taken::Rejected(_)));
+        assert!(stored(&session.take(page)));
+        let long = [b" ".repeat(100).as_slice(), page].concat();
+        let too_long = |taken| matches!(taken, Taken::Rejected(Invalid::TooLong { limit: 100 }));
+        assert!(too_long(session.take(&long)) && too_long(session.too_long()));
+
+        let sealed = session.seal();
+        let receipts = session.intake.hand_over(sealed).await.receipts().await;
+        assert_eq!(
+            receipts.ok(),
+            Some(vec![Receipt::Queued, Receipt::Duplicate])
+        );
+        let census = session.intake.queue.census();
+        assert_eq!((census.ignored, census.rejected), (1, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_little_else_than_waste_is_held_back() {
+        let mut session = session(100);
+        assert_eq!(session.held_until(), None);
+        for _ in 0..1000 {
+            session.blank();
+        }
+        assert!(session.held_until().is_some());
+        assert_eq!(session.held_until(), None, "it has paid");
+    }
+}

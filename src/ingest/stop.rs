@@ -1,0 +1,32 @@
+//! The word to stop: given once, heard by every connection.
+
+use tokio::sync::watch;
+
+/// Gives the word, also when it is dropped.
+pub(super) struct Stop(watch::Sender<bool>);
+
+/// Hears it.
+#[derive(Clone)]
+pub(super) struct Stopped(watch::Receiver<bool>);
+
+/// Both ends.
+pub(super) fn stop() -> (Stop, Stopped) {
+    let (sender, receiver) = watch::channel(false);
+    (Stop(sender), Stopped(receiver))
+}
+
+impl Stop {
+    /// Read no further.
+    pub(super) fn now(&self) {
+        // No receiver is left only when nothing is left to stop.
+        let _ = self.0.send(true);
+    }
+}
+
+impl Stopped {
+    /// Resolves when the word was given.
+    pub(super) async fn wait(&mut self) {
+        // A sender that is gone means the same as one that says so.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+}

@@ -1,0 +1,108 @@
+//! What the config says of the transform, and what can be wrong with it.
+
+use super::hashing::Hashing;
+
+/// What the config says about the transform.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `pinterest.app_name`; `None` or empty omits partner_name.
+    pub partner_name: Option<String>,
+    /// `pinterest.default_action_source`.
+    pub default_action_source: String,
+    /// `pinterest.default_currency`: three ASCII letters.
+    pub default_currency: String,
+    /// `user_data.default_user_agent`; empty omits the field.
+    pub default_user_agent: String,
+    /// `user_data.hashing`.
+    pub hashing: Hashing,
+    /// `[event_names]`: a track's name (matched trimmed, without regard to case) → the name
+    /// on the wire, as written.
+    pub event_names: Vec<(String, String)>,
+    /// `[[mappings]]`, in file order.
+    pub mappings: Vec<MappingRule>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            partner_name: None,
+            default_action_source: "web".to_owned(),
+            default_currency: "USD".to_owned(),
+            default_user_agent: "Mozilla/5.0".to_owned(),
+            hashing: Hashing::Raw,
+            event_names: Vec::new(),
+            mappings: Vec::new(),
+        }
+    }
+}
+
+/// One of `[[mappings]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappingRule {
+    /// A dot path into the event: object keys, decimal array indices.
+    pub source: String,
+    /// `properties.<key>`.
+    pub destination: String,
+}
+
+/// What is wrong in the config. Each text names the key and the next step.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    /// Not one of Pinterest's four.
+    #[error(
+        "pinterest.default_action_source = \"{0}\": use one of web, app_android, app_ios, offline"
+    )]
+    ActionSource(String),
+    /// Not a currency code.
+    #[error("pinterest.default_currency = \"{0}\": use a code of three letters, such as USD")]
+    Currency(String),
+    /// An event that no track can have.
+    #[error("event_names: a key is empty; name the track it is for, or remove the line")]
+    EmptyEventKey,
+    /// A name that Pinterest cannot take.
+    #[error("event_names: \"{key}\" has an empty value; give it Pinterest's name for the event")]
+    EmptyEventName {
+        /// As configured.
+        key: String,
+    },
+    /// Keys are matched trimmed and without regard to case.
+    #[error("event_names: \"{first}\" and \"{second}\" name the same event; keep one of them")]
+    SameEvent {
+        /// As configured.
+        first: String,
+        /// As configured.
+        second: String,
+    },
+    /// A path with nothing in it or in a part of it.
+    #[error(
+        "mappings[{number}].source = \"{source_path}\": use a dot path into the event, \
+         such as properties.loyalty_tier or properties.products.0.color"
+    )]
+    Source {
+        /// Which of the mappings, from 1.
+        number: usize,
+        /// As configured.
+        source_path: String,
+    },
+    /// Not `properties.<key>`.
+    #[error(
+        "mappings[{number}].destination = \"{destination}\": use properties.<key> with one key \
+         without a dot, such as properties.loyalty_tier"
+    )]
+    Destination {
+        /// Which of the mappings, from 1.
+        number: usize,
+        /// As configured.
+        destination: String,
+    },
+    /// A key that stands for a field of another name.
+    #[error("mappings[{number}].destination = \"{destination}\" is not forwarded: {instead}")]
+    RefusedDestination {
+        /// Which of the mappings, from 1.
+        number: usize,
+        /// As configured.
+        destination: String,
+        /// The field to use instead.
+        instead: &'static str,
+    },
+}
