@@ -93,6 +93,7 @@ impl Config {
             max_bytes: self.queue.max_bytes,
             dead_retention: self.dead_letters.retention,
             dead_max_bytes: self.dead_letters.max_bytes,
+            destination_remembers: deliver::REMEMBERS,
             on_failure,
             ..queue::Options::new(queue::Storage::Folder(folder))
         }

@@ -65,7 +65,7 @@ pub use normalise::normalise;
 pub use options::{Environment, Limits, OnLate, OnRefused, Options, Pause};
 #[doc(hidden)]
 pub use pinterest::properties;
-pub use pinterest::{ClientError, Online, spawn, try_online};
+pub use pinterest::{ClientError, Online, REMEMBERS, spawn, try_online};
 pub use status::{
     DrainEnd, DrainReport, GateState, GateStatus, LastError, Reason, Requests, Status,
 };

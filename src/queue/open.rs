@@ -24,6 +24,9 @@ pub struct Options {
     pub dead_retention: Duration,
     /// Quota of the dead letters in bytes; beyond it the oldest are purged.
     pub dead_max_bytes: u64,
+    /// How long the destination remembers an event_id: what is sent again later than that may
+    /// count twice there, and is counted apart.
+    pub destination_remembers: Duration,
     /// Told once when storage has failed: the process must end.
     pub on_failure: Arc<dyn Fn(&str) + Send + Sync>,
     /// Hears how long syncs take.
@@ -81,6 +84,7 @@ impl Options {
             max_bytes,
             dead_retention,
             dead_max_bytes,
+            destination_remembers,
             on_failure,
             observer,
             on_progress,
@@ -92,6 +96,7 @@ impl Options {
             max_bytes,
             dead_retention,
             dead_max_bytes,
+            destination_remembers,
             on_failure,
             observer,
             on_progress,
@@ -107,6 +112,7 @@ impl Options {
             min_free: folder.min_free,
             dead_retention: options.dead_retention,
             dead_max_bytes: options.dead_max_bytes,
+            destination_remembers: options.destination_remembers,
             roll_events: folder.roll_events,
             machine_id: folder.machine_id,
             adopt: false,

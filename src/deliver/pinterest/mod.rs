@@ -17,6 +17,7 @@ mod wording;
 
 pub use client::ClientError;
 pub use online::{Online, try_online};
+pub use profile::REMEMBERS;
 pub use spawn::spawn;
 
 #[cfg(test)]

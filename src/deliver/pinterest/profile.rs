@@ -1,9 +1,14 @@
 //! Pinterest as the generic part of delivery is told of it, and what the operator reads of it.
 
+use std::time::Duration;
+
 use super::classify::classify;
 use super::wording::{blames_name, refused_keys};
 use crate::deliver::destination::{Destination, Framing, Notice};
 use crate::deliver::status::Reason;
+
+/// How long Pinterest remembers an event_id (pinterest-api.md, "Deduplication").
+pub const REMEMBERS: Duration = Duration::from_secs(48 * 3_600);
 
 pub static PINTEREST: Destination = Destination {
     framing: FRAMING,

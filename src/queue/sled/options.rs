@@ -23,6 +23,8 @@ pub struct Options {
     pub dead_retention: Duration,
     /// Quota of the dead letters in bytes; beyond it the oldest period is purged.
     pub dead_max_bytes: u64,
+    /// How long the destination remembers an event_id.
+    pub destination_remembers: Duration,
     /// Events after which a generation is full.
     pub roll_events: u64,
     /// The id of this machine; none where it has none, and then it is not compared.
@@ -50,6 +52,7 @@ impl Options {
             min_free: 256 << 20,
             dead_retention: Duration::from_secs(30 * 86_400),
             dead_max_bytes: 1 << 30,
+            destination_remembers: Duration::from_secs(48 * 3_600),
             roll_events: 200_000,
             machine_id: None,
             adopt: false,

@@ -58,7 +58,7 @@ pub fn repair(
     tell("repairing");
     // Opening mends the account and sets aside what no store holds.
     let engine = SledEngine::open(options.clone(), clock.clone())?;
-    let stopped = |e: crate::queue::QueueError| OpenError::Io(e.to_string());
+    let stopped = |e: crate::queue::error::QueueError| OpenError::Io(e.to_string());
     for piece in &pieces {
         if let Piece::Lines {
             generation,

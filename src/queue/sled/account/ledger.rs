@@ -19,9 +19,6 @@ use crate::queue::sled::disk::{batch::Batch, error::StoreError, store::Store};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
 use crate::queue::sled::record::{id_file::IdFile, purged_list::List, state::State};
 
-/// How long Pinterest remembers an event_id (pinterest-api.md, "Deduplication").
-const PINTEREST_REMEMBERS: Millis = 48 * 3_600_000;
-
 /// The whole account, in memory as in `meta`.
 #[derive(Clone, Default)]
 pub struct Ledger {
@@ -134,8 +131,9 @@ impl Ledger {
     }
 
     /// Lays a mark. Events that are marked already keep their first name and count as resent,
-    /// as do those that a damaged or copied queue left in doubt.
-    pub fn lay_mark(&mut self, batch: &mut Batch, mark: &Mark, now: Millis) {
+    /// as do those that a damaged or copied queue left in doubt. `remembers`: how long the
+    /// destination knows an event_id.
+    pub fn lay_mark(&mut self, batch: &mut Batch, mark: &Mark, now: Millis, remembers: Millis) {
         let mut fresh = Vec::with_capacity(mark.events.len());
         for (id, name) in &mark.events {
             let first_sent = match self.marks.get(*id) {
@@ -148,7 +146,7 @@ impl Ledger {
             };
             if let Some(first_sent) = first_sent {
                 self.state.resent += 1;
-                self.state.resent_late += u64::from(now - first_sent > PINTEREST_REMEMBERS);
+                self.state.resent_late += u64::from(now - first_sent > remembers);
             }
         }
         self.marks.lay(batch, &fresh, now);

@@ -202,7 +202,9 @@ unsafe fn pread(fd: c_int, buf: *mut c_void, count: size_t, offset: off64_t) -> 
 mod folders {
     use std::sync::OnceLock;
 
-    use super::{CALLS, Ordering, READDIR, c_int, end_if_watched, failed, path_of};
+    use crate::queue::sled::disk::syscalls::{
+        CALLS, Ordering, READDIR, c_int, end_if_watched, failed, path_of,
+    };
 
     type Readdir = unsafe extern "C" fn(*mut libc::DIR) -> *mut libc::dirent64;
     type Closedir = unsafe extern "C" fn(*mut libc::DIR) -> c_int;

@@ -21,7 +21,7 @@ pub struct State {
     pub set_aside: u64,
     pub retried: u64,
     pub resent: u64,
-    /// Of `resent`: later than Pinterest remembers an event_id.
+    /// Of `resent`: later than the destination remembers an event_id.
     pub resent_late: u64,
     /// The next number among the dead letters.
     pub dead_next: u64,

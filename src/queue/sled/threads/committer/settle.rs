@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::clock::millis;
 use crate::queue::entry::{EntryId, Origin, Outcome, Settlement};
 use crate::queue::lock::lock;
 use crate::queue::loss::LossKind;
@@ -25,11 +26,12 @@ impl Committer {
         // A resend lays no new mark, but it is counted as durably as one.
         let mut recount = false;
         let now = self.shared.clock.now();
+        let remembers = millis(self.shared.options.destination_remembers);
         for op in ops {
             match op {
                 CommitterOp::Mark(mark, reply) => {
                     let resent = self.ledger.state.resent;
-                    self.ledger.lay_mark(&mut batch, &mark, now);
+                    self.ledger.lay_mark(&mut batch, &mark, now, remembers);
                     recount |= self.ledger.state.resent != resent;
                     replies.push(reply);
                 }
