@@ -1,7 +1,7 @@
 //! How far claims may run ahead.
 
-/// Claiming stops this far beyond the oldest unsettled event, so that the set of settled
-/// numbers above it stays small.
+/// Claiming stops so many events beyond the oldest unsettled one, so that the set of settled
+/// numbers above it stays small. Numbers may have gaps: it is events that count.
 pub const CLAIM_WINDOW_EVENTS: u64 = 65_536;
 /// Claiming stops while claims hold this many bytes of bodies.
 pub const CLAIM_WINDOW_BYTES: usize = 64 << 20;
