@@ -48,7 +48,7 @@ fn outcome(seq: usize) -> Outcome {
             reason: DeadReason::Refused,
             message: "Invalid event".into(),
         },
-        7 if seq < 20 => Outcome::SetApart { failures: 8 },
+        7 if seq < 20 => Outcome::Deferred { failures: 8 },
         _ => Outcome::Delivered,
     }
 }

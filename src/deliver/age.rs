@@ -71,7 +71,7 @@ impl Lateness {
     }
 
     /// Whether it may die of that: only what comes from the line. What the operator queued again
-    /// from the dead letters is to go as late as it is; what was set apart because it failed
+    /// from the dead letters is to go as late as it is; what was deferred because it failed
     /// alone is numbered alike, is rare, and had left in time once.
     pub fn may_die(&self, entry: &Entry) -> bool {
         self.is_deadly && matches!(entry.id.origin(), Origin::Line(_)) && self.is_late(entry)

@@ -34,8 +34,9 @@ pub struct Status {
     pub late: u64,
     /// Events that became dead letters.
     pub dead: u64,
-    /// Events that were set apart because they keep failing alone.
-    pub set_apart: u64,
+    /// Events that were deferred because they keep failing alone.
+    #[serde(rename = "set_apart")]
+    pub deferred: u64,
     /// Answers by class.
     pub requests: Requests,
     /// Warnings on processed events, by kind.

@@ -101,10 +101,10 @@ impl Witness {
     }
 
     /// An event that keeps failing alone leaves the line.
-    pub fn set_apart(&self, entry: &Entry) {
+    pub fn deferred(&self, entry: &Entry) {
         self.end(entry, "set_apart", None);
         if self.observer.passing().is_heard() {
-            self.pass(entry, Stage::SetApart, None, None, None);
+            self.pass(entry, Stage::Deferred, None, None, None);
         }
     }
 

@@ -117,7 +117,7 @@ impl Witness {
 fn stage(receipt: Receipt) -> Stage {
     match receipt {
         Receipt::Queued => Stage::Queued,
-        Receipt::Revived => Stage::Revived,
+        Receipt::Retried => Stage::Retried,
         Receipt::Duplicate => Stage::Duplicate,
     }
 }

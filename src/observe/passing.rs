@@ -20,7 +20,7 @@ pub enum Stage {
     /// Accepted, on disk.
     Queued,
     /// A dead letter that came back with other bytes: queued again.
-    Revived,
+    Retried,
     /// Accepted before.
     Duplicate,
     /// Of a kind that is not forwarded.
@@ -38,7 +38,7 @@ pub enum Stage {
     /// Pinterest may have taken it: it is sent again under the same name.
     InDoubt,
     /// It keeps failing alone and waits aside.
-    SetApart,
+    Deferred,
     /// It became a dead letter.
     Dead,
 }
@@ -47,7 +47,7 @@ impl Stage {
     /// Every stage.
     pub const ALL: [Self; 12] = [
         Self::Queued,
-        Self::Revived,
+        Self::Retried,
         Self::Duplicate,
         Self::Ignored,
         Self::Rejected,
@@ -56,7 +56,7 @@ impl Stage {
         Self::Delivered,
         Self::Released,
         Self::InDoubt,
-        Self::SetApart,
+        Self::Deferred,
         Self::Dead,
     ];
 
@@ -64,7 +64,7 @@ impl Stage {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
-            Self::Revived => "revived",
+            Self::Retried => "revived",
             Self::Duplicate => "duplicate",
             Self::Ignored => "ignored",
             Self::Rejected => "rejected",
@@ -73,7 +73,7 @@ impl Stage {
             Self::Delivered => "delivered",
             Self::Released => "released",
             Self::InDoubt => "in_doubt",
-            Self::SetApart => "set_apart",
+            Self::Deferred => "set_apart",
             Self::Dead => "dead",
         }
     }

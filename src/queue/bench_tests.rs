@@ -340,7 +340,7 @@ impl Subject {
                     reason: DeadReason::ALL[usize::from(*how)],
                     message: "words".into(),
                 },
-                2 => Outcome::SetApart {
+                2 => Outcome::Deferred {
                     failures: entry.failures + 1,
                 },
                 _ => Outcome::Delivered,

@@ -171,16 +171,16 @@ pub(crate) struct Item {
 /// Why a packed block could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("a stored block cannot be unpacked: {0}")]
-pub(crate) struct Unpackable(&'static str);
+pub(crate) struct UnpackError(&'static str);
 
 /// The best that zstd can do: a block of 128 KiB in 4 bytes.
 const MOST_PER_BYTE: usize = 32 << 10;
 
 /// The inverse of [`pack`]: exactly `plain_len` bytes.
-pub(crate) fn unpack_bytes(packed: &[u8], plain_len: usize) -> Result<Vec<u8>, Unpackable> {
+pub(crate) fn unpack_bytes(packed: &[u8], plain_len: usize) -> Result<Vec<u8>, UnpackError> {
     // zstd makes room for what the frame claims before it looks at what is there.
     if plain_len / MOST_PER_BYTE > packed.len() {
-        return Err(Unpackable("more than the packed bytes can hold"));
+        return Err(UnpackError("more than the packed bytes can hold"));
     }
     let plain = UNPACKER.with_borrow_mut(|unpacker| {
         let unpacker = match unpacker {
@@ -189,11 +189,11 @@ pub(crate) fn unpack_bytes(packed: &[u8], plain_len: usize) -> Result<Vec<u8>, U
         };
         unpacker.decompress(packed, plain_len)
     });
-    let plain = plain.map_err(|_: std::io::Error| Unpackable("zstd"))?;
+    let plain = plain.map_err(|_: std::io::Error| UnpackError("zstd"))?;
     if plain.len() == plain_len {
         Ok(plain)
     } else {
-        Err(Unpackable("length"))
+        Err(UnpackError("length"))
     }
 }
 
@@ -202,17 +202,17 @@ pub(crate) fn unpack(
     packed: &[u8],
     count: usize,
     plain_len: usize,
-) -> Result<Vec<Item>, Unpackable> {
+) -> Result<Vec<Item>, UnpackError> {
     let plain = Bytes::from(unpack_bytes(packed, plain_len)?);
-    let head = count.checked_mul(12).ok_or(Unpackable("count"))?;
+    let head = count.checked_mul(12).ok_or(UnpackError("count"))?;
     if head > plain.len() {
-        return Err(Unpackable("length"));
+        return Err(UnpackError("length"));
     }
     let (mut at, mut items) = (head, Vec::with_capacity(count));
     for i in 0..count {
         let len = u32::from_le_bytes(array(&plain, i * 4)) as usize;
         let end = at.checked_add(len).filter(|end| *end <= plain.len());
-        let end = end.ok_or(Unpackable("body length"))?;
+        let end = end.ok_or(UnpackError("body length"))?;
         items.push(Item {
             event_time: i64::from_le_bytes(array(&plain, count * 4 + i * 8)),
             body: plain.slice(at..end),

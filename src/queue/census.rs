@@ -30,7 +30,7 @@ pub struct Census {
     /// Answers `rejected`.
     pub rejected: u64,
     /// Dead letters that went back to the queue.
-    pub revived: u64,
+    pub retried: u64,
     /// Of queued and sending: those that Pinterest may have seen already.
     pub in_doubt: u64,
     /// Times an event in doubt was sent again.

@@ -140,9 +140,9 @@ async fn lockstep<B: Bench>(ops: Vec<Op>) {
                 real.settle(at).await;
             }
             Op::Revive(at) => {
-                let expected = model.queue.revive(model.some_dead(at).await).await.unwrap();
-                let revived = real.queue.revive(real.some_dead(at).await).await.unwrap();
-                assert_eq!(revived, expected, "{op:?}");
+                let expected = model.queue.retry(model.some_dead(at).await).await.unwrap();
+                let retried = real.queue.retry(real.some_dead(at).await).await.unwrap();
+                assert_eq!(retried, expected, "{op:?}");
             }
             Op::Purge(at) => {
                 let expected = model.queue.purge(model.some_dead(at).await).await.unwrap();

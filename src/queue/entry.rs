@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::clock::Millis;
 
 /// Names one stored event: its sequence number, or its number among the dead letters when it
-/// is queued from there (revived by the operator, or set apart from its batch).
+/// is queued from there (retried by the operator, or deferred from its batch).
 ///
 /// Order: sequence numbers first, each kind ascending.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,7 +82,7 @@ pub struct Entry {
     /// The `event_name` of the first attempt, if this event may have reached Pinterest before:
     /// it goes out under this name, whatever the config says now.
     pub sent_as: Option<Arc<str>>,
-    /// How often the event failed alone so far (kept for events that were set apart).
+    /// How often the event failed alone so far (kept for events that were deferred).
     pub failures: u32,
 }
 
@@ -114,7 +114,7 @@ pub enum Outcome {
     },
     /// The event keeps failing alone without a verdict: it leaves the line, so that the
     /// low-water mark passes it, and is queued again at once under a dead-letter number.
-    SetApart {
+    Deferred {
         /// How often it has failed alone, kept for the next claim.
         failures: u32,
     },
@@ -195,7 +195,7 @@ pub enum Receipt {
     /// This messageId was accepted before within the window; the first copy is on disk.
     Duplicate,
     /// Its event was a dead letter with other bytes; these replace them and are queued.
-    Revived,
+    Retried,
 }
 
 /// One request about to leave: which events, and the name each goes under.

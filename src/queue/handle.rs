@@ -84,7 +84,7 @@ impl Queue {
     }
 
     /// The dead letters with numbers in `numbers` that `keep` wants, at most a page of them; reads
-    /// beside the committer and the claims. What is revived or purged meanwhile may be among them.
+    /// beside the committer and the claims. What is retried or purged meanwhile may be among them.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`] where they cannot be read, [`QueueError::Stopped`].
@@ -120,8 +120,8 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError::Stopped`]; some may have gone back.
-    pub async fn revive(&self, letters: Vec<LetterKey>) -> Result<u64, QueueError> {
-        each!(Engine, &self.engine, engine => engine.revive(letters).await)
+    pub async fn retry(&self, letters: Vec<LetterKey>) -> Result<u64, QueueError> {
+        each!(Engine, &self.engine, engine => engine.retry(letters).await)
     }
 
     /// Gives dead letters up; counted `purged`. Those that are dead no more are passed over. Gives
@@ -154,7 +154,7 @@ impl Queue {
         for (at, pending) in pending {
             answers[at] = match pending.receipts().await?.first() {
                 Some(Receipt::Queued) => Imported::Queued,
-                Some(Receipt::Revived) => Imported::Revived,
+                Some(Receipt::Retried) => Imported::Retried,
                 Some(Receipt::Duplicate) | None => Imported::Duplicate,
             };
         }

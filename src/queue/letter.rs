@@ -107,7 +107,7 @@ impl Import {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Imported {
     /// Its event was dead or purged: it is queued again, with these bytes.
-    Revived,
+    Retried,
     /// Its messageId is not known (any more): it is accepted as a new event.
     Queued,
     /// Its event is queued, or was delivered: it is not taken, for it would be sent twice.
@@ -118,7 +118,7 @@ impl Imported {
     /// The name used in the CLI and the admin socket's answers.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Revived => "revived",
+            Self::Retried => "revived",
             Self::Queued => "queued",
             Self::Duplicate => "duplicate",
         }

@@ -43,7 +43,7 @@ enum Op {
 enum End {
     Delivered,
     Dead,
-    SetApart,
+    Deferred,
     /// It stays in hand.
     Not,
 }
@@ -71,7 +71,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let end = prop_oneof![
         3 => Just(End::Delivered),
         3 => Just(End::Dead),
-        1 => Just(End::SetApart),
+        1 => Just(End::Deferred),
         1 => Just(End::Not),
     ];
     let time = prop_oneof![
@@ -186,9 +186,9 @@ impl<B: Bench> World<B> {
                         self.begins(id_of(&letter.body));
                     }
                 }
-                let expected = self.model.queue.revive(letters).await.unwrap();
+                let expected = self.model.queue.retry(letters).await.unwrap();
                 let letters = self.real.some_dead(at).await;
-                assert_eq!(self.real.queue.revive(letters).await.unwrap(), expected);
+                assert_eq!(self.real.queue.retry(letters).await.unwrap(), expected);
             }
             Op::Purge(at) => {
                 let letters = self.model.some_dead(at).await;
@@ -317,7 +317,7 @@ impl<B: Bench> World<B> {
                         reason: DeadReason::Refused,
                         message: "words".into(),
                     },
-                    End::SetApart => Outcome::SetApart {
+                    End::Deferred => Outcome::Deferred {
                         failures: entry.failures + 1,
                     },
                     End::Not => {

@@ -118,7 +118,7 @@ async fn comes_again<B: Bench>() {
     subject.turn.mark(mark(0..20)).await.unwrap();
     subject.turn.release(&first[10..12]);
     subject.turn.doubt(&first[12..14]);
-    // The first five are delivered, one dies, one is set apart; and the turn is lost.
+    // The first five are delivered, one dies, one is set deferred; and the turn is lost.
     let settlements = (0..).zip(claimed).filter_map(|(at, entry)| {
         let outcome = match at {
             0..5 => Outcome::Delivered,
@@ -126,7 +126,7 @@ async fn comes_again<B: Bench>() {
                 reason: DeadReason::Refused,
                 message: "no".into(),
             },
-            6 => Outcome::SetApart { failures: 3 },
+            6 => Outcome::Deferred { failures: 3 },
             _ => return None,
         };
         Some(Settlement { entry, outcome })
@@ -136,21 +136,21 @@ async fn comes_again<B: Bench>() {
     subject.turn = subject.queue.turn().await.unwrap();
     let census = subject.queue.census();
     assert_eq!(census.imbalance(), 0);
-    // Marked and not released, 7 to 20 but for two; and the one that was set apart.
+    // Marked and not released, 7 to 20 but for two; and the one that was set deferred.
     assert_eq!((census.sending, census.in_doubt), (0, 12));
     assert_eq!((census.queued, census.delivered), (94, 5));
-    let (mut line, mut apart) = (Vec::new(), Vec::new());
-    while line.len() + apart.len() < 94 {
+    let (mut line, mut deferred) = (Vec::new(), Vec::new());
+    while line.len() + deferred.len() < 94 {
         for entry in soon(subject.turn.claim(94, 1 << 20)).await.unwrap() {
             let named = entry.sent_as.as_deref() == Some("lead");
             assert_eq!(entry.sent_as.is_some(), named);
             match entry.id.origin() {
                 Origin::Line(_) => line.push((entry.id, named)),
-                Origin::Dead(_) => apart.push((entry.failures, named)),
+                Origin::Dead(_) => deferred.push((entry.failures, named)),
             }
         }
     }
-    assert_eq!(apart, [(3, true)]);
+    assert_eq!(deferred, [(3, true)]);
     assert_eq!(line.len(), 93);
     assert!(line.is_sorted());
     for (at, (id, named)) in (7..).zip(&line) {
@@ -303,10 +303,10 @@ impl Scene {
                     reason: DeadReason::Refused,
                     message: "no".into(),
                 },
-                1 if entry.failures == 0 => Outcome::SetApart { failures: 1 },
+                1 if entry.failures == 0 => Outcome::Deferred { failures: 1 },
                 _ => Outcome::Delivered,
             };
-            if !matches!(outcome, Outcome::SetApart { .. }) {
+            if !matches!(outcome, Outcome::Deferred { .. }) {
                 bodies.push(entry.body.to_vec());
             }
             settlements.push(Settlement { entry, outcome });

@@ -160,7 +160,7 @@ impl<'a> At<'a> {
         if done(import) && is_purged {
             return Err("it was imported and is purged".into());
         }
-        let is_dead = is_settled && found.other.get(id) == Some(&Receipt::Revived);
+        let is_dead = is_settled && found.other.get(id) == Some(&Receipt::Retried);
         if (done(retry) || done(import)) && is_dead {
             return Err("it was taken back and is dead again".into());
         }
@@ -181,7 +181,7 @@ impl<'a> At<'a> {
         let sent = self.sent_since(self.current());
         let verdicts = || sent.iter().filter_map(|s| self.verdict(s));
         match found.other.get(id) {
-            Some(Receipt::Revived) => {
+            Some(Receipt::Retried) => {
                 let refused = verdicts().any(|v| v == Verdict::Failed);
                 if refused || self.is_unsendable() {
                     Ok(())

@@ -67,7 +67,7 @@ async fn import(State(state): State<AdminState>, body: Bytes) -> Result<Json<Lin
     for line in lines.iter_mut().filter(|line| line.error.is_none()) {
         if let Some(imported) = answers.next() {
             line.status = imported.name().into();
-            revived += u64::from(imported == crate::queue::Imported::Revived);
+            revived += u64::from(imported == crate::queue::Imported::Retried);
         }
     }
     tracing::info!(lines = lines.len(), revived, "dead letters imported");

@@ -181,7 +181,7 @@ async fn retry(
         .page(&state.queue)
         .await?;
     let keys = page.letters.iter().map(|letter| letter.key).collect();
-    let count = state.queue.revive(keys).await?;
+    let count = state.queue.retry(keys).await?;
     if count > 0 {
         tracing::info!(revived = count, "dead letters went back into the queue");
     }

@@ -93,7 +93,7 @@ fn events(page: &Page, report: &Report) -> Result<(), Error> {
         ),
         (
             "set_apart",
-            report.delivery.set_apart,
+            report.delivery.deferred,
             "Events that kept failing alone and wait aside, since the start.",
         ),
     ];

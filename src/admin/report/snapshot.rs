@@ -179,7 +179,7 @@ impl Report {
                 duplicate: census.duplicate,
                 ignored: census.ignored,
                 rejected: census.rejected,
-                revived: census.revived,
+                revived: census.retried,
                 resent: census.resent,
                 resent_late: census.resent_late,
             },

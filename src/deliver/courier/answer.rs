@@ -16,7 +16,7 @@ use crate::deliver::streak::Fate;
 use crate::queue::{DeadReason, Origin, Outcome};
 
 /// So often a batch may fail without a verdict while others are answered, before it is halved
-/// or set apart.
+/// or deferred.
 const OWN_FAILURES: u32 = 8;
 /// The same for what came out of such a batch.
 const STUBBORN_FAILURES: u32 = 2;
@@ -355,7 +355,7 @@ impl Courier {
     }
 
     /// A batch failed without a verdict: it waits, and if that is its own fault it is halved,
-    /// or set apart when it is one event.
+    /// or deferred when it is one event.
     fn failed(&mut self, now: Instant, mut batch: Batch) {
         let (trial, limits) = (&mut batch.trial, self.config.limits());
         if trial.generation != self.config.generation() && !trial.in_doubt {
@@ -420,9 +420,9 @@ impl Courier {
         }
         for item in batch.items {
             let failures = item.entry.failures;
-            self.status.set_apart += 1;
-            self.witness.set_apart(&item.entry);
-            self.settle(item.entry, Outcome::SetApart { failures });
+            self.status.deferred += 1;
+            self.witness.deferred(&item.entry);
+            self.settle(item.entry, Outcome::Deferred { failures });
         }
     }
 

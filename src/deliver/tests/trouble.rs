@@ -170,7 +170,7 @@ async fn an_event_that_always_fails_is_set_apart_and_blocks_nobody() {
         .until(300 * SECOND, |census| census.delivered == 5599)
         .await;
     let status = handle.status().await;
-    assert_eq!(status.set_apart, 1);
+    assert_eq!(status.deferred, 1);
     assert_eq!(status.gate.state, GateState::Open);
     assert_eq!(world.census().dead_total(), 0);
     healed.store(true, Ordering::SeqCst);
@@ -221,7 +221,7 @@ async fn an_event_that_hangs_the_receiver_holds_its_neighbours_for_three_time_ou
         let status = handle.status().await;
         assert_eq!(status.gate.state, GateState::Open, "{events}, {beside}");
         assert_eq!(world.census().dead_total(), 0);
-        assert_eq!(status.set_apart, 1, "{events}, {beside}");
+        assert_eq!(status.deferred, 1, "{events}, {beside}");
         let calls = world.calls() as u64 - trickle;
         assert!(calls < 80, "{events}, {beside}: {calls} calls");
     }
@@ -246,7 +246,7 @@ async fn an_event_that_always_fails_is_told_apart_without_any_other_traffic() {
     assert_eq!(world.census().dead_total(), 0);
 }
 
-/// Events that were set apart do not shut the gate. Where nothing else was left to be sent, an
+/// Events that were deferred do not shut the gate. Where nothing else was left to be sent, an
 /// outage saw each of them by itself, as fast as a quarter of the slots allowed.
 #[tokio::test(start_paused = true)]
 async fn many_that_were_set_apart_do_not_hammer_either() {

@@ -109,7 +109,7 @@ impl Answers {
             let (status, end): (&[u8], &[u8]) = match receipts.next()? {
                 Receipt::Queued => (br#"{"status":"queued","messageId":"#, b"}\n"),
                 Receipt::Duplicate => (br#"{"status":"duplicate","messageId":"#, b"}\n"),
-                Receipt::Revived => (
+                Receipt::Retried => (
                     br#"{"status":"queued","messageId":"#,
                     b",\"revived\":true}\n",
                 ),
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn answers_come_in_order_and_receipts_decide_the_stored_ones() {
-        let receipts = vec![Receipt::Queued, Receipt::Duplicate, Receipt::Revived];
+        let receipts = vec![Receipt::Queued, Receipt::Duplicate, Receipt::Retried];
         let text = String::from_utf8(sample().write(Ok(receipts)).unwrap()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], r#"{"status":"queued","messageId":"a\"1"}"#);

@@ -93,8 +93,8 @@ impl MemoryEngine {
             let replaced = state.replaced(*id_hash, &item.body, block.takes_back);
             let receipt = if let Some(number) = replaced {
                 state.bury(number);
-                state.counts.revived += 1;
-                Receipt::Revived
+                state.counts.retried += 1;
+                Receipt::Retried
             } else if !known {
                 state.counts.accepted += 1;
                 // It begins anew; what was purged under its name is of the past.
@@ -161,23 +161,23 @@ impl MemoryEngine {
     /// The messageId hashes of everything that is not settled.
     pub fn unsettled(&self) -> Vec<u128> {
         let state = self.lock();
-        let apart = state.letters.values().filter(|l| l.reason.is_none());
-        let apart = apart.map(|l| l.stored.id_hash);
+        let deferred = state.letters.values().filter(|l| l.reason.is_none());
+        let deferred = deferred.map(|l| l.stored.id_hash);
         (state.line.values().map(|s| s.id_hash))
-            .chain(apart)
+            .chain(deferred)
             .collect()
     }
 
     pub fn census(&self) -> Census {
         let state = self.lock();
         let mut census = state.counts;
-        let apart = state.letters.values().filter(|l| l.reason.is_none());
-        let unsettled = (state.line.len() + apart.clone().count()) as u64;
+        let deferred = state.letters.values().filter(|l| l.reason.is_none());
+        let unsettled = (state.line.len() + deferred.clone().count()) as u64;
         census.in_doubt = state.marks.values().filter(|m| m.in_doubt).count() as u64;
         census.sending = state.marks.len() as u64 - census.in_doubt;
         census.queued = unsettled - census.sending;
         census.oldest_accepted_at = (state.line.values().map(|s| s.accepted_at))
-            .chain(apart.map(|l| l.stored.accepted_at))
+            .chain(deferred.map(|l| l.stored.accepted_at))
             .min();
         census
     }

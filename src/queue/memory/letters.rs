@@ -66,7 +66,7 @@ impl MemoryEngine {
         Ok(self.lock().find(id_hash, horizon))
     }
 
-    pub async fn revive(&self, letters: Vec<LetterKey>) -> Result<u64, QueueError> {
+    pub async fn retry(&self, letters: Vec<LetterKey>) -> Result<u64, QueueError> {
         let mut state = self.lock();
         state.running()?;
         let mut count = 0;
@@ -75,11 +75,11 @@ impl MemoryEngine {
             let reason = letter.and_then(|letter| letter.reason.take());
             if let Some(reason) = reason {
                 state.counts.dead[reason.index()] -= 1;
-                state.apart.push_back(number);
+                state.deferred.push_back(number);
                 count += 1;
             }
         }
-        state.counts.revived += count;
+        state.counts.retried += count;
         drop(state);
         self.shared.changed.notify_waiters();
         Ok(count)
@@ -110,11 +110,11 @@ impl MemoryEngine {
             answers.push(if let Some(number) = state.dead_number(id) {
                 state.bury(number);
                 state.queue_apart(event.into(), now);
-                Some(Imported::Revived)
+                Some(Imported::Retried)
             } else if state.purged.remove(&id).is_some() {
                 state.counts.purged -= 1;
                 state.queue_apart(event.into(), now);
-                Some(Imported::Revived)
+                Some(Imported::Retried)
             } else if state.is_remembered(id, horizon) {
                 state.counts.duplicate += 1;
                 Some(Imported::Duplicate)
@@ -163,12 +163,12 @@ impl State {
         if let Some(number) = self.purged.get(&id_hash) {
             return Found::Purged { number: *number };
         }
-        let apart = self
+        let deferred = self
             .letters
             .iter()
             .map(|(n, l)| (EntryId::dead(*n), &l.stored));
         let line = self.line.iter().map(|(seq, s)| (EntryId::line(*seq), s));
-        if let Some((id, stored)) = line.chain(apart).find(|(_, stored)| is(stored)) {
+        if let Some((id, stored)) = line.chain(deferred).find(|(_, stored)| is(stored)) {
             let sent = self.marks.get(&id).map(|mark| Sent {
                 name: Some(mark.name.clone()),
                 at: mark.at,
@@ -250,7 +250,7 @@ impl State {
             message: String::new(),
         };
         self.letters.insert(self.last_dead, letter);
-        self.apart.push_back(self.last_dead);
-        self.counts.revived += 1;
+        self.deferred.push_back(self.last_dead);
+        self.counts.retried += 1;
     }
 }

@@ -53,7 +53,7 @@ pub struct State {
     pub last_dead: u64,
     pub letters: BTreeMap<u64, Letter>,
     /// Letters that are queued again and not claimed, in the order of their coming.
-    pub apart: VecDeque<u64>,
+    pub deferred: VecDeque<u64>,
     /// By id; the numbers of letters that may be imported.
     pub purged: HashMap<u128, u64>,
     /// When an event of each id was last accepted.
@@ -77,8 +77,8 @@ impl State {
     /// Forgets who has what in hand; what was marked is in doubt.
     pub fn drop_claims(&mut self) {
         self.claimed_up_to = 0;
-        let apart = self.letters.iter().filter(|(_, l)| l.reason.is_none());
-        self.apart = apart.map(|(number, _)| *number).collect();
+        let deferred = self.letters.iter().filter(|(_, l)| l.reason.is_none());
+        self.deferred = deferred.map(|(number, _)| *number).collect();
         self.bytes_in_hand = 0;
         for mark in self.marks.values_mut() {
             mark.in_doubt = true;
@@ -105,7 +105,7 @@ impl State {
             found.is_empty()
                 || (bytes + len <= max_bytes && in_hand + bytes + len <= CLAIM_WINDOW_BYTES)
         };
-        let line_share = max_events - deferred_share(max_events).min(self.apart.len());
+        let line_share = max_events - deferred_share(max_events).min(self.deferred.len());
         if in_hand < CLAIM_WINDOW_BYTES {
             for (seq, stored) in self.line.range(self.claimed_up_to + 1..) {
                 let full = found.len() >= line_share || *seq >= first + CLAIM_WINDOW_EVENTS;
@@ -115,7 +115,7 @@ impl State {
                 bytes += stored.body.len();
                 found.push((EntryId::line(*seq), stored.body.len()));
             }
-            for number in &self.apart {
+            for number in &self.deferred {
                 let len = self.letters[number].stored.body.len();
                 if found.len() >= max_events || !fits(bytes, len, &found) {
                     break;
@@ -136,7 +136,7 @@ impl State {
             }
             Origin::Dead(number) => {
                 // They were found in their order.
-                self.apart.pop_front();
+                self.deferred.pop_front();
                 &self.letters[&number].stored
             }
         };
@@ -174,7 +174,7 @@ impl State {
                 self.counts.dead[reason.index()] += 1;
                 (Some(reason), message, entry.failures)
             }
-            Outcome::SetApart { failures } => (None, String::new(), failures),
+            Outcome::Deferred { failures } => (None, String::new(), failures),
         };
         self.last_dead += 1;
         let stored = Stored {
@@ -194,7 +194,7 @@ impl State {
             },
         );
         if reason.is_none() {
-            self.apart.push_back(self.last_dead);
+            self.deferred.push_back(self.last_dead);
         }
         if let (None, Some(mark)) = (reason, mark) {
             // It may have arrived: under its new number it keeps the name it went out under.

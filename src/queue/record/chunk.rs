@@ -5,7 +5,7 @@
 //!
 //! Layout (little-endian): version u8 · events packed u32 · events queued u32 · accepted_at i64 ·
 //! unpacked length u32 · totals 5 × u64 · a bitmap of which packed events are queued (only if
-//! not all are) · the id hashes of the queued ones, 16 bytes each · revived dead numbers (count
+//! not all are) · the id hashes of the queued ones, 16 bytes each · retried dead numbers (count
 //! u32, then u64 each) · packed length u32 · packed bytes.
 
 use bytes::Bytes;
@@ -22,7 +22,7 @@ pub struct AcceptTotals {
     pub duplicate: u64,
     pub ignored: u64,
     pub rejected: u64,
-    pub revived: u64,
+    pub retried: u64,
 }
 
 impl AcceptTotals {
@@ -33,7 +33,7 @@ impl AcceptTotals {
             duplicate: self.duplicate.max(other.duplicate),
             ignored: self.ignored.max(other.ignored),
             rejected: self.rejected.max(other.rejected),
-            revived: self.revived.max(other.revived),
+            retried: self.retried.max(other.retried),
         }
     }
 
@@ -43,7 +43,7 @@ impl AcceptTotals {
             self.duplicate,
             self.ignored,
             self.rejected,
-            self.revived,
+            self.retried,
         ] {
             w.u64(total);
         }
@@ -55,7 +55,7 @@ impl AcceptTotals {
             duplicate: r.u64()?,
             ignored: r.u64()?,
             rejected: r.u64()?,
-            revived: r.u64()?,
+            retried: r.u64()?,
         })
     }
 }
@@ -73,7 +73,7 @@ pub struct Chunk {
     /// Id hashes of the queued events, in their order.
     pub ids: Vec<u128>,
     /// Dead letters that events of this chunk replace.
-    pub revived: Vec<u64>,
+    pub retried: Vec<u64>,
     pub plain_len: u32,
     pub packed: Bytes,
 }
@@ -106,8 +106,8 @@ impl Chunk {
             w.0.extend_from_slice(&bitmap);
         }
         self.ids.iter().for_each(|id| w.u128(*id));
-        w.u32(self.revived.len() as u32);
-        self.revived.iter().for_each(|number| w.u64(*number));
+        w.u32(self.retried.len() as u32);
+        self.retried.iter().for_each(|number| w.u64(*number));
         w.bytes(&self.packed);
         w.0
     }
@@ -145,7 +145,7 @@ impl Chunk {
         if revived_count > count {
             return Err(DecodeError::Value);
         }
-        let revived = (0..revived_count)
+        let retried = (0..revived_count)
             .map(|_| r.u64())
             .collect::<Result<_, _>>()?;
         let packed = Bytes::copy_from_slice(r.bytes()?);
@@ -159,7 +159,7 @@ impl Chunk {
             queued,
             packed_count,
             ids,
-            revived,
+            retried,
             plain_len,
             packed,
         })
@@ -197,7 +197,7 @@ mod tests {
     use crate::queue::block::BlockBuilder;
     use crate::queue::id_hash::IdHasher;
 
-    fn sample(queued: Vec<u32>, revived: Vec<u64>) -> Chunk {
+    fn sample(queued: Vec<u32>, retried: Vec<u64>) -> Chunk {
         let mut builder = BlockBuilder::new(IdHasher::new([7; 16]), 1_700_000_000_123);
         for i in 0..5 {
             builder.push(
@@ -215,12 +215,12 @@ mod tests {
                 duplicate: 2,
                 ignored: 3,
                 rejected: 4,
-                revived: 1,
+                retried: 1,
             },
             packed_count: 5,
             ids: queued.iter().map(|at| block.ids[*at as usize]).collect(),
             queued,
-            revived,
+            retried,
             plain_len: block.plain_len as u32,
             packed: block.packed,
         }

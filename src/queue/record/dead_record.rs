@@ -1,7 +1,7 @@
 //! One group of dead letters as it is stored, packed like a chunk.
 //!
 //! Layout: version u8 · count u32 · per record: id hash u128, hash of the bytes u64, reason u8
-//! (255: set apart) · unpacked length u32 · packed records, each: failures u32, accepted_at,
+//! (255: deferred) · unpacked length u32 · packed records, each: failures u32, accepted_at,
 //! event_time, died_at i64, message, body.
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use crate::queue::record::codec::{self, DecodeError, Reader, Writer};
 /// One dead letter as it is stored.
 pub struct Record {
     pub id_hash: u128,
-    /// `None`: set apart, and queued again from here.
+    /// `None`: deferred, and queued again from here.
     pub reason: Option<DeadReason>,
     pub failures: u32,
     pub accepted_at: Millis,
@@ -60,7 +60,7 @@ pub fn groups(records: &[Record]) -> impl Iterator<Item = &[Record]> {
 pub struct Head {
     pub id_hash: u128,
     pub body_hash: u64,
-    /// `None`: set apart.
+    /// `None`: deferred.
     pub reason: Option<DeadReason>,
 }
 

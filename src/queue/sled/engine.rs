@@ -315,13 +315,13 @@ impl SledEngine {
         Ok(known.map(|known| known.number))
     }
 
-    pub async fn revive(&self, letters: Vec<LetterKey>) -> Result<u64, QueueError> {
-        let mut revived = 0;
+    pub async fn retry(&self, letters: Vec<LetterKey>) -> Result<u64, QueueError> {
+        let mut retried = 0;
         for letters in letters.chunks(LETTERS) {
             let letters = letters.to_vec();
-            revived += self.ask(|r| OperatorOp::Retry(letters, r)).await?;
+            retried += self.ask(|r| OperatorOp::Retry(letters, r)).await?;
         }
-        Ok(revived)
+        Ok(retried)
     }
 
     pub async fn purge(&self, letters: Vec<LetterKey>) -> Result<u64, QueueError> {

@@ -45,11 +45,11 @@ fn byte(data: &mut &[u8]) -> u8 {
     data.split_off_first().copied().unwrap_or_default()
 }
 
-/// Events of 0 to 255 bytes, some of them duplicates, some reviving.
+/// Events of 0 to 255 bytes, some of them duplicates, some retrying.
 fn chunk_written(mut data: &[u8]) {
     let accepted_at = i64::from(byte(&mut data)) * 7_000_000_000;
     let mut builder = BlockBuilder::new(IdHasher::new([7; 16]), accepted_at);
-    let (mut queued, mut revived, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut queued, mut retried, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
     while !data.is_empty() || builder.is_empty() {
         let (flags, len) = (byte(&mut data), byte(&mut data));
         let (body, later) = data.split_at(usize::from(len).min(data.len()));
@@ -59,7 +59,7 @@ fn chunk_written(mut data: &[u8]) {
             queued.push(at);
             bodies.push(body);
             if flags & 2 != 0 {
-                revived.push(u64::from(flags) << 20);
+                retried.push(u64::from(flags) << 20);
             }
         }
         let time = i64::from(flags) - 100;
@@ -71,13 +71,13 @@ fn chunk_written(mut data: &[u8]) {
         accepted_at,
         totals: AcceptTotals {
             accepted: 41 + queued.len() as u64,
-            revived: revived.len() as u64,
+            retried: retried.len() as u64,
             ..AcceptTotals::default()
         },
         packed_count: block.ids.len() as u32,
         ids: queued.iter().map(|at| block.ids[*at as usize]).collect(),
         queued,
-        revived,
+        retried,
         plain_len: block.plain_len as u32,
         packed: block.packed,
     };
@@ -112,7 +112,7 @@ fn chunk_read(data: &[u8]) {
             .last()
             .is_some_and(|last| *last < chunk.packed_count)
     );
-    assert!(chunk.ids.len() * 16 + chunk.revived.len() * 8 <= bytes.len());
+    assert!(chunk.ids.len() * 16 + chunk.retried.len() * 8 <= bytes.len());
     assert_eq!(
         Chunk::decode(first_seq, &chunk.encode()).as_ref(),
         Ok(&chunk)

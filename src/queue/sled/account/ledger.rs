@@ -201,7 +201,7 @@ impl Ledger {
             duplicate: state.totals.duplicate,
             ignored: state.totals.ignored,
             rejected: state.totals.rejected,
-            revived: state.totals.revived + state.retried,
+            retried: state.totals.retried + state.retried,
             in_doubt: self.in_doubt(),
             resent: state.resent,
             resent_late: state.resent_late,

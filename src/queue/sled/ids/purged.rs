@@ -44,7 +44,7 @@ impl Purged {
         ledger: &mut Ledger,
         batch: &mut Batch,
         standing: Vec<Named>,
-        revived: &[u64],
+        retried: &[u64],
         is_rebuilt: bool,
     ) -> Result<Self, StoreError> {
         let root = evidence.root;
@@ -78,10 +78,10 @@ impl Purged {
             }
         }
         remove_unknown(root, ledger)?;
-        let revived: HashSet<u64> = revived.iter().copied().collect();
-        if !revived.is_empty() {
+        let retried: HashSet<u64> = retried.iter().copied().collect();
+        if !retried.is_empty() {
             ids.retain(|_, number| {
-                let is_back = revived.contains(number);
+                let is_back = retried.contains(number);
                 if is_back {
                     ledger.unpurge(batch, *number);
                 }

@@ -56,7 +56,7 @@ pub fn read(shared: &Shared, stretch: &Stretch, keep: &Keep) -> Result<Page, Sto
     Ok(page)
 }
 
-/// A record as the operator meets it; `None`: it was set apart, and never dead.
+/// A record as the operator meets it; `None`: it was deferred, and never dead.
 fn shown(number: u64, record: Record) -> Option<Letter> {
     Some(Letter {
         key: LetterKey {

@@ -31,7 +31,7 @@ pub struct Generations {
     pub held: RangeSet,
     pub sealed: BTreeMap<Generation, Sealed>,
     pub unsealed: BTreeMap<Generation, Unsealed>,
-    pub revived: Vec<u64>,
+    pub retried: Vec<u64>,
     pub last_seq: u64,
     pub totals: AcceptTotals,
     /// The highest generation whose ids are in `seen/`: its number is not given again.
@@ -356,7 +356,7 @@ fn scan(
         found.held.insert(first..=last);
         found.last_seq = found.last_seq.max(last);
         found.totals = found.totals.max(&chunk.totals);
-        found.revived.extend(chunk.revived);
+        found.retried.extend(chunk.retried);
         let begin = unsealed.numbers.map_or(first, |(begin, _)| begin);
         unsealed.numbers = Some((begin, last));
         unsealed.newest = unsealed.newest.max(chunk.accepted_at);

@@ -128,8 +128,8 @@ pub fn recover(
     let state = &mut ledger.state;
     state.last_seq = state.last_seq.max(high.state.last_seq).max(found.last_seq);
     state.totals = (state.totals.max(&high.state.totals)).max(&found.totals);
-    // Each number was given to an event that was new or revived.
-    let numbered = state.last_seq.saturating_sub(state.totals.revived);
+    // Each number was given to an event that was new or retried.
+    let numbered = state.last_seq.saturating_sub(state.totals.retried);
     state.totals.accepted = state.totals.accepted.max(numbered);
     let missing = set_missing_aside(
         evidence,
@@ -171,7 +171,7 @@ pub fn recover(
         ledger,
         &mut batch,
         dead.take_purged(),
-        &found.revived,
+        &found.retried,
         account.is_rebuilt,
     )?;
     if account.is_rebuilt {
@@ -256,7 +256,7 @@ fn open_letters(
         false => 0,
     };
     // Their replacements were committed; a crash came before `meta` took note.
-    let mut replaced = found.revived.clone();
+    let mut replaced = found.retried.clone();
     replaced.retain(|number| ledger.is_dead(*number));
     replaced.sort_unstable();
     replaced.dedup();

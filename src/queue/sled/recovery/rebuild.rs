@@ -220,7 +220,7 @@ pub fn recount_letters(
             }
             match head.reason {
                 Some(reason) => numbers.dead[reason.index()] += 1,
-                // Set apart: it waits for its next attempt.
+                // Deferred: it waits for its next attempt.
                 None => ledger.queue_dead(batch, number..=number),
             }
         }
@@ -249,7 +249,7 @@ pub fn recount_letters(
     for (first, last) in purged::listed(root)? {
         gone.remove(first..=last);
     }
-    let back = ledger.state.retried + ledger.state.totals.revived;
+    let back = ledger.state.retried + ledger.state.totals.retried;
     Ok(lost + gone.count().saturating_sub(back))
 }
 
@@ -262,10 +262,10 @@ pub fn one_event_one_place(
     found: &Generations,
 ) -> Result<(), StoreError> {
     let mut newest: HashMap<u128, (u64, Option<DeadReason>)> = HashMap::new();
-    let revived: HashSet<u64> = found.revived.iter().copied().collect();
+    let retried: HashSet<u64> = found.retried.iter().copied().collect();
     let mut came_back: HashMap<u128, u64> = HashMap::new();
     for (number, head) in dead.all_heads(ledger)? {
-        if revived.contains(&number) {
+        if retried.contains(&number) {
             came_back.insert(head.id_hash, 0);
         }
         if ledger.dead_gone.contains(number) {

@@ -94,7 +94,7 @@ pub async fn end(queue: &Queue, count: usize, known: &mut Known, outcome: impl F
             match outcome {
                 Outcome::Delivered => drop(known.delivered.insert(id)),
                 Outcome::Dead { .. } => drop(known.dead.insert(id)),
-                Outcome::SetApart { .. } => {}
+                Outcome::Deferred { .. } => {}
             }
             settlements.push(Settlement { entry, outcome });
         }
@@ -129,8 +129,8 @@ pub fn refused() -> Outcome {
     }
 }
 
-/// Several generations, sealed, settled in part and not at all; dead letters, some revived; an
-/// event set apart; marks. Then a kill.
+/// Several generations, sealed, settled in part and not at all; dead letters, some retried; an
+/// event deferred; marks. Then a kill.
 pub fn rich(home: &Path) -> Known {
     let path = home.join("made");
     let mut known = Known::default();
@@ -151,7 +151,7 @@ pub fn rich(home: &Path) -> Known {
         }
         end(&queue, 120, &mut known, |id| match id % 20 {
             3 | 4 => refused(),
-            5 if id < 100 => Outcome::SetApart { failures: 8 },
+            5 if id < 100 => Outcome::Deferred { failures: 8 },
             _ => Outcome::Delivered,
         })
         .await;
@@ -161,7 +161,7 @@ pub fn rich(home: &Path) -> Known {
         // Others are purged by name, or go back as they are.
         purge(&queue, &mut known, |id| (43..45).contains(&id)).await;
         let letters = letters(&queue, |id| (63..65).contains(&id)).await;
-        assert_eq!(queue.revive(letters).await.unwrap(), 2);
+        assert_eq!(queue.retry(letters).await.unwrap(), 2);
         // They stay in `known.dead`: an account made anew may know them as that again.
         queue.close().await.unwrap();
         let queue = Queue::sled(SledEngine::open(options(&path), clock.clone()).unwrap());

@@ -161,7 +161,7 @@ fn a_period_of_which_all_is_purged_goes_at_once_and_its_list_brings_them_back() 
         bench.engine.tick();
         bench.queue.barrier().await.unwrap();
         assert_eq!((bench.count("dead"), bench.count("purged")), (1, 0));
-        assert_eq!(bench.import(0..2).await, [Imported::Revived; 2]);
+        assert_eq!(bench.import(0..2).await, [Imported::Retried; 2]);
         bench.end(2, || Outcome::Delivered).await;
         bench.look().await;
         assert_eq!((bench.count("dead"), bench.count("purged")), (0, 1));
@@ -174,12 +174,12 @@ fn a_period_of_which_all_is_purged_goes_at_once_and_its_list_brings_them_back() 
             assert!(matches!(found, Found::Purged { .. }), "{found:?}");
             bench.restart().await;
         }
-        assert_eq!(bench.import(1..5).await[1..], [Imported::Revived; 3]);
+        assert_eq!(bench.import(1..5).await[1..], [Imported::Retried; 3]);
         bench.restart().await;
         // Those are not to be had twice.
         assert_eq!(bench.import(2..5).await, [Imported::Duplicate; 3]);
         let census = bench.queue.census();
-        assert_eq!((census.purged, census.queued, census.revived), (5, 3, 5));
+        assert_eq!((census.purged, census.queued, census.retried), (5, 3, 5));
         bench.is_whole().await;
         bench.end(3, || Outcome::Delivered).await;
 
@@ -217,7 +217,7 @@ fn what_the_retention_purges_can_be_imported_as_well() {
             .await
             .unwrap();
         let keys = page.letters.iter().map(|letter| letter.key).collect();
-        assert_eq!(bench.queue.revive(keys).await.unwrap(), 2);
+        assert_eq!(bench.queue.retry(keys).await.unwrap(), 2);
         bench.end(2, || Outcome::Delivered).await;
         // Step by step: a leap of the clock would not be believed.
         for _ in 0..8 {
@@ -229,8 +229,8 @@ fn what_the_retention_purges_can_be_imported_as_well() {
         assert_eq!(bench.queue.census().purged, 8);
         bench.is_whole().await;
         let answers = bench.import(0..10).await;
-        let revived = answers.iter().filter(|a| **a == Imported::Revived).count();
-        assert_eq!(revived, 8, "{answers:?}");
+        let retried = answers.iter().filter(|a| **a == Imported::Retried).count();
+        assert_eq!(retried, 8, "{answers:?}");
         assert_eq!(answers[3..5], [Imported::Duplicate; 2]);
         bench.is_whole().await;
         bench.queue.close().await.unwrap();
@@ -305,7 +305,7 @@ fn a_list_that_the_account_does_not_know_is_dropped() {
         put_in_place(&before, &bench.path());
         (bench.engine, bench.queue) = open(&bench.path(), &bench.clock);
         assert_eq!((bench.count("dead"), bench.count("purged")), (1, 0));
-        assert_eq!(bench.import(0..10).await, [Imported::Revived; 10]);
+        assert_eq!(bench.import(0..10).await, [Imported::Retried; 10]);
         bench.is_whole().await;
         bench.queue.close().await.unwrap();
     });
@@ -354,7 +354,7 @@ fn an_event_that_was_accepted_anew_is_not_imported_beside_itself() {
             bench.queue.close().await.unwrap();
             (bench.engine, bench.queue) = open(&crashed, &bench.clock);
         }
-        assert_eq!(bench.import(4..5).await, [Imported::Revived]);
+        assert_eq!(bench.import(4..5).await, [Imported::Retried]);
         bench.queue.close().await.unwrap();
     });
 }
@@ -373,7 +373,7 @@ fn what_was_retried_is_a_duplicate_while_it_is_queued() {
         let all: Keep = Arc::new(|_| true);
         let page = bench.queue.dead_page(1..=u64::MAX, all).await.unwrap();
         let keys = page.letters.iter().map(|letter| letter.key).collect();
-        assert_eq!(bench.queue.revive(keys).await.unwrap(), 4);
+        assert_eq!(bench.queue.retry(keys).await.unwrap(), 4);
         for life in 0..2 {
             assert_eq!(bench.import(0..2).await, [Imported::Duplicate; 2], "{life}");
             assert_eq!(bench.send(2..4).await, [Receipt::Duplicate; 2], "{life}");
@@ -411,7 +411,7 @@ fn what_was_imported_is_a_duplicate_also_when_its_id_had_been_forgotten() {
                 assert_eq!(bench.purge_all().await, 8);
             }
             let taken = bench.import(0..4).await;
-            assert_eq!(taken, [Imported::Revived; 4], "purged: {purged}");
+            assert_eq!(taken, [Imported::Retried; 4], "purged: {purged}");
             let crashed = bench.home.path().join("crashed");
             copy(&bench.path(), &crashed);
             bench.end(2, || Outcome::Delivered).await;
@@ -423,7 +423,7 @@ fn what_was_imported_is_a_duplicate_also_when_its_id_had_been_forgotten() {
             let census = bench.queue.census();
             let left = [census.dead_total(), census.purged];
             assert_eq!(left, if purged { [0, 4] } else { [4, 0] });
-            assert_eq!((census.queued, census.revived), (4, 4));
+            assert_eq!((census.queued, census.retried), (4, 4));
             bench.is_whole().await;
             bench.queue.close().await.unwrap();
         }
@@ -446,13 +446,13 @@ fn thousands_of_scattered_letters_are_taken_out_and_swept_in_pieces() {
         let keys: Vec<_> = page.letters.iter().map(|letter| letter.key).collect();
         assert_eq!(keys.len(), 1500);
         assert_eq!(bench.queue.purge(keys.clone()).await.unwrap(), 1500);
-        assert_eq!(bench.queue.revive(keys).await.unwrap(), 0);
+        assert_eq!(bench.queue.retry(keys).await.unwrap(), 0);
         bench.restart().await;
         assert_eq!(bench.queue.census().dead_total(), 1500);
         let all: Keep = Arc::new(|_| true);
         let page = bench.queue.dead_page(1..=u64::MAX, all).await.unwrap();
         let keys: Vec<_> = page.letters.iter().map(|letter| letter.key).collect();
-        assert_eq!(bench.queue.revive(keys).await.unwrap(), 1500);
+        assert_eq!(bench.queue.retry(keys).await.unwrap(), 1500);
         for _ in 0..3 {
             bench.end(500, || Outcome::Delivered).await;
         }
@@ -464,7 +464,7 @@ fn thousands_of_scattered_letters_are_taken_out_and_swept_in_pieces() {
         bench.restart().await;
         let census = bench.queue.census();
         assert_eq!(
-            (census.purged, census.delivered, census.revived),
+            (census.purged, census.delivered, census.retried),
             (1500, 1500, 1500)
         );
         bench.is_whole().await;

@@ -204,7 +204,7 @@ fn a_repair_gives_up_nothing_of_the_next_generation() {
             queued: (0..10).collect(),
             packed_count: 10,
             ids: block.ids.clone(),
-            revived: Vec::new(),
+            retried: Vec::new(),
             plain_len: block.plain_len as u32,
             packed: block.packed,
         };
@@ -480,7 +480,7 @@ fn a_first_start_cut_short_is_no_damage() {
     hold("all of it");
 }
 
-/// `verify` in a daemon that rolls, seals, merges, deletes, buries, revives and purges meanwhile
+/// `verify` in a daemon that rolls, seals, merges, deletes, buries, retries and purges meanwhile
 /// finds nothing. `PINRELAY_BUSY_SECONDS` asks for more than usual.
 #[test]
 fn verify_finds_nothing_in_a_busy_queue() {
@@ -502,7 +502,7 @@ fn verify_finds_nothing_in_a_busy_queue() {
                 let mut id = 0;
                 while Instant::now() < end_at {
                     send(&queue, id..id + 20, 0, &mut known).await;
-                    // Some come back with other bytes: those that are dead by now are revived.
+                    // Some come back with other bytes: those that are dead by now are retried.
                     let old = id.saturating_sub(200);
                     send(&queue, old..old + 5, 1, &mut known).await;
                     id += 20;
@@ -519,7 +519,7 @@ fn verify_finds_nothing_in_a_busy_queue() {
                     let settlements = claimed.into_iter().map(|entry| {
                         let outcome = match id_of(&entry.body) % 7 {
                             0 | 1 => refused(),
-                            2 if entry.failures == 0 => Outcome::SetApart { failures: 8 },
+                            2 if entry.failures == 0 => Outcome::Deferred { failures: 8 },
                             _ => Outcome::Delivered,
                         };
                         Settlement { entry, outcome }
@@ -619,7 +619,7 @@ fn letters_that_went_in_order_are_no_loss_of_an_account_made_anew() {
             match went {
                 "purged" => assert_eq!(queue.purge(keys.collect()).await.unwrap(), 30),
                 "retried" => {
-                    assert_eq!(queue.revive(keys.collect()).await.unwrap(), 30);
+                    assert_eq!(queue.retry(keys.collect()).await.unwrap(), 30);
                     end(&queue, 30, &mut known, |_| Outcome::Delivered).await;
                 }
                 _ => {

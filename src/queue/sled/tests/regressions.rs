@@ -195,7 +195,7 @@ fn the_disk_is_looked_at_while_there_is_work_too() {
 
 /// A kill between writing a dead letter and counting it leaves an orphan. It was overwritten if
 /// the next letter came into the same period; if that came into a new one, the orphan stood for
-/// the other's number: its id revived a stranger's letter, and the purge counted it twice.
+/// the other's number: its id retried a stranger's letter, and the purge counted it twice.
 #[test]
 fn an_orphan_of_an_older_period_stands_for_no_letter() {
     block_on(async {
@@ -234,7 +234,7 @@ fn an_orphan_of_an_older_period_stands_for_no_letter() {
         );
         assert_eq!(
             send(&queue, 2..3, "{\"other\":1}").await,
-            [Receipt::Revived]
+            [Receipt::Retried]
         );
         assert_eq!(queue.census().imbalance(), 0);
         assert_eq!(queue.census().dead_total(), 1);

@@ -32,10 +32,10 @@ impl Committer {
         let mut batch = Batch::default();
         let mut chunks = Vec::new();
         let mut answers = Vec::with_capacity(arrivals.len());
-        let mut revived = Vec::new();
+        let mut retried = Vec::new();
         let horizon = self.horizon();
         for Arrival { block, reply, room } in arrivals {
-            let (receipts, chunk) = self.decide(block, horizon, &mut revived)?;
+            let (receipts, chunk) = self.decide(block, horizon, &mut retried)?;
             if let Some(chunk) = chunk {
                 let bytes = chunk.encode();
                 self.head.bytes += bytes.len() as u64;
@@ -66,10 +66,10 @@ impl Committer {
         let mut tail = lock(&self.shared.tail);
         chunks.into_iter().for_each(|chunk| tail.publish(chunk));
         drop(tail);
-        if !revived.is_empty() {
+        if !retried.is_empty() {
             // The chunk names them too: a crash here is made good at the next start.
             let mut batch = Batch::default();
-            for number in revived {
+            for number in retried {
                 if self.ledger.is_purged(number) {
                     self.ledger.unpurge(&mut batch, number);
                     continue;
@@ -87,7 +87,7 @@ impl Committer {
         &mut self,
         block: Block,
         horizon: Horizon,
-        revived: &mut Vec<u64>,
+        retried: &mut Vec<u64>,
     ) -> Result<(Vec<Receipt>, Option<Chunk>), StoreError> {
         let first_seq = self.ledger.state.last_seq + 1;
         let totals = &mut self.ledger.state.totals;
@@ -114,8 +114,8 @@ impl Committer {
             };
             let receipt = if let Some(number) = replaces {
                 replaced.push(number);
-                self.ledger.state.totals.revived += 1;
-                Receipt::Revived
+                self.ledger.state.totals.retried += 1;
+                Receipt::Retried
             } else if !known {
                 self.ledger.state.totals.accepted += 1;
                 if let Some(number) = self.purged.number(*id) {
@@ -142,7 +142,7 @@ impl Committer {
         self.ledger.state.last_seq += ids.len() as u64;
         self.head.first_seq.get_or_insert(first_seq);
         self.head.ids.extend_from_slice(&ids);
-        revived.extend_from_slice(&replaced);
+        retried.extend_from_slice(&replaced);
         // What is taken back keeps the time of its first life.
         let accepted_at = match block.takes_back {
             true => block.accepted_at,
@@ -155,7 +155,7 @@ impl Committer {
             queued,
             packed_count: block.ids.len() as u32,
             ids,
-            revived: replaced,
+            retried: replaced,
             plain_len: block.plain_len as u32,
             packed: block.packed,
         };

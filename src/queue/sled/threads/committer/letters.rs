@@ -149,7 +149,7 @@ impl Committer {
                 continue;
             }
             taken.insert(id);
-            answers.push(Some(Imported::Revived));
+            answers.push(Some(Imported::Retried));
             records.push(Record {
                 id_hash: id,
                 reason: None,

@@ -176,7 +176,7 @@ impl Committer {
                     continue;
                 }
                 Outcome::Dead { reason, message } => (Some(reason), message, entry.failures),
-                Outcome::SetApart { failures } => (None, String::new(), failures),
+                Outcome::Deferred { failures } => (None, String::new(), failures),
             };
             names.push(marked.map(|marked| (marked.name, marked.at)));
             records.push(Record {

@@ -16,7 +16,7 @@ struct Held {
     ids: Vec<u128>,
     /// First number and fault of each chunk that cannot be used.
     faults: Vec<(u64, String)>,
-    revived: Vec<u64>,
+    retried: Vec<u64>,
     totals: AcceptTotals,
     /// What was met where keys cannot be reached; the events there show as missing.
     met: Option<String>,
@@ -68,7 +68,7 @@ impl Walk<'_> {
             .extend(faults.map(|(first, fault)| (generation, first, fault)));
         if !is_live {
             self.totals = self.totals.max(&held.totals);
-            self.revived.append(&mut held.revived);
+            self.retried.append(&mut held.retried);
         }
         Ok(held.ids)
     }
@@ -174,7 +174,7 @@ fn read_generation(store: &Store, held: &mut Held) -> Result<(), StoreError> {
                 held.chunks.push((first, chunk.last_seq()));
                 held.totals = held.totals.max(&chunk.totals);
                 held.ids.extend(chunk.ids);
-                held.revived.extend(chunk.revived);
+                held.retried.extend(chunk.retried);
             }
             Err(error @ StoreError::Damaged { .. }) => held.faults.push((first, error.to_string())),
             Err(error) => return Err(error),

@@ -71,7 +71,7 @@ pub struct Walk<'a> {
     faults: Vec<(Generation, u64, String)>,
     /// Numbers that a finding names already.
     told: RangeSet,
-    revived: Vec<u64>,
+    retried: Vec<u64>,
     totals: AcceptTotals,
     last_seq: u64,
 }
@@ -92,7 +92,7 @@ impl<'a> Walk<'a> {
             held: RangeSet::default(),
             faults: Vec::new(),
             told: RangeSet::default(),
-            revived: Vec::new(),
+            retried: Vec::new(),
             totals,
             last_seq,
         }
@@ -245,13 +245,13 @@ impl<'a> Walk<'a> {
         let mut census = self.ledger.census();
         let mut pending = 0;
         if !is_live {
-            let numbered = self.last_seq.saturating_sub(self.totals.revived);
+            let numbered = self.last_seq.saturating_sub(self.totals.retried);
             census.accepted = self.totals.accepted.max(numbered);
             census.sending = 0;
             census.queued =
                 self.ledger.cursor.unsettled(self.last_seq) + self.ledger.dead_queued.count();
             // A crash came between the chunk that replaces a letter and the account's note of it.
-            let replaced = self.revived.iter().filter(|n| self.ledger.is_dead(**n));
+            let replaced = self.retried.iter().filter(|n| self.ledger.is_dead(**n));
             pending = replaced.count() as i64;
         }
         let imbalance = census.imbalance() + pending;
