@@ -14,6 +14,7 @@ use crate::queue::error::QueueError;
 use crate::queue::find::{Waiting, WaitingPage};
 use crate::queue::id_hash::IdHasher;
 use crate::queue::loss::Loss;
+use crate::queue::numbers::Seq;
 use crate::queue::pause::PauseRecord;
 use crate::queue::pending::Pending;
 use crate::queue::verdict::Verdict;
@@ -92,7 +93,7 @@ impl MemoryEngine {
             let known = state.is_known(*id_hash, horizon);
             let replaced = state.replaced(*id_hash, &item.body, block.takes_back);
             let receipt = if let Some(number) = replaced {
-                state.bury(number);
+                state.retire_letter(number);
                 state.counts.retried += 1;
                 Receipt::Retried
             } else if !known {
@@ -105,7 +106,7 @@ impl MemoryEngine {
                 Receipt::Duplicate
             };
             if receipt != Receipt::Duplicate {
-                state.last_seq += 1;
+                state.last_seq = state.last_seq.next();
                 let seq = state.last_seq;
                 let stored = Stored {
                     id_hash: *id_hash,
@@ -131,10 +132,13 @@ impl MemoryEngine {
         self.lock().running()
     }
 
-    pub async fn waiting(&self, after: u64, limit: usize) -> Result<WaitingPage, QueueError> {
+    pub async fn waiting(&self, after: Seq, limit: usize) -> Result<WaitingPage, QueueError> {
         let state = self.lock();
-        let mut left = state.line.range(after.saturating_add(1)..).peekable();
-        let waiting = |(number, stored): (&u64, &Stored)| Waiting {
+        let mut left = state
+            .line
+            .range(Seq(after.0.saturating_add(1))..)
+            .peekable();
+        let waiting = |(number, stored): (&Seq, &Stored)| Waiting {
             number: *number,
             accepted_at: stored.accepted_at,
             event_time: stored.event_time,

@@ -9,6 +9,7 @@ use crate::queue::entry::{DeadReason, EntryId};
 use crate::queue::error::QueueError;
 use crate::queue::find::{Found, Sent};
 use crate::queue::letter::{self, Import, Imported, Keep, LetterKey, Page};
+use crate::queue::numbers::LetterNumber;
 
 impl From<&Import> for Stored {
     fn from(event: &Import) -> Self {
@@ -24,7 +25,7 @@ impl From<&Import> for Stored {
 
 impl Letter {
     /// As the operator meets it; `None`: it is queued again.
-    fn shown(&self, number: u64) -> Option<letter::Letter> {
+    fn shown(&self, number: LetterNumber) -> Option<letter::Letter> {
         let Stored { id_hash, .. } = self.stored;
         Some(letter::Letter {
             key: LetterKey {
@@ -45,7 +46,7 @@ impl Letter {
 impl MemoryEngine {
     pub async fn dead_page(
         &self,
-        numbers: RangeInclusive<u64>,
+        numbers: RangeInclusive<LetterNumber>,
         keep: Keep,
     ) -> Result<Page, QueueError> {
         let state = self.lock();
@@ -57,7 +58,7 @@ impl MemoryEngine {
         })
     }
 
-    pub async fn dead_number(&self, id_hash: u128) -> Result<Option<u64>, QueueError> {
+    pub async fn dead_number(&self, id_hash: u128) -> Result<Option<LetterNumber>, QueueError> {
         Ok(self.lock().dead_number(id_hash))
     }
 
@@ -92,7 +93,7 @@ impl MemoryEngine {
         for number in &numbers {
             let id_hash = state.letters[number].stored.id_hash;
             state.purged.insert(id_hash, *number);
-            state.bury(*number);
+            state.retire_letter(*number);
         }
         state.counts.purged += numbers.len() as u64;
         Ok(numbers.len() as u64)
@@ -108,12 +109,12 @@ impl MemoryEngine {
         for event in events {
             let id = event.id_hash;
             answers.push(if let Some(number) = state.dead_number(id) {
-                state.bury(number);
-                state.queue_apart(event.into(), now);
+                state.retire_letter(number);
+                state.defer(event.into(), now);
                 Some(Imported::Retried)
             } else if state.purged.remove(&id).is_some() {
                 state.counts.purged -= 1;
-                state.queue_apart(event.into(), now);
+                state.defer(event.into(), now);
                 Some(Imported::Retried)
             } else if state.is_remembered(id, horizon) {
                 state.counts.duplicate += 1;
@@ -214,7 +215,7 @@ impl State {
     }
 
     /// The newest dead letter under this id.
-    fn dead_number(&self, id_hash: u128) -> Option<u64> {
+    fn dead_number(&self, id_hash: u128) -> Option<LetterNumber> {
         // Whatever is dead was accepted once; without this each new event would pay for all.
         self.seen.get(&id_hash)?;
         let mut letters = self.letters.iter().rev();
@@ -225,24 +226,29 @@ impl State {
 
     /// The dead letter that an event of the line replaces: with other bytes, unless it is taken
     /// back.
-    pub(super) fn replaced(&self, id_hash: u128, body: &[u8], takes_back: bool) -> Option<u64> {
+    pub(super) fn replaced(
+        &self,
+        id_hash: u128,
+        body: &[u8],
+        takes_back: bool,
+    ) -> Option<LetterNumber> {
         let number = self.dead_number(id_hash)?;
         (takes_back || self.letters[&number].stored.body != body).then_some(number)
     }
 
     /// The numbers of those that are dead now, ascending.
-    fn dead_among(&self, letters: &[LetterKey]) -> Vec<u64> {
-        let mut numbers: Vec<u64> = letters.iter().map(|key| key.number).collect();
+    fn dead_among(&self, letters: &[LetterKey]) -> Vec<LetterNumber> {
+        let mut numbers: Vec<LetterNumber> = letters.iter().map(|key| key.number).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        let is_dead = |n: &u64| self.letters.get(n).is_some_and(|l| l.reason.is_some());
+        let is_dead = |n: &LetterNumber| self.letters.get(n).is_some_and(|l| l.reason.is_some());
         numbers.retain(is_dead);
         numbers
     }
 
     /// An event that is taken back waits under a new number.
-    fn queue_apart(&mut self, stored: Stored, now: Millis) {
-        self.last_dead += 1;
+    fn defer(&mut self, stored: Stored, now: Millis) {
+        self.last_dead = self.last_dead.next();
         let letter = Letter {
             stored,
             reason: None,

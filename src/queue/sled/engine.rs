@@ -21,6 +21,8 @@ use crate::queue::id_hash::IdHasher;
 use crate::queue::letter::{Import, Imported, Keep, Letter, LetterKey, Page};
 use crate::queue::lock::lock;
 use crate::queue::loss::Loss;
+use crate::queue::numbers::LetterNumber;
+use crate::queue::numbers::Seq;
 use crate::queue::pause::PauseRecord;
 use crate::queue::pending::Pending;
 use crate::queue::sled::account::pause;
@@ -206,7 +208,8 @@ impl SledEngine {
 
     pub fn census(&self) -> Census {
         let mut census = *lock(&self.shared.census);
-        let oldest = lock(&self.shared.tail).oldest(self.shared.low_water.load(Ordering::Acquire));
+        let oldest =
+            lock(&self.shared.tail).oldest(Seq(self.shared.low_water.load(Ordering::Acquire)));
         census.oldest_accepted_at = oldest;
         census
     }
@@ -259,8 +262,8 @@ impl SledEngine {
     pub fn set_aside(
         &self,
         generation: Option<Generation>,
-        first: u64,
-        last: u64,
+        first: Seq,
+        last: Seq,
     ) -> Result<(), QueueError> {
         self.send(CommitterOp::SetAside {
             generation,
@@ -293,7 +296,7 @@ impl SledEngine {
 
     pub async fn dead_page(
         &self,
-        numbers: RangeInclusive<u64>,
+        numbers: RangeInclusive<LetterNumber>,
         keep: Keep,
     ) -> Result<Page, QueueError> {
         let dead = self.ask(|reply| OperatorOp::Dead(numbers, reply));
@@ -310,7 +313,7 @@ impl SledEngine {
         }
     }
 
-    pub async fn dead_number(&self, id_hash: u128) -> Result<Option<u64>, QueueError> {
+    pub async fn dead_number(&self, id_hash: u128) -> Result<Option<LetterNumber>, QueueError> {
         let known = lock(&self.shared.dead).lookup(id_hash);
         Ok(known.map(|known| known.number))
     }
@@ -457,7 +460,7 @@ impl SledEngine {
     }
 
     /// See [`Queue::waiting`](crate::queue::Queue::waiting).
-    pub async fn waiting(&self, after: u64, limit: usize) -> Result<WaitingPage, QueueError> {
+    pub async fn waiting(&self, after: Seq, limit: usize) -> Result<WaitingPage, QueueError> {
         self.beside(move |shared| waiting::page(&shared, after, limit))
             .await
     }

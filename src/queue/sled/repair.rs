@@ -119,13 +119,12 @@ fn remove_rows(root: &Path, pieces: &[Piece]) -> Result<(), StoreError> {
         let Some(path) = store_of(root, piece)? else {
             continue;
         };
-        let (first, last) = match piece {
-            Piece::Lines { first, last, .. } => (*first, *last),
-            Piece::Letters { first, .. } => (*first, *first),
-            _ => continue,
-        };
         match Store::open(root, &path) {
-            Ok(store) => store.remove_parts(first, last)?,
+            Ok(store) => match piece {
+                Piece::Lines { first, last, .. } => store.remove_parts(*first, *last)?,
+                Piece::Letters { first, .. } => store.remove_parts(*first, *first)?,
+                _ => {}
+            },
             // Its copy is kept, and all that was in it is settled.
             Err(StoreError::Damaged { .. }) => {
                 crate::queue::sled::disk::files::delete_folder(&path)?

@@ -102,7 +102,7 @@ pub fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenError> {
         dead: Mutex::new(dead),
         opening: Mutex::default(),
         claimable: Notify::new(),
-        low_water: ledger.cursor.low_water().into(),
+        low_water: ledger.cursor.low_water().0.into(),
         bytes_in_hand: 0.into(),
         census: Mutex::new(census),
         losses: Mutex::new(ledger.losses()),

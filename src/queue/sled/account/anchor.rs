@@ -160,6 +160,7 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Anchor, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::numbers::Seq;
 
     #[test]
     fn it_comes_back_as_it_was_and_a_changed_byte_is_found() {
@@ -169,7 +170,7 @@ mod tests {
         let anchor = Anchor {
             identity: identity::load_or_create(dir.path(), Some("here")).unwrap(),
             state: State {
-                last_seq: 9,
+                last_seq: Seq(9),
                 ..State::default()
             },
             open: 4,

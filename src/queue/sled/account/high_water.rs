@@ -162,8 +162,9 @@ pub fn read_record(bytes: &[u8]) -> Result<(u64, High), DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::numbers::Seq;
 
-    fn at(last_seq: u64) -> High {
+    fn at(last_seq: Seq) -> High {
         High {
             state: State {
                 last_seq,
@@ -180,14 +181,14 @@ mod tests {
         let (mut file, found) = HighFile::open(&path).unwrap();
         assert_eq!(found, Found::Nothing);
         for last_seq in 1..=7 {
-            file.write(&at(last_seq)).unwrap();
+            file.write(&at(Seq(last_seq))).unwrap();
         }
         let reopened = || HighFile::open(&path).unwrap().1;
-        assert_eq!(reopened(), Found::High(at(7)));
+        assert_eq!(reopened(), Found::High(at(Seq(7))));
         // The seventh write went to slot 1; tear it.
         let raw = OpenOptions::new().write(true).open(&path).unwrap();
         raw.write_all_at(&[0xff; 4], SLOT + 20).unwrap();
-        assert_eq!(reopened(), Found::High(at(6)));
+        assert_eq!(reopened(), Found::High(at(Seq(6))));
         raw.write_all_at(&[0xff; 4], 20).unwrap();
         assert_eq!(reopened(), Found::Damaged);
     }

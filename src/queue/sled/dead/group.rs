@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::queue::entry::{Entry, EntryId};
+use crate::queue::numbers::LetterNumber;
 use crate::queue::record::dead_record::Record;
 use crate::queue::sled::dead::period::{group_of, read_letters};
 use crate::queue::sled::disk::{error::StoreError, store::Store};
@@ -14,7 +15,7 @@ use crate::queue::sled::numbers::PeriodNumber;
 #[derive(Default)]
 pub struct CachedGroup {
     period: PeriodNumber,
-    first: u64,
+    first: LetterNumber,
     records: Vec<Record>,
 }
 
@@ -24,7 +25,7 @@ impl CachedGroup {
     pub fn read(
         &mut self,
         period: PeriodNumber,
-        number: u64,
+        number: LetterNumber,
         store: impl FnOnce() -> Result<Option<Arc<Store>>, StoreError>,
     ) -> Result<Option<Entry>, StoreError> {
         let is_in = |group: &Self| {

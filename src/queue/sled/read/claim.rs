@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::queue::entry::{Entry, Origin};
 use crate::queue::lock::lock;
+use crate::queue::numbers::Seq;
 use crate::queue::record::chunk::Chunk;
 use crate::queue::sled::disk::{
     error::{At, StoreError},
@@ -28,7 +29,7 @@ pub fn take(
 ) -> Result<Vec<Entry>, StoreError> {
     let mut claims = lock(&shared.claims);
     let in_hand = shared.bytes_in_hand.load(Ordering::Acquire);
-    let window_end = shared.low_water.load(Ordering::Acquire) + CLAIM_WINDOW_EVENTS;
+    let window_end = Seq(shared.low_water.load(Ordering::Acquire)) + CLAIM_WINDOW_EVENTS;
     let mut taken: Vec<Entry> = Vec::new();
     let mut bytes = 0;
     if in_hand >= CLAIM_WINDOW_BYTES {
@@ -118,7 +119,7 @@ fn load(shared: &Shared, claims: &mut Claims) -> Result<bool, StoreError> {
                 claims.pass(chunk.last_seq());
             }
             Err(error) => {
-                tracing::error!(first_seq = chunk.first_seq, "a stored chunk: {error}");
+                tracing::error!(first_seq = %chunk.first_seq, "a stored chunk: {error}");
                 let generation = claims.generations.holding(claims.next());
                 set_aside(shared, claims, generation, chunk.last_seq());
             }
@@ -128,7 +129,7 @@ fn load(shared: &Shared, claims: &mut Claims) -> Result<bool, StoreError> {
 }
 
 /// Events up to `last` cannot be read: they are settled as such and passed.
-fn set_aside(shared: &Shared, claims: &mut Claims, generation: Option<Generation>, last: u64) {
+fn set_aside(shared: &Shared, claims: &mut Claims, generation: Option<Generation>, last: Seq) {
     // A stopped committer means the process is ending; the next start finds the gap again.
     let _ = shared.ops.send(CommitterOp::SetAside {
         generation,
@@ -142,7 +143,7 @@ fn set_aside(shared: &Shared, claims: &mut Claims, generation: Option<Generation
 fn read(
     shared: &Shared,
     claims: &mut Claims,
-    committed: u64,
+    committed: Seq,
 ) -> Result<Option<Arc<Chunk>>, StoreError> {
     let next = claims.next();
     let Some(generation) = claims.generations.holding(next) else {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::clock::Millis;
 use crate::queue::letter::{Keep, Letter};
 use crate::queue::lock::lock;
+use crate::queue::numbers::Seq;
+use crate::queue::numbers::{LetterNumber, Number};
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::Chunk;
 use crate::queue::sled::account::ledger_dead::Stretch;
@@ -23,7 +25,7 @@ use crate::queue::sled::runtime::{
 pub fn letter(
     shared: &Shared,
     period: PeriodNumber,
-    number: u64,
+    number: LetterNumber,
 ) -> Result<Option<Letter>, StoreError> {
     let keep: Keep = Arc::new(|_| true);
     let one = Stretch {
@@ -40,7 +42,7 @@ pub fn line(
     shared: &Shared,
     known: &Whereabouts,
     id_hash: u128,
-) -> Result<Option<(u64, Millis)>, StoreError> {
+) -> Result<Option<(Seq, Millis)>, StoreError> {
     let (first, last) = known.generations;
     let generations = lock(&shared.claims).generations.within(first..=last);
     for generation in generations.into_iter().rev() {
@@ -52,8 +54,8 @@ pub fn line(
     Ok(None)
 }
 
-fn search(store: &Store, id_hash: u128) -> Result<Option<(u64, Millis)>, StoreError> {
-    for first in store.firsts()?.0.into_iter().rev() {
+fn search(store: &Store, id_hash: u128) -> Result<Option<(Seq, Millis)>, StoreError> {
+    for first in store.firsts::<Seq>()?.0.into_iter().rev() {
         let Chunk {
             ids, accepted_at, ..
         } = match read_chunk(store, first) {
@@ -71,16 +73,16 @@ fn search(store: &Store, id_hash: u128) -> Result<Option<(u64, Millis)>, StoreEr
 /// The newest letter under this id that is queued again: its number and when it was accepted.
 pub fn deferred(
     shared: &Shared,
-    letters: Vec<(PeriodNumber, RangeSet)>,
+    letters: Vec<(PeriodNumber, RangeSet<LetterNumber>)>,
     id_hash: u128,
-) -> Result<Option<(u64, Millis)>, StoreError> {
+) -> Result<Option<(LetterNumber, Millis)>, StoreError> {
     let mut found = None;
     for (period, numbers) in letters.into_iter().rev() {
         let Some(store) = period_store(shared, period)? else {
             continue;
         };
-        let mut from = 0;
-        while let Some((number, _)) = numbers.within(from..=u64::MAX).next() {
+        let mut from = LetterNumber(0);
+        while let Some((number, _)) = numbers.within(from..=LetterNumber(u64::MAX)).next() {
             from = number + 1;
             let Some(first) = group_of(&store, number)? else {
                 continue;
@@ -91,7 +93,7 @@ pub fn deferred(
                 Err(error) => return Err(error),
             };
             from = from.max(first + records.len() as u64);
-            let mut named = (first..).zip(records);
+            let mut named = first.onward().zip(records);
             found = named
                 .find(|(number, record)| numbers.contains(*number) && record.id_hash == id_hash)
                 .map(|(number, record)| (number, record.accepted_at))

@@ -12,6 +12,8 @@ use crate::queue::error::QueueError;
 use crate::queue::find::Sent;
 use crate::queue::letter::{Import, Imported, LetterKey};
 use crate::queue::loss::Loss;
+use crate::queue::numbers::LetterNumber;
+use crate::queue::numbers::Seq;
 use crate::queue::ranges::RangeSet;
 use crate::queue::sled::account::{ledger::Ledger, ledger_dead::Stretch, rows::Sealed};
 use crate::queue::sled::disk::{error::StoreError, store::Store};
@@ -30,11 +32,11 @@ pub enum CommitterOp {
     SetAside {
         /// The store that they were read from, if it stands.
         generation: Option<Generation>,
-        first: u64,
-        last: u64,
+        first: Seq,
+        last: Seq,
     },
     /// The same of a dead letter that is queued again.
-    SetLetterAside(u64),
+    SetLetterAside(LetterNumber),
     JobDone(Done),
     /// The committer has come round.
     Heartbeat(oneshot::Sender<()>),
@@ -61,7 +63,10 @@ pub type Receipts = oneshot::Sender<Result<Vec<Receipt>, QueueError>>;
 /// What the operator asks of the committer.
 pub enum OperatorOp {
     /// Which of these numbers are dead now.
-    Dead(RangeInclusive<u64>, oneshot::Sender<Option<Stretch>>),
+    Dead(
+        RangeInclusive<LetterNumber>,
+        oneshot::Sender<Option<Stretch>>,
+    ),
     Retry(Vec<LetterKey>, oneshot::Sender<u64>),
     Purge(Vec<LetterKey>, oneshot::Sender<u64>),
     TakeBack(Vec<Import>, oneshot::Sender<Vec<Option<Imported>>>),
@@ -77,14 +82,14 @@ pub enum OperatorOp {
 #[derive(Default)]
 pub struct IdRecord {
     /// The dead letter under it, by period and number.
-    pub dead: Option<(PeriodNumber, u64)>,
+    pub dead: Option<(PeriodNumber, LetterNumber)>,
     /// Number, if it was purged.
-    pub purged: Option<u64>,
+    pub purged: Option<LetterNumber>,
     pub known: Option<Whereabouts>,
     /// When a letter of it was delivered, if that is remembered.
     pub delivered_at: Option<Millis>,
     /// The dead letters that are queued again, by period.
-    pub deferred: Vec<(PeriodNumber, RangeSet)>,
+    pub deferred: Vec<(PeriodNumber, RangeSet<LetterNumber>)>,
 }
 
 /// Whether an event waits for its settlement.
@@ -103,8 +108,8 @@ pub enum Job {
     Seal {
         generation: Generation,
         store: Arc<Store>,
-        first_seq: u64,
-        last_seq: u64,
+        first_seq: Seq,
+        last_seq: Seq,
         newest: Millis,
         ids: Vec<u128>,
     },

@@ -2,6 +2,7 @@
 //! so many words; it tells what is missing; it delivers the rest; and `verify` finds what
 //! opening finds.
 
+use crate::queue::numbers::LetterNumber;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -104,7 +105,7 @@ pub async fn end(queue: &Queue, count: usize, known: &mut Known, outcome: impl F
 
 /// The dead letters of these events.
 async fn letters(queue: &Queue, which: impl Fn(u64) -> bool) -> Vec<LetterKey> {
-    let page = queue.dead_page(1..=u64::MAX, Arc::new(|_| true));
+    let page = queue.dead_page(LetterNumber(1)..=LetterNumber(u64::MAX), Arc::new(|_| true));
     let letters = page.await.unwrap().letters.into_iter();
     let wanted = letters.filter(|letter| which(id_of(&letter.body)));
     wanted.map(|letter| letter.key).collect()

@@ -69,7 +69,11 @@ pub fn merge(dir: &Path, files: &[Arc<SeenFile>]) -> Result<Option<SeenFile>, St
     };
     let coverage = Coverage {
         generations: (first.coverage.generations.0, last.coverage.generations.1),
-        last_seq: files.iter().map(|f| f.coverage.last_seq).max().unwrap_or(0),
+        last_seq: files
+            .iter()
+            .map(|f| f.coverage.last_seq)
+            .max()
+            .unwrap_or_default(),
         newest: files.iter().map(|f| f.coverage.newest).max().unwrap_or(0),
         count: 0,
     };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::file::{BLOCK, SeenFile};
 use super::merge::merge;
+use crate::queue::numbers::Seq;
 use crate::queue::sled::disk::{error::StoreError, layout::seen_file};
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::record::id_file::Coverage;
@@ -16,7 +17,7 @@ fn id(n: u64) -> u128 {
 fn coverage(generation: u64) -> Coverage {
     Coverage {
         generations: (Generation(generation), Generation(generation)),
-        last_seq: 9,
+        last_seq: Seq(9),
         newest: 5,
         count: 0,
     }

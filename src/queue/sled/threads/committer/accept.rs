@@ -7,6 +7,7 @@ use crate::queue::block;
 use crate::queue::block::Block;
 use crate::queue::entry::Receipt;
 use crate::queue::lock::lock;
+use crate::queue::numbers::LetterNumber;
 use crate::queue::record::{
     chunk::{self, Chunk},
     dead_record,
@@ -87,7 +88,7 @@ impl Committer {
         &mut self,
         block: Block,
         horizon: Horizon,
-        retried: &mut Vec<u64>,
+        retried: &mut Vec<LetterNumber>,
     ) -> Result<(Vec<Receipt>, Option<Chunk>), StoreError> {
         let first_seq = self.ledger.state.last_seq + 1;
         let totals = &mut self.ledger.state.totals;
@@ -186,7 +187,7 @@ impl Committer {
         block: &Block,
         at: usize,
         items: &mut Option<Vec<block::Item>>,
-    ) -> Option<u64> {
+    ) -> Option<LetterNumber> {
         if items.is_none() {
             // Packed in this process a moment ago.
             *items = block::unpack(&block.packed, block.ids.len(), block.plain_len).ok();

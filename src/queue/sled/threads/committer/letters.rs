@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::queue::letter::{Import, Imported, LetterKey, PAGE_NUMBERS};
 use crate::queue::lock::lock;
+use crate::queue::numbers::Number;
 use crate::queue::record::dead_record::Record;
 use crate::queue::sled::disk::{batch::Batch, error::StoreError};
 use crate::queue::sled::line::deferred::DeferredLetter;
@@ -165,12 +166,12 @@ impl Committer {
             // Written and synced before the batch that gives up what they stand for.
             let first = self.ledger.state.dead_next;
             lock(&self.shared.dead).append(&records, &mut self.ledger, &mut batch, now)?;
-            let numbers = first..first + records.len() as u64;
+            let last = first + records.len() as u64 - 1;
             self.ledger.state.retried += records.len() as u64;
-            self.ledger.queue_dead(&mut batch, first..=numbers.end - 1);
+            self.ledger.queue_dead(&mut batch, first..=last);
             self.write_meta(batch)?;
             let period = self.ledger.period_of(first).unwrap_or_default();
-            let deferred = numbers.map(|number| DeferredLetter {
+            let deferred = first.through(last).map(|number| DeferredLetter {
                 number,
                 period,
                 sent_as: None,

@@ -20,6 +20,8 @@ use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
 use crate::clock::{Millis, Reading, Unproven};
 use crate::queue::lock::lock;
+use crate::queue::numbers::LetterNumber;
+use crate::queue::numbers::Seq;
 use crate::queue::sled::account::{
     high_water::{High, HighFile},
     identity::Lock,
@@ -69,7 +71,7 @@ pub struct Committer {
     merging: bool,
     purged: Purged,
     /// The last numbers of the line and of the dead letters at the start.
-    began_with: (u64, u64),
+    began_with: (Seq, LetterNumber),
     dead_quota: QuotaWarning,
     /// The reading of both clocks that `meta` holds, if this life wrote it.
     noted: Option<Reading>,
@@ -228,8 +230,8 @@ impl Committer {
                     false => (self.ledger.state.last_seq, self.ledger.state.dead_next - 1),
                 };
                 let unproven = Unproven {
-                    line,
-                    letter,
+                    line: line.0,
+                    letter: letter.0,
                     since: now.wall,
                 };
                 rows::put_unproven(&mut batch, unproven);

@@ -37,7 +37,7 @@ impl Committer {
         self.dead_quota.tell(usage, quota);
         for (period, numbers) in periods {
             let newest = (self.shared.trust.unproven()).map_or(numbers.newest, |u| {
-                u.of_letter(numbers.last, numbers.newest)
+                u.of_letter(numbers.last.0, numbers.newest)
             });
             let old = now.is_some_and(|now| now.saturating_sub(newest) > retention);
             let range = numbers.first..=numbers.last;
@@ -112,7 +112,7 @@ impl Committer {
         let unproven = self.shared.trust.unproven();
         let is_past = |list: &&List| {
             let purged_at = list.purged_at;
-            let at = unproven.map_or(purged_at, |u| u.of_letter(list.last, purged_at));
+            let at = unproven.map_or(purged_at, |u| u.of_letter(list.last.0, purged_at));
             now.saturating_sub(at) > window
         };
         let past: Vec<_> = lists.filter(is_past).copied().collect();

@@ -2,6 +2,7 @@
 //! reason its count.
 
 use crate::queue::entry::DeadReason;
+use crate::queue::numbers::Number;
 use crate::queue::ranges::RangeSet;
 use crate::queue::sled::dead::period::read_letters;
 use crate::queue::sled::disk::{error::StoreError, layout::period_name};
@@ -30,7 +31,7 @@ impl Walk<'_> {
             for first in firsts.into_iter().filter(|first| numbers.holds(*first)) {
                 match read_letters(store, first) {
                     Ok(records) => {
-                        for (number, record) in (first..).zip(records) {
+                        for (number, record) in first.onward().zip(records) {
                             missing.remove(number..=number);
                             checked += 1;
                             if let (true, Some(reason)) = (ledger.is_dead(number), record.reason) {
