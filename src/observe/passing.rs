@@ -161,7 +161,7 @@ impl Passing {
         self.listeners.load(Ordering::Relaxed)
     }
 
-    /// Room for the bytes of one event; what comes beyond [`HELD_BYTES`] passes without.
+    /// Room for the bytes of one event; what comes beyond `HELD_BYTES` passes without.
     pub fn hold(&self, bytes: impl FnOnce() -> Bytes, len: usize) -> Held {
         // Several at once may go a little beyond it.
         if self.held.load(Ordering::Relaxed) + len > HELD_BYTES {
