@@ -130,7 +130,7 @@ pub struct Passed {
     /// Why it is dead or ignored: a name from a fixed list.
     pub reason: Option<&'static str>,
     /// What is to be said of it, without values.
-    pub words: Option<Arc<str>>,
+    pub message: Option<Arc<str>>,
 }
 
 /// The channel.
@@ -241,7 +241,7 @@ mod tests {
             line,
             sent: None,
             reason: None,
-            words: None,
+            message: None,
         }
     }
 

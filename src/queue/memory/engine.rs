@@ -92,7 +92,7 @@ impl MemoryEngine {
             let known = state.is_known(*id_hash, horizon);
             let replaced = state.replaced(*id_hash, &item.body, block.takes_back);
             let receipt = if let Some(number) = replaced {
-                state.bury(number);
+                state.retire_letter(number);
                 state.counts.retried += 1;
                 Receipt::Retried
             } else if !known {

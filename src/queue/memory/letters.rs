@@ -92,7 +92,7 @@ impl MemoryEngine {
         for number in &numbers {
             let id_hash = state.letters[number].stored.id_hash;
             state.purged.insert(id_hash, *number);
-            state.bury(*number);
+            state.retire_letter(*number);
         }
         state.counts.purged += numbers.len() as u64;
         Ok(numbers.len() as u64)
@@ -108,12 +108,12 @@ impl MemoryEngine {
         for event in events {
             let id = event.id_hash;
             answers.push(if let Some(number) = state.dead_number(id) {
-                state.bury(number);
-                state.queue_apart(event.into(), now);
+                state.retire_letter(number);
+                state.queue_letter(event.into(), now);
                 Some(Imported::Retried)
             } else if state.purged.remove(&id).is_some() {
                 state.counts.purged -= 1;
-                state.queue_apart(event.into(), now);
+                state.queue_letter(event.into(), now);
                 Some(Imported::Retried)
             } else if state.is_remembered(id, horizon) {
                 state.counts.duplicate += 1;
@@ -241,7 +241,7 @@ impl State {
     }
 
     /// An event that is taken back waits under a new number.
-    fn queue_apart(&mut self, stored: Stored, now: Millis) {
+    fn queue_letter(&mut self, stored: Stored, now: Millis) {
         self.last_dead += 1;
         let letter = Letter {
             stored,

@@ -86,7 +86,7 @@ impl State {
     }
 
     /// Removes a letter and its count among the dead.
-    pub fn bury(&mut self, number: u64) {
+    pub fn retire_letter(&mut self, number: u64) {
         if let Some(reason) = self.letters.remove(&number).and_then(|l| l.reason) {
             self.counts.dead[reason.index()] -= 1;
         }
