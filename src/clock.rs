@@ -126,7 +126,7 @@ pub enum Doubt {
 
 impl Doubt {
     /// For people, in few words.
-    pub const fn words(self) -> &'static str {
+    pub const fn message(self) -> &'static str {
         match self {
             Self::Unconfirmed => "the queue is new",
             Self::LastStop => "it is off the last stop",
@@ -311,7 +311,7 @@ impl WallTrust {
 
     /// Whether the wall clock has not leapt since the start.
     pub fn is_steady(&self) -> bool {
-        self.look().1.is_steady
+        self.judge_now().1.is_steady
     }
 
     /// Which stamps prove no age.
@@ -326,26 +326,26 @@ impl WallTrust {
 
     /// Looks at both clocks, then says whether the wall is believed now.
     pub fn believed(&self) -> bool {
-        self.look().1.doubt.is_none()
+        self.judge_now().1.doubt.is_none()
     }
 
     /// Whether ages of this life can be told, if only to show or to warn of them: nothing has
     /// spoken against the clock, though nothing may have spoken for it either.
     pub fn tells_ages(&self) -> bool {
-        let doubt = self.look().1.doubt;
+        let doubt = self.judge_now().1.doubt;
         doubt.is_none_or(|(doubt, _)| doubt == Doubt::Unconfirmed)
     }
 
     /// The reading of now, if the wall is believed: what the next start may compare with.
     pub fn believed_reading(&self) -> Option<Reading> {
-        let (now, judgement) = self.look();
+        let (now, judgement) = self.judge_now();
         judgement.doubt.is_none().then_some(now)
     }
 
     /// How far the wall clock is known to be behind; 0 where it is believed, and where nothing
     /// is known.
     pub fn lag(&self) -> Millis {
-        let (now, judgement) = self.look();
+        let (now, judgement) = self.judge_now();
         match judgement.doubt {
             Some(_) if judgement.anchor.is_proven => (-judgement.anchor.ahead(now)).max(0),
             _ => 0,
@@ -361,7 +361,7 @@ impl WallTrust {
 
     /// Takes a `Date` header of Pinterest's (Unix milliseconds) as the judge.
     pub fn observe_date(&self, date: Millis) {
-        let (now, mut judgement) = self.look();
+        let (now, mut judgement) = self.judge_now();
         judgement.anchor = Anchor {
             at: Reading { wall: date, ..now },
             is_proven: true,
@@ -385,7 +385,7 @@ impl WallTrust {
 
     /// The operator vouches for the wall clock, until it leaps or a `Date` disagrees.
     pub fn vouch(&self) -> Standing {
-        let (now, mut judgement) = self.look();
+        let (now, mut judgement) = self.judge_now();
         judgement.anchor = Anchor {
             at: now,
             is_proven: true,
@@ -401,12 +401,12 @@ impl WallTrust {
 
     /// How it stands.
     pub fn standing(&self) -> Standing {
-        let (now, judgement) = self.look();
+        let (now, judgement) = self.judge_now();
         judgement.standing(now)
     }
 
     /// Compares both clocks with the anchor.
-    fn look(&self) -> (Reading, MutexGuard<'_, Judgement>) {
+    fn judge_now(&self) -> (Reading, MutexGuard<'_, Judgement>) {
         // The lock first: readings are judged in the order in which they were made.
         let mut judgement = (self.judgement.lock()).unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.read();

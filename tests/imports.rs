@@ -2,6 +2,7 @@
 //! ARCHITECTURE.md; this keeps both true.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 #[path = "imports/code.rs"]
 mod code;
@@ -9,6 +10,8 @@ mod code;
 mod graph;
 #[path = "imports/paths.rs"]
 mod paths;
+#[path = "imports/promise.rs"]
+mod promise;
 #[path = "imports/tables.rs"]
 mod tables;
 
@@ -116,6 +119,18 @@ fn imports_go_down_the_layers_of_a_folder() {
         .collect();
     assert!(!layers.is_empty(), "the layers are not where they were");
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Each sentence of the promise names the files that keep it and the tests that show it.
+#[test]
+fn what_the_promise_names_is_there() {
+    let page = tables::page();
+    assert!(
+        promise::sentences(&page) > 0,
+        "the promise is not where it was"
+    );
+    let wrong = promise::wrong(&page, Path::new(env!("CARGO_MANIFEST_DIR")));
+    assert!(wrong.is_empty(), "ARCHITECTURE.md, the promise: {wrong:#?}");
 }
 
 /// Another destination is another folder beside `deliver/pinterest`, and a change nowhere else.

@@ -137,7 +137,7 @@ fn seen(passed: &Passed, full: bool) -> Seen {
         event: text("event").or_else(|| text("type")).unwrap_or_default(),
         event_name: passed.sent.as_ref().map(|sent| sent.name.to_string()),
         reason: passed.reason.map(str::to_owned),
-        message: passed.words.as_ref().map(|words| words.to_string()),
+        message: passed.message.as_ref().map(|message| message.to_string()),
         line: full.then(|| json(&passed.line)).flatten(),
         payload: passed
             .sent
@@ -231,7 +231,7 @@ mod tests {
                 payload: held(PAYLOAD),
             }),
             reason: None,
-            words: None,
+            message: None,
         }
     }
 

@@ -97,7 +97,7 @@ fn shown(standing: &Standing) -> String {
     let lasted = duration(standing.for_seconds.unwrap_or(0).saturating_mul(1000));
     let mut text = format!(
         "the clock is not believed for {lasted}: {}; it says {says}",
-        doubt.words()
+        doubt.message()
     );
     if let Some(expected) = standing.expected {
         text.push_str(&format!(" and should say about {}", clock_time(expected)));

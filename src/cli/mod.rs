@@ -161,7 +161,7 @@ mod tests {
     /// Everything that is documented is documented for people who have not read the code.
     #[test]
     fn every_command_and_flag_says_what_it_does() {
-        fn look(command: &clap::Command) {
+        fn check_all(command: &clap::Command) {
             let name = command.get_name();
             assert!(command.get_about().is_some(), "{name} says nothing");
             for flag in command.get_arguments() {
@@ -171,17 +171,17 @@ mod tests {
                     flag.get_id()
                 );
             }
-            command.get_subcommands().for_each(look);
+            command.get_subcommands().for_each(check_all);
         }
         let mut command = Cli::command();
         command.build();
-        look(&command);
+        check_all(&command);
     }
 
     /// The groups of commands point to their verbs.
     #[test]
     fn every_command_shows_an_example() {
-        fn look(command: &clap::Command) {
+        fn check_all(command: &clap::Command) {
             let name = command.get_name();
             if name == "help" {
                 return;
@@ -191,9 +191,9 @@ mod tests {
                 let after = after.unwrap_or_default();
                 assert!(after.contains("Example"), "{name} shows no example");
             }
-            command.get_subcommands().for_each(look);
+            command.get_subcommands().for_each(check_all);
         }
-        look(&Cli::command());
+        check_all(&Cli::command());
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn show(
     let now = match &trace.stored {
         // The queue alone cannot tell the two apart.
         Stored::Settled { .. } if trace.steps.iter().any(delivered) => "delivered".to_owned(),
-        stored => kept(stored, zone),
+        stored => render_stored(stored, zone),
     };
     let _ = writeln!(text, "  now           {now}");
     let why = match trace.forgot {
@@ -118,7 +118,7 @@ fn dated(at: Millis, zone: &TimeZone) -> String {
 }
 
 /// What the queue knows.
-fn kept(stored: &Stored, zone: &TimeZone) -> String {
+fn render_stored(stored: &Stored, zone: &TimeZone) -> String {
     match stored {
         Stored::Queued {
             accepted_at,
@@ -192,7 +192,7 @@ fn render(step: &Step, user_name: &dyn Fn(u32) -> Option<String>) -> String {
             http_status,
             class,
             outcome,
-            words,
+            message,
             ..
         } => {
             let answer = match http_status {
@@ -201,8 +201,8 @@ fn render(step: &Step, user_name: &dyn Fn(u32) -> Option<String>) -> String {
             };
             let mut text =
                 format!("{outcome}: a request of {events}, {answer} after {took_ms} ms ({class})");
-            if let Some(words) = words {
-                let _ = write!(text, ": {}", printable(words));
+            if let Some(message) = message {
+                let _ = write!(text, ": {}", printable(message));
             }
             text
         }
@@ -236,7 +236,7 @@ mod tests {
                     http_status: None,
                     class: "unknown".into(),
                     outcome: "in_doubt".into(),
-                    words: Some("time-out".into()),
+                    message: Some("time-out".into()),
                 },
                 Step::Ended {
                     at: at + 999,

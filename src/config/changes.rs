@@ -85,7 +85,7 @@ mod tests {
         read(Some((Path::new("a.toml"), text)), std::iter::empty()).expect("a config")
     }
 
-    fn told(changes: &[Change]) -> Vec<String> {
+    fn lines(changes: &[Change]) -> Vec<String> {
         changes.iter().map(Change::to_string).collect()
     }
 
@@ -94,7 +94,7 @@ mod tests {
         let old = config("[delivery]\nlinger = \"1s\"\n[queue]\nmax_bytes = 8388608\n");
         let new = config("[pinterest]\napp_name = \"ss-a\"\n[delivery]\nmax_in_flight = 3\n");
         assert_eq!(
-            told(&old.takes_effect(&new)),
+            lines(&old.takes_effect(&new)),
             [
                 "pinterest.app_name: not set → ss-a",
                 "delivery.linger: 1s → 200ms",
@@ -102,7 +102,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            told(&old.needs_restart(&new)),
+            lines(&old.needs_restart(&new)),
             ["queue.max_bytes: 8388608 → 8GiB"]
         );
         assert_eq!(new.takes_effect(&new), []);
@@ -124,7 +124,7 @@ mod tests {
             mapping(3)
         ));
         assert_eq!(
-            told(&old.takes_effect(&new)),
+            lines(&old.takes_effect(&new)),
             [
                 "event_names: \"A\" = \"a\" → not set",
                 "event_names: not set → \"A\" = \"x\"",
@@ -135,7 +135,7 @@ mod tests {
         let turned = config(&format!("{}{}", mapping(2), mapping(1)));
         let straight = config(&format!("{}{}", mapping(1), mapping(2)));
         assert_eq!(
-            told(&straight.takes_effect(&turned)),
+            lines(&straight.takes_effect(&turned)),
             ["mappings: one order → another"]
         );
     }

@@ -73,6 +73,7 @@ macro_rules! settings {
         $(
             $(#[doc = $about])+
             #[derive(Debug, Clone, PartialEq, Eq)]
+            #[allow(rustdoc::invalid_html_tags, reason = "no tags, but places for names")]
             pub struct $Section {
                 $( $(#[doc = $doc])+ pub $name: $Type, )+
             }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::Daemon;
-use super::pause::told;
+use super::pause::log_pause;
 use crate::admin::{Command, Paused, Resumed};
 use crate::config::{Config, ConfigError};
 use crate::deliver::GateState;
 
 impl Daemon {
-    pub(super) async fn obey(
+    pub(super) async fn on_command(
         &mut self,
         command: Command,
         load: &impl Fn() -> Result<Config, ConfigError>,
@@ -44,8 +44,8 @@ impl Daemon {
         self.delivery.pause(pause.clone());
         // The queue's folder may be slow to answer; by now nothing leaves.
         let in_flight = self.delivery.status().await.in_flight;
-        told(&pause, "delivery is paused");
-        if let Err(why) = self.pauses.keep(&pause, length).await {
+        log_pause(&pause, "delivery is paused");
+        if let Err(why) = self.pauses.store(&pause, length).await {
             tracing::error!("{why}");
             return Err(why);
         }

@@ -6,7 +6,7 @@ use crate::deliver::GateState;
 
 /// What has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum Edge {
     /// The oldest waiting event is close to being late.
     Close,
     /// It is well within time again.
@@ -23,14 +23,14 @@ pub(super) struct Watch {
 impl Watch {
     /// Takes how long the oldest event has been waiting (`None`: none is) and how long makes
     /// one late.
-    pub fn look(&mut self, oldest: Option<Duration>, late_after: Duration) -> Option<Turn> {
+    pub fn observe(&mut self, oldest: Option<Duration>, late_after: Duration) -> Option<Edge> {
         let oldest = oldest.unwrap_or_default();
         if !self.close && oldest >= late_after * 3 / 4 {
             self.close = true;
-            Some(Turn::Close)
+            Some(Edge::Close)
         } else if self.close && oldest < late_after / 2 {
             self.close = false;
-            Some(Turn::Well)
+            Some(Edge::Well)
         } else {
             None
         }
@@ -38,10 +38,10 @@ impl Watch {
 }
 
 /// Says it in the log.
-pub(super) fn tell(turn: Turn, oldest: Option<Duration>, gate: GateState) {
+pub(super) fn tell(edge: Edge, oldest: Option<Duration>, gate: GateState) {
     let minutes = oldest.unwrap_or_default().as_secs() / 60;
-    match turn {
-        Turn::Close => {
+    match edge {
+        Edge::Close => {
             let next = match gate {
                 GateState::Paused => "end the pause: `pinrelay resume`",
                 GateState::Shut | GateState::Parked => {
@@ -59,7 +59,7 @@ pub(super) fn tell(turn: Turn, oldest: Option<Duration>, gate: GateState) {
                  {next}"
             );
         }
-        Turn::Well => tracing::info!("waiting events are in time again"),
+        Edge::Well => tracing::info!("waiting events are in time again"),
     }
 }
 
@@ -73,13 +73,13 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let minutes = [0, 44, 45, 50, 90, 40, 46, 30, 29, 44, 45];
         let told: Vec<_> = (minutes.iter())
-            .map(|m| watch.look(Some(Duration::from_secs(m * 60)), hour))
+            .map(|m| watch.observe(Some(Duration::from_secs(m * 60)), hour))
             .collect();
         let mut due = [None; 11];
-        due[2] = Some(Turn::Close);
-        due[8] = Some(Turn::Well);
-        due[10] = Some(Turn::Close);
+        due[2] = Some(Edge::Close);
+        due[8] = Some(Edge::Well);
+        due[10] = Some(Edge::Close);
         assert_eq!(told, due);
-        assert_eq!(watch.look(None, hour), Some(Turn::Well));
+        assert_eq!(watch.observe(None, hour), Some(Edge::Well));
     }
 }

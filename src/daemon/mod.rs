@@ -254,7 +254,7 @@ impl Daemon {
                     }
                     Some(Signal::Stop) | None => break,
                 },
-                Some(command) = self.asked.recv() => self.obey(command, &load).await,
+                Some(command) = self.asked.recv() => self.on_command(command, &load).await,
                 () = self.token_watch.changed() => self.token_file_changed(),
                 () = self.pauses.over() => {
                     self.pauses.ended_by_itself().await;
@@ -267,7 +267,7 @@ impl Daemon {
                 ),
                 _ = free.tick() => drop(tokio::task::spawn_blocking(lifecycle::give_back)),
                 _ = status.tick() => {
-                    self.look_for_lateness().await;
+                    self.observe_lateness().await;
                     let line = (self.report)().await.line();
                     if line != shown {
                         notify::status(&line);
@@ -280,7 +280,7 @@ impl Daemon {
     }
 
     /// While something speaks against the wall clock no age is told.
-    async fn look_for_lateness(&mut self) {
+    async fn observe_lateness(&mut self) {
         if !self.trust.tells_ages() {
             return;
         }
@@ -290,8 +290,8 @@ impl Daemon {
                 Duration::from_millis(u64::try_from(now.saturating_sub(at)).unwrap_or(0))
             });
         let late_after = self.read.delivery.late_after;
-        if let Some(turn) = self.lateness.look(oldest, late_after) {
-            lateness::tell(turn, oldest, self.delivery.status().await.gate.state);
+        if let Some(edge) = self.lateness.observe(oldest, late_after) {
+            lateness::tell(edge, oldest, self.delivery.status().await.gate.state);
         }
     }
 }

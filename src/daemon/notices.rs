@@ -24,15 +24,19 @@ pub(super) fn facts(report: Source, trust: WallTrust, unclean_start: bool) -> no
 
 fn facts_of(report: &Report, oldest_accepted_at: Option<i64>, unclean_start: bool) -> Facts {
     let gate = &report.delivery.gate;
-    let words = || {
+    let message = || {
         let detail = gate.detail.as_deref().unwrap_or("see `pinrelay status`");
         let reason = gate.reason.map_or("", |reason| reason.name());
         format!("{reason} ({detail})")
     };
     let parked = gate.reason.filter(|reason| reason.parks());
     Facts {
-        parked: parked.filter(|r| *r != Reason::RefusedAll).map(|_| words()),
-        refused_all: parked.filter(|r| *r == Reason::RefusedAll).map(|_| words()),
+        parked: parked
+            .filter(|r| *r != Reason::RefusedAll)
+            .map(|_| message()),
+        refused_all: parked
+            .filter(|r| *r == Reason::RefusedAll)
+            .map(|_| message()),
         paused_since: gate
             .since
             .filter(|_| gate.state == crate::deliver::GateState::Paused),
@@ -56,5 +60,5 @@ fn facts_of(report: &Report, oldest_accepted_at: Option<i64>, unclean_start: boo
 fn clock_doubted(report: &Report) -> Option<String> {
     let lasts = report.clock.for_seconds.is_some_and(|s| s >= CLOCK_DOUBT);
     let doubt = (report.clock.doubt).filter(|_| report.clock_is_suspect() && lasts)?;
-    Some(doubt.words().to_owned())
+    Some(doubt.message().to_owned())
 }

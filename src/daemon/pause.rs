@@ -74,7 +74,7 @@ impl Pauses {
             reason: record.reason,
         };
         this.ends = left.map(|left| Instant::now() + left);
-        told(&pause, "delivery is still paused");
+        log_pause(&pause, "delivery is still paused");
         (this, Some(pause))
     }
 
@@ -99,7 +99,7 @@ impl Pauses {
     ///
     /// # Errors
     /// The queue's: it holds all the same, and a restart would end it.
-    pub async fn keep(&self, pause: &Pause, length: Option<Duration>) -> Result<(), String> {
+    pub async fn store(&self, pause: &Pause, length: Option<Duration>) -> Result<(), String> {
         let pause = pause.clone();
         let record = PauseRecord {
             since: pause.since,
@@ -107,8 +107,8 @@ impl Pauses {
             reason: pause.reason,
             length: length.map(|length| millis(length).unsigned_abs()),
         };
-        let kept = self.queue.set_pause_record(Some(record)).await;
-        kept.map_err(|error| format!("delivery is paused, but a restart would end that: {error}"))
+        let stored = self.queue.set_pause_record(Some(record)).await;
+        stored.map_err(|error| format!("delivery is paused, but a restart would end that: {error}"))
     }
 
     /// Ends it, durably.
@@ -142,7 +142,7 @@ impl Pauses {
 }
 
 /// Says in the log that it holds.
-pub(super) fn told(pause: &Pause, what: &str) {
+pub(super) fn log_pause(pause: &Pause, what: &str) {
     let until = match pause.until.map(jiff::Timestamp::from_millisecond) {
         Some(Ok(at)) => at.strftime("until %Y-%m-%dT%H:%M:%SZ").to_string(),
         _ => "until it is resumed".to_owned(),
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(none, None);
         let words = Some("the shop \"moves\"\n".to_owned());
         let said = first.begin(None, Some(HOUR), words);
-        assert_eq!(first.keep(&said, Some(HOUR)).await, Ok(()));
+        assert_eq!(first.store(&said, Some(HOUR)).await, Ok(()));
         let (_, found) = pauses(&queue, NOW + 60_000).await;
         assert_eq!(found, Some(said));
         let (mut second, found) = pauses(&queue, NOW + 3_600_000).await;
@@ -215,7 +215,7 @@ mod tests {
         assert!(!folder.path().join(FILE).exists());
         // Said anew it keeps its beginning; without an end it has to be ended.
         let said = second.begin(Some(NOW), None, None);
-        assert_eq!(second.keep(&said, None).await, Ok(()));
+        assert_eq!(second.store(&said, None).await, Ok(()));
         assert_eq!((said.since, said.until), (NOW, None));
         assert_eq!(pauses(&queue, NOW + 86_400_000).await.1, Some(said));
         assert_eq!(second.end().await, Ok(()));
@@ -254,8 +254,8 @@ mod tests {
         std::fs::create_dir(folder.path().join("pause.new")).unwrap();
         std::fs::create_dir(folder.path().join(FILE)).unwrap();
         let said = pauses.begin(None, None, None);
-        let kept = pauses.keep(&said, None).await;
-        assert!(kept.is_err_and(|why| why.contains("a restart would end that")));
+        let stored = pauses.store(&said, None).await;
+        assert!(stored.is_err_and(|why| why.contains("a restart would end that")));
         assert!(pauses.end().await.is_err());
         queue.close().await.unwrap();
     }

@@ -72,7 +72,7 @@ impl Parts {
         if draining {
             not_accepting.push("the daemon is stopping".to_owned());
         }
-        not_accepting.extend(disk.closed.map(|closed| closed.words().to_owned()));
+        not_accepting.extend(disk.closed.map(|closed| closed.message().to_owned()));
         let report = Report::new(&census, self.clock.now());
         let (delivered, delivered_test) = match self.test_mode {
             true => (0, report.delivered),

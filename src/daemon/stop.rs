@@ -82,7 +82,7 @@ impl Daemon {
                 "the queue in {place} could not be closed, and what was queued cannot be promised: {error}"
             )));
         }
-        let line = told(&report, took, &place);
+        let line = render(&report, took, &place);
         notify::status(&line);
         tracing::info!("{line}");
         Ok(())
@@ -91,7 +91,7 @@ impl Daemon {
 
 /// The report in one line: what was done, why it ended, what is left and where, what was
 /// waited for.
-fn told(report: &DrainReport, took: Duration, place: &str) -> String {
+fn render(report: &DrainReport, took: Duration, place: &str) -> String {
     let why = match report.end {
         DrainEnd::Empty => "everything was delivered or is a dead letter",
         DrainEnd::Deadline => "the drain deadline was reached",
@@ -147,7 +147,7 @@ mod tests {
             },
         };
         assert_eq!(
-            told(&report, Duration::from_millis(2140), "/q"),
+            render(&report, Duration::from_millis(2140), "/q"),
             "drained in 2.1 s (Pinterest cannot be delivered to now): 3 delivered, 1 dead, 40 \
              still queued and safe in /q, 20 of them in doubt; 2 requests were under way at the \
              stop, 1 were not waited for; the gate is parked (auth): HTTP 401: no"

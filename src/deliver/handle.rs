@@ -39,8 +39,15 @@ pub(super) fn start(
     let courier = Courier::new(destination, options, rng, environment, Instant::now());
     let (commands, command_rx) = mpsc::unbounded_channel();
     let last = Arc::new(Mutex::default());
-    let (status, lent) = (Arc::clone(&last), queue.clone());
-    let run = Run::new(courier, lent, transport, prepare, command_rx, status);
+    let status = Arc::clone(&last);
+    let run = Run::new(
+        courier,
+        queue.clone(),
+        transport,
+        prepare,
+        command_rx,
+        status,
+    );
     tokio::spawn(run.run());
     Handle {
         commands,

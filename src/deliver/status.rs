@@ -137,7 +137,8 @@ pub struct LastError {
     /// Wall-clock milliseconds.
     pub at: Millis,
     /// What happened.
-    pub words: String,
+    #[serde(rename = "words")]
+    pub message: String,
 }
 
 /// Requests by what became of them.

@@ -35,14 +35,14 @@ impl Witness {
         let class = class_of(answer);
         self.observer.meters().requested(class, took, batch.len());
         let took = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
-        let words = whole(answer);
+        let message = whole(answer);
         let at = self.clock.now();
         self.observer.history().attempted(Attempt {
             at: at - i64::from(took),
             took,
             status: answer.as_ref().ok().map(|(status, ..)| *status),
             class,
-            words: words.clone(),
+            message: message.clone(),
             ids: (batch.items.iter())
                 .map(|item| short(item.entry.id_hash))
                 .collect(),
@@ -57,7 +57,7 @@ impl Witness {
             Err(NoReply::Unknown(_)) => Stage::InDoubt,
             Err(NoReply::NotSent(_)) => Stage::Released,
         };
-        self.pass_batch(batch, stage, words);
+        self.pass_batch(batch, stage, message);
     }
 
     /// Verdicts event by event. What failed is told by what follows from it.
@@ -75,9 +75,9 @@ impl Witness {
         let mut warned = judgement.warned.iter().peekable();
         for ((item, verdict), place) in pairs().zip(0..) {
             let warning = warned.next_if(|(warned, _)| *warned == place);
-            let words = warning.and_then(|(_, kind)| kinds.get(*kind as usize).cloned());
+            let message = warning.and_then(|(_, kind)| kinds.get(*kind as usize).cloned());
             match verdict {
-                Verdict::Processed => self.pass_item(item, Stage::Delivered, words),
+                Verdict::Processed => self.pass_item(item, Stage::Delivered, message),
                 Verdict::Unclear => self.pass_item(item, Stage::InDoubt, None),
                 Verdict::Failed(_) => {}
             }
@@ -89,13 +89,13 @@ impl Witness {
         self.observer.meters().died(reason.name());
         self.end(entry, "dead", Some(reason.name()));
         if self.observer.passing().is_heard() {
-            let words = normalise(message, "", &entry.body);
+            let message = normalise(message, "", &entry.body);
             self.pass(
                 entry,
                 Stage::Dead,
                 None,
                 Some(reason.name()),
-                Some(words.into()),
+                Some(message.into()),
             );
         }
     }
@@ -117,16 +117,16 @@ impl Witness {
         });
     }
 
-    fn pass_batch(&self, batch: &Batch, stage: Stage, words: Option<Arc<str>>) {
+    fn pass_batch(&self, batch: &Batch, stage: Stage, message: Option<Arc<str>>) {
         if self.observer.passing().is_heard() {
             for item in &batch.items {
-                self.pass_item(item, stage, words.clone());
+                self.pass_item(item, stage, message.clone());
             }
         }
     }
 
-    fn pass_item(&self, item: &Item, stage: Stage, words: Option<Arc<str>>) {
-        self.pass(&item.entry, stage, Some(item), None, words);
+    fn pass_item(&self, item: &Item, stage: Stage, message: Option<Arc<str>>) {
+        self.pass(&item.entry, stage, Some(item), None, message);
     }
 
     fn pass(
@@ -135,7 +135,7 @@ impl Witness {
         stage: Stage,
         item: Option<&Item>,
         reason: Option<&'static str>,
-        words: Option<Arc<str>>,
+        message: Option<Arc<str>>,
     ) {
         let passing = self.observer.passing();
         passing.pass(Passed {
@@ -149,7 +149,7 @@ impl Witness {
                 payload: passing.hold(|| item.json.clone(), item.json.len()),
             }),
             reason,
-            words,
+            message,
         });
     }
 }
@@ -180,10 +180,10 @@ fn whole(answer: &Answer) -> Option<Arc<str>> {
                 Some(normalise(&refusal.message, "", b"").into())
             }
             Class::Limited { .. } => Some("rate limited".into()),
-            Class::Unknown(words) => Some((*words).into()),
+            Class::Unknown(message) => Some((*message).into()),
             Class::Judged(_) => None,
         },
-        Err(NoReply::NotSent(words) | NoReply::Unknown(words)) => Some(words.as_str().into()),
+        Err(NoReply::NotSent(message) | NoReply::Unknown(message)) => Some(message.as_str().into()),
     }
 }
 
@@ -198,8 +198,8 @@ fn others(batch: &Batch, answer: &Answer) -> Box<[(u32, observe::Verdict)]> {
         let verdict = match verdict {
             Verdict::Processed => return None,
             Verdict::Failed(refusal) => {
-                let words = normalise(&refusal.message, &item.message_id, &item.json);
-                observe::Verdict::Failed(words.into())
+                let message = normalise(&refusal.message, &item.message_id, &item.json);
+                observe::Verdict::Failed(message.into())
             }
             Verdict::Unclear => observe::Verdict::Unclear,
         };

@@ -1,5 +1,5 @@
-//! A Segment call: what the socket must know of a line before it is stored ([`check`]), and
-//! the same line as a borrowed tree for the transform ([`parse`]).
+//! A Segment call: what the socket must know of a line before it is stored
+//! ([`check`](check())), and the same line as a borrowed tree for the transform ([`parse`]).
 //!
 //! Both read JSON through serde_json by visitors of our own. Invariant: they accept the same
 //! lines, for they drive the same parser over the same text and neither skips a value without

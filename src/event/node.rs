@@ -120,7 +120,7 @@ impl Serialize for Node<'_> {
     }
 }
 
-/// Reads a line into a tree. Refuses exactly the lines that [`check`](super::check) calls
+/// Reads a line into a tree. Refuses exactly the lines that [`check`](super::check()) calls
 /// invalid JSON; the root may be any value.
 ///
 /// # Errors

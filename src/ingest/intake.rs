@@ -70,7 +70,7 @@ impl Intake {
 
 /// What becomes of one event.
 #[derive(Debug)]
-pub(super) enum Taken<'a> {
+pub(super) enum Admission<'a> {
     /// It is in the block; the next receipt of that block is its own.
     Stored {
         /// The event's.
@@ -118,7 +118,7 @@ impl Session {
     }
 
     /// Takes one event, as it came.
-    pub(super) fn take<'a>(&mut self, event: &'a [u8]) -> Taken<'a> {
+    pub(super) fn take<'a>(&mut self, event: &'a [u8]) -> Admission<'a> {
         if event.len() > self.intake.max_event_bytes {
             return self.too_long();
         }
@@ -133,7 +133,7 @@ impl Session {
             if let Some(seen) = &mut self.seen {
                 seen.ignored(&message_id, event, reason);
             }
-            return Taken::Ignored { message_id, reason };
+            return Admission::Ignored { message_id, reason };
         }
         let accepted = self.block.accepted_at().div_euclid(1000);
         let event_time = call.event_time.unwrap_or(accepted);
@@ -141,11 +141,11 @@ impl Session {
         if let Some(seen) = &mut self.seen {
             seen.stored(&message_id, event);
         }
-        Taken::Stored { message_id }
+        Admission::Stored { message_id }
     }
 
     /// An event over the limit, of which nothing was kept.
-    pub(super) fn too_long(&mut self) -> Taken<'static> {
+    pub(super) fn too_long(&mut self) -> Admission<'static> {
         let limit = self.intake.max_event_bytes;
         self.reject(b"", Invalid::TooLong { limit })
     }
@@ -155,13 +155,13 @@ impl Session {
         self.tally.wasted += 1;
     }
 
-    fn reject(&mut self, event: &[u8], why: Invalid) -> Taken<'static> {
+    fn reject(&mut self, event: &[u8], why: Invalid) -> Admission<'static> {
         self.tally.wasted += 1;
         self.block.count_rejected();
         if let Some(seen) = &mut self.seen {
             seen.rejected(event, why.to_string());
         }
-        Taken::Rejected(why)
+        Admission::Rejected(why)
     }
 
     /// Whether the block is large enough to be handed over.
@@ -246,17 +246,17 @@ mod tests {
     async fn each_event_is_stored_ignored_or_rejected_and_the_stored_have_receipts() {
         let mut session = session(100);
         let page = br#"{"messageId":"a","type":"page"}"#;
-        let stored =
-            |taken: &Taken<'_>| matches!(taken, Taken::Stored { message_id } if message_id == "a");
+        let stored = |taken: &Admission<'_>| matches!(taken, Admission::Stored { message_id } if message_id == "a");
         assert!(stored(&session.take(page)));
         assert!(matches!(
             session.take(br#"{"messageId":"b","type":"alias"}"#),
-            Taken::Ignored { message_id, reason: "alias" } if message_id == "b"
+            Admission::Ignored { message_id, reason: "alias" } if message_id == "b"
         ));
-        assert!(matches!(session.take(b"[]"), Taken::Rejected(_)));
+        assert!(matches!(session.take(b"[]"), Admission::Rejected(_)));
         assert!(stored(&session.take(page)));
         let long = [b" ".repeat(100).as_slice(), page].concat();
-        let too_long = |taken| matches!(taken, Taken::Rejected(Invalid::TooLong { limit: 100 }));
+        let too_long =
+            |taken| matches!(taken, Admission::Rejected(Invalid::TooLong { limit: 100 }));
         assert!(too_long(session.take(&long)) && too_long(session.too_long()));
 
         let sealed = session.seal();

@@ -125,7 +125,7 @@ fn stage(receipt: Receipt) -> Stage {
 fn pass(observer: &Observer, at: Millis, seen: Seen, stages: &[Stage]) {
     let mut stages = stages.iter();
     for line in seen.lines {
-        let (stage, reason, words) = match line.kind {
+        let (stage, reason, message) = match line.kind {
             Kind::Stored => {
                 let Some(stage) = stages.next() else { return };
                 (*stage, None, None)
@@ -140,7 +140,7 @@ fn pass(observer: &Observer, at: Millis, seen: Seen, stages: &[Stage]) {
             line: line.line,
             sent: None,
             reason,
-            words,
+            message,
         });
     }
 }

@@ -16,7 +16,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 /// So many alike are told within one window.
-const TOLD: u32 = 3;
+const LOGGED_IN_FULL: u32 = 3;
 /// A window, from the first one on. Then the rest of them is told as a number.
 const WINDOW: Duration = Duration::from_secs(30);
 /// Different things that are counted at once; what comes beyond is not folded.
@@ -94,7 +94,7 @@ impl Shared {
 
 impl Kind {
     fn is_folded(&self) -> bool {
-        self.count > TOLD
+        self.count > LOGGED_IN_FULL
     }
 
     fn is_over(&self, now: Instant) -> bool {
@@ -128,7 +128,7 @@ fn end(kinds: &mut HashMap<u64, Kind>, now: Instant) -> Vec<Repeated> {
     let repeated = ended.map(|(_, kind)| Repeated {
         level: kind.level,
         message: kind.message,
-        times: kind.count - TOLD,
+        times: kind.count - LOGGED_IN_FULL,
     });
     repeated.collect()
 }
@@ -213,10 +213,10 @@ mod tests {
         let (mut kinds, now) = (HashMap::new(), Instant::now());
         let mut warn = |key, at| take(&mut kinds, key, warning(at));
         let passed = (0..100).filter(|_| warn(1, now)).count();
-        assert_eq!(passed, TOLD as usize);
+        assert_eq!(passed, LOGGED_IN_FULL as usize);
         // Another thing is not held back by it, nor is the same one after its time.
         assert!(warn(2, now));
-        assert!((0..TOLD).all(|_| warn(2, now + WINDOW)));
+        assert!((0..LOGGED_IN_FULL).all(|_| warn(2, now + WINDOW)));
         assert!(end(&mut kinds, now).is_empty());
         let over = end(&mut kinds, now + WINDOW);
         assert_eq!(over.len(), 1, "what was told in full is not told again");
@@ -264,7 +264,11 @@ mod tests {
             }
         });
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text.matches("the same").count(), TOLD as usize, "{text}");
+        assert_eq!(
+            text.matches("the same").count(),
+            LOGGED_IN_FULL as usize,
+            "{text}"
+        );
         assert_eq!(text.matches("another each time").count(), 50);
     }
 }

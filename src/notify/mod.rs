@@ -53,14 +53,14 @@ impl Drop for Handle {
 /// Starts watching. Must be called within a runtime.
 pub fn spawn(options: Options, facts: Source, clock: Clock) -> Handle {
     let (sender, receiver) = channel::channel(options);
-    let task = tokio::spawn(look(receiver, facts, clock));
+    let task = tokio::spawn(run(receiver, facts, clock));
     Handle {
         options: sender,
         task,
     }
 }
 
-async fn look(mut options: channel::Receiver<Options>, facts: Source, clock: Clock) {
+async fn run(mut options: channel::Receiver<Options>, facts: Source, clock: Clock) {
     let (outbox, messages) = mpsc::channel(WAITING);
     // A hook that hangs holds up the messages behind it, never the looking.
     let carrier = carry(options.clone(), messages);
@@ -77,7 +77,7 @@ async fn look(mut options: channel::Receiver<Options>, facts: Source, clock: Clo
             ticks.tick().await;
             let facts = facts().await;
             let settings = options.borrow().clone();
-            for message in watch.look(&facts, &settings, clock.monotonic(), clock.now()) {
+            for message in watch.observe(&facts, &settings, clock.monotonic(), clock.now()) {
                 if outbox.try_send(message).is_err() {
                     tracing::warn!("a notification is dropped: the webhook does not keep up");
                 }

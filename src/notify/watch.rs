@@ -155,7 +155,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// What is to be told now. `monotonic`: milliseconds that never go back; `now`: wall clock.
-    pub(super) fn look(
+    pub(super) fn observe(
         &mut self,
         facts: &Facts,
         options: &Options,
@@ -294,16 +294,16 @@ mod tests {
     }
 
     /// Looks once a second over these facts; what was told, with its second.
-    fn told(seconds: impl Iterator<Item = Facts>) -> Vec<(i64, Kind, State)> {
+    fn noticed(seconds: impl Iterator<Item = Facts>) -> Vec<(i64, Kind, State)> {
         let mut watch = Watch::default();
-        let mut told = Vec::new();
+        let mut noticed = Vec::new();
         for (second, facts) in (0..).zip(seconds) {
             let now = second * 1000;
-            for message in watch.look(&facts, &options(), now, 1_700_000_000_000 + now) {
-                told.push((second, message.kind, message.state));
+            for message in watch.observe(&facts, &options(), now, 1_700_000_000_000 + now) {
+                noticed.push((second, message.kind, message.state));
             }
         }
-        told
+        noticed
     }
 
     fn parked(is: bool) -> Facts {
@@ -320,17 +320,17 @@ mod tests {
             (100, Kind::Parked, State::Raised),
             (1500, Kind::Parked, State::Recovered),
         ];
-        assert_eq!(told(seconds), expected);
+        assert_eq!(noticed(seconds), expected);
     }
 
     #[test]
     fn what_flaps_is_told_once_in_an_interval_and_never_left_open() {
         let seconds = (0..3000).map(|s| parked(s < 1800 && s % 10 < 5));
-        let told = told(seconds);
+        let noticed = noticed(seconds);
         // Began at 0, ended at 5; not again before 905, then again not before 1805.
-        assert_eq!(told.len(), 4, "{told:?}");
-        assert_eq!(told[2].0, 910);
-        assert_eq!(told.last().map(|t| t.2), Some(State::Recovered));
+        assert_eq!(noticed.len(), 4, "{noticed:?}");
+        assert_eq!(noticed[2].0, 910);
+        assert_eq!(noticed.last().map(|t| t.2), Some(State::Recovered));
     }
 
     #[test]
@@ -343,7 +343,7 @@ mod tests {
             (100, Kind::Parked, State::Raised),
             (2000, Kind::Parked, State::Recovered),
         ];
-        assert_eq!(told(seconds), expected);
+        assert_eq!(noticed(seconds), expected);
     }
 
     #[test]
@@ -357,7 +357,7 @@ mod tests {
             (1, Kind::DeadLetters, State::Raised),
             (500 + 600, Kind::DeadLetters, State::Recovered),
         ];
-        assert_eq!(told(seconds), expected);
+        assert_eq!(noticed(seconds), expected);
     }
 
     #[test]
@@ -384,9 +384,13 @@ mod tests {
             };
             700
         ]);
-        let told = told(facts.into_iter());
+        let noticed = noticed(facts.into_iter());
         for kind in Kind::ALL {
-            let states: Vec<State> = told.iter().filter(|t| t.1 == kind).map(|t| t.2).collect();
+            let states: Vec<State> = noticed
+                .iter()
+                .filter(|t| t.1 == kind)
+                .map(|t| t.2)
+                .collect();
             assert_eq!(states, [State::Raised, State::Recovered], "{kind:?}");
         }
     }

@@ -61,7 +61,7 @@ pub struct Attempt {
     /// What became of it, one of [`super::CLASSES`].
     pub class: &'static str,
     /// What was said of the request as a whole, without values.
-    pub words: Option<Arc<str>>,
+    pub message: Option<Arc<str>>,
     /// Its events, see [`short`].
     pub ids: Box<[u64]>,
     /// Those of a judged request that were not processed, by position.
@@ -100,13 +100,13 @@ impl Record {
             Self::Arrival(a) => a.ids.len() * 8 + a.others.len() * size_of::<(u32, &str)>(),
             Self::Attempt(a) => {
                 let said = a.others.iter().map(|(_, verdict)| match verdict {
-                    Verdict::Failed(words) => words.len(),
+                    Verdict::Failed(message) => message.len(),
                     Verdict::Unclear => 0,
                 });
                 a.ids.len() * 8
                     + a.others.len() * size_of::<(u32, Verdict)>()
                     + said.sum::<usize>()
-                    + a.words.as_ref().map_or(0, |words| words.len())
+                    + a.message.as_ref().map_or(0, |message| message.len())
             }
             Self::End(_) => 0,
         };
@@ -137,8 +137,8 @@ impl Record {
                     .find(|(place, _)| *place as usize == at);
                 let verdict = other.map(|(_, verdict)| verdict);
                 let said = match verdict {
-                    Some(Verdict::Failed(words)) => Some(words),
-                    _ => attempt.words.as_ref(),
+                    Some(Verdict::Failed(message)) => Some(message),
+                    _ => attempt.message.as_ref(),
                 };
                 Step::Attempted {
                     at: attempt.at,
@@ -147,7 +147,7 @@ impl Record {
                     http_status: attempt.status,
                     class: attempt.class.to_owned(),
                     outcome: attempt.outcome(verdict).to_owned(),
-                    words: said.map(|words| words.to_string()),
+                    message: said.map(|message| message.to_string()),
                 }
             }
             Self::End(end) => {
@@ -207,8 +207,9 @@ pub enum Step {
         /// What that was for this event: `delivered`, `refused`, `released` (Pinterest took
         /// none of the request) or `in_doubt`.
         outcome: String,
-        /// Pinterest's or the system's words, without values.
-        words: Option<String>,
+        /// What the destination or the system said, without values.
+        #[serde(rename = "words")]
+        message: Option<String>,
     },
     /// It became a dead letter or was set apart.
     Ended {
@@ -292,7 +293,7 @@ mod tests {
             took: 20,
             status: Some(200),
             class,
-            words: None,
+            message: None,
             ids: ids.into(),
             others: Box::default(),
         }
@@ -303,7 +304,7 @@ mod tests {
         let mut history = History::default();
         history.attempted(Attempt {
             status: None,
-            words: Some("time-out".into()),
+            message: Some("time-out".into()),
             ..attempt(20, "unknown", &[1, 2, 3])
         });
         history.arrived(Arrival {

@@ -130,7 +130,7 @@ pub struct Passed {
     /// Why it is dead or ignored: a name from a fixed list.
     pub reason: Option<&'static str>,
     /// What is to be said of it, without values.
-    pub words: Option<Arc<str>>,
+    pub message: Option<Arc<str>>,
 }
 
 /// The channel.
@@ -161,7 +161,7 @@ impl Passing {
         self.listeners.load(Ordering::Relaxed)
     }
 
-    /// Room for the bytes of one event; what comes beyond [`HELD_BYTES`] passes without.
+    /// Room for the bytes of one event; what comes beyond `HELD_BYTES` passes without.
     pub fn hold(&self, bytes: impl FnOnce() -> Bytes, len: usize) -> Held {
         // Several at once may go a little beyond it.
         if self.held.load(Ordering::Relaxed) + len > HELD_BYTES {
@@ -241,7 +241,7 @@ mod tests {
             line,
             sent: None,
             reason: None,
-            words: None,
+            message: None,
         }
     }
 

@@ -65,7 +65,7 @@ pub enum Closed {
 
 impl Closed {
     /// The reason in words.
-    pub const fn words(self) -> &'static str {
+    pub const fn message(self) -> &'static str {
         match self {
             Self::Quota => "the queue is at queue.max_bytes",
             Self::Reserve => "the disk is below queue.min_free",

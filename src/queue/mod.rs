@@ -3,14 +3,75 @@
 //! The contract speaks of durable receipts and batches, never of files: nothing outside this
 //! folder names an engine, or knows how one stores.
 //!
-//! * [`open`] is where a queue comes from, whichever engine its [`Options`] ask for.
+//! * [`open`](open()) is where a queue comes from, whichever engine its [`Options`] ask for.
 //! * [`Queue::enqueue`] resolves to receipts only after the block is on disk and synced.
 //! * One at a time delivers: whoever holds the [`Turn`] that [`Queue::turn`] gives.
 //! * [`Turn::claim`] hands out events first in, first out; a claim ends by [`Turn::settle`].
 //! * [`Turn::mark`] is durable before a request leaves, so that after a crash it is known by
-//!   name which events Pinterest may have seen.
-//! * Dead letters are read in pages ([`Queue::dead_page`]) beside the rest of the work, and go
-//!   back ([`Queue::revive`], [`Queue::import`]) or away ([`Queue::purge`]) by name.
+//!   name which events the destination may have seen.
+//! * Dead letters are read in pages ([`Queue::dead_page`]) beside the rest of the work. They go
+//!   back ([`Queue::retry`], [`Queue::import`]) or away ([`Queue::purge`]) by name.
+//!
+//! # The life of an event
+//!
+//! States are adjectives, moves are verbs. Every accepted event is in exactly one of the six
+//! states in boxes, so that their counts add up to `accepted` ([`Census`]).
+//!
+//! ```text
+//!                             release, doubt
+//!                          ┌──────────────────┐
+//!                          ▼                  │
+//!              accept  ┌────────┐  mark  ┌─────────┐  settle  ┌───────────┐
+//!    client ─────────▶ │ queued │ ─────▶ │ sending │ ───────▶ │ delivered │
+//!                      └────────┘        └─────────┘          └───────────┘
+//!          retry, replace,  ▲ │ settle        │ settle
+//!                   import  │ ▼               │
+//!                         ┌──────┐            │
+//!                         │ dead │ ◀──────────┘
+//!                         └──────┘
+//!                             │ purge
+//!                             ▼
+//!              import    ┌────────┐        ┌───────────┐
+//!   queued ◀──────────── │ purged │        │ set aside │ ◀──── queued, sending or dead,
+//!                        └────────┘        └───────────┘       and its bytes are damaged
+//! ```
+//!
+//! Not drawn: what is settled as deferred is queued again at once; a claim changes no state; and
+//! an event in doubt counts as queued, also while it is sent again.
+//!
+//! # The words
+//!
+//! The code, the command line, logs, metrics and docs use these. Where a public name is older
+//! than its word, ARCHITECTURE.md has a table of both.
+//!
+//! | word | meaning | where |
+//! |---|---|---|
+//! | accepted | committed, so that a receipt may say so; for good | `handle`, `entry` ([`Receipt`]) |
+//! | queued | waits to be sent, in the line or as a retried dead letter | `census` |
+//! | claimed | in delivery's hands, which owe a settlement; still queued | `turn`, `entry` ([`Entry`]) |
+//! | marked | named by a durable mark: the event may leave now | `turn`, `entry` ([`Mark`]) |
+//! | sending | marked, and the answer is awaited | `census` |
+//! | released | the destination took none of the request: the mark goes | `turn` |
+//! | in doubt | the outcome of a request is unknown: sent again under the same name | `turn`, `find` ([`Sent`]) |
+//! | settled | its claim has ended, whichever way; its number in the line is done with | `entry` ([`Settlement`], [`Outcome`]) |
+//! | delivered | the destination said that it processed the event | `entry` ([`Outcome`]) |
+//! | dead, dead letter | not sent any more; kept with bytes, reason and message | `entry` ([`DeadReason`]), `letter` |
+//! | deferred | failed alone without a verdict: leaves the line, queued under a letter's number | `entry` ([`Outcome`]) |
+//! | retried | a dead letter that is queued again, by the operator or replaced by other bytes | `handle` |
+//! | imported | given back by the operator with its age: replaces a dead or purged letter, or is new | `letter` ([`Import`]) |
+//! | purged | a dead letter given up, by the operator or by retention | `handle` |
+//! | set aside | lost to damage: counted, told, and never counted as delivered | `census`, `loss` |
+//! | line | the events in the order of their acceptance, by sequence number | `entry` ([`Origin`]) |
+//! | low-water mark | the first sequence number that is not settled | `ranges` |
+//! | turn | the right to deliver, which one holder has at a time and may lose | `turn` |
+//! | receipt | what one event is answered after the commitment, and only then | `entry` ([`Receipt`]) |
+//! | window | how far claims run ahead of the low-water mark; also, how long ids are remembered | `window`, `open` |
+//! | account, ledger | where every accepted event is: stored, and its copy in memory | `sled/account/` |
+//! | census | the ledger's counts, for those who watch | `census` |
+//! | generation | a store of consecutive events, deleted as a whole when all are settled | `sled/line/` |
+//! | period | a store of dead letters, likewise | `sled/dead/` |
+//! | loss | what damage cost, shown until the operator acknowledges it | `loss` |
+//! | quarantine | the folder of damaged pieces, as they were | `sled/disk/quarantine` |
 
 mod block;
 mod census;

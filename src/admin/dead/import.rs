@@ -63,14 +63,18 @@ async fn import(State(state): State<AdminState>, body: Bytes) -> Result<Json<Lin
         events.extend(read);
     }
     let mut answers = state.queue.import(events).await?.into_iter();
-    let mut revived = 0;
+    let mut retried = 0;
     for line in lines.iter_mut().filter(|line| line.error.is_none()) {
         if let Some(imported) = answers.next() {
             line.status = imported.name().into();
-            revived += u64::from(imported == crate::queue::Imported::Retried);
+            retried += u64::from(imported == crate::queue::Imported::Retried);
         }
     }
-    tracing::info!(lines = lines.len(), revived, "dead letters imported");
+    tracing::info!(
+        lines = lines.len(),
+        "revived" = retried,
+        "dead letters imported"
+    );
     Ok(Json(Lines { lines }))
 }
 

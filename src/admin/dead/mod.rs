@@ -183,7 +183,7 @@ async fn retry(
     let keys = page.letters.iter().map(|letter| letter.key).collect();
     let count = state.queue.retry(keys).await?;
     if count > 0 {
-        tracing::info!(revived = count, "dead letters went back into the queue");
+        tracing::info!("revived" = count, "dead letters went back into the queue");
     }
     let next = page.next;
     let next = next.map(|next| next.0);

@@ -68,7 +68,7 @@ fn events(page: &Page, report: &Report) -> Result<(), Error> {
         ),
         (
             "revived",
-            ledger.revived,
+            ledger.retried,
             "Dead letters that went back to the queue.",
         ),
         (

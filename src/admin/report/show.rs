@@ -56,14 +56,14 @@ impl Report {
             "again",
             &format!(
                 "{} revived, {} resent in doubt ({} past 48 h)",
-                count(l.revived),
+                count(l.retried),
                 count(l.resent),
                 count(l.resent_late)
             ),
         );
         if let Some(error) = &self.delivery.last_error {
             let at = local(error.at, self.now, zone);
-            screen.row("last error", &format!("{at} {}", error.words));
+            screen.row("last error", &format!("{at} {}", error.message));
         }
         screen.text
     }
@@ -85,7 +85,7 @@ impl Report {
         let mut line = gate.state.clone();
         // A pause has no other reason than the pause.
         if let Some(reason) = gate.reason.as_ref().filter(|reason| **reason != gate.state) {
-            let _ = write!(line, ": {}", reason_words(reason));
+            let _ = write!(line, ": {}", describe_reason(reason));
         }
         if let Some(since) = gate.since {
             let _ = write!(line, " since {}", local(since, self.now, zone));
@@ -121,7 +121,7 @@ impl Report {
         Some(format!(
             "{how} for {}: {}; waits for {}",
             duration(clock.for_seconds.unwrap_or(0).saturating_mul(1000)),
-            doubt.words(),
+            doubt.message(),
             clock.waiting_for.as_deref().unwrap_or("nothing")
         ))
     }
@@ -160,7 +160,7 @@ impl Report {
         if self.late > 0 {
             row("  late", &count(self.late), "", "");
         }
-        let (name, start, ever) = line("dead", since.dead, all.dead + all.purged + all.revived);
+        let (name, start, ever) = line("dead", since.dead, all.dead + all.purged + all.retried);
         row(&name, &start, &ever, "");
     }
 
@@ -238,7 +238,7 @@ pub fn lost(losses: &[Loss]) -> impl Iterator<Item = (u64, &'static str)> {
 }
 
 /// What a reason means.
-fn reason_words(reason: &str) -> &str {
+fn describe_reason(reason: &str) -> &str {
     match reason {
         "unavailable" => "Pinterest does not answer",
         "rate_limited" => "rate limited",
@@ -345,7 +345,7 @@ mod tests {
             delivery: Status {
                 last_error: Some(LastError {
                     at: NOW - 5000,
-                    words: "HTTP 401: Authentication failed".into(),
+                    message: "HTTP 401: Authentication failed".into(),
                 }),
                 ..Status::default()
             },

@@ -144,7 +144,8 @@ pub struct Ledger {
     /// Answers `rejected`.
     pub rejected: u64,
     /// Dead letters that went back to the queue.
-    pub revived: u64,
+    #[serde(rename = "revived")]
+    pub retried: u64,
     /// Times an event in doubt was sent again.
     pub resent: u64,
     /// Of these, later than the 48 hours for which Pinterest remembers an event_id.
@@ -179,7 +180,7 @@ impl Report {
                 duplicate: census.duplicate,
                 ignored: census.ignored,
                 rejected: census.rejected,
-                revived: census.retried,
+                retried: census.retried,
                 resent: census.resent,
                 resent_late: census.resent_late,
             },

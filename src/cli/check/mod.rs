@@ -69,7 +69,7 @@ pub(super) fn findings(config: &ConfigArg, online: bool) -> Vec<Finding> {
     let mut findings = examine(&config);
     if online && !findings.iter().any(Finding::is_wrong) {
         let now = Clock::system().now().div_euclid(1000);
-        findings.append(&mut online::look(&config, now));
+        findings.append(&mut online::findings(&config, now));
     } else if online {
         let text = "online: nothing was sent; mend what is wrong first";
         findings.push(Advice(text.to_owned()));
@@ -115,7 +115,7 @@ fn examine(config: &Config) -> Vec<Finding> {
     }
     found.extend(instances::compare(config));
     found.extend(ca_store(config));
-    told_once(config, &mut found);
+    surprises(config, &mut found);
     found
 }
 
@@ -168,7 +168,7 @@ fn ca_store(config: &Config) -> Option<Finding> {
 }
 
 /// What is allowed, and surprises some.
-fn told_once(config: &Config, found: &mut Vec<Finding>) {
+fn surprises(config: &Config, found: &mut Vec<Finding>) {
     let pinterest = &config.pinterest;
     if let Some(name) = &pinterest.app_name {
         let by_convention = name
@@ -249,7 +249,7 @@ mod tests {
             self
         }
 
-        fn look(&self) -> Vec<Finding> {
+        fn findings(&self) -> Vec<Finding> {
             let file = self.folder.path().join("pinrelay.toml");
             fs::write(&file, &self.text).expect("a file");
             match load(Some(&file), std::iter::empty()) {
@@ -260,7 +260,7 @@ mod tests {
 
         /// Everything that is not fine, but for what depends on who runs the test.
         fn remarks(&self) -> Vec<String> {
-            let said = self.look().into_iter().filter_map(|f| match f {
+            let said = self.findings().into_iter().filter_map(|f| match f {
                 Fine(_) => None,
                 Advice(text) if text.starts_with("looked at as root") => None,
                 Advice(text) => Some(format!("advice: {text}")),
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn the_assumed_currency_and_the_ca_store_are_named() {
-        let texts = |setting: Setting| format!("{:?}", setting.look());
+        let texts = |setting: Setting| format!("{:?}", setting.findings());
         let euro = Setting::good().with("[ingest]", "default_currency = \"eur\"\n[ingest]");
         assert!(texts(euro).contains("taken to be in EUR"));
         assert!(!texts(Setting::good()).contains("certificate authorities"));

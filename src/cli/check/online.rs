@@ -8,7 +8,7 @@ use crate::deliver::{Online, try_online};
 use crate::secret::SharedToken;
 
 /// Sends the event; what it says of the config.
-pub(super) fn look(config: &Config, now_seconds: i64) -> Vec<Finding> {
+pub(super) fn findings(config: &Config, now_seconds: i64) -> Vec<Finding> {
     match send(config, now_seconds) {
         Ok(online) => explain(online, config.pinterest.ad_account_id.as_deref()),
         Err(why) => vec![Wrong(why)],

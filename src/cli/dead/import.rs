@@ -49,7 +49,8 @@ pub(super) struct Args {
 /// What became of the lines.
 #[derive(Debug, Default, Serialize)]
 struct Tally {
-    revived: u64,
+    #[serde(rename = "revived")]
+    retried: u64,
     queued: u64,
     duplicate: u64,
     rejected: u64,
@@ -102,7 +103,7 @@ fn import(
             Ok(read) => {
                 if !piece.fits(&line) || read == 0 {
                     piece.send(client, tally)?;
-                    bar.set_position(tally.revived + tally.queued + tally.duplicate);
+                    bar.set_position(tally.retried + tally.queued + tally.duplicate);
                 }
                 if read == 0 {
                     bar.finish_and_clear();
@@ -155,7 +156,7 @@ impl Piece {
 impl Tally {
     fn count(&mut self, number: u64, line: admin::Line) {
         match line.status.as_str() {
-            "revived" => self.revived += 1,
+            "revived" => self.retried += 1,
             "queued" => self.queued += 1,
             "duplicate" => self.duplicate += 1,
             _ => {
@@ -184,7 +185,7 @@ fn say(tally: &Tally, json: bool) -> Result<(), Failure> {
     writeln!(
         out,
         "{} revived, {} queued, {} duplicate, {} rejected",
-        tally.revived, tally.queued, tally.duplicate, tally.rejected
+        tally.retried, tally.queued, tally.duplicate, tally.rejected
     )
     .or_exit(Exit::Io)
 }

@@ -34,14 +34,14 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Outcome {
     let client = args.admin.client()?;
     let groups = groups(&client, &args.filter)?;
-    let revived = match groups.letters {
+    let retried = match groups.letters {
         0 => 0,
         _ => move_all(&client, "retry", &args.filter, &groups)?,
     };
     let mut out = io::stdout().lock();
     match args.json {
-        true => writeln!(out, r#"{{"revived":{revived}}}"#),
-        false => writeln!(out, "{} went back into the queue", count(revived)),
+        true => writeln!(out, r#"{{"revived":{retried}}}"#),
+        false => writeln!(out, "{} went back into the queue", count(retried)),
     }
     .or_exit(Exit::Io)?;
     Ok(Exit::Ok)

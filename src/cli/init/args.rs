@@ -23,6 +23,7 @@ pub struct Args {
     /// The Pinterest ad account: 1 to 18 digits.
     #[arg(long, value_name = "DIGITS")]
     pub(super) ad_account_id: Option<String>,
+    #[allow(rustdoc::invalid_html_tags, reason = "no tag, but a place for a name")]
     /// Sent as partner_name, by convention "ss-<name>" or "direct".
     #[arg(long, value_name = "NAME")]
     pub(super) app_name: Option<String>,

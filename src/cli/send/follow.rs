@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Events looked up at once when something was missed.
 const AT_ONCE: usize = 50;
 /// Events that are told one by one.
-const TOLD: usize = 20;
+const SHOWN_IN_FULL: usize = 20;
 
 /// Where an event is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,7 +197,7 @@ impl Followed {
         let mut account = Account::default();
         let mut fates: Vec<_> = state.fates.iter().collect();
         fates.sort_by_key(|(id, _)| *id);
-        let few = fates.len() <= TOLD;
+        let few = fates.len() <= SHOWN_IN_FULL;
         for (id, fate) in fates {
             let tell = match fate {
                 Fate::Sent => continue,
@@ -217,7 +217,7 @@ impl Followed {
                     Some(format!("{id}: dead, {why}"))
                 }
             };
-            if let Some(tell) = tell.filter(|_| account.lines.len() < TOLD) {
+            if let Some(tell) = tell.filter(|_| account.lines.len() < SHOWN_IN_FULL) {
                 account.lines.push(tell);
             }
         }

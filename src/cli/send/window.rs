@@ -20,7 +20,7 @@ const AHEAD: usize = 4;
 const UNANSWERED: usize = 16 << 20;
 
 /// Rejected lines that are told by number.
-const TOLD: usize = 10;
+const SHOWN_IN_FULL: usize = 10;
 
 /// The first and the longest pause before lines come again that the daemon had no room for.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
@@ -48,7 +48,7 @@ impl Tally {
 
     fn reject(&mut self, number: u64, why: String) {
         self.rejected += 1;
-        if self.rejects.len() < TOLD {
+        if self.rejects.len() < SHOWN_IN_FULL {
             self.rejects.push((number, why));
         }
     }

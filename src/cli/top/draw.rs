@@ -172,7 +172,7 @@ fn foot_lines<'a>(report: &Report, setting: &Setting<'_>) -> Vec<Line<'a>> {
     });
     if let Some(error) = &report.delivery.last_error {
         let at = local(error.at, setting.now, setting.zone);
-        lines.push(Line::raw(format!("last error   {at} {}", error.words)));
+        lines.push(Line::raw(format!("last error   {at} {}", error.message)));
     }
     lines
 }
@@ -305,7 +305,7 @@ mod tests {
                 delivery: crate::deliver::Status {
                     last_error: Some(crate::deliver::LastError {
                         at: NOW - 21_000,
-                        words: "HTTP 503: Service Unavailable".into(),
+                        message: "HTTP 503: Service Unavailable".into(),
                     }),
                     ..crate::deliver::Status::default()
                 },

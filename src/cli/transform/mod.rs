@@ -64,10 +64,12 @@ pub struct Args {
     /// have died under each.
     #[arg(long, value_name = "OLD.toml", conflicts_with = "explain")]
     compare: Option<PathBuf>,
+    #[allow(rustdoc::broken_intra_doc_links, reason = "a table of the config")]
     /// Try one more [[mappings]] without writing it, like
     /// properties.total=properties.value.
     #[arg(long, value_name = "SRC=DST", value_parser = pair)]
     map: Vec<(String, String)>,
+    #[allow(rustdoc::broken_intra_doc_links, reason = "a table of the config")]
     /// Try one more of [event_names] without writing it, like "Signed Up=signup".
     #[arg(long, value_name = "EVENT=NAME", value_parser = pair)]
     event_name: Vec<(String, String)>,

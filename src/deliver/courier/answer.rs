@@ -197,9 +197,9 @@ impl Courier {
         self.release(&batch);
         if self.gate.refuses_all() {
             batch.trial.piece = false;
-            self.keep(now, batch);
+            self.put_back(now, batch);
         } else if batch.trial.generation != self.config.generation() && !batch.trial.in_doubt {
-            self.keep(now, batch);
+            self.put_back(now, batch);
         } else if batch.trial.piece {
             let (first, second) = self.halves(batch);
             self.isolation.halves(first, second);
@@ -267,7 +267,7 @@ impl Courier {
                 // What waits to be split was refused for the same reason: it gathers anew.
                 for mut piece in self.isolation.take() {
                     piece.trial.piece = false;
-                    self.keep(now, piece);
+                    self.put_back(now, piece);
                 }
                 self.hold(now, item, made);
             }
@@ -359,7 +359,7 @@ impl Courier {
     fn failed(&mut self, now: Instant, mut batch: Batch) {
         let (trial, limits) = (&mut batch.trial, self.config.limits());
         if trial.generation != self.config.generation() && !trial.in_doubt {
-            return self.keep(now, batch);
+            return self.put_back(now, batch);
         }
         let others_are_well = trial.sound_seen.is_some_and(|seen| self.sound > seen);
         if others_are_well {
@@ -449,7 +449,7 @@ impl Courier {
     /// None of it was taken, for no reason of its own.
     fn not_taken(&mut self, now: Instant, batch: Batch) {
         self.release(&batch);
-        self.keep(now, batch);
+        self.put_back(now, batch);
     }
 
     fn release(&mut self, batch: &Batch) {

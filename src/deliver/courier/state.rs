@@ -325,7 +325,7 @@ impl Courier {
             .or_else(|| self.isolation.next(1))?;
         if batch.len() > 1 {
             let rest = self.split(&mut batch, 1);
-            self.keep(now, rest);
+            self.put_back(now, rest);
         }
         Some(batch)
     }
@@ -350,7 +350,7 @@ impl Courier {
 
     /// Puts a batch back of which nothing was taken and which was not refused. What is
     /// in doubt stays together; the rest gathers anew, under the config of the moment.
-    pub(super) fn keep(&mut self, now: Instant, batch: Batch) {
+    pub(super) fn put_back(&mut self, now: Instant, batch: Batch) {
         let trial = &batch.trial;
         if trial.in_doubt || batch.is_stubborn() {
             self.waiting.push(now, batch);
@@ -418,7 +418,7 @@ impl Courier {
     pub(super) fn trouble(&mut self, message: String) {
         self.status.last_error = Some(LastError {
             at: self.clock.now(),
-            words: message,
+            message,
         });
     }
 

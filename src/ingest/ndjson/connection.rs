@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::super::intake::{BLOCK_BYTES, BLOCK_EVENTS, Due, Intake, Session, Taken};
+use super::super::intake::{Admission, BLOCK_BYTES, BLOCK_EVENTS, Due, Intake, Session};
 use super::super::stop::Stopped;
 use super::answer::Answers;
 use super::lines::{Lines, Next};
@@ -169,11 +169,11 @@ impl Reader {
         self.answer(taken);
     }
 
-    fn answer(&mut self, taken: Taken<'_>) {
+    fn answer(&mut self, taken: Admission<'_>) {
         match taken {
-            Taken::Stored { message_id } => self.answers.stored(&message_id),
-            Taken::Ignored { message_id, reason } => self.answers.ignored(&message_id, reason),
-            Taken::Rejected(why) => self.answers.rejected(self.line, &why),
+            Admission::Stored { message_id } => self.answers.stored(&message_id),
+            Admission::Ignored { message_id, reason } => self.answers.ignored(&message_id, reason),
+            Admission::Rejected(why) => self.answers.rejected(self.line, &why),
         }
     }
 

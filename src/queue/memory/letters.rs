@@ -110,11 +110,11 @@ impl MemoryEngine {
             let id = event.id_hash;
             answers.push(if let Some(number) = state.dead_number(id) {
                 state.retire_letter(number);
-                state.defer(event.into(), now);
+                state.queue_letter(event.into(), now);
                 Some(Imported::Retried)
             } else if state.purged.remove(&id).is_some() {
                 state.counts.purged -= 1;
-                state.defer(event.into(), now);
+                state.queue_letter(event.into(), now);
                 Some(Imported::Retried)
             } else if state.is_remembered(id, horizon) {
                 state.counts.duplicate += 1;
@@ -247,7 +247,7 @@ impl State {
     }
 
     /// An event that is taken back waits under a new number.
-    fn defer(&mut self, stored: Stored, now: Millis) {
+    fn queue_letter(&mut self, stored: Stored, now: Millis) {
         self.last_dead = self.last_dead.next();
         let letter = Letter {
             stored,
