@@ -75,6 +75,7 @@
 
 mod block;
 mod census;
+mod contract;
 mod disk;
 mod engines;
 mod entry;

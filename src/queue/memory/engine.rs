@@ -7,17 +7,10 @@ use tokio::sync::{Notify, oneshot};
 use super::state::{State, Stored};
 use crate::clock::{Clock, Millis};
 use crate::queue::block::{self, Block};
-use crate::queue::census::Census;
-use crate::queue::disk::Disk;
-use crate::queue::entry::Receipt;
-use crate::queue::error::QueueError;
-use crate::queue::find::{Waiting, WaitingPage};
-use crate::queue::id_hash::IdHasher;
-use crate::queue::loss::Loss;
-use crate::queue::numbers::Seq;
-use crate::queue::pause::PauseRecord;
-use crate::queue::pending::Pending;
-use crate::queue::verdict::Verdict;
+use crate::queue::contract::{
+    Census, Disk, IdHasher, Loss, PauseRecord, Pending, QueueError, Receipt, Seq, Verdict, Waiting,
+    WaitingPage,
+};
 
 /// An in-memory queue. Clones share it.
 #[derive(Clone)]

@@ -5,11 +5,8 @@ use std::ops::RangeInclusive;
 use super::engine::MemoryEngine;
 use super::state::{Letter, State, Stored};
 use crate::clock::Millis;
-use crate::queue::entry::{DeadReason, EntryId};
-use crate::queue::error::QueueError;
-use crate::queue::find::{Found, Sent};
+use crate::queue::contract::{DeadReason, EntryId, Found, LetterNumber, QueueError, Sent};
 use crate::queue::letter::{self, Import, Imported, Keep, LetterKey, Page};
-use crate::queue::numbers::LetterNumber;
 
 impl From<&Import> for Stored {
     fn from(event: &Import) -> Self {

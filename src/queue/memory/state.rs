@@ -4,13 +4,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::queue::census::Census;
-use crate::queue::entry::{DeadReason, Entry, EntryId, Origin, Outcome, Settlement};
-use crate::queue::error::QueueError;
-use crate::queue::numbers::LetterNumber;
-use crate::queue::numbers::Seq;
-use crate::queue::pause::PauseRecord;
-use crate::queue::window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, deferred_share};
+use crate::queue::contract::{
+    CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, Census, DeadReason, Entry, EntryId, LetterNumber,
+    Origin, Outcome, PauseRecord, QueueError, Seq, Settlement, deferred_share,
+};
 
 /// Who may deliver.
 #[derive(Default)]

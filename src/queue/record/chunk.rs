@@ -12,8 +12,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::queue::block;
-use crate::queue::entry::{Entry, EntryId};
-use crate::queue::numbers::{LetterNumber, Number, Seq};
+use crate::queue::contract::{Entry, EntryId, LetterNumber, Number, Seq};
 use crate::queue::record::codec::{DecodeError, Reader, Writer};
 
 /// Running totals of the accept side, as of the end of a chunk.

@@ -4,7 +4,7 @@ use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher13;
 
-use crate::queue::numbers::Number;
+use crate::queue::contract::Number;
 
 /// The stored form of this release. A value or file of a newer one is refused, untouched.
 pub const FORMAT_VERSION: u8 = 1;

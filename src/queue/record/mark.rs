@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::queue::entry::EntryId;
+use crate::queue::contract::EntryId;
 use crate::queue::record::codec::{DecodeError, Reader, Writer};
 
 pub fn encode(at: Millis, events: &[(EntryId, Arc<str>)]) -> Vec<u8> {

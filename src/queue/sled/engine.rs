@@ -12,31 +12,21 @@ use tokio::sync::oneshot;
 
 use crate::clock::{Clock, Millis, WallTrust};
 use crate::queue::block::Block;
-use crate::queue::census::Census;
-use crate::queue::disk::{Closed, Disk};
-use crate::queue::entry::{Entry, EntryId, Mark, Settlement};
-use crate::queue::error::{OpenError, QueueError};
-use crate::queue::find::{Found, WaitingPage};
-use crate::queue::id_hash::IdHasher;
-use crate::queue::letter::{Import, Imported, Keep, Letter, LetterKey, Page};
+use crate::queue::contract::{
+    Census, Closed, Disk, Entry, EntryId, Found, IdHasher, Import, Imported, Keep, Letter,
+    LetterKey, LetterNumber, Loss, Mark, OpenError, Page, PauseRecord, Pending, QueueError, Seq,
+    Settlement, Verdict, WaitingPage,
+};
 use crate::queue::lock::lock;
-use crate::queue::loss::Loss;
-use crate::queue::numbers::LetterNumber;
-use crate::queue::numbers::Seq;
-use crate::queue::pause::PauseRecord;
-use crate::queue::pending::Pending;
 use crate::queue::sled::account::pause;
-use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::disk::StoreError;
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::options::Options;
 use crate::queue::sled::read::{claim, dead_page, find, waiting};
 use crate::queue::sled::runtime::{
-    ops::{Arrival, CommitterOp, OpenState, OperatorOp},
-    shared::{Pressure, ROOM_BYTES, Shared},
-    turns::{Right, Turns},
+    Arrival, CommitterOp, OpenState, OperatorOp, Pressure, ROOM_BYTES, Right, Shared, Turns,
 };
 use crate::queue::sled::start;
-use crate::queue::verdict::Verdict;
 
 /// Letters of one operation: others get their turn between two.
 const LETTERS: usize = 512;

@@ -6,17 +6,14 @@ use std::sync::Arc;
 
 use crate::queue::block;
 use crate::queue::block::BlockBuilder;
-use crate::queue::entry::EntryId;
-use crate::queue::id_hash::IdHasher;
-use crate::queue::numbers::Seq;
-use crate::queue::numbers::{LetterNumber, Number};
+use crate::queue::contract::{EntryId, IdHasher, LetterNumber, Number, Seq};
 use crate::queue::record::{
     chunk::{AcceptTotals, Chunk},
     codec::{self, DecodeError, Reader, Writer},
     dead_record, mark,
 };
 use crate::queue::sled::account::high_water;
-use crate::queue::sled::ids::seen::file;
+use crate::queue::sled::ids::file;
 use crate::queue::sled::record::purged_list;
 
 /// What is written is read back the same; what is read at all is written back to the same

@@ -4,23 +4,15 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::clock::Clock;
-use crate::queue::error::OpenError;
-use crate::queue::sled::account::{
-    anchor,
-    identity::{self, Identity},
-    peek,
-};
+use crate::queue::contract::{OpenError, Verdict};
+use crate::queue::sled::account::{Identity, anchor, identity, peek};
 use crate::queue::sled::disk::{
-    error::StoreError,
-    files::{create_private_dir, is_there},
-    layout::{FORMAT, QUARANTINE, SEEN, generation_folder, period_folder},
-    quarantine::{self, copy_durably},
-    store::Store,
+    QUARANTINE, SEEN, Store, StoreError, copy_durably, create_private_dir, generation_folder,
+    is_there, layout::FORMAT, period_folder, quarantine,
 };
 use crate::queue::sled::engine::SledEngine;
 use crate::queue::sled::options::Options;
 use crate::queue::sled::verify::{check, walk::Piece};
-use crate::queue::verdict::Verdict;
 /// Checks the queue as [`verify`](crate::queue::sled::verify::verify) does, mends what can be, and checks it again. Gives what was
 /// found before and after.
 ///

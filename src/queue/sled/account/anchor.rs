@@ -15,15 +15,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::queue::error::OpenError;
+use crate::queue::contract::OpenError;
 use crate::queue::lock::lock;
 use crate::queue::record::codec::{self, DecodeError, Reader, Writer};
 use crate::queue::sled::account::identity::{self, Identity};
-use crate::queue::sled::disk::{
-    error::{At, StoreError},
-    files::{replace, retry_without_fds},
-};
-use crate::queue::sled::record::state::State;
+use crate::queue::sled::disk::{At, StoreError, replace, retry_without_fds};
+use crate::queue::sled::record::State;
 
 const KEY: &[u8] = b"anchor";
 

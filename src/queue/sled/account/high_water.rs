@@ -11,11 +11,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::queue::record::codec::{self, DecodeError, Reader, Writer};
-use crate::queue::sled::disk::{
-    error::{At, StoreError},
-    files::{is_there, sync_dir},
-};
-use crate::queue::sled::record::state::State;
+use crate::queue::sled::disk::{At, StoreError, is_there, sync_dir};
+use crate::queue::sled::record::State;
 
 const SLOT: u64 = 512;
 pub const KEY: &[u8] = b"high";

@@ -7,19 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::queue::census::Census;
-use crate::queue::entry::{EntryId, Mark, Origin};
-use crate::queue::loss::{Loss, LossKind};
-use crate::queue::numbers::Seq;
-use crate::queue::numbers::{LetterNumber, Number};
+use crate::queue::contract::{
+    Census, EntryId, LetterNumber, Loss, LossKind, Mark, Number, Origin, Seq,
+};
 use crate::queue::ranges::{Cursor, RangeSet};
 use crate::queue::sled::account::{
     marks::Marks,
     rows::{self, Period, Row, Sealed, number, put_diff},
 };
-use crate::queue::sled::disk::{batch::Batch, error::StoreError, store::Store};
+use crate::queue::sled::disk::{Batch, Store, StoreError};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
-use crate::queue::sled::record::{id_file::IdFile, purged_list::List, state::State};
+use crate::queue::sled::record::{IdFile, List, State};
 
 /// The whole account, in memory as in `meta`.
 #[derive(Clone, Default)]

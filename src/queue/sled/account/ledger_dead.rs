@@ -2,16 +2,15 @@
 
 use std::ops::RangeInclusive;
 
-use crate::queue::entry::DeadReason;
-use crate::queue::numbers::LetterNumber;
+use crate::queue::contract::{DeadReason, LetterNumber};
 use crate::queue::ranges::RangeSet;
 use crate::queue::sled::account::{
     ledger::Ledger,
     rows::{self, Period, Row, put_diff},
 };
-use crate::queue::sled::disk::batch::Batch;
+use crate::queue::sled::disk::Batch;
 use crate::queue::sled::numbers::PeriodNumber;
-use crate::queue::sled::record::purged_list::List;
+use crate::queue::sled::record::List;
 
 /// Dead letters of one period.
 pub struct Stretch {

@@ -1,15 +1,15 @@
 //! What the account knows of the files beside the stores, of damage, and of losses.
 
 use crate::clock::Millis;
-use crate::queue::loss::{Loss, LossKind};
+use crate::queue::contract::{Loss, LossKind};
 use crate::queue::record::codec::Writer;
 use crate::queue::sled::account::{
     ledger::Ledger,
     rows::{self, Row},
 };
-use crate::queue::sled::disk::batch::Batch;
+use crate::queue::sled::disk::Batch;
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
-use crate::queue::sled::record::id_file::IdFile;
+use crate::queue::sled::record::IdFile;
 
 /// So many losses are told apart; what is found beyond them is counted together.
 const LOSSES: usize = 100;

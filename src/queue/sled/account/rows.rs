@@ -4,21 +4,12 @@
 //! the same without it; those of the first release are marked below.
 
 use crate::clock::{Millis, Reading, Unproven};
-use crate::queue::entry::DeadReason;
-use crate::queue::loss::{Loss, LossKind};
-use crate::queue::numbers::{LetterNumber, Number, Seq};
+use crate::queue::contract::{DeadReason, LetterNumber, Loss, LossKind, Number, Seq};
 use crate::queue::ranges::RangeDiff;
 use crate::queue::record::codec::{DecodeError, Reader, Writer};
-use crate::queue::sled::disk::{
-    batch::Batch,
-    error::StoreError,
-    store::{Store, StoredRow},
-};
+use crate::queue::sled::disk::{Batch, Store, StoreError, StoredRow};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
-use crate::queue::sled::record::{
-    id_file::{Coverage, IdFile},
-    purged_list::List,
-};
+use crate::queue::sled::record::{Coverage, IdFile, List};
 
 /// The kinds of rows. The tag is the first byte of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::queue::entry::{Entry, EntryId};
-use crate::queue::numbers::LetterNumber;
+use crate::queue::contract::{Entry, EntryId, LetterNumber};
 use crate::queue::record::dead_record::Record;
 use crate::queue::sled::dead::period::{group_of, read_letters};
-use crate::queue::sled::disk::{error::StoreError, store::Store};
+use crate::queue::sled::disk::{Store, StoreError};
 use crate::queue::sled::numbers::PeriodNumber;
 
 /// The group of dead letters that was read last: letters that were queued again together are

@@ -9,24 +9,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use crate::clock::Millis;
-use crate::queue::entry::{DeadReason, EntryId};
-use crate::queue::id_hash::IdMap;
-use crate::queue::loss::LossKind;
-use crate::queue::numbers::{LetterNumber, Number};
+use crate::queue::contract::{DeadReason, EntryId, IdMap, LetterNumber, LossKind, Number};
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::dead_record::{self, Head, Record, body_hash, groups};
-use crate::queue::sled::account::{ledger::Ledger, mending::Mending, rows::Period};
+use crate::queue::sled::account::{Ledger, Mending, Period};
 use crate::queue::sled::dead::period::{self, heads};
 use crate::queue::sled::disk::{
-    batch::{Batch, split_part},
-    error::StoreError,
-    files::{create_private_dir, delete_folder, disk_usage, is_there, numbered, sweep},
-    layout::{DEAD, period_folder, period_name},
-    quarantine::{forget_copy, retire},
-    store::Store,
+    Batch, DEAD, Store, StoreError, create_private_dir, delete_folder, disk_usage, forget_copy,
+    is_there, numbered, period_folder, period_name, retire, split_part, sweep,
 };
 use crate::queue::sled::numbers::PeriodNumber;
-use crate::queue::sled::record::purged_list::Named;
+use crate::queue::sled::record::Named;
 
 const DAY: Millis = 86_400_000;
 

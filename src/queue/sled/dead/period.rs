@@ -3,14 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::queue::numbers::{LetterNumber, Number};
+use crate::queue::contract::{LetterNumber, Number};
 use crate::queue::record::dead_record::{self, Head, Record};
 use crate::queue::sled::disk::{
-    batch::{part_key, split_part},
-    error::StoreError,
-    evidence::Evidence,
-    files::{delete_folder, is_there},
-    store::Store,
+    Evidence, Store, StoreError, delete_folder, is_there, part_key, split_part,
 };
 
 /// A period cannot be opened: it goes to `quarantine/`, as it was before it was tried.

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::queue::numbers::Number;
+use crate::queue::contract::Number;
 use crate::queue::sled::disk::{
     error::{At, StoreError},
     syscalls::FileId,

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::queue::numbers::LetterNumber;
+use crate::queue::contract::LetterNumber;
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
 
 /// Whose queue it is, and the key of its messageId hashes.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::queue::contract::Number;
 use crate::queue::lock::lock;
-use crate::queue::numbers::Number;
 use crate::queue::record::codec::{self, DecodeError};
 use crate::queue::sled::disk::{
     batch::{Batch, split_part},

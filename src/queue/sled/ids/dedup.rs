@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::{Millis, Unproven};
-use crate::queue::id_hash::IdSet;
-use crate::queue::numbers::Seq;
-use crate::queue::sled::disk::error::StoreError;
+use crate::queue::contract::{IdSet, Seq};
+use crate::queue::sled::disk::StoreError;
 use crate::queue::sled::ids::seen::file::SeenFile;
 use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::record::id_file::Coverage;
+use crate::queue::sled::record::Coverage;
 
 /// Ids from before it are forgotten.
 #[derive(Debug, Clone, Copy)]

@@ -14,17 +14,13 @@ use std::fs::{self};
 use std::path::{Path, PathBuf};
 
 use crate::clock::Millis;
-use crate::queue::numbers::LetterNumber;
-use crate::queue::sled::account::ledger::Ledger;
+use crate::queue::contract::LetterNumber;
+use crate::queue::sled::account::Ledger;
 use crate::queue::sled::disk::{
-    batch::Batch,
-    error::{At, StoreError},
-    evidence::Evidence,
-    files::{entries, is_there, replace, retry_without_fds},
-    layout::{self, PURGED},
-    quarantine,
+    At, Batch, Evidence, PURGED, StoreError, entries, is_there, layout, quarantine, replace,
+    retry_without_fds,
 };
-use crate::queue::sled::record::purged_list::{self, List, Named};
+use crate::queue::sled::record::{List, Named, purged_list};
 
 /// The path of a list.
 pub fn path_of(root: &Path, list: &List) -> PathBuf {

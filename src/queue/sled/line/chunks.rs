@@ -1,12 +1,8 @@
 //! Reading chunks of events from a generation's store.
 
-use crate::queue::numbers::{Number, Seq};
+use crate::queue::contract::{Number, Seq};
 use crate::queue::record::chunk::{self, Chunk};
-use crate::queue::sled::disk::{
-    batch::{part_key, split_part},
-    error::StoreError,
-    store::Store,
-};
+use crate::queue::sled::disk::{Store, StoreError, part_key, split_part};
 
 /// What there is at a number of the line.
 pub enum Met {

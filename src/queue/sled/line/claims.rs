@@ -3,10 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::queue::entry::{Entry, EntryId, Origin};
-use crate::queue::numbers::Seq;
+use crate::queue::contract::{Entry, EntryId, Origin, Seq};
 use crate::queue::ranges::Cursor;
-use crate::queue::sled::dead::group::CachedGroup;
+use crate::queue::sled::dead::CachedGroup;
 use crate::queue::sled::line::generations::OpenGenerations;
 
 /// The claiming side's place in the line.

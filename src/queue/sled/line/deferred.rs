@@ -3,9 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::queue::entry::EntryId;
-use crate::queue::numbers::{LetterNumber, Number};
-use crate::queue::sled::account::ledger::Ledger;
+use crate::queue::contract::{EntryId, LetterNumber, Number};
+use crate::queue::sled::account::Ledger;
 use crate::queue::sled::numbers::PeriodNumber;
 
 /// One of them.

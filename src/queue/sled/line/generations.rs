@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::queue::numbers::Seq;
-use crate::queue::sled::disk::{error::StoreError, layout::generation_folder, store::Store};
+use crate::queue::contract::Seq;
+use crate::queue::sled::disk::{Store, StoreError, generation_folder};
 use crate::queue::sled::numbers::Generation;
 
 /// A generation that still holds something to claim.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::queue::numbers::Seq;
-use crate::queue::sled::disk::store::Store;
+use crate::queue::contract::Seq;
+use crate::queue::sled::disk::Store;
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::options::Options;
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::queue::numbers::Seq;
+use crate::queue::contract::Seq;
 use crate::queue::record::chunk::Chunk;
 
 /// Packed bytes of the newest chunks kept in memory, so that a delivery that keeps up never

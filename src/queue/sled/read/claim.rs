@@ -4,22 +4,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::queue::entry::{Entry, Origin};
+use crate::queue::contract::{
+    CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, Entry, Origin, Seq, deferred_share,
+};
 use crate::queue::lock::lock;
-use crate::queue::numbers::Seq;
 use crate::queue::record::chunk::Chunk;
-use crate::queue::sled::disk::{
-    error::{At, StoreError},
-    quarantine::retire,
-};
-use crate::queue::sled::line::{
-    chunks::{Met, find_chunk},
-    claims::Claims,
-    deferred::DeferredLetter,
-};
+use crate::queue::sled::disk::{At, StoreError, retire};
+use crate::queue::sled::line::{Claims, DeferredLetter, Met, find_chunk};
 use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::runtime::{ops::CommitterOp, shared::Shared, stores::period_store};
-use crate::queue::window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, deferred_share};
+use crate::queue::sled::runtime::{CommitterOp, Shared, period_store};
 
 /// Takes up to `max_events` events of at most `max_bytes` together.
 pub fn take(

@@ -1,12 +1,11 @@
 //! Reading dead letters beside the committer: a page of them for the operator.
 
-use crate::queue::letter::{Keep, Letter, LetterKey, PAGE_BYTES, Page};
-use crate::queue::numbers::{LetterNumber, Number};
+use crate::queue::contract::{Keep, Letter, LetterKey, LetterNumber, Number, PAGE_BYTES, Page};
 use crate::queue::record::dead_record::Record;
-use crate::queue::sled::account::ledger_dead::Stretch;
-use crate::queue::sled::dead::period::{group_of, read_letters};
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::runtime::{shared::Shared, stores::period_store};
+use crate::queue::sled::account::Stretch;
+use crate::queue::sled::dead::{group_of, read_letters};
+use crate::queue::sled::disk::StoreError;
+use crate::queue::sled::runtime::{Shared, period_store};
 
 /// Reads the letters of a stretch that `keep` wants, up to a page of them.
 pub fn read(shared: &Shared, stretch: &Stretch, keep: &Keep) -> Result<Page, StoreError> {

@@ -3,23 +3,18 @@
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::queue::letter::{Keep, Letter};
+use crate::queue::contract::{Keep, Letter, LetterNumber, Number, Seq};
 use crate::queue::lock::lock;
-use crate::queue::numbers::Seq;
-use crate::queue::numbers::{LetterNumber, Number};
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::Chunk;
-use crate::queue::sled::account::ledger_dead::Stretch;
-use crate::queue::sled::dead::period::{group_of, read_letters};
-use crate::queue::sled::disk::{error::StoreError, store::Store};
-use crate::queue::sled::ids::dedup::Whereabouts;
-use crate::queue::sled::line::chunks::read_chunk;
+use crate::queue::sled::account::Stretch;
+use crate::queue::sled::dead::{group_of, read_letters};
+use crate::queue::sled::disk::{Store, StoreError};
+use crate::queue::sled::ids::Whereabouts;
+use crate::queue::sled::line::read_chunk;
 use crate::queue::sled::numbers::PeriodNumber;
 use crate::queue::sled::read::dead_page;
-use crate::queue::sled::runtime::{
-    shared::Shared,
-    stores::{period_store, with_generation},
-};
+use crate::queue::sled::runtime::{Shared, period_store, with_generation};
 
 /// The letter with this number, if its period stands.
 pub fn letter(

@@ -2,14 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::queue::entry::{Entry, Origin};
-use crate::queue::find::{Waiting, WaitingPage};
-use crate::queue::letter::PAGE_BYTES;
+use crate::queue::contract::{Entry, Origin, PAGE_BYTES, Seq, Waiting, WaitingPage};
 use crate::queue::lock::lock;
-use crate::queue::numbers::Seq;
-use crate::queue::sled::disk::{error::StoreError, store::Store};
-use crate::queue::sled::line::chunks::read_chunk;
-use crate::queue::sled::runtime::{shared::Shared, stores::with_generation};
+use crate::queue::sled::disk::{Store, StoreError};
+use crate::queue::sled::line::read_chunk;
+use crate::queue::sled::runtime::{Shared, with_generation};
 
 /// Up to `limit` events of the line behind number `after`, oldest first.
 pub fn page(shared: &Shared, after: Seq, limit: usize) -> Result<WaitingPage, StoreError> {

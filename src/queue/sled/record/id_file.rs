@@ -1,7 +1,7 @@
 //! What a file of remembered ids covers, and what the account remembers of one.
 
 use crate::clock::Millis;
-use crate::queue::numbers::Seq;
+use crate::queue::contract::Seq;
 use crate::queue::record::codec::{DecodeError, Reader, Writer};
 use crate::queue::sled::numbers::Generation;
 /// What a file covers.

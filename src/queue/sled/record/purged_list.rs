@@ -4,7 +4,7 @@
 //! letter: id hash u128, number u64 · a checksum over all of it.
 
 use crate::clock::Millis;
-use crate::queue::numbers::LetterNumber;
+use crate::queue::contract::LetterNumber;
 use crate::queue::record::codec::{self, DecodeError, Reader, Writer};
 /// What its checksum is keyed with.
 pub const KEY: &[u8] = b"purged";

@@ -4,8 +4,7 @@
 //! lost in `meta` is known from there.
 
 use crate::clock::Millis;
-use crate::queue::numbers::LetterNumber;
-use crate::queue::numbers::Seq;
+use crate::queue::contract::{LetterNumber, Seq};
 use crate::queue::record::{
     chunk::AcceptTotals,
     codec::{DecodeError, Reader, Writer},

@@ -6,25 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::{Clock, Millis};
-use crate::queue::loss::LossKind;
-use crate::queue::numbers::Seq;
-use crate::queue::numbers::{LetterNumber, Number};
+use crate::queue::contract::{LetterNumber, LossKind, Number, Seq};
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::AcceptTotals;
-use crate::queue::sled::account::{ledger::Ledger, mending::Mending, rows::Sealed};
+use crate::queue::sled::account::{Ledger, Mending, Sealed};
 use crate::queue::sled::disk::{
-    batch::Batch,
-    error::{At, StoreError},
-    evidence::Evidence,
-    files::{delete_folder, disk_usage, entries, is_there, numbered, sync_dir},
-    layout::{GENERATIONS, SEEN, generation_folder, seen_name},
-    quarantine,
-    store::Store,
+    At, Batch, Evidence, GENERATIONS, SEEN, Store, StoreError, delete_folder, disk_usage, entries,
+    generation_folder, is_there, numbered, quarantine, seen_name, sync_dir,
 };
-use crate::queue::sled::ids::{dedup::Dedup, seen::file::SeenFile};
-use crate::queue::sled::line::{chunks::read_chunk, generations::Readable, head::Head};
+use crate::queue::sled::ids::{Dedup, SeenFile};
+use crate::queue::sled::line::{Head, Readable, read_chunk};
 use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::record::id_file::IdFile;
+use crate::queue::sled::record::IdFile;
 
 /// What the generations and `seen/` hold.
 #[derive(Default)]

@@ -10,27 +10,15 @@ pub mod generations;
 pub mod rebuild;
 
 use crate::clock::{Clock, Millis, Reading, WallTrust};
-use crate::queue::error::OpenError;
-use crate::queue::loss::LossKind;
+use crate::queue::contract::{LossKind, OpenError};
 use crate::queue::ranges::RangeSet;
 use crate::queue::sled::account::{
-    anchor::Beside,
-    high_water::{High, HighFile},
-    identity::{self, Identity},
-    ledger::Ledger,
-    mending::Mending,
-    meta::Meta,
-    rows::{self, Row},
+    Beside, High, HighFile, Identity, Ledger, Mending, Meta, Row, identity, rows,
 };
-use crate::queue::sled::dead::letters::DeadLetters;
-use crate::queue::sled::disk::{
-    batch::Batch,
-    error::StoreError,
-    evidence::{self, Evidence},
-    syscalls,
-};
-use crate::queue::sled::ids::{dedup::Dedup, purged::Purged};
-use crate::queue::sled::line::head::Head;
+use crate::queue::sled::dead::DeadLetters;
+use crate::queue::sled::disk::{Batch, Evidence, StoreError, evidence, syscalls};
+use crate::queue::sled::ids::{Dedup, Purged};
+use crate::queue::sled::line::Head;
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::options::Options;
 use crate::queue::sled::recovery::{

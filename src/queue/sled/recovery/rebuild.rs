@@ -9,34 +9,19 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::clock::Millis;
-use crate::queue::entry::{DeadReason, EntryId};
-use crate::queue::loss::LossKind;
-use crate::queue::numbers::Seq;
-use crate::queue::numbers::{LetterNumber, Number};
+use crate::queue::contract::{
+    CLAIM_WINDOW_EVENTS, DeadReason, EntryId, LetterNumber, LossKind, Number, Seq,
+};
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::dead_record;
-use crate::queue::sled::account::{
-    high_water::High,
-    ledger::Ledger,
-    meta::{Meta, is_new},
-    rows::{Period, Row},
-};
-use crate::queue::sled::dead::{
-    letters::DeadLetters,
-    period::{self, heads, read_group},
-};
+use crate::queue::sled::account::{High, Ledger, Meta, Period, Row, is_new};
+use crate::queue::sled::dead::{DeadLetters, heads, period, read_group};
 use crate::queue::sled::disk::{
-    batch::Batch,
-    error::StoreError,
-    evidence::Evidence,
-    files::{delete_folder, is_there, numbered},
-    layout::{DEAD, period_folder},
-    quarantine,
+    Batch, DEAD, Evidence, StoreError, delete_folder, is_there, numbered, period_folder, quarantine,
 };
 use crate::queue::sled::ids::purged;
 use crate::queue::sled::numbers::PeriodNumber;
 use crate::queue::sled::recovery::generations::Generations;
-use crate::queue::window::CLAIM_WINDOW_EVENTS;
 
 /// The store and what it says.
 pub struct Account {

@@ -7,19 +7,15 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::clock::Millis;
 use crate::queue::block::Block;
-use crate::queue::entry::{EntryId, Mark, Receipt, Settlement};
-use crate::queue::error::QueueError;
-use crate::queue::find::Sent;
-use crate::queue::letter::{Import, Imported, LetterKey};
-use crate::queue::loss::Loss;
-use crate::queue::numbers::LetterNumber;
-use crate::queue::numbers::Seq;
+use crate::queue::contract::{
+    EntryId, Import, Imported, LetterKey, LetterNumber, Loss, Mark, QueueError, Receipt, Sent, Seq,
+    Settlement, Verdict,
+};
 use crate::queue::ranges::RangeSet;
-use crate::queue::sled::account::{ledger::Ledger, ledger_dead::Stretch, rows::Sealed};
-use crate::queue::sled::disk::{error::StoreError, store::Store};
-use crate::queue::sled::ids::{dedup::Whereabouts, scrub::Harmed, seen::file::SeenFile};
+use crate::queue::sled::account::{Ledger, Sealed, Stretch};
+use crate::queue::sled::disk::{Store, StoreError};
+use crate::queue::sled::ids::{Harmed, SeenFile, Whereabouts};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
-use crate::queue::verdict::Verdict;
 
 /// Work for the committer.
 pub enum CommitterOp {

@@ -2,7 +2,9 @@
 //! so many words; it tells what is missing; it delivers the rest; and `verify` finds what
 //! opening finds.
 
-use crate::queue::numbers::LetterNumber;
+use crate::queue::contract::{
+    DeadReason, LetterKey, LetterNumber, Loss, LossKind, Outcome, Verdict,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -14,15 +16,10 @@ use super::prelude::*;
 use super::support::{block_on, copy};
 use crate::queue::Queue;
 use crate::queue::block::BlockBuilder;
-use crate::queue::entry::{DeadReason, Outcome};
-use crate::queue::letter::LetterKey;
-use crate::queue::loss::Loss;
-use crate::queue::loss::LossKind;
 use crate::queue::record::codec;
 use crate::queue::sled::repair::repair;
 use crate::queue::sled::tests::cut_short::logged;
 use crate::queue::sled::verify::verify;
-use crate::queue::verdict::Verdict;
 
 pub const START: Millis = 1_800_000_000_000;
 

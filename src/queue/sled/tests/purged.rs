@@ -1,7 +1,9 @@
 //! Purged letters: that they stay away, that an import brings them back, and that what remembers
 //! them goes in time.
 
-use crate::queue::numbers::LetterNumber;
+use crate::queue::contract::{
+    DeadReason, Found, Import, Imported, Keep, LetterNumber, Outcome, Settlement,
+};
 use std::path::Path;
 use std::time::Instant;
 
@@ -11,11 +13,7 @@ use super::prelude::*;
 use super::support::{block_on, copy, put_in_place};
 use crate::queue::Queue;
 use crate::queue::block::BlockBuilder;
-use crate::queue::entry::{DeadReason, Outcome, Settlement};
-use crate::queue::find::Found;
-use crate::queue::letter::{Import, Imported, Keep};
-use crate::queue::sled::account::ledger;
-use crate::queue::sled::account::meta;
+use crate::queue::sled::account::{ledger, meta};
 use crate::queue::sled::disk::store;
 use crate::queue::sled::repair::repair;
 use crate::queue::sled::verify::verify;

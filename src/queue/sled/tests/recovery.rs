@@ -1,8 +1,7 @@
 //! Damage met twice: a kill in the middle of what a start mends, a repair of fresh damage, and
 //! the system's errors, which are no damage.
 
-use crate::queue::numbers::LetterNumber;
-use crate::queue::numbers::Seq;
+use crate::queue::contract::{LetterNumber, LossKind, Outcome, Seq};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Instant;
@@ -14,21 +13,11 @@ use super::prelude::*;
 use super::support::{block_on, copy, put_in_place, until, wipe};
 use crate::queue::Queue;
 use crate::queue::block::BlockBuilder;
-use crate::queue::entry::Outcome;
-use crate::queue::loss::LossKind;
 use crate::queue::record::chunk;
 use crate::queue::record::codec;
-use crate::queue::sled::account::high_water;
-use crate::queue::sled::account::high_water::{Found, HighFile};
-use crate::queue::sled::account::ledger;
-use crate::queue::sled::account::mending::Mending;
-use crate::queue::sled::account::rows;
-use crate::queue::sled::dead::letters::DeadLetters;
-use crate::queue::sled::disk::batch;
-use crate::queue::sled::disk::evidence::Evidence;
-use crate::queue::sled::disk::layout;
-use crate::queue::sled::disk::layout::generation_folder;
-use crate::queue::sled::disk::store;
+use crate::queue::sled::account::{Found, HighFile, Mending, high_water, ledger, rows};
+use crate::queue::sled::dead::DeadLetters;
+use crate::queue::sled::disk::{Evidence, batch, generation_folder, layout, store};
 use crate::queue::sled::recovery::rebuild;
 use crate::queue::sled::repair::repair;
 

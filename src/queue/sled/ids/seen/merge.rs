@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::disk::StoreError;
 use crate::queue::sled::ids::seen::file::SeenFile;
-use crate::queue::sled::record::id_file::Coverage;
+use crate::queue::sled::record::Coverage;
 
 /// Files are merged until one holds about this many ids, then those until they hold the next.
 /// Building the index of the last takes about 30 MB.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::file::{BLOCK, SeenFile};
 use super::merge::merge;
-use crate::queue::numbers::Seq;
-use crate::queue::sled::disk::{error::StoreError, layout::seen_file};
+use crate::queue::contract::Seq;
+use crate::queue::sled::disk::{StoreError, seen_file};
 use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::record::id_file::Coverage;
+use crate::queue::sled::record::Coverage;
 
 fn id(n: u64) -> u128 {
     // Spread like a hash.

@@ -5,20 +5,16 @@ use std::time::Instant;
 
 use crate::queue::block;
 use crate::queue::block::Block;
-use crate::queue::entry::Receipt;
+use crate::queue::contract::{LetterNumber, Receipt};
 use crate::queue::lock::lock;
-use crate::queue::numbers::LetterNumber;
 use crate::queue::record::{
     chunk::{self, Chunk},
     dead_record,
 };
-use crate::queue::sled::dead::letters::{DeadLetters, Known};
-use crate::queue::sled::disk::{
-    batch::Batch,
-    error::{At, StoreError},
-};
-use crate::queue::sled::ids::dedup::Horizon;
-use crate::queue::sled::runtime::ops::Arrival;
+use crate::queue::sled::dead::{DeadLetters, Known};
+use crate::queue::sled::disk::{At, Batch, StoreError};
+use crate::queue::sled::ids::Horizon;
+use crate::queue::sled::runtime::Arrival;
 use crate::queue::sled::threads::committer::Committer;
 
 /// Where a letter is.

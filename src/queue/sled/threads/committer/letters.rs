@@ -4,13 +4,12 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::queue::letter::{Import, Imported, LetterKey, PAGE_NUMBERS};
+use crate::queue::contract::{Import, Imported, LetterKey, Number, PAGE_NUMBERS};
 use crate::queue::lock::lock;
-use crate::queue::numbers::Number;
 use crate::queue::record::dead_record::Record;
-use crate::queue::sled::disk::{batch::Batch, error::StoreError};
-use crate::queue::sled::line::deferred::DeferredLetter;
-use crate::queue::sled::runtime::ops::OperatorOp;
+use crate::queue::sled::disk::{Batch, StoreError};
+use crate::queue::sled::line::DeferredLetter;
+use crate::queue::sled::runtime::OperatorOp;
 use crate::queue::sled::threads::committer::{Committer, accept::Place};
 
 /// Stretches of numbers that one batch changes: each may touch a neighbour on either side.

@@ -19,31 +19,15 @@ use quota_warning::QuotaWarning;
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
 use crate::clock::{Millis, Reading, Unproven};
+use crate::queue::contract::{LetterNumber, Seq};
 use crate::queue::lock::lock;
-use crate::queue::numbers::LetterNumber;
-use crate::queue::numbers::Seq;
-use crate::queue::sled::account::{
-    high_water::{High, HighFile},
-    identity::Lock,
-    ledger::Ledger,
-    meta::Meta,
-    rows,
-};
-use crate::queue::sled::disk::{
-    batch::{self, Batch},
-    error::{At, StoreError},
-    store::Store,
-};
-use crate::queue::sled::ids::{
-    dedup::{Dedup, Horizon},
-    delivered::DeliveredLetters,
-    purged::Purged,
-};
-use crate::queue::sled::line::head::Head;
+use crate::queue::sled::account::{High, HighFile, Ledger, Lock, Meta, rows};
+use crate::queue::sled::disk::{At, Batch, Store, StoreError, batch};
+use crate::queue::sled::ids::{Dedup, DeliveredLetters, Horizon, Purged};
+use crate::queue::sled::line::Head;
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::runtime::{
-    ops::{Arrival, CommitterOp, Job, OperatorOp},
-    shared::{PanicIsFailure, Pressure, Shared},
+    Arrival, CommitterOp, Job, OperatorOp, PanicIsFailure, Pressure, Shared,
 };
 
 /// Operations a batch: beyond about a thousand sled's memory grows without measure.

@@ -3,10 +3,10 @@
 
 use crate::clock::{Millis, millis};
 use crate::queue::lock::lock;
-use crate::queue::sled::account::rows::Period;
-use crate::queue::sled::disk::{batch::Batch, error::StoreError};
+use crate::queue::sled::account::Period;
+use crate::queue::sled::disk::{Batch, StoreError};
 use crate::queue::sled::numbers::PeriodNumber;
-use crate::queue::sled::record::purged_list::List;
+use crate::queue::sled::record::List;
 use crate::queue::sled::threads::committer::{Committer, MAX_OPS};
 
 /// The current period is not closed for being spent while letters come in: making the next one

@@ -3,20 +3,15 @@
 use std::sync::atomic::Ordering;
 
 use crate::clock::millis;
-use crate::queue::entry::{EntryId, Origin, Outcome, Settlement};
-use crate::queue::lock::lock;
-use crate::queue::loss::LossKind;
-use crate::queue::numbers::Seq;
-use crate::queue::numbers::{LetterNumber, Number};
-use crate::queue::record::dead_record::Record;
-use crate::queue::sled::disk::{
-    batch::Batch,
-    error::StoreError,
-    layout::{generation_name, period_name},
+use crate::queue::contract::{
+    EntryId, LetterNumber, LossKind, Number, Origin, Outcome, Seq, Settlement,
 };
-use crate::queue::sled::line::deferred::{DeferredLetter, deferred};
+use crate::queue::lock::lock;
+use crate::queue::record::dead_record::Record;
+use crate::queue::sled::disk::{Batch, StoreError, generation_name, period_name};
+use crate::queue::sled::line::{DeferredLetter, deferred::deferred};
 use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::runtime::ops::{CommitterOp, Job};
+use crate::queue::sled::runtime::{CommitterOp, Job};
 use crate::queue::sled::threads::committer::{Committer, MAX_OPS, answer};
 
 impl Committer {

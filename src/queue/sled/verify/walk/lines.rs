@@ -1,13 +1,12 @@
 //! The events of the generations: each chunk is whole, none is stored twice, and every number
 //! that is not settled is in some store.
 
-use crate::queue::numbers::LetterNumber;
-use crate::queue::numbers::Seq;
+use crate::queue::contract::{LetterNumber, Seq};
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::AcceptTotals;
-use crate::queue::sled::account::rows::Sealed;
-use crate::queue::sled::disk::{error::StoreError, layout::generation_name, store::Store};
-use crate::queue::sled::line::chunks::read_chunk;
+use crate::queue::sled::account::Sealed;
+use crate::queue::sled::disk::{Store, StoreError, generation_name};
+use crate::queue::sled::line::read_chunk;
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::verify::walk::{Piece, Stores, Walk};
 

@@ -7,20 +7,15 @@ mod lines;
 use std::collections::HashSet;
 use std::path::Path;
 
-use crate::queue::numbers::LetterNumber;
-use crate::queue::numbers::Seq;
+use crate::queue::contract::{Finding, LetterNumber, Seq, Verdict};
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::AcceptTotals;
-use crate::queue::sled::account::ledger::Ledger;
+use crate::queue::sled::account::Ledger;
 use crate::queue::sled::disk::{
-    error::StoreError,
-    files::{entries, is_there},
-    layout::{PURGED, SEEN, generation_name, period_name, seen_name},
-    store::Store,
+    PURGED, SEEN, Store, StoreError, entries, generation_name, is_there, period_name, seen_name,
 };
-use crate::queue::sled::ids::{purged, seen::file::SeenFile};
+use crate::queue::sled::ids::{SeenFile, purged};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
-use crate::queue::verdict::{Finding, Verdict};
 
 const REPAIR: &str = "stop the daemon and run `pinrelay verify --repair`";
 const REPORT: &str = "keep a copy of the queue folder and report it: this is a bug";
