@@ -124,9 +124,7 @@ impl SledEngine {
             return Err(self.stopped());
         }
         if !self.turns.is_first() {
-            let (reply, begun) = oneshot::channel();
-            self.send(CommitterOp::BeginTurn(reply))?;
-            begun.await.map_err(|_| self.stopped())?;
+            self.ask(CommitterOp::BeginTurn).await?;
         }
         Ok(right)
     }
@@ -175,9 +173,7 @@ impl SledEngine {
     }
 
     pub async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
-        let (reply, done) = oneshot::channel();
-        self.send(CommitterOp::Mark(mark, reply))?;
-        done.await.map_err(|_| self.stopped())
+        self.ask(|reply| CommitterOp::Mark(mark, reply)).await
     }
 
     pub fn doubt(&self, ids: &[EntryId]) {
@@ -191,9 +187,8 @@ impl SledEngine {
     }
 
     pub async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError> {
-        let (reply, done) = oneshot::channel();
-        self.send(CommitterOp::Settle(settlements, reply))?;
-        done.await.map_err(|_| self.stopped())
+        self.ask(|reply| CommitterOp::Settle(settlements, reply))
+            .await
     }
 
     pub fn census(&self) -> Census {
@@ -209,7 +204,7 @@ impl SledEngine {
     }
 
     pub async fn acknowledge_losses(&self) -> Result<Vec<Loss>, QueueError> {
-        self.ask(OperatorOp::Acknowledge).await
+        self.operator(OperatorOp::Acknowledge).await
     }
 
     pub fn disk(&self) -> Disk {
@@ -237,15 +232,11 @@ impl SledEngine {
     }
 
     pub async fn heartbeat(&self) -> Result<(), QueueError> {
-        let (reply, beat) = oneshot::channel();
-        self.send(CommitterOp::Heartbeat(reply))?;
-        beat.await.map_err(|_| self.stopped())
+        self.ask(CommitterOp::Heartbeat).await
     }
 
     pub async fn verify(&self) -> Result<Verdict, QueueError> {
-        let (reply, verdict) = oneshot::channel();
-        self.send(CommitterOp::Verify(reply))?;
-        verdict.await.map_err(|_| self.stopped())
+        self.ask(CommitterOp::Verify).await
     }
 
     /// Settles events of the line as set aside, which a repair has found unreadable.
@@ -270,18 +261,24 @@ impl SledEngine {
     }
 
     pub async fn close(&self) -> Result<(), QueueError> {
+        self.ask(CommitterOp::Close).await
+    }
+
+    /// Asks the committer, and awaits its answer.
+    pub async fn ask<T>(
+        &self,
+        op: impl FnOnce(oneshot::Sender<T>) -> CommitterOp,
+    ) -> Result<T, QueueError> {
         let (reply, done) = oneshot::channel();
-        self.send(CommitterOp::Close(reply))?;
+        self.send(op(reply))?;
         done.await.map_err(|_| self.stopped())
     }
 
-    pub async fn ask<T>(
+    async fn operator<T>(
         &self,
         op: impl FnOnce(oneshot::Sender<T>) -> OperatorOp,
     ) -> Result<T, QueueError> {
-        let (reply, done) = oneshot::channel();
-        self.send(CommitterOp::Operator(op(reply)))?;
-        done.await.map_err(|_| self.stopped())
+        self.ask(|reply| CommitterOp::Operator(op(reply))).await
     }
 
     pub async fn dead_page(
@@ -289,7 +286,7 @@ impl SledEngine {
         numbers: RangeInclusive<LetterNumber>,
         keep: Keep,
     ) -> Result<Page, QueueError> {
-        let dead = self.ask(|reply| OperatorOp::Dead(numbers, reply));
+        let dead = self.operator(|reply| OperatorOp::Dead(numbers, reply));
         let Some(stretch) = dead.await? else {
             return Ok(Page::default());
         };
@@ -312,7 +309,7 @@ impl SledEngine {
         let mut retried = 0;
         for letters in letters.chunks(LETTERS) {
             let letters = letters.to_vec();
-            retried += self.ask(|r| OperatorOp::Retry(letters, r)).await?;
+            retried += self.operator(|r| OperatorOp::Retry(letters, r)).await?;
         }
         Ok(retried)
     }
@@ -321,7 +318,7 @@ impl SledEngine {
         let mut purged = 0;
         for letters in letters.chunks(LETTERS) {
             let letters = letters.to_vec();
-            purged += self.ask(|r| OperatorOp::Purge(letters, r)).await?;
+            purged += self.operator(|r| OperatorOp::Purge(letters, r)).await?;
         }
         Ok(purged)
     }
@@ -333,13 +330,15 @@ impl SledEngine {
                 return Err(QueueError::Unavailable(why.clone()));
             }
             let events = events.to_vec();
-            answers.extend(self.ask(|r| OperatorOp::TakeBack(events, r)).await?);
+            answers.extend(self.operator(|r| OperatorOp::TakeBack(events, r)).await?);
         }
         Ok(answers)
     }
 
     pub async fn find(&self, id_hash: u128) -> Result<Found, QueueError> {
-        let look = self.ask(|reply| OperatorOp::Look(id_hash, reply)).await?;
+        let look = self
+            .operator(|reply| OperatorOp::Look(id_hash, reply))
+            .await?;
         if let Some((period, number)) = look.dead {
             let letter = self
                 .beside(move |shared| find::letter(&shared, period, number))
@@ -392,7 +391,7 @@ impl SledEngine {
 
     /// The event as one that waits, if it does.
     async fn if_open(&self, id: EntryId, accepted_at: Millis) -> Result<Option<Found>, QueueError> {
-        let state = self.ask(|reply| OperatorOp::State(id, reply)).await?;
+        let state = self.operator(|reply| OperatorOp::State(id, reply)).await?;
         Ok(match state {
             OpenState::Settled => None,
             OpenState::Open(sent) => Some(Found::Queued {
@@ -408,7 +407,7 @@ impl SledEngine {
     pub async fn remembers(&self, message_id: &str) -> bool {
         let id_hash = self.shared.hasher.hash(message_id);
         let look = self
-            .ask(|reply| OperatorOp::Look(id_hash, reply))
+            .operator(|reply| OperatorOp::Look(id_hash, reply))
             .await
             .unwrap();
         look.known.is_some() || look.delivered_at.is_some()

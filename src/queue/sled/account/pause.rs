@@ -1,11 +1,11 @@
 //! The operator's pause: the file `pause` in the queue's folder, one line of JSON.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use crate::queue::contract::PauseRecord;
-use crate::queue::sled::disk::PAUSE;
+use crate::queue::sled::disk::{PAUSE, StoreError, replace, sync_dir};
 
 /// What the operator is told of a failure names the file.
 type Told<T> = Result<T, String>;
@@ -43,13 +43,9 @@ fn read(file: &Path) -> Result<Option<PauseRecord>, String> {
 
 /// Invariant: after any crash the file is the old one or the new one, whole.
 fn write(file: &Path, record: &PauseRecord) -> io::Result<()> {
-    let new = file.with_extension("new");
-    let mut out = File::create(&new)?;
-    serde_json::to_writer(&mut out, record)?;
-    out.write_all(b"\n")?;
-    out.sync_all()?;
-    fs::rename(&new, file)?;
-    sync_folder(file)
+    let mut bytes = serde_json::to_vec(record)?;
+    bytes.push(b'\n');
+    replace(file, &file.with_extension("new"), &bytes).map_err(StoreError::into_source)
 }
 
 /// Durably.
@@ -58,14 +54,8 @@ fn remove(file: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    sync_folder(file)
-}
-
-fn sync_folder(file: &Path) -> io::Result<()> {
-    match file.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    let folder = file.parent().unwrap_or(file);
+    sync_dir(folder).map_err(StoreError::into_source)
 }
 
 #[cfg(test)]

@@ -42,6 +42,14 @@ impl StoreError {
         }
     }
 
+    /// What the system said, for a text that names the object by itself.
+    pub fn into_source(self) -> io::Error {
+        match self {
+            Self::Io { source, .. } => source,
+            error => io::Error::other(error),
+        }
+    }
+
     pub fn bad(path: &Path, what: &str, bad: DecodeError) -> Self {
         match bad {
             DecodeError::Newer(version) => Self::Newer {
