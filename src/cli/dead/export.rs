@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// A file that only its owner reads, whoever could before. One with something in it is refused
+/// Makes a file readable by its owner alone, whatever its mode was. One with something in it is refused
 /// as [`io::ErrorKind::AlreadyExists`].
 fn private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();

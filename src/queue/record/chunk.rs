@@ -112,13 +112,13 @@ impl Chunk {
         w.0
     }
 
-    /// The inverse of [`Chunk::encode`]; `bytes` may hold a prefix only, then `packed` is empty.
+    /// The inverse of [`Chunk::encode`]. Only whole chunks decode: no prefix of one does.
     pub fn decode(first_seq: u64, bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::versioned(bytes)?;
         let packed_count = r.u32()?;
         let count = r.u32()?;
-        // Numbers of the line end below the dead letters'. A count stands for 16 bytes each;
-        // without this check a nonsense one would be room for billions.
+        // Numbers of the line end below those of dead letters. Each counted id takes 16 bytes;
+        // without this check, a nonsensical count would reserve memory for billions.
         let numbers = 1..EntryId::dead(0).to_raw() - u64::from(u32::MAX);
         if count == 0
             || count > packed_count

@@ -44,10 +44,11 @@ use crate::queue::sled::runtime::{
     shared::{PanicIsFailure, Pressure, Shared},
 };
 
-/// Operations a batch: beyond about a thousand sled's memory grows without measure.
+/// Operations in one batch. Beyond about a thousand, sled's memory grows without bound.
 const MAX_OPS: usize = 400;
-/// Beside other changes the reading of both clocks is written anew when it is so old.
+/// With other changes, the reading of both clocks is written again once it is this old.
 const NOTE_CLOCKS: Millis = 60_000;
+
 /// The thread's state. Its fields are this folder's alone: only the files below `committer/`
 /// change what is accepted, settled or kept.
 pub struct Committer {
