@@ -157,7 +157,8 @@ pub struct Standing {
 }
 
 /// Up to where times are stamps of a clock that nothing had vouched for: those of the lives that a
-/// queue had before its clock was first believed. They prove no age. Beyond, and where there is none, each stamp does.
+/// queue had before its clock was first believed. They prove no age. Beyond them, and where there
+/// are none, each stamp does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unproven {
     /// The last number of the line.

@@ -97,7 +97,7 @@ impl MemoryEngine {
                 Receipt::Retried
             } else if !known {
                 state.counts.accepted += 1;
-                // A new event begins here: the letter that was purged under this id no longer counts.
+                // A new event: the letter that was purged under this id no longer counts.
                 state.purged.remove(id_hash);
                 Receipt::Queued
             } else {

@@ -1,7 +1,8 @@
 //! A chunk: the events of one block as they stand in a generation.
 //!
 //! Key: first sequence number (u64), part (u16), big-endian. The chunk's bytes are split into
-//! parts of at most [`MAX_VALUE`](crate::queue::record::codec::MAX_VALUE); each part carries its own checksum.
+//! parts of at most [`MAX_VALUE`](crate::queue::record::codec::MAX_VALUE); each part carries its
+//! own checksum.
 //!
 //! Layout (little-endian): version u8 · events packed u32 · events queued u32 · accepted_at i64 ·
 //! unpacked length u32 · totals 5 × u64 · a bitmap of which packed events are queued (only if

@@ -2,6 +2,13 @@
 //! arrival order, commits, and only then hands out receipts; then it settles.
 //!
 //! No linger: while one group syncs the next one gathers.
+//!
+//! - `accept` decides which events are new, and holds the line of commitment.
+//! - `settle` ends claims: marks, settlements, deaths, and what cannot be read.
+//! - `letters` does what the operator asks: retry, purge, import. `lookup` finds an id.
+//! - `retention` and `upkeep` do what is due by itself; `quota_warning` says once what is near.
+//!
+//! [`Committer`]'s fields are private to this folder: only these files may touch them.
 
 mod accept;
 mod letters;

@@ -1,4 +1,4 @@
-//! Telling once that a quota is near.
+//! Warning once that a quota is near.
 
 /// Whether the quota of the dead letters is near: logged once, and again only after it was not.
 #[derive(Default)]

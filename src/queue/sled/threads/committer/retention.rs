@@ -1,5 +1,6 @@
-//! Which dead letters are deleted without being asked: periods past their retention, the oldest beyond the quota,
-//! and periods of which every letter is gone, so that no bytes outlast their event for long.
+//! Which dead letters are deleted without being asked: periods past their retention, the oldest
+//! beyond the quota, and periods of which every letter is gone, so that no bytes outlast their
+//! event for long.
 
 use crate::clock::{Millis, millis};
 use crate::queue::lock::lock;
