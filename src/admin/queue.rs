@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::state::AdminState;
 use crate::clock::Millis;
+use crate::queue::Seq;
 use crate::queue::Waiting;
 
 /// Events of one page, at most.
@@ -54,10 +55,10 @@ async fn queue(
     Query(which): Query<Which>,
 ) -> Result<Json<Queued>, (StatusCode, String)> {
     let limit = which.limit.unwrap_or(MOST).clamp(1, MOST);
-    let page = state.queue.waiting(which.after, limit).await;
+    let page = state.queue.waiting(Seq(which.after), limit).await;
     let page = page.map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     Ok(Json(Queued {
-        next: page.next,
+        next: page.next.map(|next| next.0),
         events: page.events.into_iter().filter_map(shown).collect(),
     }))
 }
@@ -66,7 +67,7 @@ fn shown(waiting: Waiting) -> Option<QueuedEvent> {
     // The socket took no line that is not JSON.
     let text = String::from_utf8(waiting.body.to_vec()).ok()?;
     Some(QueuedEvent {
-        number: waiting.number,
+        number: waiting.number.0,
         accepted_at: waiting.accepted_at,
         event_time: waiting.event_time,
         event: RawValue::from_string(text).ok()?,

@@ -103,12 +103,12 @@ impl From<Found> for Stored {
             },
             // Its words may quote values: they are shown with the letter itself.
             Found::Dead(letter) => Self::Dead {
-                number: letter.key.number(),
+                number: letter.key.number().0,
                 reason: letter.key.reason().name().to_owned(),
                 accepted_at: letter.accepted_at,
                 died_at: letter.died_at,
             },
-            Found::Purged { number } => Self::Purged { number },
+            Found::Purged { number } => Self::Purged { number: number.0 },
             Found::Settled {
                 accepted_after,
                 accepted_by,

@@ -33,8 +33,8 @@ impl Horizon {
     pub fn passed(&self, entry: &Entry) -> bool {
         let accepted_at = match (self.unproven, entry.id.origin()) {
             (None, _) => entry.accepted_at,
-            (Some(unproven), Origin::Line(seq)) => unproven.of_line(seq, entry.accepted_at),
-            (Some(unproven), Origin::Dead(no)) => unproven.of_letter(no, entry.accepted_at),
+            (Some(unproven), Origin::Line(seq)) => unproven.of_line(seq.0, entry.accepted_at),
+            (Some(unproven), Origin::Dead(no)) => unproven.of_letter(no.0, entry.accepted_at),
         };
         let oldest = entry.event_time.saturating_mul(1000).min(accepted_at);
         self.edge.is_some_and(|edge| oldest <= edge)
@@ -83,6 +83,7 @@ mod tests {
     use super::super::fixture;
     use super::*;
     use crate::clock::Clock;
+    use crate::queue::LetterNumber;
 
     const NOW: Millis = 1_700_000_000_000;
     const DAY: Duration = Duration::from_secs(86_400);
@@ -111,7 +112,7 @@ mod tests {
             (entry.event_time, entry.accepted_at) = (NOW / 1000 - age, NOW);
             let lateness = Lateness::new(NOW, Duration::from_secs(3600), &trust);
             let again = crate::queue::Entry {
-                id: crate::queue::EntryId::dead(7),
+                id: crate::queue::EntryId::dead(LetterNumber(7)),
                 ..fixture::entry(1)
             };
             assert!(!lateness.may_die(&again), "it was put back");

@@ -1,5 +1,6 @@
 //! Small values for the tests of this module's parts.
 
+use crate::queue::Seq;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub fn backoff() -> Backoff {
 
 pub fn entry(seq: u64) -> Entry {
     Entry {
-        id: EntryId::line(seq),
+        id: EntryId::line(Seq(seq)),
         id_hash: seq.into(),
         accepted_at: 0,
         event_time: 0,

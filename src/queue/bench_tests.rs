@@ -267,9 +267,11 @@ impl Subject {
 
     /// All dead letters, by number.
     pub(super) async fn dead(&self) -> Vec<Letter> {
-        let (mut letters, mut from) = (Vec::new(), Some(0));
+        let (mut letters, mut from) = (Vec::new(), Some(LetterNumber(0)));
         while let Some(first) = from {
-            let page = self.queue.dead_page(first..=u64::MAX, Arc::new(|_| true));
+            let page = self
+                .queue
+                .dead_page(first..=LetterNumber(u64::MAX), Arc::new(|_| true));
             let mut page = page.await.unwrap();
             letters.append(&mut page.letters);
             from = page.next;

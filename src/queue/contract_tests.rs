@@ -262,7 +262,7 @@ fn generations_roll_and_go_and_their_ids_are_remembered() {
             let claimed = turn.claim(700, 1 << 20).await.unwrap();
             let mut settlements = Vec::new();
             for entry in claimed {
-                assert_eq!(entry.id, EntryId::line(expected));
+                assert_eq!(entry.id, EntryId::line(Seq(expected)));
                 assert_eq!(entry.body, format!("{{\"n\":{}}}", expected - 1));
                 settlements.push(Settlement {
                     entry,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::numbers::{LetterNumber, Seq};
 use crate::clock::Millis;
 
 /// Names one stored event: its sequence number, or its number among the dead letters when it
@@ -18,30 +19,30 @@ pub struct EntryId(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A sequence number of the main line, from 1.
-    Line(u64),
+    Line(Seq),
     /// A number among the dead letters, from 1.
-    Dead(u64),
+    Dead(LetterNumber),
 }
 
 const DEAD_BIT: u64 = 1 << 63;
 
 impl EntryId {
     /// The event with this sequence number.
-    pub const fn line(seq: u64) -> Self {
-        Self(seq & !DEAD_BIT)
+    pub const fn line(seq: Seq) -> Self {
+        Self(seq.0 & !DEAD_BIT)
     }
 
     /// The event with this dead-letter number, queued again.
-    pub const fn dead(number: u64) -> Self {
-        Self(number | DEAD_BIT)
+    pub const fn dead(number: LetterNumber) -> Self {
+        Self(number.0 | DEAD_BIT)
     }
 
     /// Which store the number counts in.
     pub const fn origin(self) -> Origin {
         if self.0 & DEAD_BIT == 0 {
-            Origin::Line(self.0)
+            Origin::Line(Seq(self.0))
         } else {
-            Origin::Dead(self.0 & !DEAD_BIT)
+            Origin::Dead(LetterNumber(self.0 & !DEAD_BIT))
         }
     }
 

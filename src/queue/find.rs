@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::entry::EntryId;
 use super::letter::Letter;
 use crate::clock::Millis;
+use crate::queue::numbers::LetterNumber;
+use crate::queue::numbers::Seq;
 
 /// Where the event of a messageId is. If the id was accepted more than once, it is the last of
 /// its events.
@@ -24,7 +26,7 @@ pub enum Found {
     /// It was a dead letter, and was given up; an import brings it back.
     Purged {
         /// Its number among the dead letters.
-        number: u64,
+        number: LetterNumber,
     },
     /// It was delivered, or its bytes were lost to damage.
     Settled {
@@ -52,7 +54,7 @@ pub struct Sent {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Waiting {
     /// Its sequence number.
-    pub number: u64,
+    pub number: Seq,
     /// When it was accepted.
     pub accepted_at: Millis,
     /// Unix seconds; fixed at acceptance.
@@ -80,5 +82,5 @@ pub struct WaitingPage {
     /// Bytes of their bodies.
     pub bytes: usize,
     /// The number after which to go on; `None`: there are no more.
-    pub next: Option<u64>,
+    pub next: Option<Seq>,
 }

@@ -18,6 +18,8 @@ use super::pending::Pending;
 use super::sled::SledEngine;
 use super::turn::Turn;
 use super::verdict::Verdict;
+use crate::queue::numbers::LetterNumber;
+use crate::queue::numbers::Seq;
 
 /// A queue, whichever engine carries it. Clones share one queue.
 #[derive(Clone)]
@@ -90,7 +92,7 @@ impl Queue {
     /// [`QueueError::Unavailable`] where they cannot be read, [`QueueError::Stopped`].
     pub async fn dead_page(
         &self,
-        numbers: RangeInclusive<u64>,
+        numbers: RangeInclusive<LetterNumber>,
         keep: Keep,
     ) -> Result<Page, QueueError> {
         each!(Engine, &self.engine, engine => engine.dead_page(numbers, keep).await)
@@ -100,7 +102,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError::Unavailable`] where what would tell cannot be read, [`QueueError::Stopped`].
-    pub async fn dead_number(&self, message_id: &str) -> Result<Option<u64>, QueueError> {
+    pub async fn dead_number(&self, message_id: &str) -> Result<Option<LetterNumber>, QueueError> {
         let id_hash = self.hasher().hash(message_id);
         each!(Engine, &self.engine, engine => engine.dead_number(id_hash).await)
     }
@@ -202,7 +204,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError::Unavailable`] if they cannot be read.
-    pub async fn waiting(&self, after: u64, limit: usize) -> Result<WaitingPage, QueueError> {
+    pub async fn waiting(&self, after: Seq, limit: usize) -> Result<WaitingPage, QueueError> {
         each!(Engine, &self.engine, engine => engine.waiting(after, limit).await)
     }
 

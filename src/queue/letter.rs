@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::entry::DeadReason;
 use super::id_hash::IdHasher;
+use super::numbers::LetterNumber;
 use crate::clock::Millis;
 
 /// Numbers that one [`Page`] looks at, at most.
@@ -17,14 +18,14 @@ pub const PAGE_BYTES: usize = 4 << 20;
 /// Names one dead letter. Only the queue makes them, by reading the letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LetterKey {
-    pub(super) number: u64,
+    pub(super) number: LetterNumber,
     pub(super) id_hash: u128,
     pub(super) reason: DeadReason,
 }
 
 impl LetterKey {
     /// Its number among the dead letters, from 1. Never given twice.
-    pub const fn number(self) -> u64 {
+    pub const fn number(self) -> LetterNumber {
         self.number
     }
 
@@ -72,7 +73,7 @@ pub struct Page {
     /// Those that were wanted. There may be more behind an empty page.
     pub letters: Vec<Letter>,
     /// The number from which to go on; `None`: there are no more.
-    pub next: Option<u64>,
+    pub next: Option<LetterNumber>,
 }
 
 /// An event on its way back, such as an exported and edited dead letter.

@@ -75,6 +75,7 @@
 
 mod block;
 mod census;
+mod contract;
 mod disk;
 mod engines;
 mod entry;
@@ -86,6 +87,7 @@ mod letter;
 mod lock;
 mod loss;
 mod memory;
+mod numbers;
 mod open;
 mod pause;
 mod pending;
@@ -107,6 +109,7 @@ pub use id_hash::IdHasher;
 pub use letter::{Import, Imported, Keep, Letter, LetterKey, Page};
 pub use loss::{Loss, LossKind};
 pub use memory::MemoryEngine;
+pub use numbers::{LetterNumber, Seq};
 pub use open::{Folder, Opened, Options, Storage, adopt, open, repair, verify};
 pub use pause::PauseRecord;
 pub use pending::Pending;

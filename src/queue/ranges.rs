@@ -2,13 +2,17 @@
 //! letters are queued again, which are gone.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 
-/// Numbers as disjoint ranges that never touch each other.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct RangeSet {
+use super::numbers::{Number, Seq};
+
+/// Numbers of one kind as disjoint ranges that never touch each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RangeSet<N> {
     /// First number → last number of each range.
     ranges: BTreeMap<u64, u64>,
+    kind: PhantomData<N>,
 }
 
 /// What a change did to the stored form: ranges removed by their first number, then written.
@@ -18,9 +22,23 @@ pub struct RangeDiff {
     pub written: Vec<(u64, u64)>,
 }
 
-impl RangeSet {
-    pub fn contains(&self, n: u64) -> bool {
-        self.range_of(n).is_some()
+impl<N> Default for RangeSet<N> {
+    fn default() -> Self {
+        Self {
+            ranges: BTreeMap::new(),
+            kind: PhantomData,
+        }
+    }
+}
+
+/// First and last.
+fn ends<N: Number>(range: &RangeInclusive<N>) -> (u64, u64) {
+    (range.start().value(), range.end().value())
+}
+
+impl<N: Number> RangeSet<N> {
+    pub fn contains(&self, n: N) -> bool {
+        self.range_of(n.value()).is_some()
     }
 
     fn range_of(&self, n: u64) -> Option<(u64, u64)> {
@@ -29,8 +47,8 @@ impl RangeSet {
     }
 
     /// Adds `range`; an empty one changes nothing.
-    pub fn insert(&mut self, range: RangeInclusive<u64>) -> RangeDiff {
-        let (mut first, mut last) = (*range.start(), *range.end());
+    pub fn insert(&mut self, range: RangeInclusive<N>) -> RangeDiff {
+        let (mut first, mut last) = ends(&range);
         let mut diff = RangeDiff::default();
         if first > last {
             return diff;
@@ -63,8 +81,8 @@ impl RangeSet {
     }
 
     /// Takes `range` out; numbers that were not in it change nothing.
-    pub fn remove(&mut self, range: RangeInclusive<u64>) -> RangeDiff {
-        let (first, last) = (*range.start(), *range.end());
+    pub fn remove(&mut self, range: RangeInclusive<N>) -> RangeDiff {
+        let (first, last) = ends(&range);
         let mut diff = RangeDiff::default();
         if first > last {
             return diff;
@@ -98,8 +116,8 @@ impl RangeSet {
     }
 
     /// How many numbers of `range` the set holds.
-    pub fn count_within(&self, range: RangeInclusive<u64>) -> u64 {
-        let (first, last) = (*range.start(), *range.end());
+    pub fn count_within(&self, range: RangeInclusive<N>) -> u64 {
+        let (first, last) = ends(&range);
         if first > last {
             return 0;
         }
@@ -111,29 +129,30 @@ impl RangeSet {
     }
 
     /// The ranges of the set as far as they lie within `range`.
-    pub fn within(&self, range: RangeInclusive<u64>) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let (first, last) = (*range.start(), *range.end());
+    pub fn within(&self, range: RangeInclusive<N>) -> impl Iterator<Item = (N, N)> + '_ {
+        let (first, last) = ends(&range);
         let start = self.range_of(first).map_or(first, |(f, _)| f);
         let to = last.max(start);
         (self.ranges.range(start..=to))
             .map(move |(f, l)| ((*f).max(first), (*l).min(last)))
             .filter(|(f, l)| f <= l)
+            .map(|(f, l)| (N::of(f), N::of(l)))
     }
 
     /// Takes everything in `other` out.
-    pub fn subtract(&mut self, other: &Self, range: RangeInclusive<u64>) {
+    pub fn subtract(&mut self, other: &Self, range: RangeInclusive<N>) {
         for (first, last) in other.within(range) {
             self.remove(first..=last);
         }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.ranges.iter().map(|(f, l)| (*f, *l))
+    pub fn iter(&self) -> impl Iterator<Item = (N, N)> + '_ {
+        self.ranges.iter().map(|(f, l)| (N::of(*f), N::of(*l)))
     }
 }
 
-impl FromIterator<(u64, u64)> for RangeSet {
-    fn from_iter<I: IntoIterator<Item = (u64, u64)>>(iter: I) -> Self {
+impl<N: Number> FromIterator<(N, N)> for RangeSet<N> {
+    fn from_iter<I: IntoIterator<Item = (N, N)>>(iter: I) -> Self {
         let mut set = Self::default();
         for (first, last) in iter {
             set.insert(first..=last);
@@ -146,44 +165,45 @@ impl FromIterator<(u64, u64)> for RangeSet {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     /// Every number below is settled.
-    mark: u64,
-    above: RangeSet,
+    low_water: Seq,
+    above: RangeSet<Seq>,
 }
 
 impl Default for Cursor {
     fn default() -> Self {
-        Self::new(1, RangeSet::default())
+        Self::new(Seq(1), RangeSet::default())
     }
 }
 
 impl Cursor {
-    /// `mark` is the first number that is not settled; `above` the settled ones beyond.
-    pub fn new(mark: u64, above: RangeSet) -> Self {
-        let mut cursor = Self { mark, above };
+    /// `low_water` is the first number that is not settled; `above` the settled ones beyond.
+    pub fn new(low_water: Seq, above: RangeSet<Seq>) -> Self {
+        let mut cursor = Self { low_water, above };
         cursor.absorb(&mut RangeDiff::default());
         cursor
     }
 
-    pub fn low_water(&self) -> u64 {
-        self.mark
+    pub fn low_water(&self) -> Seq {
+        self.low_water
     }
 
-    pub fn above(&self) -> &RangeSet {
+    pub fn above(&self) -> &RangeSet<Seq> {
         &self.above
     }
 
-    pub fn is_settled(&self, n: u64) -> bool {
-        n < self.mark || self.above.contains(n)
+    pub fn is_settled(&self, n: Seq) -> bool {
+        n < self.low_water || self.above.contains(n)
     }
 
     /// How many numbers up to and including `last` are not settled.
-    pub fn unsettled(&self, last: u64) -> u64 {
-        (last + 1).saturating_sub(self.mark) - self.above.count_within(self.mark..=last)
+    pub fn unsettled(&self, last: Seq) -> u64 {
+        let all = last.next().0.saturating_sub(self.low_water.0);
+        all - self.above.count_within(self.low_water..=last)
     }
 
     /// Settles `range`; says what changed in the stored ranges.
-    pub fn settle(&mut self, range: RangeInclusive<u64>) -> RangeDiff {
-        let first = (*range.start()).max(self.mark);
+    pub fn settle(&mut self, range: RangeInclusive<Seq>) -> RangeDiff {
+        let first = (*range.start()).max(self.low_water);
         let mut diff = self.above.insert(first..=*range.end());
         self.absorb(&mut diff);
         diff
@@ -194,13 +214,13 @@ impl Cursor {
             let Some((first, last)) = self.above.iter().next() else {
                 break;
             };
-            if first > self.mark {
+            if first > self.low_water {
                 break;
             }
-            self.mark = self.mark.max(last + 1);
+            self.low_water = self.low_water.max(last.next());
             self.above.remove(first..=last);
-            diff.written.retain(|(f, _)| *f != first);
-            diff.removed.push(first);
+            diff.written.retain(|(f, _)| *f != first.0);
+            diff.removed.push(first.0);
         }
     }
 }
@@ -249,17 +269,17 @@ mod tests {
         fn a_cursor_settles_like_a_set(
             ops in prop::collection::vec((1u64..60, 0u64..9), 0..60)
         ) {
-            let mut cursor = Cursor::new(1, RangeSet::default());
+            let mut cursor = Cursor::new(Seq(1), RangeSet::default());
             let (mut model, mut stored) = (BTreeSet::new(), BTreeMap::new());
             for (first, len) in ops {
                 model.extend(first..=first + len);
-                let diff = cursor.settle(first..=first + len);
+                let diff = cursor.settle(Seq(first)..=Seq(first + len));
                 apply(&mut stored, &diff);
-                prop_assert!((1..80).all(|n| cursor.is_settled(n) == model.contains(&n)));
+                prop_assert!((1..80).all(|n| cursor.is_settled(Seq(n)) == model.contains(&n)));
                 prop_assert_eq!(&stored, &cursor.above.ranges);
-                prop_assert!(!model.contains(&cursor.low_water()));
+                prop_assert!(!model.contains(&cursor.low_water().0));
                 let open = (1..=70u64).filter(|n| !model.contains(n)).count() as u64;
-                prop_assert_eq!(cursor.unsettled(70), open);
+                prop_assert_eq!(cursor.unsettled(Seq(70)), open);
             }
         }
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::refused::Refused;
 use crate::clock::Millis;
 use crate::event;
+use crate::queue::LetterNumber;
 use crate::queue::{DeadReason, Keep, Letter, Page, Queue, QueueError};
 
 /// Which letters: each key that is given narrows it down.
@@ -35,7 +36,7 @@ pub struct Filter {
 
 /// A filter that was understood, and how far its letters were read.
 pub(super) struct Wanted {
-    numbers: RangeInclusive<u64>,
+    numbers: RangeInclusive<LetterNumber>,
     keep: Keep,
 }
 
@@ -50,17 +51,21 @@ impl Filter {
                 Refused(StatusCode::BAD_REQUEST, why)
             })?);
         }
-        let (from, to) = (self.after.unwrap_or(1), self.to.unwrap_or(u64::MAX));
+        let from = LetterNumber(self.after.unwrap_or(1));
+        let to = LetterNumber(self.to.unwrap_or(u64::MAX));
         let numbers = match self.id.as_deref() {
             None => from..=to,
             Some(id) => {
                 // The name that the operator's own systems know comes first: a messageId may be
                 // all digits, and a purge must not take the letter that happens to be numbered so.
-                let number = queue.dead_number(id).await?.or_else(|| id.parse().ok());
+                let number = queue
+                    .dead_number(id)
+                    .await?
+                    .or_else(|| id.parse().map(LetterNumber).ok());
                 match number.filter(|number| (from..=to).contains(number)) {
                     Some(number) => number..=number,
                     // No letter has this number.
-                    None => 0..=0,
+                    None => LetterNumber(0)..=LetterNumber(0),
                 }
             }
         };
@@ -86,7 +91,7 @@ impl Wanted {
     }
 
     /// Goes on behind a page; false if that was the last.
-    pub(super) fn go_on(&mut self, next: Option<u64>) -> bool {
+    pub(super) fn go_on(&mut self, next: Option<LetterNumber>) -> bool {
         if let Some(next) = next {
             self.numbers = next..=*self.numbers.end();
         }

@@ -124,7 +124,7 @@ async fn groups(
         let page = wanted.page(&state.queue).await?;
         for letter in page.letters {
             found.letters += 1;
-            found.last = letter.key.number();
+            found.last = letter.key.number().0;
             let reason = letter.key.reason().name();
             let mut key = (reason, messages.of(&letter));
             if groups.len() >= MOST_GROUPS && !groups.contains_key(&key) {
@@ -165,7 +165,7 @@ async fn letters(
         .await?;
     Ok(Json(Letters {
         letters: letters.iter().map(shown).collect(),
-        next,
+        next: next.map(|next| next.0),
     }))
 }
 
@@ -186,6 +186,7 @@ async fn retry(
         tracing::info!("revived" = count, "dead letters went back into the queue");
     }
     let next = page.next;
+    let next = next.map(|next| next.0);
     Ok(Json(Moved { count, next }))
 }
 
@@ -206,6 +207,7 @@ async fn purge(
         tracing::warn!(purged = count, "dead letters purged, as the operator asked");
     }
     let next = page.next;
+    let next = next.map(|next| next.0);
     Ok(Json(Moved { count, next }))
 }
 
@@ -249,7 +251,7 @@ fn shown(letter: &Letter) -> Shown {
     // What was accepted is JSON. Should a stored line not be, the letter is shown without it.
     let event = serde_json::from_slice::<Box<RawValue>>(&letter.body);
     Shown {
-        number: letter.key.number(),
+        number: letter.key.number().0,
         accepted_at: letter.accepted_at,
         died_at: letter.died_at,
         reason: letter.key.reason().name().into(),

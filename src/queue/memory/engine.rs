@@ -7,16 +7,10 @@ use tokio::sync::{Notify, oneshot};
 use super::state::{State, Stored};
 use crate::clock::{Clock, Millis};
 use crate::queue::block::{self, Block};
-use crate::queue::census::Census;
-use crate::queue::disk::Disk;
-use crate::queue::entry::Receipt;
-use crate::queue::error::QueueError;
-use crate::queue::find::{Waiting, WaitingPage};
-use crate::queue::id_hash::IdHasher;
-use crate::queue::loss::Loss;
-use crate::queue::pause::PauseRecord;
-use crate::queue::pending::Pending;
-use crate::queue::verdict::Verdict;
+use crate::queue::contract::{
+    Census, Disk, IdHasher, Loss, PauseRecord, Pending, QueueError, Receipt, Seq, Verdict, Waiting,
+    WaitingPage,
+};
 
 /// An in-memory queue. Clones share it.
 #[derive(Clone)]
@@ -105,7 +99,7 @@ impl MemoryEngine {
                 Receipt::Duplicate
             };
             if receipt != Receipt::Duplicate {
-                state.last_seq += 1;
+                state.last_seq = state.last_seq.next();
                 let seq = state.last_seq;
                 let stored = Stored {
                     id_hash: *id_hash,
@@ -131,10 +125,13 @@ impl MemoryEngine {
         self.lock().running()
     }
 
-    pub async fn waiting(&self, after: u64, limit: usize) -> Result<WaitingPage, QueueError> {
+    pub async fn waiting(&self, after: Seq, limit: usize) -> Result<WaitingPage, QueueError> {
         let state = self.lock();
-        let mut left = state.line.range(after.saturating_add(1)..).peekable();
-        let waiting = |(number, stored): (&u64, &Stored)| Waiting {
+        let mut left = state
+            .line
+            .range(Seq(after.0.saturating_add(1))..)
+            .peekable();
+        let waiting = |(number, stored): (&Seq, &Stored)| Waiting {
             number: *number,
             accepted_at: stored.accepted_at,
             event_time: stored.event_time,

@@ -5,9 +5,7 @@ use std::ops::RangeInclusive;
 use super::engine::MemoryEngine;
 use super::state::{Letter, State, Stored};
 use crate::clock::Millis;
-use crate::queue::entry::{DeadReason, EntryId};
-use crate::queue::error::QueueError;
-use crate::queue::find::{Found, Sent};
+use crate::queue::contract::{DeadReason, EntryId, Found, LetterNumber, QueueError, Sent};
 use crate::queue::letter::{self, Import, Imported, Keep, LetterKey, Page};
 
 impl From<&Import> for Stored {
@@ -24,7 +22,7 @@ impl From<&Import> for Stored {
 
 impl Letter {
     /// As the operator meets it; `None`: it is queued again.
-    fn shown(&self, number: u64) -> Option<letter::Letter> {
+    fn shown(&self, number: LetterNumber) -> Option<letter::Letter> {
         let Stored { id_hash, .. } = self.stored;
         Some(letter::Letter {
             key: LetterKey {
@@ -45,7 +43,7 @@ impl Letter {
 impl MemoryEngine {
     pub async fn dead_page(
         &self,
-        numbers: RangeInclusive<u64>,
+        numbers: RangeInclusive<LetterNumber>,
         keep: Keep,
     ) -> Result<Page, QueueError> {
         let state = self.lock();
@@ -57,7 +55,7 @@ impl MemoryEngine {
         })
     }
 
-    pub async fn dead_number(&self, id_hash: u128) -> Result<Option<u64>, QueueError> {
+    pub async fn dead_number(&self, id_hash: u128) -> Result<Option<LetterNumber>, QueueError> {
         Ok(self.lock().dead_number(id_hash))
     }
 
@@ -214,7 +212,7 @@ impl State {
     }
 
     /// The newest dead letter under this id.
-    fn dead_number(&self, id_hash: u128) -> Option<u64> {
+    fn dead_number(&self, id_hash: u128) -> Option<LetterNumber> {
         // Whatever is dead was accepted once; without this each new event would pay for all.
         self.seen.get(&id_hash)?;
         let mut letters = self.letters.iter().rev();
@@ -225,24 +223,29 @@ impl State {
 
     /// The dead letter that an event of the line replaces: with other bytes, unless it is taken
     /// back.
-    pub(super) fn replaced(&self, id_hash: u128, body: &[u8], takes_back: bool) -> Option<u64> {
+    pub(super) fn replaced(
+        &self,
+        id_hash: u128,
+        body: &[u8],
+        takes_back: bool,
+    ) -> Option<LetterNumber> {
         let number = self.dead_number(id_hash)?;
         (takes_back || self.letters[&number].stored.body != body).then_some(number)
     }
 
     /// The numbers of those that are dead now, ascending.
-    fn dead_among(&self, letters: &[LetterKey]) -> Vec<u64> {
-        let mut numbers: Vec<u64> = letters.iter().map(|key| key.number).collect();
+    fn dead_among(&self, letters: &[LetterKey]) -> Vec<LetterNumber> {
+        let mut numbers: Vec<LetterNumber> = letters.iter().map(|key| key.number).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        let is_dead = |n: &u64| self.letters.get(n).is_some_and(|l| l.reason.is_some());
+        let is_dead = |n: &LetterNumber| self.letters.get(n).is_some_and(|l| l.reason.is_some());
         numbers.retain(is_dead);
         numbers
     }
 
     /// An event that is taken back waits under a new number.
     fn queue_letter(&mut self, stored: Stored, now: Millis) {
-        self.last_dead += 1;
+        self.last_dead = self.last_dead.next();
         let letter = Letter {
             stored,
             reason: None,

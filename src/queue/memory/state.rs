@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::queue::census::Census;
-use crate::queue::entry::{DeadReason, Entry, EntryId, Origin, Outcome, Settlement};
-use crate::queue::error::QueueError;
-use crate::queue::pause::PauseRecord;
-use crate::queue::window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, deferred_share};
+use crate::queue::contract::{
+    CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, Census, DeadReason, Entry, EntryId, LetterNumber,
+    Origin, Outcome, PauseRecord, QueueError, Seq, Settlement, deferred_share,
+};
 
 /// Who may deliver.
 #[derive(Default)]
@@ -46,16 +45,16 @@ pub struct Marked {
 pub struct State {
     pub stopped: bool,
     pub turns: Turns,
-    pub last_seq: u64,
-    pub line: BTreeMap<u64, Stored>,
-    pub claimed_up_to: u64,
+    pub last_seq: Seq,
+    pub line: BTreeMap<Seq, Stored>,
+    pub claimed_up_to: Seq,
     pub bytes_in_hand: usize,
-    pub last_dead: u64,
-    pub letters: BTreeMap<u64, Letter>,
+    pub last_dead: LetterNumber,
+    pub letters: BTreeMap<LetterNumber, Letter>,
     /// Letters that are queued again and not claimed, in the order of their coming.
-    pub deferred: VecDeque<u64>,
+    pub deferred: VecDeque<LetterNumber>,
     /// By id; the numbers of letters that may be imported.
-    pub purged: HashMap<u128, u64>,
+    pub purged: HashMap<u128, LetterNumber>,
     /// When an event of each id was last accepted.
     pub seen: HashMap<u128, Millis>,
     /// When a letter of each id was last delivered.
@@ -76,7 +75,7 @@ impl State {
 
     /// Forgets who has what in hand; what was marked is in doubt.
     pub fn drop_claims(&mut self) {
-        self.claimed_up_to = 0;
+        self.claimed_up_to = Seq::default();
         let deferred = self.letters.iter().filter(|(_, l)| l.reason.is_none());
         self.deferred = deferred.map(|(number, _)| *number).collect();
         self.bytes_in_hand = 0;
@@ -86,7 +85,7 @@ impl State {
     }
 
     /// Removes a letter and its count among the dead.
-    pub fn retire_letter(&mut self, number: u64) {
+    pub fn retire_letter(&mut self, number: LetterNumber) {
         if let Some(reason) = self.letters.remove(&number).and_then(|l| l.reason) {
             self.counts.dead[reason.index()] -= 1;
         }
@@ -98,7 +97,7 @@ impl State {
             .keys()
             .next()
             .copied()
-            .unwrap_or(self.last_seq + 1);
+            .unwrap_or(self.last_seq.next());
         let mut found: Vec<(EntryId, usize)> = Vec::new();
         let (mut bytes, in_hand) = (0, self.bytes_in_hand);
         let fits = |bytes: usize, len: usize, found: &Vec<_>| {
@@ -107,8 +106,8 @@ impl State {
         };
         let line_share = max_events - deferred_share(max_events).min(self.deferred.len());
         if in_hand < CLAIM_WINDOW_BYTES {
-            for (seq, stored) in self.line.range(self.claimed_up_to + 1..) {
-                let full = found.len() >= line_share || *seq >= first + CLAIM_WINDOW_EVENTS;
+            for (seq, stored) in self.line.range(self.claimed_up_to.next()..) {
+                let full = found.len() >= line_share || seq.0 >= first.0 + CLAIM_WINDOW_EVENTS;
                 if full || !fits(bytes, stored.body.len(), &found) {
                     break;
                 }
@@ -176,7 +175,7 @@ impl State {
             }
             Outcome::Deferred { failures } => (None, String::new(), failures),
         };
-        self.last_dead += 1;
+        self.last_dead = self.last_dead.next();
         let stored = Stored {
             id_hash: entry.id_hash,
             accepted_at: entry.accepted_at,

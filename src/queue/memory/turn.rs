@@ -4,8 +4,7 @@ use std::sync::{Arc, MutexGuard};
 
 use super::engine::MemoryEngine;
 use super::state::{Marked, State};
-use crate::queue::entry::{Entry, EntryId, Mark, Settlement};
-use crate::queue::error::QueueError;
+use crate::queue::contract::{Entry, EntryId, Mark, QueueError, Settlement};
 
 /// One turn. Clones share it.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::queue::block;
-use crate::queue::entry::{Entry, EntryId};
+use crate::queue::contract::{Entry, EntryId, LetterNumber, Number, Seq};
 use crate::queue::record::codec::{DecodeError, Reader, Writer};
 
 /// Running totals of the accept side, as of the end of a chunk.
@@ -64,7 +64,7 @@ impl AcceptTotals {
 /// A committed chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
-    pub first_seq: u64,
+    pub first_seq: Seq,
     pub accepted_at: Millis,
     pub totals: AcceptTotals,
     /// Which of the packed events are queued, ascending.
@@ -74,19 +74,19 @@ pub struct Chunk {
     /// Id hashes of the queued events, in their order.
     pub ids: Vec<u128>,
     /// Dead letters that events of this chunk replace.
-    pub retried: Vec<u64>,
+    pub retried: Vec<LetterNumber>,
     pub plain_len: u32,
     pub packed: Bytes,
 }
 
 /// The key prefix of the chunk that begins with `first_seq`.
-pub fn key(first_seq: u64) -> [u8; 8] {
-    first_seq.to_be_bytes()
+pub fn key(first_seq: Seq) -> [u8; 8] {
+    first_seq.to_key()
 }
 
 impl Chunk {
     /// The last sequence number in it.
-    pub fn last_seq(&self) -> u64 {
+    pub fn last_seq(&self) -> Seq {
         self.first_seq + self.ids.len() as u64 - 1
     }
 
@@ -108,22 +108,22 @@ impl Chunk {
         }
         self.ids.iter().for_each(|id| w.u128(*id));
         w.u32(self.retried.len() as u32);
-        self.retried.iter().for_each(|number| w.u64(*number));
+        self.retried.iter().for_each(|number| w.number(*number));
         w.bytes(&self.packed);
         w.0
     }
 
     /// The inverse of [`Chunk::encode`]. Only whole chunks decode: no prefix of one does.
-    pub fn decode(first_seq: u64, bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub fn decode(first_seq: Seq, bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::versioned(bytes)?;
         let packed_count = r.u32()?;
         let count = r.u32()?;
         // Numbers of the line end below those of dead letters. Each counted id takes 16 bytes;
         // without this check, a nonsensical count would reserve memory for billions.
-        let numbers = 1..EntryId::dead(0).to_raw() - u64::from(u32::MAX);
+        let numbers = 1..EntryId::dead(LetterNumber(0)).to_raw() - u64::from(u32::MAX);
         if count == 0
             || count > packed_count
-            || !numbers.contains(&first_seq)
+            || !numbers.contains(&first_seq.0)
             || r.0.len() / 16 < count as usize
         {
             return Err(DecodeError::Value);
@@ -147,7 +147,7 @@ impl Chunk {
             return Err(DecodeError::Value);
         }
         let retried = (0..revived_count)
-            .map(|_| r.u64())
+            .map(|_| r.number())
             .collect::<Result<_, _>>()?;
         let packed = Bytes::copy_from_slice(r.bytes()?);
         if !r.0.is_empty() {
@@ -174,7 +174,7 @@ impl Chunk {
             self.plain_len as usize,
         )
         .map_err(|_| DecodeError::Value)?;
-        let numbered = (self.first_seq..).zip(&self.ids).zip(&self.queued);
+        let numbered = self.first_seq.onward().zip(&self.ids).zip(&self.queued);
         Ok(numbered
             .map(|((seq, id_hash), at)| {
                 let item = &items[*at as usize];
@@ -198,7 +198,7 @@ mod tests {
     use crate::queue::block::BlockBuilder;
     use crate::queue::id_hash::IdHasher;
 
-    fn sample(queued: Vec<u32>, retried: Vec<u64>) -> Chunk {
+    fn sample(queued: Vec<u32>, retried: Vec<LetterNumber>) -> Chunk {
         let mut builder = BlockBuilder::new(IdHasher::new([7; 16]), 1_700_000_000_123);
         for i in 0..5 {
             builder.push(
@@ -209,7 +209,7 @@ mod tests {
         }
         let block = builder.finish();
         Chunk {
-            first_seq: 42,
+            first_seq: Seq(42),
             accepted_at: block.accepted_at,
             totals: AcceptTotals {
                 accepted: 9,
@@ -230,13 +230,13 @@ mod tests {
     #[test]
     fn a_chunk_comes_back_whole_and_without_its_duplicates() {
         for queued in [vec![0, 1, 2, 3, 4], vec![1, 4], vec![0]] {
-            let chunk = sample(queued.clone(), vec![17]);
-            let back = Chunk::decode(42, &chunk.encode()).unwrap();
+            let chunk = sample(queued.clone(), vec![LetterNumber(17)]);
+            let back = Chunk::decode(Seq(42), &chunk.encode()).unwrap();
             assert_eq!(back, chunk);
             let entries = back.entries().unwrap();
             assert_eq!(entries.len(), queued.len());
             for (entry, (at, seq)) in entries.iter().zip(queued.iter().zip(42..)) {
-                assert_eq!(entry.id, EntryId::line(seq));
+                assert_eq!(entry.id, EntryId::line(Seq(seq)));
                 assert_eq!(entry.body, format!("{{\"n\":{at}}}"));
                 assert_eq!(entry.event_time, 1_700_000_000 + i64::from(*at));
             }
@@ -247,9 +247,12 @@ mod tests {
     fn no_prefix_of_a_chunk_decodes_and_a_newer_one_is_named() {
         let bytes = sample(vec![1, 2], vec![]).encode();
         for len in 0..bytes.len() {
-            assert!(Chunk::decode(42, &bytes[..len]).is_err(), "{len} bytes");
+            assert!(
+                Chunk::decode(Seq(42), &bytes[..len]).is_err(),
+                "{len} bytes"
+            );
         }
         let newer = [&[2], &bytes[1..]].concat();
-        assert_eq!(Chunk::decode(42, &newer), Err(DecodeError::Newer(2)));
+        assert_eq!(Chunk::decode(Seq(42), &newer), Err(DecodeError::Newer(2)));
     }
 }

@@ -4,6 +4,8 @@ use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher13;
 
+use crate::queue::contract::Number;
+
 /// The stored form of this release. A value or file of a newer one is refused, untouched.
 pub const FORMAT_VERSION: u8 = 1;
 
@@ -94,6 +96,10 @@ impl Writer {
         self.0.extend_from_slice(&v.to_le_bytes());
     }
 
+    pub fn number(&mut self, number: impl Number) {
+        self.u64(number.value());
+    }
+
     pub fn u64(&mut self, v: u64) {
         self.0.extend_from_slice(&v.to_le_bytes());
     }
@@ -152,6 +158,10 @@ impl<'a> Reader<'a> {
 
     pub fn u32(&mut self) -> Result<u32, DecodeError> {
         Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    pub fn number<N: Number>(&mut self) -> Result<N, DecodeError> {
+        self.u64().map(N::of)
     }
 
     pub fn u64(&mut self) -> Result<u64, DecodeError> {

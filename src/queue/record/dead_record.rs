@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::clock::Millis;
 use crate::queue::block;
-use crate::queue::entry::DeadReason;
+use crate::queue::contract::DeadReason;
 use crate::queue::record::codec::{self, DecodeError, Reader, Writer};
 
 /// One dead letter as it is stored.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::queue::entry::EntryId;
+use crate::queue::contract::EntryId;
 use crate::queue::record::codec::{DecodeError, Reader, Writer};
 
 pub fn encode(at: Millis, events: &[(EntryId, Arc<str>)]) -> Vec<u8> {
@@ -76,14 +76,21 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::numbers::LetterNumber;
+    use crate::queue::numbers::Seq;
 
     #[test]
     fn a_mark_names_each_event_and_is_small() {
         let names: [Arc<str>; 2] = ["page_visit".into(), "checkout".into()];
         let mut events: Vec<_> = (1_000_000..1_001_000)
-            .map(|seq| (EntryId::line(seq), names[(seq % 7 == 0) as usize].clone()))
+            .map(|seq| {
+                (
+                    EntryId::line(Seq(seq)),
+                    names[(seq % 7 == 0) as usize].clone(),
+                )
+            })
             .collect();
-        events.push((EntryId::dead(5), names[1].clone()));
+        events.push((EntryId::dead(LetterNumber(5)), names[1].clone()));
         let bytes = encode(42, &events);
         assert!(bytes.len() < 2100, "{} bytes", bytes.len());
         assert_eq!(decode(&bytes), Ok((42, events)));

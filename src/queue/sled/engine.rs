@@ -12,29 +12,21 @@ use tokio::sync::oneshot;
 
 use crate::clock::{Clock, Millis, WallTrust};
 use crate::queue::block::Block;
-use crate::queue::census::Census;
-use crate::queue::disk::{Closed, Disk};
-use crate::queue::entry::{Entry, EntryId, Mark, Settlement};
-use crate::queue::error::{OpenError, QueueError};
-use crate::queue::find::{Found, WaitingPage};
-use crate::queue::id_hash::IdHasher;
-use crate::queue::letter::{Import, Imported, Keep, Letter, LetterKey, Page};
+use crate::queue::contract::{
+    Census, Closed, Disk, Entry, EntryId, Found, IdHasher, Import, Imported, Keep, Letter,
+    LetterKey, LetterNumber, Loss, Mark, OpenError, Page, PauseRecord, Pending, QueueError, Seq,
+    Settlement, Verdict, WaitingPage,
+};
 use crate::queue::lock::lock;
-use crate::queue::loss::Loss;
-use crate::queue::pause::PauseRecord;
-use crate::queue::pending::Pending;
 use crate::queue::sled::account::pause;
-use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::disk::StoreError;
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::options::Options;
 use crate::queue::sled::read::{claim, dead_page, find, waiting};
 use crate::queue::sled::runtime::{
-    ops::{Arrival, CommitterOp, OpenState, OperatorOp},
-    shared::{Pressure, ROOM_BYTES, Shared},
-    turns::{Right, Turns},
+    Arrival, CommitterOp, OpenState, OperatorOp, Pressure, ROOM_BYTES, Right, Shared, Turns,
 };
 use crate::queue::sled::start;
-use crate::queue::verdict::Verdict;
 
 /// Letters of one operation: others get their turn between two.
 const LETTERS: usize = 512;
@@ -206,7 +198,8 @@ impl SledEngine {
 
     pub fn census(&self) -> Census {
         let mut census = *lock(&self.shared.census);
-        let oldest = lock(&self.shared.tail).oldest(self.shared.low_water.load(Ordering::Acquire));
+        let oldest =
+            lock(&self.shared.tail).oldest(Seq(self.shared.low_water.load(Ordering::Acquire)));
         census.oldest_accepted_at = oldest;
         census
     }
@@ -259,8 +252,8 @@ impl SledEngine {
     pub fn set_aside(
         &self,
         generation: Option<Generation>,
-        first: u64,
-        last: u64,
+        first: Seq,
+        last: Seq,
     ) -> Result<(), QueueError> {
         self.send(CommitterOp::SetAside {
             generation,
@@ -293,7 +286,7 @@ impl SledEngine {
 
     pub async fn dead_page(
         &self,
-        numbers: RangeInclusive<u64>,
+        numbers: RangeInclusive<LetterNumber>,
         keep: Keep,
     ) -> Result<Page, QueueError> {
         let dead = self.ask(|reply| OperatorOp::Dead(numbers, reply));
@@ -310,7 +303,7 @@ impl SledEngine {
         }
     }
 
-    pub async fn dead_number(&self, id_hash: u128) -> Result<Option<u64>, QueueError> {
+    pub async fn dead_number(&self, id_hash: u128) -> Result<Option<LetterNumber>, QueueError> {
         let known = lock(&self.shared.dead).lookup(id_hash);
         Ok(known.map(|known| known.number))
     }
@@ -457,7 +450,7 @@ impl SledEngine {
     }
 
     /// See [`Queue::waiting`](crate::queue::Queue::waiting).
-    pub async fn waiting(&self, after: u64, limit: usize) -> Result<WaitingPage, QueueError> {
+    pub async fn waiting(&self, after: Seq, limit: usize) -> Result<WaitingPage, QueueError> {
         self.beside(move |shared| waiting::page(&shared, after, limit))
             .await
     }

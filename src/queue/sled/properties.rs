@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use crate::queue::block;
 use crate::queue::block::BlockBuilder;
-use crate::queue::entry::EntryId;
-use crate::queue::id_hash::IdHasher;
+use crate::queue::contract::{EntryId, IdHasher, LetterNumber, Number, Seq};
 use crate::queue::record::{
     chunk::{AcceptTotals, Chunk},
     codec::{self, DecodeError, Reader, Writer},
     dead_record, mark,
 };
 use crate::queue::sled::account::high_water;
-use crate::queue::sled::ids::seen::file;
+use crate::queue::sled::ids::file;
 use crate::queue::sled::record::purged_list;
 
 /// What is written is read back the same; what is read at all is written back to the same
@@ -59,7 +58,7 @@ fn chunk_written(mut data: &[u8]) {
             queued.push(at);
             bodies.push(body);
             if flags & 2 != 0 {
-                retried.push(u64::from(flags) << 20);
+                retried.push(LetterNumber(u64::from(flags) << 20));
             }
         }
         let time = i64::from(flags) - 100;
@@ -67,7 +66,7 @@ fn chunk_written(mut data: &[u8]) {
     }
     let block = builder.finish();
     let chunk = Chunk {
-        first_seq: 42,
+        first_seq: Seq(42),
         accepted_at,
         totals: AcceptTotals {
             accepted: 41 + queued.len() as u64,
@@ -82,23 +81,26 @@ fn chunk_written(mut data: &[u8]) {
         packed: block.packed,
     };
     let bytes = chunk.encode();
-    assert_eq!(Chunk::decode(42, &bytes).as_ref(), Ok(&chunk));
+    assert_eq!(Chunk::decode(Seq(42), &bytes).as_ref(), Ok(&chunk));
     let entries = chunk.entries().expect("a chunk of our own unpacks");
     assert_eq!(entries.len(), bodies.len());
-    for ((entry, body), seq) in entries.iter().zip(bodies).zip(42..) {
+    for ((entry, body), seq) in entries.iter().zip(bodies).zip(Seq(42).onward()) {
         assert_eq!(entry.id, EntryId::line(seq));
         assert_eq!(entry.body, body);
     }
     // A part that is missing at the end is missed.
     let cut = bytes.len() - 1 - usize::from(bytes[bytes.len() - 1]) % bytes.len();
-    assert!(Chunk::decode(42, &bytes[..cut]).is_err(), "cut at {cut}");
+    assert!(
+        Chunk::decode(Seq(42), &bytes[..cut]).is_err(),
+        "cut at {cut}"
+    );
 }
 
 fn chunk_read(data: &[u8]) {
     let Some((seq, bytes)) = data.split_first_chunk() else {
         return;
     };
-    let first_seq = u64::from_be_bytes(*seq);
+    let first_seq = Seq(u64::from_be_bytes(*seq));
     let Ok(chunk) = Chunk::decode(first_seq, bytes) else {
         return;
     };
@@ -163,8 +165,8 @@ fn mark_written(mut data: &[u8]) {
         let (step, flags) = (byte(&mut data), byte(&mut data));
         seq = seq.wrapping_add(u64::from(step) << (flags >> 2));
         let id = match flags & 64 {
-            0 => EntryId::line(seq),
-            _ => EntryId::dead(seq),
+            0 => EntryId::line(Seq(seq)),
+            _ => EntryId::dead(LetterNumber(seq)),
         };
         events.push((id, names[usize::from(flags & 3)].clone()));
     }

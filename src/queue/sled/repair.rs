@@ -4,23 +4,15 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::clock::Clock;
-use crate::queue::error::OpenError;
-use crate::queue::sled::account::{
-    anchor,
-    identity::{self, Identity},
-    peek,
-};
+use crate::queue::contract::{OpenError, Verdict};
+use crate::queue::sled::account::{Identity, anchor, identity, peek};
 use crate::queue::sled::disk::{
-    error::StoreError,
-    files::{create_private_dir, is_there},
-    layout::{FORMAT, QUARANTINE, SEEN, generation_folder, period_folder},
-    quarantine::{self, copy_durably},
-    store::Store,
+    QUARANTINE, SEEN, Store, StoreError, copy_durably, create_private_dir, generation_folder,
+    is_there, layout::FORMAT, period_folder, quarantine,
 };
 use crate::queue::sled::engine::SledEngine;
 use crate::queue::sled::options::Options;
 use crate::queue::sled::verify::{check, walk::Piece};
-use crate::queue::verdict::Verdict;
 
 /// Checks the queue as [`verify`](crate::queue::sled::verify::verify) does, mends what can be, and
 /// checks it again. Returns what was found before and after.
@@ -120,13 +112,12 @@ fn remove_rows(root: &Path, pieces: &[Piece]) -> Result<(), StoreError> {
         let Some(path) = store_of(root, piece)? else {
             continue;
         };
-        let (first, last) = match piece {
-            Piece::Lines { first, last, .. } => (*first, *last),
-            Piece::Letters { first, .. } => (*first, *first),
-            _ => continue,
-        };
         match Store::open(root, &path) {
-            Ok(store) => store.remove_parts(first, last)?,
+            Ok(store) => match piece {
+                Piece::Lines { first, last, .. } => store.remove_parts(*first, *last)?,
+                Piece::Letters { first, .. } => store.remove_parts(*first, *first)?,
+                _ => {}
+            },
             // Its copy is kept, and all that was in it is settled.
             Err(StoreError::Damaged { .. }) => {
                 crate::queue::sled::disk::files::delete_folder(&path)?

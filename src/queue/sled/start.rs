@@ -6,22 +6,14 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::clock::Clock;
-use crate::queue::entry::EntryId;
-use crate::queue::error::OpenError;
-use crate::queue::id_hash::IdHasher;
-use crate::queue::sled::account::anchor::{self, Anchor};
-use crate::queue::sled::disk::{evidence::Evidence, syscalls};
-use crate::queue::sled::ids::{delivered::DeliveredLetters, scrub::Scrub};
-use crate::queue::sled::line::{
-    claims::Claims, deferred::deferred, generations::OpenGenerations, head::Head, tail::Tail,
-};
+use crate::queue::contract::{EntryId, IdHasher, OpenError};
+use crate::queue::sled::account::{Anchor, anchor};
+use crate::queue::sled::disk::{Evidence, syscalls};
+use crate::queue::sled::ids::{DeliveredLetters, Scrub};
+use crate::queue::sled::line::{Claims, Head, OpenGenerations, Tail, deferred::deferred};
 use crate::queue::sled::options::Options;
 use crate::queue::sled::recovery::{Recovered, generations::Generations, recover};
-use crate::queue::sled::runtime::{
-    ops::Job,
-    places::Places,
-    shared::{Pressure, ROOM_BYTES, Shared},
-};
+use crate::queue::sled::runtime::{Job, Places, Pressure, ROOM_BYTES, Shared};
 use crate::queue::sled::threads::{
     committer::{Beginning, Committer},
     housekeeper,
@@ -102,7 +94,7 @@ pub fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenError> {
         dead: Mutex::new(dead),
         opening: Mutex::default(),
         claimable: Notify::new(),
-        low_water: ledger.cursor.low_water().into(),
+        low_water: ledger.cursor.low_water().0.into(),
         bytes_in_hand: 0.into(),
         census: Mutex::new(census),
         losses: Mutex::new(ledger.losses()),

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::queue::entry::{Entry, EntryId, Mark, Settlement};
-use crate::queue::error::QueueError;
+use crate::queue::contract::{Entry, EntryId, Mark, QueueError, Settlement};
 use crate::queue::sled::engine::SledEngine;
-use crate::queue::sled::runtime::turns::Right;
+use crate::queue::sled::runtime::Right;
 
 /// One turn. Clones share it.
 #[derive(Clone)]

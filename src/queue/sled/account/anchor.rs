@@ -15,15 +15,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::queue::error::OpenError;
+use crate::queue::contract::OpenError;
 use crate::queue::lock::lock;
 use crate::queue::record::codec::{self, DecodeError, Reader, Writer};
 use crate::queue::sled::account::identity::{self, Identity};
-use crate::queue::sled::disk::{
-    error::{At, StoreError},
-    files::{replace, retry_without_fds},
-};
-use crate::queue::sled::record::state::State;
+use crate::queue::sled::disk::{At, StoreError, replace, retry_without_fds};
+use crate::queue::sled::record::State;
 
 const KEY: &[u8] = b"anchor";
 
@@ -160,6 +157,7 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Anchor, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::numbers::Seq;
 
     #[test]
     fn it_comes_back_as_it_was_and_a_changed_byte_is_found() {
@@ -169,7 +167,7 @@ mod tests {
         let anchor = Anchor {
             identity: identity::load_or_create(dir.path(), Some("here")).unwrap(),
             state: State {
-                last_seq: 9,
+                last_seq: Seq(9),
                 ..State::default()
             },
             open: 4,

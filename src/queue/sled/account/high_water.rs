@@ -11,11 +11,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::queue::record::codec::{self, DecodeError, Reader, Writer};
-use crate::queue::sled::disk::{
-    error::{At, StoreError},
-    files::{is_there, sync_dir},
-};
-use crate::queue::sled::record::state::State;
+use crate::queue::sled::disk::{At, StoreError, is_there, sync_dir};
+use crate::queue::sled::record::State;
 
 const SLOT: u64 = 512;
 pub const KEY: &[u8] = b"high";
@@ -162,8 +159,9 @@ pub fn read_record(bytes: &[u8]) -> Result<(u64, High), DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::numbers::Seq;
 
-    fn at(last_seq: u64) -> High {
+    fn at(last_seq: Seq) -> High {
         High {
             state: State {
                 last_seq,
@@ -180,14 +178,14 @@ mod tests {
         let (mut file, found) = HighFile::open(&path).unwrap();
         assert_eq!(found, Found::Nothing);
         for last_seq in 1..=7 {
-            file.write(&at(last_seq)).unwrap();
+            file.write(&at(Seq(last_seq))).unwrap();
         }
         let reopened = || HighFile::open(&path).unwrap().1;
-        assert_eq!(reopened(), Found::High(at(7)));
+        assert_eq!(reopened(), Found::High(at(Seq(7))));
         // The seventh write went to slot 1; tear it.
         let raw = OpenOptions::new().write(true).open(&path).unwrap();
         raw.write_all_at(&[0xff; 4], SLOT + 20).unwrap();
-        assert_eq!(reopened(), Found::High(at(6)));
+        assert_eq!(reopened(), Found::High(at(Seq(6))));
         raw.write_all_at(&[0xff; 4], 20).unwrap();
         assert_eq!(reopened(), Found::Damaged);
     }

@@ -9,12 +9,12 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use siphasher::sip128::SipHasher24;
 
-use crate::queue::error::OpenError;
+use crate::queue::contract::OpenError;
 use crate::queue::record::codec::{self, FORMAT_VERSION};
 use crate::queue::sled::disk::{
-    error::{At, StoreError},
-    files::{create_private_dir, is_there, replace, sync_dir},
-    layout::{FORMAT, GENERATIONS, LOCK, meta_folder},
+    At, GENERATIONS, StoreError, create_private_dir, is_there,
+    layout::{FORMAT, LOCK},
+    meta_folder, replace, sync_dir,
 };
 
 /// Held while this process owns the folder.

@@ -7,17 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::queue::census::Census;
-use crate::queue::entry::{EntryId, Mark, Origin};
-use crate::queue::loss::{Loss, LossKind};
+use crate::queue::contract::{
+    Census, EntryId, LetterNumber, Loss, LossKind, Mark, Number, Origin, Seq,
+};
 use crate::queue::ranges::{Cursor, RangeSet};
 use crate::queue::sled::account::{
     marks::Marks,
     rows::{self, Period, Row, Sealed, number, put_diff},
 };
-use crate::queue::sled::disk::{batch::Batch, error::StoreError, store::Store};
+use crate::queue::sled::disk::{Batch, Store, StoreError};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
-use crate::queue::sled::record::{id_file::IdFile, purged_list::List, state::State};
+use crate::queue::sled::record::{IdFile, List, State};
 
 /// The whole account, in memory as in `meta`.
 #[derive(Clone, Default)]
@@ -25,16 +25,16 @@ pub struct Ledger {
     /// `low` in it is brought up to date by [`Ledger::settle_line`].
     pub state: State,
     pub cursor: Cursor,
-    pub dead_queued: RangeSet,
-    pub dead_gone: RangeSet,
+    pub dead_queued: RangeSet<LetterNumber>,
+    pub dead_gone: RangeSet<LetterNumber>,
     /// Of those that are gone and whose period stands, the purged ones: they may be imported.
-    pub dead_purged: RangeSet,
+    pub dead_purged: RangeSet<LetterNumber>,
     /// Of those that stand in a list of purged letters, the ones that came back since.
-    pub listed_back: RangeSet,
+    pub listed_back: RangeSet<LetterNumber>,
     pub generations: BTreeMap<Generation, Sealed>,
     pub periods: BTreeMap<PeriodNumber, Period>,
     /// By first number.
-    pub lists: BTreeMap<u64, List>,
+    pub lists: BTreeMap<LetterNumber, List>,
     pub marks: Marks,
     /// Generations in which something could not be used.
     pub held_generations: BTreeSet<Generation>,
@@ -54,8 +54,11 @@ impl Ledger {
             ..Self::default()
         };
         let mut above = RangeSet::default();
+        for range in Row::Settled.load(meta, "a range", rows::range) {
+            let (first, last) = range?;
+            above.insert(first..=last);
+        }
         for (row, set) in [
-            (Row::Settled, &mut above),
             (Row::DeadQueued, &mut ledger.dead_queued),
             (Row::DeadGone, &mut ledger.dead_gone),
             (Row::DeadPurged, &mut ledger.dead_purged),
@@ -76,9 +79,9 @@ impl Ledger {
             ledger.lists.insert(list.first, list);
         }
         const HELD: &str = "a store to be kept";
-        let held = Row::HeldGeneration.load(meta, HELD, |key, _| number(key).map(Generation));
+        let held = Row::HeldGeneration.load(meta, HELD, |key, _| number(key));
         ledger.held_generations = held.collect::<Result<_, _>>()?;
-        let held = Row::HeldPeriod.load(meta, HELD, |key, _| number(key).map(PeriodNumber));
+        let held = Row::HeldPeriod.load(meta, HELD, |key, _| number(key));
         ledger.held_periods = held.collect::<Result<_, _>>()?;
         let files = Row::IdFile.load(meta, "a file of ids", rows::id_file);
         ledger.files = files.collect::<Result<_, _>>()?;
@@ -99,16 +102,16 @@ impl Ledger {
     }
 
     /// Settles line numbers; the caller has counted where they went.
-    pub fn settle_line(&mut self, batch: &mut Batch, first: u64, last: u64) {
+    pub fn settle_line(&mut self, batch: &mut Batch, first: Seq, last: Seq) {
         let diff = self.cursor.settle(first..=last);
         self.state.low = self.cursor.low_water();
         put_diff(batch, Row::Settled, &diff);
     }
 
     /// Line numbers whose stored bytes cannot be used are settled as that; how many they were.
-    pub fn set_line_aside(&mut self, batch: &mut Batch, first: u64, last: u64) -> u64 {
+    pub fn set_line_aside(&mut self, batch: &mut Batch, first: Seq, last: Seq) -> u64 {
         let mut count = 0;
-        for seq in first..=last {
+        for seq in first.through(last) {
             if !self.cursor.is_settled(seq) {
                 count += 1;
                 self.marks.remove(batch, EntryId::line(seq));
@@ -126,7 +129,7 @@ impl Ledger {
     }
 
     pub fn remove_generation(&mut self, batch: &mut Batch, generation: Generation) {
-        batch.remove(&Row::Sealed.numbered(generation.0));
+        batch.remove(&Row::Sealed.numbered(generation));
         self.generations.remove(&generation);
     }
 
@@ -176,8 +179,10 @@ impl Ledger {
     /// Events in doubt: those marked so, and the unmarked ones below the doubt marks.
     fn in_doubt(&self) -> u64 {
         let (lines, letters) = (self.state.doubt_lines, self.state.doubt_letters);
-        let open = self.cursor.unsettled(lines.saturating_sub(1))
-            + self.dead_queued.count_within(1..=letters.saturating_sub(1));
+        let open = self.cursor.unsettled(Seq(lines.0.saturating_sub(1)))
+            + self
+                .dead_queued
+                .count_within(LetterNumber(1)..=LetterNumber(letters.0.saturating_sub(1)));
         if open == 0 {
             return self.marks.in_doubt();
         }

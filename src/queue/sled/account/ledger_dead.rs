@@ -2,28 +2,28 @@
 
 use std::ops::RangeInclusive;
 
-use crate::queue::entry::DeadReason;
+use crate::queue::contract::{DeadReason, LetterNumber};
 use crate::queue::ranges::RangeSet;
 use crate::queue::sled::account::{
     ledger::Ledger,
     rows::{self, Period, Row, put_diff},
 };
-use crate::queue::sled::disk::batch::Batch;
+use crate::queue::sled::disk::Batch;
 use crate::queue::sled::numbers::PeriodNumber;
-use crate::queue::sled::record::purged_list::List;
+use crate::queue::sled::record::List;
 
 /// Dead letters of one period.
 pub struct Stretch {
     pub period: PeriodNumber,
     /// Their numbers.
-    pub dead: RangeSet,
+    pub dead: RangeSet<LetterNumber>,
     /// The number from which to go on, if there are more.
-    pub next: Option<u64>,
+    pub next: Option<LetterNumber>,
 }
 
 impl Ledger {
     /// Whether this dead letter is neither queued again nor gone.
-    pub fn is_dead(&self, number: u64) -> bool {
+    pub fn is_dead(&self, number: LetterNumber) -> bool {
         number < self.state.dead_next
             && self.period_of(number).is_some()
             && !self.dead_queued.contains(number)
@@ -31,7 +31,7 @@ impl Ledger {
     }
 
     /// The period of a dead letter.
-    pub fn period_of(&self, number: u64) -> Option<PeriodNumber> {
+    pub fn period_of(&self, number: LetterNumber) -> Option<PeriodNumber> {
         let mut newest_first = self.periods.iter().rev();
         newest_first
             .find(|(_, numbers)| numbers.holds(number))
@@ -39,13 +39,13 @@ impl Ledger {
     }
 
     /// Puts dead letters back into the queue.
-    pub fn queue_dead(&mut self, batch: &mut Batch, numbers: RangeInclusive<u64>) {
+    pub fn queue_dead(&mut self, batch: &mut Batch, numbers: RangeInclusive<LetterNumber>) {
         let diff = self.dead_queued.insert(numbers);
         put_diff(batch, Row::DeadQueued, &diff);
     }
 
     /// A dead letter's number has no event any more; the caller has counted where it went.
-    pub fn retire_letter(&mut self, batch: &mut Batch, number: u64) {
+    pub fn retire_letter(&mut self, batch: &mut Batch, number: LetterNumber) {
         let numbers = number..=number;
         let diff = self.dead_queued.remove(numbers.clone());
         put_diff(batch, Row::DeadQueued, &diff);
@@ -54,7 +54,7 @@ impl Ledger {
     }
 
     /// Dead letters are given up; the caller counts them as purged.
-    pub fn purge_dead(&mut self, batch: &mut Batch, numbers: RangeInclusive<u64>) {
+    pub fn purge_dead(&mut self, batch: &mut Batch, numbers: RangeInclusive<LetterNumber>) {
         let diff = self.dead_gone.insert(numbers.clone());
         put_diff(batch, Row::DeadGone, &diff);
         let diff = self.dead_purged.insert(numbers);
@@ -62,12 +62,12 @@ impl Ledger {
     }
 
     /// Whether this number was purged, as far as an import goes.
-    pub fn is_purged(&self, number: u64) -> bool {
+    pub fn is_purged(&self, number: LetterNumber) -> bool {
         self.dead_purged.contains(number) || self.period_of(number).is_none()
     }
 
     /// The event of a purged letter is elsewhere again: it cannot come back a second time.
-    pub fn unpurge(&mut self, batch: &mut Batch, number: u64) {
+    pub fn unpurge(&mut self, batch: &mut Batch, number: LetterNumber) {
         let numbers = number..=number;
         if self.period_of(number).is_some() {
             let diff = self.dead_purged.remove(numbers);
@@ -79,7 +79,7 @@ impl Ledger {
     }
 
     /// A letter counts as dead no more. [`Ledger::put_period_of`] makes that durable.
-    pub fn uncount_dead(&mut self, number: u64, reason: DeadReason) {
+    pub fn uncount_dead(&mut self, number: LetterNumber, reason: DeadReason) {
         let mut periods = self.periods.values_mut();
         if let Some(period) = periods.find(|period| period.holds(number)) {
             period.dead[reason.index()] -= 1;
@@ -87,7 +87,7 @@ impl Ledger {
     }
 
     /// Puts the counts of the period that holds this letter.
-    pub fn put_period_of(&mut self, batch: &mut Batch, number: u64) {
+    pub fn put_period_of(&mut self, batch: &mut Batch, number: LetterNumber) {
         if let Some(period) = self.period_of(number) {
             self.put_period(batch, period, self.periods[&period]);
         }
@@ -105,7 +105,7 @@ impl Ledger {
         self.lists.insert(list.first, list);
     }
 
-    pub fn remove_list(&mut self, batch: &mut Batch, first: u64) {
+    pub fn remove_list(&mut self, batch: &mut Batch, first: LetterNumber) {
         batch.remove(&Row::List.numbered(first));
         self.lists.remove(&first);
     }
@@ -113,7 +113,7 @@ impl Ledger {
     /// Forgets a period; the caller has counted where its dead letters went. Its rows of letters
     /// that are gone or purged, of which there may be many, go in pieces later: [`Ledger::sweep`].
     pub fn remove_period(&mut self, batch: &mut Batch, period: PeriodNumber) {
-        batch.remove(&Row::Period.numbered(period.0));
+        batch.remove(&Row::Period.numbered(period));
         if let Some(numbers) = self.periods.remove(&period) {
             let diff = self.dead_queued.remove(numbers.first..=numbers.last);
             put_diff(batch, Row::DeadQueued, &diff);
@@ -124,9 +124,9 @@ impl Ledger {
     /// nor a list of them; how many were removed.
     pub fn sweep(&mut self, batch: &mut Batch, limit: usize) -> usize {
         let periods = self.periods.values().map(|p| (p.first, p.last));
-        let periods: RangeSet = periods.collect();
+        let periods: RangeSet<LetterNumber> = periods.collect();
         let lists = self.lists.values().map(|list| (list.first, list.last));
-        let lists: RangeSet = lists.collect();
+        let lists: RangeSet<LetterNumber> = lists.collect();
         let mut removed = 0;
         for (row, set, standing) in [
             (Row::DeadGone, &mut self.dead_gone, &periods),
@@ -134,7 +134,7 @@ impl Ledger {
             (Row::ListedBack, &mut self.listed_back, &lists),
         ] {
             let mut left = set.clone();
-            left.subtract(standing, 0..=u64::MAX - 1);
+            left.subtract(standing, LetterNumber(0)..=LetterNumber(u64::MAX - 1));
             for (first, last) in left.iter().take(limit - removed) {
                 put_diff(batch, row, &set.remove(first..=last));
                 removed += 1;
@@ -145,13 +145,15 @@ impl Ledger {
 
     /// Of the first period that holds numbers in `range`, the dead ones among at most `limit`
     /// numbers.
-    pub fn dead_within(&self, range: RangeInclusive<u64>, limit: u64) -> Option<Stretch> {
+    pub fn dead_within(&self, range: RangeInclusive<LetterNumber>, limit: u64) -> Option<Stretch> {
         let (from, to) = range.into_inner();
         let to = to.min(self.state.dead_next - 1);
         let mut periods = self.periods.iter().filter(|(_, p)| p.last >= from);
         let (period, numbers) = periods.next().filter(|(_, p)| p.first <= to)?;
         let first = from.max(numbers.first);
-        let last = to.min(numbers.last).min(first.saturating_add(limit - 1));
+        let last = to
+            .min(numbers.last)
+            .min(LetterNumber(first.0.saturating_add(limit - 1)));
         let mut dead = RangeSet::default();
         dead.insert(first..=last);
         for others in [&self.dead_queued, &self.dead_gone] {

@@ -1,15 +1,15 @@
 //! What the account knows of the files beside the stores, of damage, and of losses.
 
 use crate::clock::Millis;
-use crate::queue::loss::{Loss, LossKind};
+use crate::queue::contract::{Loss, LossKind};
 use crate::queue::record::codec::Writer;
 use crate::queue::sled::account::{
     ledger::Ledger,
     rows::{self, Row},
 };
-use crate::queue::sled::disk::batch::Batch;
+use crate::queue::sled::disk::Batch;
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
-use crate::queue::sled::record::id_file::IdFile;
+use crate::queue::sled::record::IdFile;
 
 /// So many losses are told apart; what is found beyond them is counted together.
 const LOSSES: usize = 100;
@@ -21,7 +21,7 @@ impl Ledger {
     pub fn hold_generation(&mut self, batch: &mut Batch, generation: Generation) {
         if self.held_generations.insert(generation) {
             batch.put(
-                &Row::HeldGeneration.numbered(generation.0),
+                &Row::HeldGeneration.numbered(generation),
                 Writer::versioned().0,
             );
         }
@@ -30,21 +30,21 @@ impl Ledger {
     /// The store is in `quarantine/`; whether it was to go there.
     pub fn release_generation(&mut self, batch: &mut Batch, generation: Generation) {
         if self.held_generations.remove(&generation) {
-            batch.remove(&Row::HeldGeneration.numbered(generation.0));
+            batch.remove(&Row::HeldGeneration.numbered(generation));
         }
     }
 
     /// As [`Ledger::hold_generation`].
     pub fn hold_period(&mut self, batch: &mut Batch, period: PeriodNumber) {
         if self.held_periods.insert(period) {
-            batch.put(&Row::HeldPeriod.numbered(period.0), Writer::versioned().0);
+            batch.put(&Row::HeldPeriod.numbered(period), Writer::versioned().0);
         }
     }
 
     /// As [`Ledger::release_generation`].
     pub fn release_period(&mut self, batch: &mut Batch, period: PeriodNumber) {
         if self.held_periods.remove(&period) {
-            batch.remove(&Row::HeldPeriod.numbered(period.0));
+            batch.remove(&Row::HeldPeriod.numbered(period));
         }
     }
 

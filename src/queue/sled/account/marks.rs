@@ -5,14 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::queue::entry::EntryId;
+use crate::queue::contract::EntryId;
 use crate::queue::record::{codec::DecodeError, mark};
 use crate::queue::sled::account::rows::{Row, number};
-use crate::queue::sled::disk::{
-    batch::{Batch, part_key, parts, split_part},
-    error::StoreError,
-    store::Store,
-};
+use crate::queue::sled::disk::{Batch, Store, StoreError, part_key, parts, split_part};
 
 /// An event that left, or is about to.
 #[derive(Clone)]

@@ -9,13 +9,9 @@ use crate::clock::{Reading, Unproven};
 use crate::queue::record::codec::{DecodeError, Reader, Writer};
 use crate::queue::sled::account::rows::{self, Row};
 use crate::queue::sled::disk::{
-    batch::Batch,
-    error::StoreError,
-    files::{entries, is_there},
-    layout::{DEAD, GENERATIONS, SEEN, meta_folder},
-    store::Store,
+    Batch, DEAD, GENERATIONS, SEEN, Store, StoreError, entries, is_there, meta_folder,
 };
-use crate::queue::sled::record::state::State;
+use crate::queue::sled::record::State;
 
 /// The open store and what is known of its rows.
 pub struct Meta {

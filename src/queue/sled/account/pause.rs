@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::queue::pause::PauseRecord;
-use crate::queue::sled::disk::layout::PAUSE;
+use crate::queue::contract::PauseRecord;
+use crate::queue::sled::disk::PAUSE;
 
 /// What the operator is told of a failure names the file.
 type Told<T> = Result<T, String>;

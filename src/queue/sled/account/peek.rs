@@ -7,13 +7,8 @@ use crate::queue::sled::account::{
     meta::Meta,
     rows::Row,
 };
-use crate::queue::sled::disk::{
-    error::StoreError,
-    layout::{FORMAT, meta_folder},
-    scratch::Scratch,
-    store::Store,
-};
-use crate::queue::sled::record::state::State;
+use crate::queue::sled::disk::{Scratch, Store, StoreError, layout::FORMAT, meta_folder};
+use crate::queue::sled::record::State;
 
 /// What the account has as the queue's identity; none where it cannot be read.
 pub fn identity(root: &Path) -> Result<Option<Identity>, StoreError> {

@@ -4,20 +4,12 @@
 //! the same without it; those of the first release are marked below.
 
 use crate::clock::{Millis, Reading, Unproven};
-use crate::queue::entry::DeadReason;
-use crate::queue::loss::{Loss, LossKind};
+use crate::queue::contract::{DeadReason, LetterNumber, Loss, LossKind, Number, Seq};
 use crate::queue::ranges::RangeDiff;
 use crate::queue::record::codec::{DecodeError, Reader, Writer};
-use crate::queue::sled::disk::{
-    batch::Batch,
-    error::StoreError,
-    store::{Store, StoredRow},
-};
+use crate::queue::sled::disk::{Batch, Store, StoreError, StoredRow};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
-use crate::queue::sled::record::{
-    id_file::{Coverage, IdFile},
-    purged_list::List,
-};
+use crate::queue::sled::record::{Coverage, IdFile, List};
 
 /// The kinds of rows. The tag is the first byte of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +63,9 @@ impl Row {
     }
 
     /// The key of a numbered row.
-    pub fn numbered(self, number: u64) -> [u8; 9] {
+    pub fn numbered(self, number: impl Number) -> [u8; 9] {
         let mut key = [self as u8; 9];
-        key[1..].copy_from_slice(&number.to_be_bytes());
+        key[1..].copy_from_slice(&number.to_key());
         key
     }
 
@@ -104,9 +96,9 @@ impl Row {
 }
 
 /// The number in a key of [`Row::numbered`].
-pub fn number(key: &[u8]) -> Result<u64, DecodeError> {
-    let bytes = key.get(1..).and_then(|key| key.try_into().ok());
-    bytes.map(u64::from_be_bytes).ok_or(DecodeError::Value)
+pub fn number<N: Number>(key: &[u8]) -> Result<N, DecodeError> {
+    let number = key.get(1..).and_then(N::of_key);
+    number.ok_or(DecodeError::Value)
 }
 
 /// Writes what a set of ranges has become.
@@ -122,8 +114,8 @@ pub fn put_diff(batch: &mut Batch, row: Row, diff: &RangeDiff) {
 }
 
 /// First and last number of a range.
-pub fn range(key: &[u8], value: &[u8]) -> Result<(u64, u64), DecodeError> {
-    let (first, last) = (number(key)?, Reader::versioned(value)?.u64()?);
+pub fn range<N: Number>(key: &[u8], value: &[u8]) -> Result<(N, N), DecodeError> {
+    let (first, last) = (number(key)?, Reader::versioned(value)?.number()?);
     match first <= last {
         true => Ok((first, last)),
         false => Err(DecodeError::Value),
@@ -133,25 +125,25 @@ pub fn range(key: &[u8], value: &[u8]) -> Result<(u64, u64), DecodeError> {
 /// A generation that is full, reopened once, and whose ids are in `seen/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sealed {
-    pub first_seq: u64,
-    pub last_seq: u64,
+    pub first_seq: Seq,
+    pub last_seq: Seq,
 }
 
 impl Sealed {
     pub fn put(&self, batch: &mut Batch, generation: Generation) {
         let mut w = Writer::versioned();
-        w.u64(self.first_seq);
-        w.u64(self.last_seq);
-        batch.put(&Row::Sealed.numbered(generation.0), w.0);
+        w.number(self.first_seq);
+        w.number(self.last_seq);
+        batch.put(&Row::Sealed.numbered(generation), w.0);
     }
 
     pub fn read(key: &[u8], value: &[u8]) -> Result<(Generation, Self), DecodeError> {
         let mut r = Reader::versioned(value)?;
         let sealed = Self {
-            first_seq: r.u64()?,
-            last_seq: r.u64()?,
+            first_seq: r.number()?,
+            last_seq: r.number()?,
         };
-        Ok((Generation(number(key)?), sealed))
+        Ok((number(key)?, sealed))
     }
 }
 
@@ -159,8 +151,8 @@ impl Sealed {
 /// are dead now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Period {
-    pub first: u64,
-    pub last: u64,
+    pub first: LetterNumber,
+    pub last: LetterNumber,
     pub opened: Millis,
     pub newest: Millis,
     /// By [`DeadReason::index`].
@@ -169,25 +161,25 @@ pub struct Period {
 
 impl Period {
     /// Whether this letter is in it.
-    pub fn holds(&self, number: u64) -> bool {
+    pub fn holds(&self, number: LetterNumber) -> bool {
         (self.first..=self.last).contains(&number)
     }
 
     pub fn put(&self, batch: &mut Batch, period: PeriodNumber) {
         let mut w = Writer::versioned();
-        w.u64(self.first);
-        w.u64(self.last);
+        w.number(self.first);
+        w.number(self.last);
         w.i64(self.opened);
         w.i64(self.newest);
         self.dead.iter().for_each(|count| w.u64(*count));
-        batch.put(&Row::Period.numbered(period.0), w.0);
+        batch.put(&Row::Period.numbered(period), w.0);
     }
 
     pub fn read(key: &[u8], value: &[u8]) -> Result<(PeriodNumber, Self), DecodeError> {
         let mut r = Reader::versioned(value)?;
         let mut period = Self {
-            first: r.u64()?,
-            last: r.u64()?,
+            first: r.number()?,
+            last: r.number()?,
             opened: r.i64()?,
             newest: r.i64()?,
             dead: Default::default(),
@@ -195,13 +187,13 @@ impl Period {
         for count in &mut period.dead {
             *count = r.u64()?;
         }
-        Ok((PeriodNumber(number(key)?), period))
+        Ok((number(key)?, period))
     }
 }
 
 pub fn put_list(batch: &mut Batch, list: &List) {
     let mut w = Writer::versioned();
-    w.u64(list.last);
+    w.number(list.last);
     w.i64(list.purged_at);
     batch.put(&Row::List.numbered(list.first), w.0);
 }
@@ -210,7 +202,7 @@ pub fn list(key: &[u8], value: &[u8]) -> Result<List, DecodeError> {
     let mut r = Reader::versioned(value)?;
     Ok(List {
         first: number(key)?,
-        last: r.u64()?,
+        last: r.number()?,
         purged_at: r.i64()?,
     })
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::queue::entry::{Entry, EntryId};
+use crate::queue::contract::{Entry, EntryId, LetterNumber};
 use crate::queue::record::dead_record::Record;
 use crate::queue::sled::dead::period::{group_of, read_letters};
-use crate::queue::sled::disk::{error::StoreError, store::Store};
+use crate::queue::sled::disk::{Store, StoreError};
 use crate::queue::sled::numbers::PeriodNumber;
 
 /// The group of dead letters that was read last: letters that were queued again together are
@@ -14,7 +14,7 @@ use crate::queue::sled::numbers::PeriodNumber;
 #[derive(Default)]
 pub struct CachedGroup {
     period: PeriodNumber,
-    first: u64,
+    first: LetterNumber,
     records: Vec<Record>,
 }
 
@@ -24,7 +24,7 @@ impl CachedGroup {
     pub fn read(
         &mut self,
         period: PeriodNumber,
-        number: u64,
+        number: LetterNumber,
         store: impl FnOnce() -> Result<Option<Arc<Store>>, StoreError>,
     ) -> Result<Option<Entry>, StoreError> {
         let is_in = |group: &Self| {

@@ -9,30 +9,24 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use crate::clock::Millis;
-use crate::queue::entry::{DeadReason, EntryId};
-use crate::queue::id_hash::IdMap;
-use crate::queue::loss::LossKind;
+use crate::queue::contract::{DeadReason, EntryId, IdMap, LetterNumber, LossKind, Number};
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::dead_record::{self, Head, Record, body_hash, groups};
-use crate::queue::sled::account::{ledger::Ledger, mending::Mending, rows::Period};
+use crate::queue::sled::account::{Ledger, Mending, Period};
 use crate::queue::sled::dead::period::{self, heads};
 use crate::queue::sled::disk::{
-    batch::{Batch, split_part},
-    error::StoreError,
-    files::{create_private_dir, delete_folder, disk_usage, is_there, numbered, sweep},
-    layout::{DEAD, period_folder, period_name},
-    quarantine::{forget_copy, retire},
-    store::Store,
+    Batch, DEAD, Store, StoreError, create_private_dir, delete_folder, disk_usage, forget_copy,
+    is_there, numbered, period_folder, period_name, retire, split_part, sweep,
 };
 use crate::queue::sled::numbers::PeriodNumber;
-use crate::queue::sled::record::purged_list::Named;
+use crate::queue::sled::record::Named;
 
 const DAY: Millis = 86_400_000;
 
 /// What dedup asks of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
-    pub number: u64,
+    pub number: LetterNumber,
     pub body_hash: u64,
     pub reason: DeadReason,
 }
@@ -52,7 +46,7 @@ pub struct DeadLetters {
     index: IdMap<Known>,
     /// The numbers of those that are queued again, by id: while one is, its id is known, however
     /// long ago its event was accepted.
-    queued: IdMap<u64>,
+    queued: IdMap<LetterNumber>,
     /// Purged letters of periods that stand, as met at open.
     purged: Vec<Named>,
     /// A period is closed beyond this size, so that purging the oldest frees a share only.
@@ -162,7 +156,7 @@ impl DeadLetters {
         if missing.count() > 0 {
             let mut lost = before.saturating_sub(numbers.dead.iter().sum());
             for (first, last) in missing.iter() {
-                for number in first..=last {
+                for number in first.through(last) {
                     lost += u64::from(ledger.dead_queued.contains(number));
                     ledger.marks.remove(batch, EntryId::dead(number));
                     ledger.retire_letter(batch, number);
@@ -197,7 +191,7 @@ impl DeadLetters {
     }
 
     /// Takes a dead letter out by its number: its event is elsewhere. Gives why it was dead.
-    pub fn take_out(&mut self, number: u64) -> Option<DeadReason> {
+    pub fn take_out(&mut self, number: LetterNumber) -> Option<DeadReason> {
         let mut known = self.index.iter();
         let (id_hash, reason) = known
             .find(|(_, known)| known.number == number)
@@ -217,18 +211,18 @@ impl DeadLetters {
     }
 
     /// A letter that was dead is queued again.
-    pub fn queue(&mut self, id_hash: u128, number: u64) {
+    pub fn queue(&mut self, id_hash: u128, number: LetterNumber) {
         self.forget(id_hash, number);
         self.queued.insert(id_hash, number);
     }
 
     /// A letter that was queued again cannot be read, and is gone.
-    pub fn forget_queued(&mut self, number: u64) {
+    pub fn forget_queued(&mut self, number: LetterNumber) {
         self.queued.retain(|_, queued| *queued != number);
     }
 
     /// The letter is gone.
-    pub fn forget(&mut self, id_hash: u128, number: u64) {
+    pub fn forget(&mut self, id_hash: u128, number: LetterNumber) {
         if self.queued.get(&id_hash) == Some(&number) {
             self.queued.remove(&id_hash);
         }
@@ -259,10 +253,10 @@ impl DeadLetters {
         // Small groups: a claim of one letter unpacks its whole group.
         for group in groups(records) {
             let mut stored = Batch::default();
-            stored.put_parts(&number.to_be_bytes(), &dead_record::encode(group));
+            stored.put_parts(&number.to_key(), &dead_record::encode(group));
             // What a crash left beyond this group's last part under the same number.
-            let prefix = number.to_be_bytes();
-            for row in store.scan(&prefix, &(number + group.len() as u64).to_be_bytes()) {
+            let prefix = number.to_key();
+            for row in store.scan(&prefix, &(number + group.len() as u64).to_key()) {
                 let (key, _) = row?;
                 let kept = split_part(&key)
                     .is_some_and(|(p, part)| p == prefix && usize::from(part) < stored.len());
@@ -283,7 +277,7 @@ impl DeadLetters {
         });
         numbers.last = number - 1;
         numbers.newest = numbers.newest.max(now);
-        for (number, record) in (first..).zip(records) {
+        for (number, record) in first.onward().zip(records) {
             if record.reason.is_none() {
                 self.queued.insert(record.id_hash, number);
             }
@@ -379,7 +373,7 @@ impl DeadLetters {
     }
 
     /// The heads of all letters that can be read, by number.
-    pub fn all_heads(&mut self, ledger: &Ledger) -> Result<Vec<(u64, Head)>, StoreError> {
+    pub fn all_heads(&mut self, ledger: &Ledger) -> Result<Vec<(LetterNumber, Head)>, StoreError> {
         let mut all = Vec::new();
         for (period, numbers) in &ledger.periods {
             let store = self.store(*period)?;
@@ -467,7 +461,7 @@ fn set_period_aside(period: PeriodNumber, ledger: &mut Ledger, batch: &mut Batch
         return 0;
     };
     let mut lost: u64 = numbers.dead.iter().sum();
-    for number in numbers.first..=numbers.last {
+    for number in numbers.first.through(numbers.last) {
         if ledger.dead_queued.contains(number) {
             lost += 1;
             ledger.marks.remove(batch, EntryId::dead(number));

@@ -8,3 +8,7 @@
 pub mod group;
 pub mod letters;
 pub mod period;
+
+pub use group::CachedGroup;
+pub use letters::{DeadLetters, Known, Opening};
+pub use period::{group_of, heads, read_group, read_letters};

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::queue::error::OpenError;
+use crate::queue::contract::OpenError;
 use crate::queue::record::codec::DecodeError;
 
 /// A failure of storage, naming its object.

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+use crate::queue::contract::Finding;
 use crate::queue::sled::disk::{
     error::StoreError,
     files::{delete_folder, entries, is_there},
@@ -14,7 +15,6 @@ use crate::queue::sled::disk::{
     quarantine,
     store::Store,
 };
-use crate::queue::verdict::Finding;
 
 /// What a start is given and collects: where the queue is, whom to tell, what was found so far.
 pub struct Evidence<'a> {

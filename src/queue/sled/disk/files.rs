@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::queue::contract::Number;
 use crate::queue::sled::disk::{
     error::{At, StoreError},
     syscalls::FileId,
@@ -69,12 +70,12 @@ pub fn entries(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
 }
 
 /// The numbers that name folders in `dir`, ascending.
-pub fn numbered<N: From<u64>>(dir: &Path) -> Result<Vec<N>, StoreError> {
+pub fn numbered<N: Number>(dir: &Path) -> Result<Vec<N>, StoreError> {
     let names = entries(dir)?;
     let names = names.iter().filter_map(|path| path.file_name()?.to_str());
     let mut numbers: Vec<u64> = names.filter_map(|name| name.parse().ok()).collect();
     numbers.sort_unstable();
-    Ok(numbers.into_iter().map(N::from).collect())
+    Ok(numbers.into_iter().map(N::of).collect())
 }
 
 /// Makes a folder that only its owner enters.

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::queue::contract::LetterNumber;
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
 
 /// Whose queue it is, and the key of its messageId hashes.
@@ -62,7 +63,7 @@ pub fn seen_name(file: &str) -> String {
 }
 
 /// The list of the purged letters from `first` to `last`.
-pub fn purged_list(root: &Path, (first, last): (u64, u64)) -> PathBuf {
+pub fn purged_list(root: &Path, (first, last): (LetterNumber, LetterNumber)) -> PathBuf {
     root.join(PURGED)
-        .join(format!("{first:010}-{last:010}.ids"))
+        .join(format!("{:010}-{:010}.ids", first.0, last.0))
 }

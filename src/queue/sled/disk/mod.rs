@@ -16,3 +16,19 @@ pub mod scratch;
 pub mod store;
 pub mod sync;
 pub mod syscalls;
+
+pub use batch::{Batch, part_key, parts, split_part};
+pub use error::{At, StoreError};
+pub use evidence::Evidence;
+pub use files::{
+    create_private_dir, delete_folder, disk_usage, entries, file_id, is_there, numbered,
+    put_in_place, replace, retry_without_fds, sweep, sync_dir,
+};
+pub use layout::{
+    DEAD, GENERATIONS, PAUSE, PURGED, QUARANTINE, SEEN, generation_folder, generation_name,
+    meta_folder, period_folder, period_name, seen_file, seen_name,
+};
+pub use quarantine::{copy_durably, forget_copy, retire};
+pub use scratch::Scratch;
+pub use store::{Store, StoredRow};
+pub use syscalls::FileId;

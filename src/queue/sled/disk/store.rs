@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::queue::contract::Number;
 use crate::queue::lock::lock;
 use crate::queue::record::codec::{self, DecodeError};
 use crate::queue::sled::disk::{
@@ -309,19 +310,22 @@ impl Store {
 
     /// The numbers under which something in parts begins, and the damage that was met where keys
     /// cannot be reached.
-    pub fn firsts(&self) -> Result<(Vec<u64>, Option<StoreError>), StoreError> {
+    pub fn firsts<N: Number>(&self) -> Result<(Vec<N>, Option<StoreError>), StoreError> {
         let (keys, met) = self.keys()?;
         let firsts = keys.iter().filter_map(|key| match split_part(key) {
-            Some((prefix, 0)) => prefix.try_into().ok().map(u64::from_be_bytes),
+            Some((prefix, 0)) => N::of_key(prefix),
             _ => None,
         });
         Ok((firsts.collect(), met))
     }
 
     /// What [`Batch::put_parts`] put under this number.
-    pub fn read_parts(&self, first: u64) -> Result<Result<Vec<u8>, DecodeError>, StoreError> {
+    pub fn read_parts(
+        &self,
+        first: impl Number,
+    ) -> Result<Result<Vec<u8>, DecodeError>, StoreError> {
         let mut bytes = Vec::new();
-        let rows = self.scan(&first.to_be_bytes(), &(first + 1).to_be_bytes());
+        let rows = self.scan(&first.to_key(), &(first.value() + 1).to_key());
         for (row, expected) in rows.zip(0..) {
             let (key, value) = row?;
             match value {
@@ -336,10 +340,10 @@ impl Store {
     }
 
     /// Removes what [`Batch::put_parts`] put under the numbers from `first` to `last`.
-    pub fn remove_parts(&self, first: u64, last: u64) -> Result<(), StoreError> {
+    pub fn remove_parts<N: Number>(&self, first: N, last: N) -> Result<(), StoreError> {
         let numbered = |key: &sled::IVec| {
-            let number = split_part(key).and_then(|(prefix, _)| prefix.try_into().ok());
-            number.is_some_and(|n| (first..=last).contains(&u64::from_be_bytes(n)))
+            let number = split_part(key).and_then(|(prefix, _)| N::of_key(prefix));
+            number.is_some_and(|n| (first..=last).contains(&n))
         };
         let keys: Vec<_> = self.keys()?.0.into_iter().filter(numbered).collect();
         for keys in keys.chunks(400) {

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::{Millis, Unproven};
-use crate::queue::id_hash::IdSet;
-use crate::queue::sled::disk::error::StoreError;
+use crate::queue::contract::{IdSet, Seq};
+use crate::queue::sled::disk::StoreError;
 use crate::queue::sled::ids::seen::file::SeenFile;
 use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::record::id_file::Coverage;
+use crate::queue::sled::record::Coverage;
 
 /// Ids from before it are forgotten.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ pub struct Dedup {
 impl Dedup {
     /// Whether `id` was accepted in a period whose newest id is not older than `horizon`, or of
     /// which something may not be settled: an event that waits is known, however long it waits.
-    pub fn contains(&self, id: u128, horizon: Horizon, low_water: u64) -> Result<bool, StoreError> {
+    pub fn contains(&self, id: u128, horizon: Horizon, low_water: Seq) -> Result<bool, StoreError> {
         if self.unsealed.values().any(|ids| ids.contains(&id)) {
             return Ok(true);
         }
@@ -70,7 +70,7 @@ impl Dedup {
         &self,
         id: u128,
         horizon: Horizon,
-        low_water: u64,
+        low_water: Seq,
     ) -> Result<Option<Whereabouts>, StoreError> {
         let files = self.files();
         let newest_of = |files: &[Arc<SeenFile>]| files.last().map(|file| file.coverage.newest);
@@ -131,7 +131,7 @@ impl Dedup {
     /// Drops and returns the files whose newest id is older than `horizon` and whose events
     /// are all settled. One whose generation is about to be sealed again waits for that: it would
     /// be deleted in its successor's place.
-    pub fn forget(&mut self, horizon: Horizon, low_water: u64) -> Vec<Arc<SeenFile>> {
+    pub fn forget(&mut self, horizon: Horizon, low_water: Seq) -> Vec<Arc<SeenFile>> {
         let unsealed = &self.unsealed;
         let old = |file: &mut Arc<SeenFile>| {
             let (first, last) = file.coverage.generations;
@@ -149,10 +149,10 @@ impl Dedup {
 }
 
 /// Whether all ids of a file are older than the horizon and all their events settled.
-fn is_past(file: &SeenFile, horizon: Horizon, low_water: u64) -> bool {
+fn is_past(file: &SeenFile, horizon: Horizon, low_water: Seq) -> bool {
     let Coverage {
         newest, last_seq, ..
     } = file.coverage;
-    let newest = (horizon.unproven).map_or(newest, |unproven| unproven.of_line(last_seq, newest));
+    let newest = (horizon.unproven).map_or(newest, |unproven| unproven.of_line(last_seq.0, newest));
     newest < horizon.at && last_seq < low_water
 }

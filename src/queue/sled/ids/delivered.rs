@@ -13,10 +13,10 @@
 use std::collections::BTreeMap;
 
 use crate::clock::Millis;
-use crate::queue::id_hash::IdMap;
+use crate::queue::contract::IdMap;
 use crate::queue::record::codec::MAX_VALUE;
-use crate::queue::sled::account::rows::{self, Row};
-use crate::queue::sled::disk::{batch::Batch, error::StoreError, store::Store};
+use crate::queue::sled::account::{Row, rows};
+use crate::queue::sled::disk::{Batch, Store, StoreError};
 
 /// Ids of a row: 24 bytes each, within the bound of a value.
 const ROW_IDS: usize = 240;

@@ -14,16 +14,13 @@ use std::fs::{self};
 use std::path::{Path, PathBuf};
 
 use crate::clock::Millis;
-use crate::queue::sled::account::ledger::Ledger;
+use crate::queue::contract::LetterNumber;
+use crate::queue::sled::account::Ledger;
 use crate::queue::sled::disk::{
-    batch::Batch,
-    error::{At, StoreError},
-    evidence::Evidence,
-    files::{entries, is_there, replace, retry_without_fds},
-    layout::{self, PURGED},
-    quarantine,
+    At, Batch, Evidence, PURGED, StoreError, entries, is_there, layout, quarantine, replace,
+    retry_without_fds,
 };
-use crate::queue::sled::record::purged_list::{self, List, Named};
+use crate::queue::sled::record::{List, Named, purged_list};
 
 /// The path of a list.
 pub fn path_of(root: &Path, list: &List) -> PathBuf {
@@ -33,7 +30,7 @@ pub fn path_of(root: &Path, list: &List) -> PathBuf {
 /// The purged letters that may come back.
 pub struct Purged {
     root: PathBuf,
-    ids: HashMap<u128, u64>,
+    ids: HashMap<u128, LetterNumber>,
 }
 
 impl Purged {
@@ -44,14 +41,14 @@ impl Purged {
         ledger: &mut Ledger,
         batch: &mut Batch,
         standing: Vec<Named>,
-        retried: &[u64],
+        retried: &[LetterNumber],
         is_rebuilt: bool,
     ) -> Result<Self, StoreError> {
         let root = evidence.root;
         if is_rebuilt {
             adopt_lists(evidence, ledger, batch)?;
         }
-        let mut ids: HashMap<u128, u64> = standing.into_iter().collect();
+        let mut ids: HashMap<u128, LetterNumber> = standing.into_iter().collect();
         for list in ledger.lists.values().copied().collect::<Vec<_>>() {
             let path = path_of(root, &list);
             evidence.reads(&path);
@@ -78,7 +75,7 @@ impl Purged {
             }
         }
         remove_unknown(root, ledger)?;
-        let retried: HashSet<u64> = retried.iter().copied().collect();
+        let retried: HashSet<LetterNumber> = retried.iter().copied().collect();
         if !retried.is_empty() {
             ids.retain(|_, number| {
                 let is_back = retried.contains(number);
@@ -95,7 +92,7 @@ impl Purged {
     }
 
     /// The number of the purged letter under this id.
-    pub fn number(&self, id_hash: u128) -> Option<u64> {
+    pub fn number(&self, id_hash: u128) -> Option<LetterNumber> {
         self.ids.get(&id_hash).copied()
     }
 
@@ -113,7 +110,7 @@ impl Purged {
     /// None where there are none. The caller notes the list in the account.
     pub fn list(
         &mut self,
-        (first, last): (u64, u64),
+        (first, last): (LetterNumber, LetterNumber),
         dead: Vec<Named>,
         purged_at: Millis,
     ) -> Result<Option<List>, StoreError> {
@@ -170,12 +167,13 @@ fn load(path: &Path) -> Result<(List, Vec<Named>), StoreError> {
 }
 
 /// The numbers that the lists are of, by their names.
-pub fn listed(root: &Path) -> Result<Vec<(u64, u64)>, StoreError> {
+pub fn listed(root: &Path) -> Result<Vec<(LetterNumber, LetterNumber)>, StoreError> {
     let lists = entries(&root.join(PURGED))?;
     let names = lists.iter().filter_map(|path| path.file_stem()?.to_str());
     let numbers = names.filter_map(|name| {
         let (first, last) = name.split_once('-')?;
-        Some((first.parse().ok()?, last.parse().ok()?))
+        let number = |text: &str| text.parse().map(LetterNumber).ok();
+        Some((number(first)?, number(last)?))
     });
     Ok(numbers.collect())
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::queue::sled::disk::{error::StoreError, files::is_there};
+use crate::queue::sled::disk::{StoreError, is_there};
 use crate::queue::sled::ids::seen::file::SeenFile;
 
 /// Blocks of 4 KiB that one look reads: some milliseconds, and 50 million ids in two minutes.

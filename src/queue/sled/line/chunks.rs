@@ -1,21 +1,18 @@
 //! Reading chunks of events from a generation's store.
 
+use crate::queue::contract::{Number, Seq};
 use crate::queue::record::chunk::{self, Chunk};
-use crate::queue::sled::disk::{
-    batch::{part_key, split_part},
-    error::StoreError,
-    store::Store,
-};
+use crate::queue::sled::disk::{Store, StoreError, part_key, split_part};
 
 /// What there is at a number of the line.
 pub enum Met {
     Chunk(Chunk),
     /// It is in a stretch that cannot be read, which ends with this number.
-    Unreadable(u64),
+    Unreadable(Seq),
 }
 
 /// What a store has at `seq`, which lies in it; it ends with number `end`.
-pub fn find_chunk(store: &Store, seq: u64, end: u64) -> Result<Met, StoreError> {
+pub fn find_chunk(store: &Store, seq: Seq, end: Seq) -> Result<Met, StoreError> {
     match at_or_below(store, seq) {
         Ok(Some(chunk)) if chunk.last_seq() >= seq => return Ok(Met::Chunk(chunk)),
         Ok(_) => {}
@@ -23,25 +20,28 @@ pub fn find_chunk(store: &Store, seq: u64, end: u64) -> Result<Met, StoreError> 
         Err(error) => return Err(error),
     }
     // The first chunk that begins behind it ends the stretch.
-    let next = store.firsts()?.0.into_iter().find(|first| *first > seq);
+    let next = store
+        .firsts::<Seq>()?
+        .0
+        .into_iter()
+        .find(|first| *first > seq);
     Ok(Met::Unreadable(
         next.map_or(end, |next| (next - 1).min(end)),
     ))
 }
 
 /// The chunk that begins at `seq` or last before it.
-fn at_or_below(store: &Store, seq: u64) -> Result<Option<Chunk>, StoreError> {
+fn at_or_below(store: &Store, seq: Seq) -> Result<Option<Chunk>, StoreError> {
     let limit = part_key(&chunk::key(seq), u16::MAX);
     let Some(key) = store.key_at_or_below(&limit)? else {
         return Ok(None);
     };
-    let first = split_part(&key).and_then(|(prefix, _)| prefix.try_into().ok());
-    let first = first.map(u64::from_be_bytes);
+    let first = split_part(&key).and_then(|(prefix, _)| Seq::of_key(prefix));
     first.map(|first| read_chunk(store, first)).transpose()
 }
 
 /// Reads the chunk that begins with `first`.
-pub fn read_chunk(store: &Store, first: u64) -> Result<Chunk, StoreError> {
+pub fn read_chunk(store: &Store, first: Seq) -> Result<Chunk, StoreError> {
     let bad = |bad| StoreError::bad(store.path(), &format!("the chunk of event {first}"), bad);
     let bytes = store.read_parts(first)?.map_err(bad)?;
     Chunk::decode(first, &bytes).map_err(bad)

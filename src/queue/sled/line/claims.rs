@@ -3,15 +3,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::queue::entry::{Entry, EntryId, Origin};
+use crate::queue::contract::{Entry, EntryId, Origin, Seq};
 use crate::queue::ranges::Cursor;
-use crate::queue::sled::dead::group::CachedGroup;
+use crate::queue::sled::dead::CachedGroup;
 use crate::queue::sled::line::generations::OpenGenerations;
 
 /// The claiming side's place in the line.
 pub struct Claims {
     /// The next sequence number to load.
-    next: u64,
+    next: Seq,
     /// What was settled above the mark at open; later settlements are of claimed events.
     settled: Cursor,
     /// Names of attempts before the start that may have arrived.
@@ -47,12 +47,12 @@ impl Claims {
     }
 
     /// The next number to load.
-    pub fn next(&self) -> u64 {
+    pub fn next(&self) -> Seq {
         self.next
     }
 
     /// Goes on behind `last`, which is loaded or cannot be.
-    pub fn pass(&mut self, last: u64) {
+    pub fn pass(&mut self, last: Seq) {
         self.next = last + 1;
     }
 

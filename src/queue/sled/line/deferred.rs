@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::queue::entry::EntryId;
-use crate::queue::sled::account::ledger::Ledger;
+use crate::queue::contract::{EntryId, LetterNumber, Number};
+use crate::queue::sled::account::Ledger;
 use crate::queue::sled::numbers::PeriodNumber;
 
 /// One of them.
 pub struct DeferredLetter {
-    pub number: u64,
+    pub number: LetterNumber,
     pub period: PeriodNumber,
     /// The name of an attempt that may have arrived.
     pub sent_as: Option<Arc<str>>,
@@ -22,7 +22,7 @@ pub type Deferred = VecDeque<DeferredLetter>;
 pub fn deferred(ledger: &Ledger) -> Deferred {
     let mut deferred = Deferred::default();
     for (first, last) in ledger.dead_queued.iter() {
-        for number in first..=last {
+        for number in first.through(last) {
             if let Some(period) = ledger.period_of(number) {
                 let marked = ledger.marks.get(EntryId::dead(number));
                 deferred.push_back(DeferredLetter {

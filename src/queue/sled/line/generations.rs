@@ -8,12 +8,13 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::queue::sled::disk::{error::StoreError, layout::generation_folder, store::Store};
+use crate::queue::contract::Seq;
+use crate::queue::sled::disk::{Store, StoreError, generation_folder};
 use crate::queue::sled::numbers::Generation;
 
 /// A generation that still holds something to claim.
 pub struct Readable {
-    pub first_seq: u64,
+    pub first_seq: Seq,
     /// Open while it is written to or read from.
     pub store: Option<Arc<Store>>,
     /// It is written to or waits to be sealed: others hold the store too, so reading past it does
@@ -82,28 +83,28 @@ impl OpenGenerations {
     }
 
     /// The one that holds `seq`, or the first behind it, and those that follow.
-    pub fn from(&self, seq: u64) -> Vec<Generation> {
+    pub fn from(&self, seq: Seq) -> Vec<Generation> {
         let first = self.readable.keys().next().copied();
         let begin = self.holding(seq).or(first).unwrap_or_default();
         self.within(begin..=Generation::MAX)
     }
 
     /// The generation that holds this number, if one does.
-    pub fn holding(&self, seq: u64) -> Option<Generation> {
+    pub fn holding(&self, seq: Seq) -> Option<Generation> {
         let mut newest_first = self.readable.iter().rev();
         let found = newest_first.find(|(_, readable)| readable.first_seq <= seq);
         found.map(|(generation, _)| *generation)
     }
 
     /// The last number before the next generation behind `seq`, at most `committed`.
-    pub fn end_of(&self, generation: Generation, seq: u64, committed: u64) -> u64 {
+    pub fn end_of(&self, generation: Generation, seq: Seq, committed: Seq) -> Seq {
         let mut later = self.readable.range(generation.next()..);
         let next = later.find(|(_, readable)| readable.first_seq > seq);
         next.map_or(committed, |(_, next)| (next.first_seq - 1).min(committed))
     }
 
     /// The last number before the first generation, at most `committed`.
-    pub fn before_all(&self, committed: u64) -> u64 {
+    pub fn before_all(&self, committed: Seq) -> Seq {
         let first = self.readable.values().map(|r| r.first_seq).min();
         first.map_or(committed, |first| (first - 1).min(committed))
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::queue::sled::disk::store::Store;
+use crate::queue::contract::Seq;
+use crate::queue::sled::disk::Store;
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::options::Options;
 
@@ -15,7 +16,7 @@ pub struct Head {
     pub generation: Generation,
     pub store: Arc<Store>,
     /// The first sequence number in it, once it holds one.
-    pub first_seq: Option<u64>,
+    pub first_seq: Option<Seq>,
     pub ids: Vec<u128>,
     /// About how many bytes it holds: what was on disk at the start, and the chunks since.
     pub bytes: u64,

@@ -10,3 +10,10 @@ pub mod deferred;
 pub mod generations;
 pub mod head;
 pub mod tail;
+
+pub use chunks::{Met, find_chunk, read_chunk};
+pub use claims::Claims;
+pub use deferred::{Deferred, DeferredLetter};
+pub use generations::{OpenGenerations, Opened, Readable};
+pub use head::Head;
+pub use tail::Tail;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::clock::Millis;
+use crate::queue::contract::Seq;
 use crate::queue::record::chunk::Chunk;
 
 /// Packed bytes of the newest chunks kept in memory, so that a delivery that keeps up never
@@ -16,13 +17,13 @@ pub struct Tail {
     chunks: VecDeque<Arc<Chunk>>,
     bytes: usize,
     /// Everything up to here has its receipt and may be claimed.
-    committed: u64,
+    committed: Seq,
     /// Last number and acceptance of chunks handed out and not yet settled whole.
-    ages: VecDeque<(u64, Millis)>,
+    ages: VecDeque<(Seq, Millis)>,
 }
 
 impl Tail {
-    pub fn new(committed: u64) -> Self {
+    pub fn new(committed: Seq) -> Self {
         Self {
             committed,
             ..Self::default()
@@ -47,7 +48,7 @@ impl Tail {
     }
 
     /// The chunk that holds this number, if it is in memory.
-    pub fn find(&self, seq: u64) -> Option<Arc<Chunk>> {
+    pub fn find(&self, seq: Seq) -> Option<Arc<Chunk>> {
         let at = self.chunks.partition_point(|chunk| chunk.last_seq() < seq);
         self.chunks
             .get(at)
@@ -56,7 +57,7 @@ impl Tail {
     }
 
     /// Everything up to here may be claimed.
-    pub fn committed(&self) -> u64 {
+    pub fn committed(&self) -> Seq {
         self.committed
     }
 
@@ -67,7 +68,7 @@ impl Tail {
 
     /// When the oldest event of the line that is not settled was accepted; `low`: the first number
     /// that is not settled. Of what is queued from the dead letters this knows nothing.
-    pub fn oldest(&mut self, low: u64) -> Option<Millis> {
+    pub fn oldest(&mut self, low: Seq) -> Option<Millis> {
         while self.ages.front().is_some_and(|(last, _)| *last < low) {
             self.ages.pop_front();
         }

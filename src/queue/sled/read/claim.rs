@@ -4,21 +4,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::queue::entry::{Entry, Origin};
+use crate::queue::contract::{
+    CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, Entry, Origin, Seq, deferred_share,
+};
 use crate::queue::lock::lock;
 use crate::queue::record::chunk::Chunk;
-use crate::queue::sled::disk::{
-    error::{At, StoreError},
-    quarantine::retire,
-};
-use crate::queue::sled::line::{
-    chunks::{Met, find_chunk},
-    claims::Claims,
-    deferred::DeferredLetter,
-};
+use crate::queue::sled::disk::{At, StoreError, retire};
+use crate::queue::sled::line::{Claims, DeferredLetter, Met, find_chunk};
 use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::runtime::{ops::CommitterOp, shared::Shared, stores::period_store};
-use crate::queue::window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, deferred_share};
+use crate::queue::sled::runtime::{CommitterOp, Shared, period_store};
 
 /// Takes up to `max_events` events of at most `max_bytes` together.
 pub fn take(
@@ -28,7 +22,7 @@ pub fn take(
 ) -> Result<Vec<Entry>, StoreError> {
     let mut claims = lock(&shared.claims);
     let in_hand = shared.bytes_in_hand.load(Ordering::Acquire);
-    let window_end = shared.low_water.load(Ordering::Acquire) + CLAIM_WINDOW_EVENTS;
+    let window_end = Seq(shared.low_water.load(Ordering::Acquire)) + CLAIM_WINDOW_EVENTS;
     let mut taken: Vec<Entry> = Vec::new();
     let mut bytes = 0;
     if in_hand >= CLAIM_WINDOW_BYTES {
@@ -118,7 +112,7 @@ fn load(shared: &Shared, claims: &mut Claims) -> Result<bool, StoreError> {
                 claims.pass(chunk.last_seq());
             }
             Err(error) => {
-                tracing::error!(first_seq = chunk.first_seq, "a stored chunk: {error}");
+                tracing::error!(first_seq = %chunk.first_seq, "a stored chunk: {error}");
                 let generation = claims.generations.holding(claims.next());
                 set_aside(shared, claims, generation, chunk.last_seq());
             }
@@ -128,7 +122,7 @@ fn load(shared: &Shared, claims: &mut Claims) -> Result<bool, StoreError> {
 }
 
 /// Events up to `last` cannot be read: they are settled as such and passed.
-fn set_aside(shared: &Shared, claims: &mut Claims, generation: Option<Generation>, last: u64) {
+fn set_aside(shared: &Shared, claims: &mut Claims, generation: Option<Generation>, last: Seq) {
     // A stopped committer means the process is ending; the next start finds the gap again.
     let _ = shared.ops.send(CommitterOp::SetAside {
         generation,
@@ -142,7 +136,7 @@ fn set_aside(shared: &Shared, claims: &mut Claims, generation: Option<Generation
 fn read(
     shared: &Shared,
     claims: &mut Claims,
-    committed: u64,
+    committed: Seq,
 ) -> Result<Option<Arc<Chunk>>, StoreError> {
     let next = claims.next();
     let Some(generation) = claims.generations.holding(next) else {

@@ -1,11 +1,11 @@
 //! Reading dead letters beside the committer: a page of them for the operator.
 
-use crate::queue::letter::{Keep, Letter, LetterKey, PAGE_BYTES, Page};
+use crate::queue::contract::{Keep, Letter, LetterKey, LetterNumber, Number, PAGE_BYTES, Page};
 use crate::queue::record::dead_record::Record;
-use crate::queue::sled::account::ledger_dead::Stretch;
-use crate::queue::sled::dead::period::{group_of, read_letters};
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::runtime::{shared::Shared, stores::period_store};
+use crate::queue::sled::account::Stretch;
+use crate::queue::sled::dead::{group_of, read_letters};
+use crate::queue::sled::disk::StoreError;
+use crate::queue::sled::runtime::{Shared, period_store};
 
 /// Reads the letters of a stretch that `keep` wants, up to a page of them.
 pub fn read(shared: &Shared, stretch: &Stretch, keep: &Keep) -> Result<Page, StoreError> {
@@ -19,11 +19,11 @@ pub fn read(shared: &Shared, stretch: &Stretch, keep: &Keep) -> Result<Page, Sto
         return Ok(page);
     };
     let mut bytes = 0;
-    let mut from = 0;
+    let mut from = LetterNumber(0);
     // The group that was met last, and cannot be read.
     let mut damaged = None;
     while let Some(number) = numbers
-        .within(from..=u64::MAX)
+        .within(from..=LetterNumber(u64::MAX))
         .next()
         .map(|(first, _)| first)
     {
@@ -38,7 +38,7 @@ pub fn read(shared: &Shared, stretch: &Stretch, keep: &Keep) -> Result<Page, Sto
         match read_letters(&store, first) {
             Ok(records) => {
                 from = from.max(first + records.len() as u64);
-                let wanted = (first..).zip(records);
+                let wanted = first.onward().zip(records);
                 for (number, record) in wanted.filter(|(number, _)| numbers.contains(*number)) {
                     if let Some(letter) = shown(number, record).filter(|letter| keep(letter)) {
                         bytes += letter.body.len();
@@ -57,7 +57,7 @@ pub fn read(shared: &Shared, stretch: &Stretch, keep: &Keep) -> Result<Page, Sto
 }
 
 /// A record as the operator meets it; `None`: it was deferred, and never dead.
-fn shown(number: u64, record: Record) -> Option<Letter> {
+fn shown(number: LetterNumber, record: Record) -> Option<Letter> {
     Some(Letter {
         key: LetterKey {
             number,

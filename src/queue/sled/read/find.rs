@@ -3,27 +3,24 @@
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::queue::letter::{Keep, Letter};
+use crate::queue::contract::{Keep, Letter, LetterNumber, Number, Seq};
 use crate::queue::lock::lock;
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::Chunk;
-use crate::queue::sled::account::ledger_dead::Stretch;
-use crate::queue::sled::dead::period::{group_of, read_letters};
-use crate::queue::sled::disk::{error::StoreError, store::Store};
-use crate::queue::sled::ids::dedup::Whereabouts;
-use crate::queue::sled::line::chunks::read_chunk;
+use crate::queue::sled::account::Stretch;
+use crate::queue::sled::dead::{group_of, read_letters};
+use crate::queue::sled::disk::{Store, StoreError};
+use crate::queue::sled::ids::Whereabouts;
+use crate::queue::sled::line::read_chunk;
 use crate::queue::sled::numbers::PeriodNumber;
 use crate::queue::sled::read::dead_page;
-use crate::queue::sled::runtime::{
-    shared::Shared,
-    stores::{period_store, with_generation},
-};
+use crate::queue::sled::runtime::{Shared, period_store, with_generation};
 
 /// The letter with this number, if its period stands.
 pub fn letter(
     shared: &Shared,
     period: PeriodNumber,
-    number: u64,
+    number: LetterNumber,
 ) -> Result<Option<Letter>, StoreError> {
     let keep: Keep = Arc::new(|_| true);
     let one = Stretch {
@@ -40,7 +37,7 @@ pub fn line(
     shared: &Shared,
     known: &Whereabouts,
     id_hash: u128,
-) -> Result<Option<(u64, Millis)>, StoreError> {
+) -> Result<Option<(Seq, Millis)>, StoreError> {
     let (first, last) = known.generations;
     let generations = lock(&shared.claims).generations.within(first..=last);
     for generation in generations.into_iter().rev() {
@@ -52,8 +49,8 @@ pub fn line(
     Ok(None)
 }
 
-fn search(store: &Store, id_hash: u128) -> Result<Option<(u64, Millis)>, StoreError> {
-    for first in store.firsts()?.0.into_iter().rev() {
+fn search(store: &Store, id_hash: u128) -> Result<Option<(Seq, Millis)>, StoreError> {
+    for first in store.firsts::<Seq>()?.0.into_iter().rev() {
         let Chunk {
             ids, accepted_at, ..
         } = match read_chunk(store, first) {
@@ -71,16 +68,16 @@ fn search(store: &Store, id_hash: u128) -> Result<Option<(u64, Millis)>, StoreEr
 /// The newest letter under this id that is queued again: its number and when it was accepted.
 pub fn deferred(
     shared: &Shared,
-    letters: Vec<(PeriodNumber, RangeSet)>,
+    letters: Vec<(PeriodNumber, RangeSet<LetterNumber>)>,
     id_hash: u128,
-) -> Result<Option<(u64, Millis)>, StoreError> {
+) -> Result<Option<(LetterNumber, Millis)>, StoreError> {
     let mut found = None;
     for (period, numbers) in letters.into_iter().rev() {
         let Some(store) = period_store(shared, period)? else {
             continue;
         };
-        let mut from = 0;
-        while let Some((number, _)) = numbers.within(from..=u64::MAX).next() {
+        let mut from = LetterNumber(0);
+        while let Some((number, _)) = numbers.within(from..=LetterNumber(u64::MAX)).next() {
             from = number + 1;
             let Some(first) = group_of(&store, number)? else {
                 continue;
@@ -91,7 +88,7 @@ pub fn deferred(
                 Err(error) => return Err(error),
             };
             from = from.max(first + records.len() as u64);
-            let mut named = (first..).zip(records);
+            let mut named = first.onward().zip(records);
             found = named
                 .find(|(number, record)| numbers.contains(*number) && record.id_hash == id_hash)
                 .map(|(number, record)| (number, record.accepted_at))

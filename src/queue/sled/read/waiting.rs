@@ -2,20 +2,16 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::queue::entry::{Entry, Origin};
-use crate::queue::find::{Waiting, WaitingPage};
-use crate::queue::letter::PAGE_BYTES;
+use crate::queue::contract::{Entry, Origin, PAGE_BYTES, Seq, Waiting, WaitingPage};
 use crate::queue::lock::lock;
-use crate::queue::sled::disk::{error::StoreError, store::Store};
-use crate::queue::sled::line::chunks::read_chunk;
-use crate::queue::sled::runtime::{shared::Shared, stores::with_generation};
+use crate::queue::sled::disk::{Store, StoreError};
+use crate::queue::sled::line::read_chunk;
+use crate::queue::sled::runtime::{Shared, with_generation};
 
 /// Up to `limit` events of the line behind number `after`, oldest first.
-pub fn page(shared: &Shared, after: u64, limit: usize) -> Result<WaitingPage, StoreError> {
-    let from = shared
-        .low_water
-        .load(Ordering::Acquire)
-        .max(after.saturating_add(1));
+pub fn page(shared: &Shared, after: Seq, limit: usize) -> Result<WaitingPage, StoreError> {
+    let low_water = shared.low_water.load(Ordering::Acquire);
+    let from = Seq(low_water.max(after.0.saturating_add(1)));
     let mut page = WaitingPage::default();
     let generations = lock(&shared.claims).generations.from(from);
     for generation in generations {
@@ -31,11 +27,11 @@ pub fn page(shared: &Shared, after: u64, limit: usize) -> Result<WaitingPage, St
 /// Adds what a store holds from number `from` on; whether the page is full.
 fn gather(
     store: &Store,
-    from: u64,
+    from: Seq,
     limit: usize,
     page: &mut WaitingPage,
 ) -> Result<bool, StoreError> {
-    let firsts = store.firsts()?.0;
+    let firsts = store.firsts::<Seq>()?.0;
     let begin = firsts
         .partition_point(|first| *first <= from)
         .saturating_sub(1);
@@ -62,7 +58,7 @@ fn gather(
     Ok(false)
 }
 
-fn waiting(entry: Entry, from: u64) -> Option<Waiting> {
+fn waiting(entry: Entry, from: Seq) -> Option<Waiting> {
     match entry.id.origin() {
         Origin::Line(number) if number >= from => Some(Waiting {
             number,

@@ -1,6 +1,7 @@
 //! What a file of remembered ids covers, and what the account remembers of one.
 
 use crate::clock::Millis;
+use crate::queue::contract::Seq;
 use crate::queue::record::codec::{DecodeError, Reader, Writer};
 use crate::queue::sled::numbers::Generation;
 /// What a file covers.
@@ -9,7 +10,7 @@ pub struct Coverage {
     /// First and last generation whose ids are in it.
     pub generations: (Generation, Generation),
     /// The last sequence number among them.
-    pub last_seq: u64,
+    pub last_seq: Seq,
     /// When the newest of them was accepted.
     pub newest: Millis,
     /// How many ids.
@@ -18,17 +19,17 @@ pub struct Coverage {
 
 impl Coverage {
     pub fn write(&self, w: &mut Writer) {
-        w.u64(self.generations.0.0);
-        w.u64(self.generations.1.0);
-        w.u64(self.last_seq);
+        w.number(self.generations.0);
+        w.number(self.generations.1);
+        w.number(self.last_seq);
         w.i64(self.newest);
         w.u64(self.count);
     }
 
     pub fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
-            generations: (Generation(r.u64()?), Generation(r.u64()?)),
-            last_seq: r.u64()?,
+            generations: (r.number()?, r.number()?),
+            last_seq: r.number()?,
             newest: r.i64()?,
             count: r.u64()?,
         })

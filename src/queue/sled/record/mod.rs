@@ -4,3 +4,7 @@
 pub mod id_file;
 pub mod purged_list;
 pub mod state;
+
+pub use id_file::{Coverage, IdFile};
+pub use purged_list::{List, Named};
+pub use state::State;

@@ -4,6 +4,7 @@
 //! letter: id hash u128, number u64 · a checksum over all of it.
 
 use crate::clock::Millis;
+use crate::queue::contract::LetterNumber;
 use crate::queue::record::codec::{self, DecodeError, Reader, Writer};
 /// What its checksum is keyed with.
 pub const KEY: &[u8] = b"purged";
@@ -14,25 +15,25 @@ const MAGIC: u64 = 0x7072_7075_7267_0001;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct List {
     /// The numbers of the period that it stands for.
-    pub first: u64,
-    pub last: u64,
+    pub first: LetterNumber,
+    pub last: LetterNumber,
     /// When it was written.
     pub purged_at: Millis,
 }
 
 /// A letter by its messageId and number.
-pub type Named = (u128, u64);
+pub type Named = (u128, LetterNumber);
 
 /// A list as it is stored.
 pub fn encode(list: &List, named: &[Named]) -> Vec<u8> {
     let mut w = Writer::versioned();
     w.u64(MAGIC);
-    w.u64(list.first);
-    w.u64(list.last);
+    w.number(list.first);
+    w.number(list.last);
     w.i64(list.purged_at);
     for (id_hash, number) in named {
         w.u128(*id_hash);
-        w.u64(*number);
+        w.number(*number);
     }
     codec::append_checksum(KEY, w.0)
 }
@@ -44,13 +45,13 @@ pub fn decode(bytes: &[u8]) -> Result<(List, Vec<Named>), DecodeError> {
         return Err(DecodeError::Value);
     }
     let list = List {
-        first: r.u64()?,
-        last: r.u64()?,
+        first: r.number()?,
+        last: r.number()?,
         purged_at: r.i64()?,
     };
     let mut named = Vec::with_capacity(r.0.len() / 24);
     while !r.0.is_empty() {
-        named.push((r.u128()?, r.u64()?));
+        named.push((r.u128()?, r.number()?));
     }
     Ok((list, named))
 }

@@ -4,6 +4,7 @@
 //! lost in `meta` is known from there.
 
 use crate::clock::Millis;
+use crate::queue::contract::{LetterNumber, Seq};
 use crate::queue::record::{
     chunk::AcceptTotals,
     codec::{DecodeError, Reader, Writer},
@@ -13,8 +14,8 @@ use crate::queue::record::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
     /// The low-water mark: every sequence number below is settled.
-    pub low: u64,
-    pub last_seq: u64,
+    pub low: Seq,
+    pub last_seq: Seq,
     pub totals: AcceptTotals,
     pub delivered: u64,
     pub purged: u64,
@@ -24,16 +25,16 @@ pub struct State {
     /// Of `resent`: later than the destination remembers an event_id.
     pub resent_late: u64,
     /// The next number among the dead letters.
-    pub dead_next: u64,
+    pub dead_next: LetterNumber,
     /// How often `meta` was written.
     pub settle_no: u64,
     /// The wall clock at the last write for which it was believed.
     pub wall: Millis,
     /// Events of the line below it that are not settled are in doubt, marked or not: the queue
     /// was restored from a copy, or its marks were lost.
-    pub doubt_lines: u64,
+    pub doubt_lines: Seq,
     /// The same of dead letters that are queued again.
-    pub doubt_letters: u64,
+    pub doubt_letters: LetterNumber,
     /// When that was found.
     pub doubt_since: Millis,
     /// Sum of the checksums of everything else in `meta`: a row that is missing shows.
@@ -43,8 +44,8 @@ pub struct State {
 impl Default for State {
     fn default() -> Self {
         Self {
-            low: 1,
-            last_seq: 0,
+            low: Seq(1),
+            last_seq: Seq(0),
             totals: AcceptTotals::default(),
             delivered: 0,
             purged: 0,
@@ -52,11 +53,11 @@ impl Default for State {
             retried: 0,
             resent: 0,
             resent_late: 0,
-            dead_next: 1,
+            dead_next: LetterNumber(1),
             settle_no: 0,
             wall: 0,
-            doubt_lines: 0,
-            doubt_letters: 0,
+            doubt_lines: Seq(0),
+            doubt_letters: LetterNumber(0),
             doubt_since: 0,
             sum: 0,
         }
@@ -68,8 +69,8 @@ impl State {
     pub const LEN: usize = 8 * 20;
 
     pub fn write(&self, w: &mut Writer) {
-        w.u64(self.low);
-        w.u64(self.last_seq);
+        w.number(self.low);
+        w.number(self.last_seq);
         self.totals.write(w);
         for v in [
             self.delivered,
@@ -78,22 +79,22 @@ impl State {
             self.retried,
             self.resent,
             self.resent_late,
-            self.dead_next,
+            self.dead_next.0,
             self.settle_no,
         ] {
             w.u64(v);
         }
         w.i64(self.wall);
-        w.u64(self.doubt_lines);
-        w.u64(self.doubt_letters);
+        w.number(self.doubt_lines);
+        w.number(self.doubt_letters);
         w.i64(self.doubt_since);
         w.u64(self.sum);
     }
 
     pub fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let state = Self {
-            low: r.u64()?,
-            last_seq: r.u64()?,
+            low: r.number()?,
+            last_seq: r.number()?,
             totals: AcceptTotals::read(r)?,
             delivered: r.u64()?,
             purged: r.u64()?,
@@ -101,15 +102,15 @@ impl State {
             retried: r.u64()?,
             resent: r.u64()?,
             resent_late: r.u64()?,
-            dead_next: r.u64()?,
+            dead_next: r.number()?,
             settle_no: r.u64()?,
             wall: r.i64()?,
-            doubt_lines: r.u64()?,
-            doubt_letters: r.u64()?,
+            doubt_lines: r.number()?,
+            doubt_letters: r.number()?,
             doubt_since: r.i64()?,
             sum: r.u64()?,
         };
-        if state.low == 0 || state.dead_next == 0 {
+        if state.low.0 == 0 || state.dead_next.0 == 0 {
             return Err(DecodeError::Value);
         }
         Ok(state)
@@ -137,7 +138,7 @@ mod tests {
     #[test]
     fn it_comes_back_whole_and_no_prefix_does() {
         let state = State {
-            low: 7,
+            low: Seq(7),
             delivered: 6,
             sum: u64::MAX,
             ..State::default()

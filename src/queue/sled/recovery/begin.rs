@@ -2,21 +2,17 @@
 
 use std::path::Path;
 
-use crate::queue::error::OpenError;
+use crate::queue::contract::OpenError;
 use crate::queue::sled::account::{
-    anchor::{Anchor, Beside},
-    high_water::{Found, High, HighFile},
-    identity::{self, Identity},
-    meta::{self, Meta},
-    peek,
+    Anchor, Beside, Found, High, HighFile, Identity, Meta, identity, meta, peek,
 };
 use crate::queue::sled::disk::{
-    evidence::Evidence,
-    files::{create_private_dir, is_there, sweep, sync_dir},
-    layout::{DEAD, FORMAT, GENERATIONS, HIGH, PURGED, QUARANTINE, SEEN},
+    DEAD, Evidence, GENERATIONS, PURGED, QUARANTINE, SEEN, create_private_dir, is_there,
+    layout::{FORMAT, HIGH},
+    sweep, sync_dir,
 };
 use crate::queue::sled::options::Options;
-use crate::queue::sled::record::state::State;
+use crate::queue::sled::record::State;
 
 /// Whose queue this is, and the counters that it must at least have.
 pub struct Begun {

@@ -6,33 +6,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::{Clock, Millis};
-use crate::queue::loss::LossKind;
+use crate::queue::contract::{LetterNumber, LossKind, Number, Seq};
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::AcceptTotals;
-use crate::queue::sled::account::{ledger::Ledger, mending::Mending, rows::Sealed};
+use crate::queue::sled::account::{Ledger, Mending, Sealed};
 use crate::queue::sled::disk::{
-    batch::Batch,
-    error::{At, StoreError},
-    evidence::Evidence,
-    files::{delete_folder, disk_usage, entries, is_there, numbered, sync_dir},
-    layout::{GENERATIONS, SEEN, generation_folder, seen_name},
-    quarantine,
-    store::Store,
+    At, Batch, Evidence, GENERATIONS, SEEN, Store, StoreError, delete_folder, disk_usage, entries,
+    generation_folder, is_there, numbered, quarantine, seen_name, sync_dir,
 };
-use crate::queue::sled::ids::{dedup::Dedup, seen::file::SeenFile};
-use crate::queue::sled::line::{chunks::read_chunk, generations::Readable, head::Head};
+use crate::queue::sled::ids::{Dedup, SeenFile};
+use crate::queue::sled::line::{Head, Readable, read_chunk};
 use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::record::id_file::IdFile;
+use crate::queue::sled::record::IdFile;
 
 /// What the generations and `seen/` hold.
 #[derive(Default)]
 pub struct Generations {
     /// Sequence numbers that some store holds.
-    pub held: RangeSet,
+    pub held: RangeSet<Seq>,
     pub sealed: BTreeMap<Generation, Sealed>,
     pub unsealed: BTreeMap<Generation, Unsealed>,
-    pub retried: Vec<u64>,
-    pub last_seq: u64,
+    pub retried: Vec<LetterNumber>,
+    pub last_seq: Seq,
     pub totals: AcceptTotals,
     /// The highest generation whose ids are in `seen/`: its number is not given again.
     pub covered_to: Generation,
@@ -45,20 +40,20 @@ pub struct Generations {
 pub struct Unsealed {
     pub store: Arc<Store>,
     /// First and last sequence number, if it holds any.
-    pub numbers: Option<(u64, u64)>,
+    pub numbers: Option<(Seq, Seq)>,
     pub newest: Millis,
     pub ids: Vec<u128>,
     /// First number of each chunk, and its count of ids.
-    chunks: Vec<(u64, usize)>,
+    chunks: Vec<(Seq, usize)>,
 }
 
 impl Unsealed {
     /// Each sequence number with its id.
-    fn numbered(&self) -> impl Iterator<Item = (u64, u128)> + '_ {
+    fn numbered(&self) -> impl Iterator<Item = (Seq, u128)> + '_ {
         let numbers = self
             .chunks
             .iter()
-            .flat_map(|(first, n)| *first..*first + *n as u64);
+            .flat_map(|(first, n)| first.onward().take(*n));
         numbers.zip(self.ids.iter().copied())
     }
 }
@@ -80,7 +75,7 @@ pub fn open_seen(
     window: Millis,
     dedup: &mut Dedup,
     found: &mut Generations,
-) -> Result<RangeSet, StoreError> {
+) -> Result<RangeSet<Generation>, StoreError> {
     let Mending {
         evidence,
         ledger,
@@ -153,7 +148,7 @@ pub fn open_seen(
             continue;
         }
         let (first, last) = file.coverage.generations;
-        covered.insert(first.0..=last.0);
+        covered.insert(first..=last);
         let is_harmed = rows.get(&file.name()).is_some_and(|row| row.is_harmed);
         let record = IdFile {
             is_harmed,
@@ -242,7 +237,7 @@ pub fn open_generations(
     evidence: &Evidence<'_>,
     ledger: &mut Ledger,
     batch: &mut Batch,
-    covered: &RangeSet,
+    covered: &RangeSet<Generation>,
     is_rebuilt: bool,
     found: &mut Generations,
 ) -> Result<Vec<PathBuf>, StoreError> {
@@ -252,7 +247,7 @@ pub fn open_generations(
         if !folders.contains(&generation) {
             ledger.remove_generation(batch, generation);
             ledger.release_generation(batch, generation);
-        } else if covered.contains(generation.0) {
+        } else if covered.contains(generation) {
             found.held.insert(sealed.first_seq..=sealed.last_seq);
             found.last_seq = found.last_seq.max(sealed.last_seq);
             found.sealed.insert(generation, sealed);
@@ -279,7 +274,7 @@ pub fn open_generations(
                 found.damaged |= before;
                 match unsealed.numbers {
                     // Its ids stand in `seen/` already; it was read to remake the account.
-                    Some((first_seq, last_seq)) if is_rebuilt && covered.contains(generation.0) => {
+                    Some((first_seq, last_seq)) if is_rebuilt && covered.contains(generation) => {
                         let sealed = Sealed {
                             first_seq,
                             last_seq,
@@ -368,7 +363,7 @@ fn scan(
 
 impl Generations {
     /// Each sequence number that was read, with its id.
-    pub fn numbered(&self) -> impl Iterator<Item = (u64, u128)> + '_ {
+    pub fn numbered(&self) -> impl Iterator<Item = (Seq, u128)> + '_ {
         let read = self.unsealed.values().chain(&self.reread);
         read.flat_map(Unsealed::numbered)
     }
@@ -405,7 +400,7 @@ impl Generations {
         })
     }
 
-    pub fn readable(&self, head: &Head, last_seq: u64) -> BTreeMap<Generation, Readable> {
+    pub fn readable(&self, head: &Head, last_seq: Seq) -> BTreeMap<Generation, Readable> {
         let sealed = self.sealed.iter().map(|(generation, sealed)| {
             (
                 *generation,

@@ -10,27 +10,15 @@ pub mod generations;
 pub mod rebuild;
 
 use crate::clock::{Clock, Millis, Reading, WallTrust};
-use crate::queue::error::OpenError;
-use crate::queue::loss::LossKind;
+use crate::queue::contract::{LossKind, OpenError};
 use crate::queue::ranges::RangeSet;
 use crate::queue::sled::account::{
-    anchor::Beside,
-    high_water::{High, HighFile},
-    identity::{self, Identity},
-    ledger::Ledger,
-    mending::Mending,
-    meta::Meta,
-    rows::{self, Row},
+    Beside, High, HighFile, Identity, Ledger, Mending, Meta, Row, identity, rows,
 };
-use crate::queue::sled::dead::letters::DeadLetters;
-use crate::queue::sled::disk::{
-    batch::Batch,
-    error::StoreError,
-    evidence::{self, Evidence},
-    syscalls,
-};
-use crate::queue::sled::ids::{dedup::Dedup, purged::Purged};
-use crate::queue::sled::line::head::Head;
+use crate::queue::sled::dead::DeadLetters;
+use crate::queue::sled::disk::{Batch, Evidence, StoreError, evidence, syscalls};
+use crate::queue::sled::ids::{Dedup, Purged};
+use crate::queue::sled::line::Head;
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::options::Options;
 use crate::queue::sled::recovery::{
@@ -129,7 +117,7 @@ pub fn recover(
     state.last_seq = state.last_seq.max(high.state.last_seq).max(found.last_seq);
     state.totals = (state.totals.max(&high.state.totals)).max(&found.totals);
     // Each number was given to an event that was new or retried.
-    let numbered = state.last_seq.saturating_sub(state.totals.retried);
+    let numbered = state.last_seq.0.saturating_sub(state.totals.retried);
     state.totals.accepted = state.totals.accepted.max(numbered);
     let missing = set_missing_aside(
         evidence,
@@ -330,7 +318,7 @@ fn tell_forgotten(
     ledger: &mut Ledger,
     batch: &mut Batch,
     found: &Generations,
-    covered: &RangeSet,
+    covered: &RangeSet<Generation>,
     now: Millis,
 ) {
     let files: Vec<_> = ledger.files.values().map(|file| file.coverage).collect();
@@ -341,13 +329,13 @@ fn tell_forgotten(
             .clone()
             .any(|g| !found.unsealed.contains_key(&Generation(g)))
         {
-            let first = after.last_seq.saturating_sub(after.count);
-            gaps.push(first.saturating_sub(before.last_seq).max(1));
+            let first = after.last_seq.0.saturating_sub(after.count);
+            gaps.push(first.saturating_sub(before.last_seq.0).max(1));
         }
     }
     if covered.count() == 0 {
         let first_held = found.held.iter().next().map(|(first, _)| first);
-        gaps.push(first_held.unwrap_or(ledger.state.last_seq + 1) - 1);
+        gaps.push(first_held.unwrap_or(ledger.state.last_seq.next()).0 - 1);
     }
     let count: u64 = gaps.iter().sum();
     if count > 0 {

@@ -9,32 +9,19 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::clock::Millis;
-use crate::queue::entry::{DeadReason, EntryId};
-use crate::queue::loss::LossKind;
+use crate::queue::contract::{
+    CLAIM_WINDOW_EVENTS, DeadReason, EntryId, LetterNumber, LossKind, Number, Seq,
+};
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::dead_record;
-use crate::queue::sled::account::{
-    high_water::High,
-    ledger::Ledger,
-    meta::{Meta, is_new},
-    rows::{Period, Row},
-};
-use crate::queue::sled::dead::{
-    letters::DeadLetters,
-    period::{self, heads, read_group},
-};
+use crate::queue::sled::account::{High, Ledger, Meta, Period, Row, is_new};
+use crate::queue::sled::dead::{DeadLetters, heads, period, read_group};
 use crate::queue::sled::disk::{
-    batch::Batch,
-    error::StoreError,
-    evidence::Evidence,
-    files::{delete_folder, is_there, numbered},
-    layout::{DEAD, period_folder},
-    quarantine,
+    Batch, DEAD, Evidence, StoreError, delete_folder, is_there, numbered, period_folder, quarantine,
 };
 use crate::queue::sled::ids::purged;
 use crate::queue::sled::numbers::PeriodNumber;
 use crate::queue::sled::recovery::generations::Generations;
-use crate::queue::window::CLAIM_WINDOW_EVENTS;
 
 /// The store and what it says.
 pub struct Account {
@@ -144,7 +131,7 @@ fn begin_anew(ledger: &mut Ledger, high: &High) -> Batch {
     batch.put(&Row::Unfinished.key(), Vec::new());
     ledger.state = ledger.state.newest(&high.state);
     let low = ledger.state.low;
-    ledger.settle_line(&mut batch, 1, low - 1);
+    ledger.settle_line(&mut batch, Seq(1), low - 1);
     // All are read: which of their events are dead letters has to be found out.
     for generation in std::mem::take(&mut ledger.generations).into_keys() {
         ledger.remove_generation(&mut batch, generation);
@@ -160,7 +147,7 @@ pub fn recount_letters(
     batch: &mut Batch,
 ) -> Result<u64, StoreError> {
     let root = evidence.root;
-    let mut found_up_to = 0;
+    let mut found_up_to = LetterNumber(0);
     let mut lost = 0;
     let dir = root.join(DEAD);
     for period in ledger.periods.keys().copied().collect::<Vec<_>>() {
@@ -171,7 +158,7 @@ pub fn recount_letters(
     }
     // Newest first: what a crash left beyond the end of a period may bear numbers that the next
     // one has given to others.
-    let mut limit = u64::MAX;
+    let mut limit = LetterNumber(u64::MAX);
     for period in numbered::<PeriodNumber>(&dir)?.into_iter().rev() {
         let path = period_folder(root, period);
         let store = match evidence.open(&path) {
@@ -225,7 +212,9 @@ pub fn recount_letters(
             }
         }
         for (first, last) in unread.iter() {
-            (first..=last).for_each(|number| ledger.retire_letter(batch, number));
+            first
+                .through(last)
+                .for_each(|number| ledger.retire_letter(batch, number));
         }
         lost += unread.count();
         if unread.count() > 0 {
@@ -261,12 +250,12 @@ pub fn one_event_one_place(
     dead: &mut DeadLetters,
     found: &Generations,
 ) -> Result<(), StoreError> {
-    let mut newest: HashMap<u128, (u64, Option<DeadReason>)> = HashMap::new();
-    let retried: HashSet<u64> = found.retried.iter().copied().collect();
-    let mut came_back: HashMap<u128, u64> = HashMap::new();
+    let mut newest: HashMap<u128, (LetterNumber, Option<DeadReason>)> = HashMap::new();
+    let retried: HashSet<LetterNumber> = found.retried.iter().copied().collect();
+    let mut came_back: HashMap<u128, Seq> = HashMap::new();
     for (number, head) in dead.all_heads(ledger)? {
         if retried.contains(&number) {
-            came_back.insert(head.id_hash, 0);
+            came_back.insert(head.id_hash, Seq(0));
         }
         if ledger.dead_gone.contains(number) {
             continue;
@@ -324,7 +313,7 @@ pub fn finish(
     // What is lost less what was found open and is not.
     let off = ledger.census().imbalance();
     let low = ledger.cursor.low_water();
-    let in_reach = (ledger.cursor).unsettled(low.saturating_add(CLAIM_WINDOW_EVENTS) - 1);
+    let in_reach = (ledger.cursor).unsettled(Seq(low.0.saturating_add(CLAIM_WINDOW_EVENTS) - 1));
     let delivered_twice = in_reach.min(ledger.state.delivered);
     let most = off.saturating_add_unsigned(delivered_twice);
     let lost = most.min((missing.lines + missing.letters) as i64).max(off);

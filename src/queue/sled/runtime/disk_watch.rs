@@ -2,13 +2,9 @@
 
 use nix::sys::statvfs::statvfs;
 
-use crate::queue::disk::Disk;
+use crate::queue::contract::Disk;
 use crate::queue::lock::lock;
-use crate::queue::sled::disk::{
-    error::StoreError,
-    files::disk_usage,
-    layout::{DEAD, GENERATIONS},
-};
+use crate::queue::sled::disk::{DEAD, GENERATIONS, StoreError, disk_usage};
 use crate::queue::sled::runtime::shared::{Pressure, Shared};
 
 /// Inodes that are kept free, at most a quarter of all: a generation, a period of dead letters and

@@ -10,3 +10,9 @@ pub mod places;
 pub mod shared;
 pub mod stores;
 pub mod turns;
+
+pub use ops::{Arrival, CommitterOp, Done, IdRecord, Job, OpenState, OperatorOp};
+pub use places::Places;
+pub use shared::{PanicIsFailure, Pressure, ROOM_BYTES, Shared};
+pub use stores::{period_store, with_generation};
+pub use turns::{Right, Turns};

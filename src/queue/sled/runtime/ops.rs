@@ -7,17 +7,15 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::clock::Millis;
 use crate::queue::block::Block;
-use crate::queue::entry::{EntryId, Mark, Receipt, Settlement};
-use crate::queue::error::QueueError;
-use crate::queue::find::Sent;
-use crate::queue::letter::{Import, Imported, LetterKey};
-use crate::queue::loss::Loss;
+use crate::queue::contract::{
+    EntryId, Import, Imported, LetterKey, LetterNumber, Loss, Mark, QueueError, Receipt, Sent, Seq,
+    Settlement, Verdict,
+};
 use crate::queue::ranges::RangeSet;
-use crate::queue::sled::account::{ledger::Ledger, ledger_dead::Stretch, rows::Sealed};
-use crate::queue::sled::disk::{error::StoreError, store::Store};
-use crate::queue::sled::ids::{dedup::Whereabouts, scrub::Harmed, seen::file::SeenFile};
+use crate::queue::sled::account::{Ledger, Sealed, Stretch};
+use crate::queue::sled::disk::{Store, StoreError};
+use crate::queue::sled::ids::{Harmed, SeenFile, Whereabouts};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
-use crate::queue::verdict::Verdict;
 
 /// Work for the committer.
 pub enum CommitterOp {
@@ -30,11 +28,11 @@ pub enum CommitterOp {
     SetAside {
         /// The store that they were read from, if it stands.
         generation: Option<Generation>,
-        first: u64,
-        last: u64,
+        first: Seq,
+        last: Seq,
     },
     /// The same of a dead letter that is queued again.
-    SetLetterAside(u64),
+    SetLetterAside(LetterNumber),
     JobDone(Done),
     /// The committer has come round.
     Heartbeat(oneshot::Sender<()>),
@@ -61,7 +59,10 @@ pub type Receipts = oneshot::Sender<Result<Vec<Receipt>, QueueError>>;
 /// What the operator asks of the committer.
 pub enum OperatorOp {
     /// Which of these numbers are dead now.
-    Dead(RangeInclusive<u64>, oneshot::Sender<Option<Stretch>>),
+    Dead(
+        RangeInclusive<LetterNumber>,
+        oneshot::Sender<Option<Stretch>>,
+    ),
     Retry(Vec<LetterKey>, oneshot::Sender<u64>),
     Purge(Vec<LetterKey>, oneshot::Sender<u64>),
     TakeBack(Vec<Import>, oneshot::Sender<Vec<Option<Imported>>>),
@@ -77,14 +78,14 @@ pub enum OperatorOp {
 #[derive(Default)]
 pub struct IdRecord {
     /// The dead letter under it, by period and number.
-    pub dead: Option<(PeriodNumber, u64)>,
+    pub dead: Option<(PeriodNumber, LetterNumber)>,
     /// Number, if it was purged.
-    pub purged: Option<u64>,
+    pub purged: Option<LetterNumber>,
     pub known: Option<Whereabouts>,
     /// When a letter of it was delivered, if that is remembered.
     pub delivered_at: Option<Millis>,
     /// The dead letters that are queued again, by period.
-    pub deferred: Vec<(PeriodNumber, RangeSet)>,
+    pub deferred: Vec<(PeriodNumber, RangeSet<LetterNumber>)>,
 }
 
 /// Whether an event waits for its settlement.
@@ -103,8 +104,8 @@ pub enum Job {
     Seal {
         generation: Generation,
         store: Arc<Store>,
-        first_seq: u64,
-        last_seq: u64,
+        first_seq: Seq,
+        last_seq: Seq,
         newest: Millis,
         ids: Vec<u128>,
     },

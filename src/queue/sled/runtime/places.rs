@@ -3,13 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::queue::sled::account::high_water::HighFile;
+use crate::queue::sled::account::HighFile;
 use crate::queue::sled::disk::{
-    error::StoreError,
-    files::file_id,
-    layout::{DEAD, FORMAT, GENERATIONS, LOCK, PURGED, SEEN},
-    store::Store,
-    syscalls::FileId,
+    DEAD, FileId, GENERATIONS, PURGED, SEEN, Store, StoreError, file_id,
+    layout::{FORMAT, LOCK},
 };
 
 /// The names that stay the same for a process' life, and what they stood for at the start.

@@ -8,15 +8,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::clock::{Clock, WallTrust};
-use crate::queue::census::Census;
-use crate::queue::disk::Disk;
-use crate::queue::id_hash::IdHasher;
+use crate::queue::contract::{Census, Disk, IdHasher, Loss};
 use crate::queue::lock::lock;
-use crate::queue::loss::Loss;
-use crate::queue::sled::account::anchor::{self, Anchor};
-use crate::queue::sled::dead::letters::{DeadLetters, Opening};
-use crate::queue::sled::disk::{error::StoreError, files::is_there};
-use crate::queue::sled::line::{claims::Claims, deferred::Deferred, tail::Tail};
+use crate::queue::sled::account::{Anchor, anchor};
+use crate::queue::sled::dead::{DeadLetters, Opening};
+use crate::queue::sled::disk::{StoreError, is_there};
+use crate::queue::sled::line::{Claims, Deferred, Tail};
 use crate::queue::sled::options::Options;
 use crate::queue::sled::runtime::{ops::CommitterOp, places::Places};
 

@@ -4,11 +4,8 @@
 use std::sync::Arc;
 
 use crate::queue::lock::lock;
-use crate::queue::sled::disk::{
-    error::StoreError, files::is_there, layout::period_folder, quarantine::forget_copy,
-    store::Store,
-};
-use crate::queue::sled::line::generations::Opened;
+use crate::queue::sled::disk::{Store, StoreError, forget_copy, is_there, period_folder};
+use crate::queue::sled::line::Opened;
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
 use crate::queue::sled::runtime::shared::Shared;
 

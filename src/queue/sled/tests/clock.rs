@@ -7,7 +7,7 @@ use super::prelude::*;
 use super::support::block_on;
 use crate::queue::Queue;
 use crate::queue::block::BlockBuilder;
-use crate::queue::entry::{DeadReason, Outcome};
+use crate::queue::contract::{DeadReason, Outcome};
 use crate::queue::sled::account::meta;
 use crate::queue::sled::disk::store;
 

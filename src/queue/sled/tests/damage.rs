@@ -2,6 +2,9 @@
 //! so many words; it tells what is missing; it delivers the rest; and `verify` finds what
 //! opening finds.
 
+use crate::queue::contract::{
+    DeadReason, LetterKey, LetterNumber, Loss, LossKind, Outcome, Verdict,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -13,15 +16,10 @@ use super::prelude::*;
 use super::support::{block_on, copy};
 use crate::queue::Queue;
 use crate::queue::block::BlockBuilder;
-use crate::queue::entry::{DeadReason, Outcome};
-use crate::queue::letter::LetterKey;
-use crate::queue::loss::Loss;
-use crate::queue::loss::LossKind;
 use crate::queue::record::codec;
 use crate::queue::sled::repair::repair;
 use crate::queue::sled::tests::cut_short::logged;
 use crate::queue::sled::verify::verify;
-use crate::queue::verdict::Verdict;
 
 pub const START: Millis = 1_800_000_000_000;
 
@@ -104,7 +102,7 @@ pub async fn end(queue: &Queue, count: usize, known: &mut Known, outcome: impl F
 
 /// The dead letters of these events.
 async fn letters(queue: &Queue, which: impl Fn(u64) -> bool) -> Vec<LetterKey> {
-    let page = queue.dead_page(1..=u64::MAX, Arc::new(|_| true));
+    let page = queue.dead_page(LetterNumber(1)..=LetterNumber(u64::MAX), Arc::new(|_| true));
     let letters = page.await.unwrap().letters.into_iter();
     let wanted = letters.filter(|letter| which(id_of(&letter.body)));
     wanted.map(|letter| letter.key).collect()

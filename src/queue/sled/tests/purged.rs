@@ -1,6 +1,9 @@
 //! Purged letters: that they stay away, that an import brings them back, and that what remembers
 //! them goes in time.
 
+use crate::queue::contract::{
+    DeadReason, Found, Import, Imported, Keep, LetterNumber, Outcome, Settlement,
+};
 use std::path::Path;
 use std::time::Instant;
 
@@ -10,11 +13,7 @@ use super::prelude::*;
 use super::support::{block_on, copy, put_in_place};
 use crate::queue::Queue;
 use crate::queue::block::BlockBuilder;
-use crate::queue::entry::{DeadReason, Outcome, Settlement};
-use crate::queue::find::Found;
-use crate::queue::letter::{Import, Imported, Keep};
-use crate::queue::sled::account::ledger;
-use crate::queue::sled::account::meta;
+use crate::queue::sled::account::{ledger, meta};
 use crate::queue::sled::disk::store;
 use crate::queue::sled::repair::repair;
 use crate::queue::sled::verify::verify;
@@ -74,7 +73,11 @@ impl Bench {
 
     async fn purge_all(&self) -> u64 {
         let all: Keep = Arc::new(|_| true);
-        let page = self.queue.dead_page(1..=u64::MAX, all).await.unwrap();
+        let page = self
+            .queue
+            .dead_page(LetterNumber(1)..=LetterNumber(u64::MAX), all)
+            .await
+            .unwrap();
         let keys = page.letters.iter().map(|letter| letter.key).collect();
         self.queue.purge(keys).await.unwrap()
     }
@@ -202,18 +205,18 @@ fn what_the_retention_purges_can_be_imported_as_well() {
         bench.send(0..10).await;
         bench.end(10, refused).await;
         let some = |from: u64, to: u64| -> Keep {
-            Arc::new(move |letter| (from..=to).contains(&letter.key.number()))
+            Arc::new(move |letter| (from..=to).contains(&letter.key.number().0))
         };
         let page = bench
             .queue
-            .dead_page(1..=u64::MAX, some(1, 3))
+            .dead_page(LetterNumber(1)..=LetterNumber(u64::MAX), some(1, 3))
             .await
             .unwrap();
         let keys = page.letters.iter().map(|letter| letter.key).collect();
         assert_eq!(bench.queue.purge(keys).await.unwrap(), 3);
         let page = bench
             .queue
-            .dead_page(1..=u64::MAX, some(4, 5))
+            .dead_page(LetterNumber(1)..=LetterNumber(u64::MAX), some(4, 5))
             .await
             .unwrap();
         let keys = page.letters.iter().map(|letter| letter.key).collect();
@@ -371,7 +374,11 @@ fn what_was_retried_is_a_duplicate_while_it_is_queued() {
         bench.restart().await;
         bench.forgets("m11").await;
         let all: Keep = Arc::new(|_| true);
-        let page = bench.queue.dead_page(1..=u64::MAX, all).await.unwrap();
+        let page = bench
+            .queue
+            .dead_page(LetterNumber(1)..=LetterNumber(u64::MAX), all)
+            .await
+            .unwrap();
         let keys = page.letters.iter().map(|letter| letter.key).collect();
         assert_eq!(bench.queue.retry(keys).await.unwrap(), 4);
         for life in 0..2 {
@@ -441,8 +448,12 @@ fn thousands_of_scattered_letters_are_taken_out_and_swept_in_pieces() {
         for _ in 0..6 {
             bench.end(500, refused).await;
         }
-        let odd: Keep = Arc::new(|letter| letter.key.number() % 2 == 1);
-        let page = bench.queue.dead_page(1..=u64::MAX, odd).await.unwrap();
+        let odd: Keep = Arc::new(|letter| letter.key.number().0 % 2 == 1);
+        let page = bench
+            .queue
+            .dead_page(LetterNumber(1)..=LetterNumber(u64::MAX), odd)
+            .await
+            .unwrap();
         let keys: Vec<_> = page.letters.iter().map(|letter| letter.key).collect();
         assert_eq!(keys.len(), 1500);
         assert_eq!(bench.queue.purge(keys.clone()).await.unwrap(), 1500);
@@ -450,7 +461,11 @@ fn thousands_of_scattered_letters_are_taken_out_and_swept_in_pieces() {
         bench.restart().await;
         assert_eq!(bench.queue.census().dead_total(), 1500);
         let all: Keep = Arc::new(|_| true);
-        let page = bench.queue.dead_page(1..=u64::MAX, all).await.unwrap();
+        let page = bench
+            .queue
+            .dead_page(LetterNumber(1)..=LetterNumber(u64::MAX), all)
+            .await
+            .unwrap();
         let keys: Vec<_> = page.letters.iter().map(|letter| letter.key).collect();
         assert_eq!(bench.queue.retry(keys).await.unwrap(), 1500);
         for _ in 0..3 {

@@ -1,6 +1,7 @@
 //! Damage met twice: a kill in the middle of what a start mends, a repair of fresh damage, and
 //! the system's errors, which are no damage.
 
+use crate::queue::contract::{LetterNumber, LossKind, Outcome, Seq};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Instant;
@@ -12,21 +13,11 @@ use super::prelude::*;
 use super::support::{block_on, copy, put_in_place, until, wipe};
 use crate::queue::Queue;
 use crate::queue::block::BlockBuilder;
-use crate::queue::entry::Outcome;
-use crate::queue::loss::LossKind;
 use crate::queue::record::chunk;
 use crate::queue::record::codec;
-use crate::queue::sled::account::high_water;
-use crate::queue::sled::account::high_water::{Found, HighFile};
-use crate::queue::sled::account::ledger;
-use crate::queue::sled::account::mending::Mending;
-use crate::queue::sled::account::rows;
-use crate::queue::sled::dead::letters::DeadLetters;
-use crate::queue::sled::disk::batch;
-use crate::queue::sled::disk::evidence::Evidence;
-use crate::queue::sled::disk::layout;
-use crate::queue::sled::disk::layout::generation_folder;
-use crate::queue::sled::disk::store;
+use crate::queue::sled::account::{Found, HighFile, Mending, high_water, ledger, rows};
+use crate::queue::sled::dead::DeadLetters;
+use crate::queue::sled::disk::{Evidence, batch, generation_folder, layout, store};
 use crate::queue::sled::recovery::rebuild;
 use crate::queue::sled::repair::repair;
 
@@ -195,7 +186,7 @@ fn a_repair_gives_up_nothing_of_the_next_generation() {
         }
         let block = builder.finish();
         let chunk = chunk::Chunk {
-            first_seq: 31,
+            first_seq: Seq(31),
             accepted_at: START,
             totals: chunk::AcceptTotals {
                 accepted: 40,
@@ -209,17 +200,17 @@ fn a_repair_gives_up_nothing_of_the_next_generation() {
             packed: block.packed,
         };
         let mut batch = batch::Batch::default();
-        batch.put_parts(&chunk::key(31), &chunk.encode());
+        batch.put_parts(&chunk::key(Seq(31)), &chunk.encode());
         next.commit(batch).unwrap();
         let (mut file, Found::High(mut high)) = HighFile::open(&path.join("high")).unwrap() else {
             panic!("no high");
         };
-        high.state.last_seq = 40;
+        high.state.last_seq = Seq(40);
         file.write(&high).unwrap();
     });
     spoil(
         &path.join("gen/0000000001"),
-        &batch::part_key(&chunk::key(21), 0),
+        &batch::part_key(&chunk::key(Seq(21)), 0),
     );
     let verdict = check(&path).unwrap();
     let told: Vec<_> = verdict.findings.iter().map(|f| f.object.as_str()).collect();
@@ -418,8 +409,8 @@ fn a_period_that_is_being_read_can_be_read_by_others() {
             drop(store::Store::create(&folder).unwrap());
         }
         let numbers = rows::Period {
-            first: period * 100,
-            last: period * 100,
+            first: LetterNumber(period * 100),
+            last: LetterNumber(period * 100),
             opened: START,
             newest: START,
             dead: Default::default(),
@@ -614,7 +605,9 @@ fn letters_that_went_in_order_are_no_loss_of_an_account_made_anew() {
             let queue = Queue::sled(engine.clone());
             send(&queue, 0..30, 0, &mut known).await;
             end(&queue, 30, &mut known, |_| refused()).await;
-            let page = queue.dead_page(1..=u64::MAX, Arc::new(|_| true)).await;
+            let page = queue
+                .dead_page(LetterNumber(1)..=LetterNumber(u64::MAX), Arc::new(|_| true))
+                .await;
             let keys = page.unwrap().letters.into_iter().map(|letter| letter.key);
             match went {
                 "purged" => assert_eq!(queue.purge(keys.collect()).await.unwrap(), 30),

@@ -6,24 +6,16 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::queue::lock::lock;
-use crate::queue::sled::account::rows::Sealed;
+use crate::queue::sled::account::Sealed;
 use crate::queue::sled::disk::{
-    error::{At, StoreError},
-    files::{delete_folder, is_there, retry_without_fds, sync_dir},
-    layout::{HIGH, SEEN, generation_folder, generation_name},
-    quarantine,
-    store::Store,
+    At, SEEN, Store, StoreError, delete_folder, generation_folder, generation_name, is_there,
+    layout::HIGH, quarantine, retry_without_fds, sync_dir,
 };
-use crate::queue::sled::ids::{
-    scrub::Scrub,
-    seen::{file::SeenFile, merge},
-};
+use crate::queue::sled::ids::{Scrub, SeenFile, merge};
 use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::record::id_file::Coverage;
+use crate::queue::sled::record::Coverage;
 use crate::queue::sled::runtime::{
-    disk_watch::look,
-    ops::{CommitterOp, Done, Job},
-    shared::{PanicIsFailure, Shared},
+    CommitterOp, Done, Job, PanicIsFailure, Shared, disk_watch::look,
 };
 use crate::queue::sled::verify::live;
 

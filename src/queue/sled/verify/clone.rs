@@ -4,11 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::queue::sled::disk::{
-    error::{At, StoreError},
-    files::{is_there, numbered},
-    layout::{GENERATIONS, generation_folder, period_folder},
-    scratch::Scratch,
-    store::Store,
+    At, GENERATIONS, Scratch, Store, StoreError, generation_folder, is_there, numbered,
+    period_folder,
 };
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
 use crate::queue::sled::verify::walk::Stores;

@@ -1,17 +1,13 @@
 //! The walk in a running daemon, on the housekeeper's thread: nothing rolls, is sealed or is
 //! deleted meanwhile, and committing and claiming go on.
 
+use crate::queue::contract::{Finding, Verdict};
 use crate::queue::lock::lock;
-use crate::queue::sled::account::ledger::Ledger;
-use crate::queue::sled::disk::{error::StoreError, store::Store};
+use crate::queue::sled::account::Ledger;
+use crate::queue::sled::disk::{Store, StoreError};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
-use crate::queue::sled::runtime::{
-    disk_watch,
-    shared::Shared,
-    stores::{period_store, with_generation},
-};
+use crate::queue::sled::runtime::{Shared, disk_watch, period_store, with_generation};
 use crate::queue::sled::verify::walk::{Stores, Walk};
-use crate::queue::verdict::{Finding, Verdict};
 
 /// Checks the stores against the account as it was a moment ago.
 pub fn verify(shared: &Shared, ledger: &Ledger, meta: Option<StoreError>) -> Verdict {

@@ -13,29 +13,20 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::queue::error::OpenError;
-use crate::queue::sled::account::{
-    anchor::{self, Beside},
-    high_water::{Found, HighFile},
-    identity,
-    meta::{Meta, is_new},
-    peek,
-};
+use crate::queue::contract::{Finding, OpenError, Verdict};
+use crate::queue::sled::account::{Beside, Found, HighFile, Meta, anchor, identity, is_new, peek};
 use crate::queue::sled::disk::{
-    evidence::Evidence,
-    files::is_there,
-    layout::{FORMAT, GENERATIONS, HIGH, QUARANTINE},
-    scratch::Scratch,
+    Evidence, GENERATIONS, QUARANTINE, Scratch, is_there,
+    layout::{FORMAT, HIGH},
     syscalls,
 };
 use crate::queue::sled::options::Options;
-use crate::queue::sled::record::state::State;
+use crate::queue::sled::record::State;
 use crate::queue::sled::recovery::recover;
 use crate::queue::sled::verify::{
     clone::Cloned,
     walk::{Piece, Walk},
 };
-use crate::queue::verdict::{Finding, Verdict};
 
 const CUT_SHORT: &str =
     "the folder holds no queue yet: its making was cut short, and the next start makes it anew";

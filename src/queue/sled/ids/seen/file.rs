@@ -14,12 +14,8 @@ use crate::queue::record::{
     codec::{self, DecodeError, Reader, Writer},
     id_filter::IdFilter,
 };
-use crate::queue::sled::disk::{
-    error::{At, StoreError},
-    files::retry_without_fds,
-    layout::seen_file,
-};
-use crate::queue::sled::record::id_file::{Coverage, IdFile};
+use crate::queue::sled::disk::{At, StoreError, retry_without_fds, seen_file};
+use crate::queue::sled::record::{Coverage, IdFile};
 
 pub const BLOCK: usize = 4096;
 pub const PER_BLOCK: usize = (BLOCK - 8) / 16;

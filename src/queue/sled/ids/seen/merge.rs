@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::queue::sled::disk::error::StoreError;
+use crate::queue::sled::disk::StoreError;
 use crate::queue::sled::ids::seen::file::SeenFile;
-use crate::queue::sled::record::id_file::Coverage;
+use crate::queue::sled::record::Coverage;
 
 /// Files are merged until one holds about this many ids, then those until they hold the next.
 /// Building the index of the last takes about 30 MB.
@@ -69,7 +69,11 @@ pub fn merge(dir: &Path, files: &[Arc<SeenFile>]) -> Result<Option<SeenFile>, St
     };
     let coverage = Coverage {
         generations: (first.coverage.generations.0, last.coverage.generations.1),
-        last_seq: files.iter().map(|f| f.coverage.last_seq).max().unwrap_or(0),
+        last_seq: files
+            .iter()
+            .map(|f| f.coverage.last_seq)
+            .max()
+            .unwrap_or_default(),
         newest: files.iter().map(|f| f.coverage.newest).max().unwrap_or(0),
         count: 0,
     };

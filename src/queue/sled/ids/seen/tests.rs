@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::file::{BLOCK, SeenFile};
 use super::merge::merge;
-use crate::queue::sled::disk::{error::StoreError, layout::seen_file};
+use crate::queue::contract::Seq;
+use crate::queue::sled::disk::{StoreError, seen_file};
 use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::record::id_file::Coverage;
+use crate::queue::sled::record::Coverage;
 
 fn id(n: u64) -> u128 {
     // Spread like a hash.
@@ -16,7 +17,7 @@ fn id(n: u64) -> u128 {
 fn coverage(generation: u64) -> Coverage {
     Coverage {
         generations: (Generation(generation), Generation(generation)),
-        last_seq: 9,
+        last_seq: Seq(9),
         newest: 5,
         count: 0,
     }

@@ -10,13 +10,9 @@ use crate::queue::record::{
     codec::{self, Checksum, Writer},
     id_filter::IdFilter,
 };
-use crate::queue::sled::disk::{
-    error::{At, StoreError},
-    files::{put_in_place, retry_without_fds},
-    layout::seen_file,
-};
+use crate::queue::sled::disk::{At, StoreError, put_in_place, retry_without_fds, seen_file};
 use crate::queue::sled::ids::seen::file::{BLOCK, PER_BLOCK, SHARD_BLOCKS, SeenFile, header, sum};
-use crate::queue::sled::record::id_file::Coverage;
+use crate::queue::sled::record::Coverage;
 
 impl SeenFile {
     /// Writes a new file into `dir` from ids in any order, durably.

@@ -5,19 +5,16 @@ use std::time::Instant;
 
 use crate::queue::block;
 use crate::queue::block::Block;
-use crate::queue::entry::Receipt;
+use crate::queue::contract::{LetterNumber, Receipt};
 use crate::queue::lock::lock;
 use crate::queue::record::{
     chunk::{self, Chunk},
     dead_record,
 };
-use crate::queue::sled::dead::letters::{DeadLetters, Known};
-use crate::queue::sled::disk::{
-    batch::Batch,
-    error::{At, StoreError},
-};
-use crate::queue::sled::ids::dedup::Horizon;
-use crate::queue::sled::runtime::ops::Arrival;
+use crate::queue::sled::dead::{DeadLetters, Known};
+use crate::queue::sled::disk::{At, Batch, StoreError};
+use crate::queue::sled::ids::Horizon;
+use crate::queue::sled::runtime::Arrival;
 use crate::queue::sled::threads::committer::Committer;
 
 /// Where a letter is.
@@ -87,7 +84,7 @@ impl Committer {
         &mut self,
         block: Block,
         horizon: Horizon,
-        retried: &mut Vec<u64>,
+        retried: &mut Vec<LetterNumber>,
     ) -> Result<(Vec<Receipt>, Option<Chunk>), StoreError> {
         let first_seq = self.ledger.state.last_seq + 1;
         let totals = &mut self.ledger.state.totals;
@@ -186,7 +183,7 @@ impl Committer {
         block: &Block,
         at: usize,
         items: &mut Option<Vec<block::Item>>,
-    ) -> Option<u64> {
+    ) -> Option<LetterNumber> {
         if items.is_none() {
             // Packed in this process a moment ago.
             *items = block::unpack(&block.packed, block.ids.len(), block.plain_len).ok();

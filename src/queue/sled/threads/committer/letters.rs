@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::queue::letter::{Import, Imported, LetterKey, PAGE_NUMBERS};
+use crate::queue::contract::{Import, Imported, LetterKey, Number, PAGE_NUMBERS};
 use crate::queue::lock::lock;
 use crate::queue::record::dead_record::Record;
-use crate::queue::sled::disk::{batch::Batch, error::StoreError};
-use crate::queue::sled::line::deferred::DeferredLetter;
-use crate::queue::sled::runtime::ops::OperatorOp;
+use crate::queue::sled::disk::{Batch, StoreError};
+use crate::queue::sled::line::DeferredLetter;
+use crate::queue::sled::runtime::OperatorOp;
 use crate::queue::sled::threads::committer::{Committer, accept::Place};
 
 /// Stretches of numbers that one batch changes: each may touch a neighbour on either side.
@@ -165,12 +165,12 @@ impl Committer {
             // Written and synced before the batch that gives up what they stand for.
             let first = self.ledger.state.dead_next;
             lock(&self.shared.dead).append(&records, &mut self.ledger, &mut batch, now)?;
-            let numbers = first..first + records.len() as u64;
+            let last = first + records.len() as u64 - 1;
             self.ledger.state.retried += records.len() as u64;
-            self.ledger.queue_dead(&mut batch, first..=numbers.end - 1);
+            self.ledger.queue_dead(&mut batch, first..=last);
             self.write_meta(batch)?;
             let period = self.ledger.period_of(first).unwrap_or_default();
-            let deferred = numbers.map(|number| DeferredLetter {
+            let deferred = first.through(last).map(|number| DeferredLetter {
                 number,
                 period,
                 sent_as: None,

@@ -1,10 +1,9 @@
 //! What the committer knows of a messageId at once, and of an event by its number.
 
-use crate::queue::entry::EntryId;
-use crate::queue::find::Sent;
+use crate::queue::contract::{EntryId, Sent};
 use crate::queue::lock::lock;
-use crate::queue::sled::disk::error::StoreError;
-use crate::queue::sled::runtime::ops::{IdRecord, OpenState};
+use crate::queue::sled::disk::StoreError;
+use crate::queue::sled::runtime::{IdRecord, OpenState};
 use crate::queue::sled::threads::committer::Committer;
 
 impl Committer {

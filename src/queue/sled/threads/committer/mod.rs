@@ -26,29 +26,15 @@ use quota_warning::QuotaWarning;
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
 use crate::clock::{Millis, Reading, Unproven};
+use crate::queue::contract::{LetterNumber, Seq};
 use crate::queue::lock::lock;
-use crate::queue::sled::account::{
-    high_water::{High, HighFile},
-    identity::Lock,
-    ledger::Ledger,
-    meta::Meta,
-    rows,
-};
-use crate::queue::sled::disk::{
-    batch::{self, Batch},
-    error::{At, StoreError},
-    store::Store,
-};
-use crate::queue::sled::ids::{
-    dedup::{Dedup, Horizon},
-    delivered::DeliveredLetters,
-    purged::Purged,
-};
-use crate::queue::sled::line::head::Head;
+use crate::queue::sled::account::{High, HighFile, Ledger, Lock, Meta, rows};
+use crate::queue::sled::disk::{At, Batch, Store, StoreError, batch};
+use crate::queue::sled::ids::{Dedup, DeliveredLetters, Horizon, Purged};
+use crate::queue::sled::line::Head;
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::runtime::{
-    ops::{Arrival, CommitterOp, Job, OperatorOp},
-    shared::{PanicIsFailure, Pressure, Shared},
+    Arrival, CommitterOp, Job, OperatorOp, PanicIsFailure, Pressure, Shared,
 };
 
 /// Operations in one batch. Beyond about a thousand, sled's memory grows without bound.
@@ -77,7 +63,7 @@ pub struct Committer {
     merging: bool,
     purged: Purged,
     /// The last numbers of the line and of the dead letters at the start.
-    began_with: (u64, u64),
+    began_with: (Seq, LetterNumber),
     dead_quota: QuotaWarning,
     /// The reading of both clocks that `meta` holds, if this life wrote it.
     noted: Option<Reading>,
@@ -236,8 +222,8 @@ impl Committer {
                     false => (self.ledger.state.last_seq, self.ledger.state.dead_next - 1),
                 };
                 let unproven = Unproven {
-                    line,
-                    letter,
+                    line: line.0,
+                    letter: letter.0,
                     since: now.wall,
                 };
                 rows::put_unproven(&mut batch, unproven);

@@ -4,10 +4,10 @@
 
 use crate::clock::{Millis, millis};
 use crate::queue::lock::lock;
-use crate::queue::sled::account::rows::Period;
-use crate::queue::sled::disk::{batch::Batch, error::StoreError};
+use crate::queue::sled::account::Period;
+use crate::queue::sled::disk::{Batch, StoreError};
 use crate::queue::sled::numbers::PeriodNumber;
-use crate::queue::sled::record::purged_list::List;
+use crate::queue::sled::record::List;
 use crate::queue::sled::threads::committer::{Committer, MAX_OPS};
 
 /// The current period is not closed for being spent while letters come in: making the next one
@@ -38,7 +38,7 @@ impl Committer {
         self.dead_quota.tell(usage, quota);
         for (period, numbers) in periods {
             let newest = (self.shared.trust.unproven()).map_or(numbers.newest, |u| {
-                u.of_letter(numbers.last, numbers.newest)
+                u.of_letter(numbers.last.0, numbers.newest)
             });
             let old = now.is_some_and(|now| now.saturating_sub(newest) > retention);
             let range = numbers.first..=numbers.last;
@@ -113,7 +113,7 @@ impl Committer {
         let unproven = self.shared.trust.unproven();
         let is_past = |list: &&List| {
             let purged_at = list.purged_at;
-            let at = unproven.map_or(purged_at, |u| u.of_letter(list.last, purged_at));
+            let at = unproven.map_or(purged_at, |u| u.of_letter(list.last.0, purged_at));
             now.saturating_sub(at) > window
         };
         let past: Vec<_> = lists.filter(is_past).copied().collect();

@@ -3,18 +3,15 @@
 use std::sync::atomic::Ordering;
 
 use crate::clock::millis;
-use crate::queue::entry::{EntryId, Origin, Outcome, Settlement};
-use crate::queue::lock::lock;
-use crate::queue::loss::LossKind;
-use crate::queue::record::dead_record::Record;
-use crate::queue::sled::disk::{
-    batch::Batch,
-    error::StoreError,
-    layout::{generation_name, period_name},
+use crate::queue::contract::{
+    EntryId, LetterNumber, LossKind, Number, Origin, Outcome, Seq, Settlement,
 };
-use crate::queue::sled::line::deferred::{DeferredLetter, deferred};
+use crate::queue::lock::lock;
+use crate::queue::record::dead_record::Record;
+use crate::queue::sled::disk::{Batch, StoreError, generation_name, period_name};
+use crate::queue::sled::line::{DeferredLetter, deferred::deferred};
 use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::runtime::ops::{CommitterOp, Job};
+use crate::queue::sled::runtime::{CommitterOp, Job};
 use crate::queue::sled::threads::committer::{Committer, MAX_OPS, answer};
 
 impl Committer {
@@ -76,7 +73,7 @@ impl Committer {
         }
         self.shared
             .low_water
-            .store(self.ledger.cursor.low_water(), Ordering::Release);
+            .store(self.ledger.cursor.low_water().0, Ordering::Release);
         self.shared.bytes_in_hand.fetch_sub(freed, Ordering::AcqRel);
         lock(&self.shared.deferred).extend(deferred);
         self.publish_census();
@@ -89,8 +86,8 @@ impl Committer {
     fn set_line_aside(
         &mut self,
         generation: Option<Generation>,
-        first: u64,
-        last: u64,
+        first: Seq,
+        last: Seq,
         batch: &mut Batch,
     ) {
         let now = self.shared.clock.now();
@@ -108,7 +105,7 @@ impl Committer {
     }
 
     /// A dead letter that is queued again cannot be read.
-    fn set_letter_aside(&mut self, number: u64, batch: &mut Batch) {
+    fn set_letter_aside(&mut self, number: LetterNumber, batch: &mut Batch) {
         if self.ledger.dead_queued.contains(number) {
             let now = self.shared.clock.now();
             if let Some(period) = self.ledger.period_of(number) {
@@ -200,7 +197,7 @@ impl Committer {
                 .next_back()
                 .copied()
                 .unwrap_or_default();
-            for ((number, record), name) in (first..).zip(&records).zip(names) {
+            for ((number, record), name) in first.onward().zip(&records).zip(names) {
                 if record.reason.is_some() {
                     continue;
                 }
@@ -222,7 +219,7 @@ impl Committer {
         while at < line.len() {
             let run = line[at..]
                 .iter()
-                .zip(line[at]..)
+                .zip(line[at].onward())
                 .take_while(|(seq, n)| **seq == *n)
                 .count();
             self.ledger.settle_line(batch, line[at], line[at + run - 1]);

@@ -2,22 +2,14 @@
 //! forgotten, when dead letters are purged. The housekeeper does the slow part.
 
 use crate::clock::{Millis, millis};
+use crate::queue::contract::LossKind;
 use crate::queue::lock::lock;
-use crate::queue::loss::LossKind;
-use crate::queue::sled::disk::{
-    batch::Batch,
-    error::{At, StoreError},
-    files::is_there,
-    layout::seen_name,
-};
-use crate::queue::sled::ids::{dedup::Horizon, seen::merge::mergeable};
-use crate::queue::sled::line::{generations::Readable, head::Head};
+use crate::queue::sled::disk::{At, Batch, StoreError, is_there, seen_name};
+use crate::queue::sled::ids::{Horizon, mergeable};
+use crate::queue::sled::line::{Head, Readable};
 use crate::queue::sled::numbers::Generation;
-use crate::queue::sled::record::id_file::IdFile;
-use crate::queue::sled::runtime::{
-    ops::{Done, Job},
-    shared::Pressure,
-};
+use crate::queue::sled::record::IdFile;
+use crate::queue::sled::runtime::{Done, Job, Pressure};
 use crate::queue::sled::threads::committer::Committer;
 
 /// Rows of delivered letters that one look forgets.

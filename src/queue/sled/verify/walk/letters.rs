@@ -1,10 +1,10 @@
 //! The dead letters of a period: each number that the account knows has its bytes, and each
 //! reason its count.
 
-use crate::queue::entry::DeadReason;
+use crate::queue::contract::{DeadReason, Number};
 use crate::queue::ranges::RangeSet;
-use crate::queue::sled::dead::period::read_letters;
-use crate::queue::sled::disk::{error::StoreError, layout::period_name};
+use crate::queue::sled::dead::read_letters;
+use crate::queue::sled::disk::{StoreError, period_name};
 use crate::queue::sled::numbers::PeriodNumber;
 use crate::queue::sled::verify::walk::{Piece, Stores, Walk};
 
@@ -30,7 +30,7 @@ impl Walk<'_> {
             for first in firsts.into_iter().filter(|first| numbers.holds(*first)) {
                 match read_letters(store, first) {
                     Ok(records) => {
-                        for (number, record) in (first..).zip(records) {
+                        for (number, record) in first.onward().zip(records) {
                             missing.remove(number..=number);
                             checked += 1;
                             if let (true, Some(reason)) = (ledger.is_dead(number), record.reason) {

@@ -1,22 +1,23 @@
 //! The events of the generations: each chunk is whole, none is stored twice, and every number
 //! that is not settled is in some store.
 
+use crate::queue::contract::{LetterNumber, Seq};
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::AcceptTotals;
-use crate::queue::sled::account::rows::Sealed;
-use crate::queue::sled::disk::{error::StoreError, layout::generation_name, store::Store};
-use crate::queue::sled::line::chunks::read_chunk;
+use crate::queue::sled::account::Sealed;
+use crate::queue::sled::disk::{Store, StoreError, generation_name};
+use crate::queue::sled::line::read_chunk;
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::verify::walk::{Piece, Stores, Walk};
 
 /// What one generation holds.
 #[derive(Default)]
 struct Held {
-    chunks: Vec<(u64, u64)>,
+    chunks: Vec<(Seq, Seq)>,
     ids: Vec<u128>,
     /// First number and fault of each chunk that cannot be used.
-    faults: Vec<(u64, String)>,
-    retried: Vec<u64>,
+    faults: Vec<(Seq, String)>,
+    retried: Vec<LetterNumber>,
     totals: AcceptTotals,
     /// What was met where keys cannot be reached; the events there show as missing.
     met: Option<String>,
@@ -58,7 +59,7 @@ impl Walk<'_> {
                 self.find(Piece::None, object.clone(), what);
             }
             self.held.insert(*first..=*last);
-            self.verdict.checked.events += last + 1 - first;
+            self.verdict.checked.events += *last + 1 - *first;
             if !is_live {
                 self.last_seq = self.last_seq.max(*last);
             }
@@ -128,7 +129,7 @@ impl Walk<'_> {
     }
 
     /// How many of these numbers are not settled.
-    fn open_within(&self, first: u64, last: u64) -> u64 {
+    fn open_within(&self, first: Seq, last: Seq) -> u64 {
         let cursor = &self.ledger.cursor;
         cursor.unsettled(last) - cursor.unsettled(first - 1)
     }

@@ -7,18 +7,15 @@ mod lines;
 use std::collections::HashSet;
 use std::path::Path;
 
+use crate::queue::contract::{Finding, LetterNumber, Seq, Verdict};
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::AcceptTotals;
-use crate::queue::sled::account::ledger::Ledger;
+use crate::queue::sled::account::Ledger;
 use crate::queue::sled::disk::{
-    error::StoreError,
-    files::{entries, is_there},
-    layout::{PURGED, SEEN, generation_name, period_name, seen_name},
-    store::Store,
+    PURGED, SEEN, Store, StoreError, entries, generation_name, is_there, period_name, seen_name,
 };
-use crate::queue::sled::ids::{purged, seen::file::SeenFile};
+use crate::queue::sled::ids::{SeenFile, purged};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
-use crate::queue::verdict::{Finding, Verdict};
 
 const REPAIR: &str = "stop the daemon and run `pinrelay verify --repair`";
 const REPORT: &str = "keep a copy of the queue folder and report it: this is a bug";
@@ -32,11 +29,14 @@ pub enum Piece {
     Lines {
         /// The store they were read from, if it is one.
         generation: Option<Generation>,
-        first: u64,
-        last: u64,
+        first: Seq,
+        last: Seq,
     },
     /// Dead letters whose bytes cannot be used, by the first of their group.
-    Letters { period: PeriodNumber, first: u64 },
+    Letters {
+        period: PeriodNumber,
+        first: LetterNumber,
+    },
     /// A file of remembered ids, by its name in `seen/`.
     Seen(String),
     /// Nothing that a repair would mend.
@@ -66,14 +66,14 @@ pub struct Walk<'a> {
     ledger: &'a Ledger,
     pub verdict: Verdict,
     pub pieces: Vec<Piece>,
-    held: RangeSet,
+    held: RangeSet<Seq>,
     /// Generation, first number and fault of each chunk that cannot be used.
-    faults: Vec<(Generation, u64, String)>,
+    faults: Vec<(Generation, Seq, String)>,
     /// Numbers that a finding names already.
-    told: RangeSet,
-    retried: Vec<u64>,
+    told: RangeSet<Seq>,
+    retried: Vec<LetterNumber>,
     totals: AcceptTotals,
-    last_seq: u64,
+    last_seq: Seq,
 }
 
 impl<'a> Walk<'a> {
@@ -245,7 +245,7 @@ impl<'a> Walk<'a> {
         let mut census = self.ledger.census();
         let mut pending = 0;
         if !is_live {
-            let numbered = self.last_seq.saturating_sub(self.totals.retried);
+            let numbered = self.last_seq.0.saturating_sub(self.totals.retried);
             census.accepted = self.totals.accepted.max(numbered);
             census.sending = 0;
             census.queued =
