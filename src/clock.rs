@@ -1,6 +1,6 @@
 //! Time as a parameter: the wall clock, a monotonic clock, and whether the wall is believed.
 //!
-//! What goes by age (ids that are forgotten, letters that are purged, events that expire) cannot
+//! What is done by age (ids that are forgotten, letters that are purged, events that expire) cannot
 //! be brought back, and a delay of hours costs nothing. So the wall clock is taken to be wrong
 //! until something agrees with it: where a believed wall clock stood before and the time that is
 //! known to have passed since, a `Date` of Pinterest's, or the operator.
@@ -157,7 +157,8 @@ pub struct Standing {
 }
 
 /// Up to where times are stamps of a clock that nothing had vouched for: those of the lives that a
-/// queue had before its clock was first believed. They prove no age. Beyond, and where there is none, each stamp does.
+/// queue had before its clock was first believed. They prove no age. Beyond them, and where there
+/// are none, each stamp does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unproven {
     /// The last number of the line.
@@ -218,7 +219,7 @@ impl Anchor {
     }
 }
 
-/// What a start goes by. `last`: a reading of the last life for which the wall was believed;
+/// What a start judges by. `last`: a reading of the last life for which the wall was believed;
 /// `last_wall`: the last believed wall time, which may be later.
 ///
 /// Of the same boot the time since is known. Otherwise all that is known is that the machine was
@@ -352,9 +353,9 @@ impl WallTrust {
         }
     }
 
-    /// The time to write on what goes by its age later: by a clock that is behind, what it should
-    /// say. Too late a stamp only keeps longer, while one of a month ago would have a thing
-    /// deleted as soon as the clock is mended.
+    /// The time to stamp on what is later deleted by age: where the clock is known to be behind,
+    /// what it should say. A stamp that is too late keeps something longer; one that is a month too
+    /// early has it deleted as soon as the clock is put right.
     pub fn stamp(&self) -> Millis {
         self.clock.now().saturating_add(self.lag())
     }

@@ -8,7 +8,17 @@
 //!                                        └───────┘                send, classify)
 //! ```
 //!
-//! Read the modules in this order. Imports go down the list only (a test keeps it so).
+//! Read the modules in this order. Each imports only from those above it and from those beside the
+//! line; ARCHITECTURE.md says which, and a test keeps it so. `queue` begins with the life of an
+//! event and the words for it; every folder's `mod.rs` is its page.
+//!
+//! | to find | see |
+//! |---|---|
+//! | where an event is acknowledged | `queue/sled/threads/committer/accept.rs` |
+//! | what an answer of Pinterest does to an event | `deliver/pinterest/classify.rs`, then `deliver/courier/answer.rs` |
+//! | what happens to a dead letter | `queue/sled/threads/committer/letters.rs` |
+//! | how an event becomes a payload | `transform/` |
+//! | what a key of the config does | `config/keys.rs` |
 
 pub mod event;
 

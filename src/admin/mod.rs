@@ -41,8 +41,8 @@ pub use trace::{Stored, Trace};
 
 use crate::net::{Bounded, Limits};
 
-/// What the metrics port may hold: whoever is on this machine may connect. A scrape takes
-/// milliseconds, and Prometheus connects anew.
+/// What the metrics port may hold, since every local user may connect. A scrape takes
+/// milliseconds, and Prometheus makes a new connection.
 const METRICS_PORT: Limits = Limits {
     name: "the metrics port",
     connections: 16,

@@ -121,7 +121,7 @@ fn stage_named(name: &str) -> Result<Stage, String> {
 }
 
 fn seen(passed: &Passed, full: bool) -> Seen {
-    // Read here and not where it passed: whoever looks pays.
+    // Parsed here and not where it passed: the listener pays.
     let arena = event::Arena::default();
     let tree = event::parse(&arena, &passed.line).ok();
     let text = |key: &str| Some(tree.as_ref()?.at(key).as_str()?.to_owned());

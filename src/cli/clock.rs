@@ -1,4 +1,4 @@
-//! `pinrelay clock`: whether the daemon believes this machine's clock, and the operator's word
+//! `pinrelay clock`: whether the daemon believes this machine's clock, and how the operator vouches
 //! for it.
 
 use std::io::{self, Write};

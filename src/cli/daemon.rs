@@ -54,8 +54,9 @@ impl Client {
     /// What the daemon answers to `POST path`, within `patience`.
     ///
     /// # Errors
-    /// Exit 78 with the daemon's words where it says that what was asked cannot be done (422),
-    /// 65 where it does not understand it, 74 where storing failed (500), 69 where it gives no answer or is ending.
+    /// Exit 78 with the daemon's message where it says that what was asked cannot be done (422),
+    /// 65 where it does not understand it, 74 where storing failed (500), 69 where it gives no
+    /// answer or is ending.
     pub(super) fn post(
         &self,
         path: &str,

@@ -1,4 +1,4 @@
-//! What commands do that open the queue's folder themselves, in the daemon's stead.
+//! Commands that open the queue's folder themselves while no daemon does.
 //!
 //! Root works there as the daemon's user: a file left by root would keep the daemon from
 //! starting.

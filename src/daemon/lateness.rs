@@ -1,4 +1,4 @@
-//! A word before waiting events become late, and one when they no longer are about to.
+//! A warning before waiting events become late, and a note when they no longer are about to.
 
 use std::time::Duration;
 

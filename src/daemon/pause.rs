@@ -79,7 +79,7 @@ impl Pauses {
     }
 
     /// Begins a pause, or goes on with one that has held since `held` under another end and
-    /// reason. Yet to be kept by [`Pauses::keep`].
+    /// reason. Yet to be made durable by [`Pauses::store`].
     pub fn begin(
         &mut self,
         held: Option<Millis>,

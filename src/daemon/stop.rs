@@ -13,9 +13,9 @@ use crate::lifecycle::{Signal, notify};
 
 /// How long clients may take to read the answers that are due at a stop.
 const ANSWERS: Duration = Duration::from_secs(5);
-/// How often it is looked whether the drain gets on, and how much more time is asked of the
-/// service manager when it does: a drain that may take longer than the unit allows is not cut
-/// off while it delivers.
+/// How often the progress of the drain is checked, and how much more time the service manager is
+/// asked for when there is some: a drain that takes longer than the unit allows is not cut off
+/// while it delivers.
 const LOOK: Duration = Duration::from_secs(1);
 const MORE: Duration = Duration::from_secs(30);
 
@@ -29,7 +29,7 @@ impl Daemon {
         self,
         mut signals: UnboundedReceiver<Signal>,
     ) -> Result<(), DaemonError> {
-        // Whoever asks for something now is told so at once.
+        // A command that comes now is refused at once.
         drop(self.asked);
         let begun = self.clock.monotonic();
         let deadline = Instant::now() + self.read.delivery.drain_deadline;

@@ -1,5 +1,5 @@
 //! The gate before the destination: open, shut for a while, or parked until a probe gets
-//! through. Its troubles are the destination's; a batch's own are told in its trial.
+//! through. It is about trouble of the destination; what is a batch's own fault is in its trial.
 
 use std::time::Duration;
 

@@ -30,7 +30,7 @@ impl Isolation {
         self.pieces.push_front(piece);
     }
 
-    /// Puts a refused batch, whole, behind everything else: it is split when its turn comes.
+    /// Puts a refused batch, whole, behind everything else: it is split when it comes up.
     pub fn push(&mut self, batch: Batch) {
         self.pieces.push_back(batch);
     }
@@ -51,7 +51,7 @@ impl Isolation {
         self.in_a_row >= SUSPICIOUS && (self.running > 0 || !self.pieces.is_empty())
     }
 
-    /// The next piece: one at a time under suspicion, else up to `slots`.
+    /// The next piece: one at a time under suspicion, otherwise up to `slots`.
     pub fn next(&mut self, slots: usize) -> Option<Batch> {
         let slots = if self.in_a_row >= SUSPICIOUS {
             1

@@ -17,7 +17,7 @@
 //!    gate's and costs no event; trouble inside an event costs no other one.
 //! 4. What ends an event is a verdict about it alone, or its age.
 //!
-//! In the order of reading; no two files import each other, not even round a corner:
+//! In the order of reading; no files import each other in a circle:
 //! - `pinterest` is the destination: all that knows Pinterest, and nothing that decides about
 //!   events. Nothing else in here names it; its `spawn` is where delivery starts.
 //! - `handle` is how the daemon speaks to it; `run` is the loop, which stands by until it has the

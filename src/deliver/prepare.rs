@@ -1,4 +1,4 @@
-//! The transform's turn: events in, prepared events out, in order, beside the loop.
+//! The transform, beside the loop: events in, prepared events out, in order.
 
 use tokio::sync::mpsc;
 

@@ -74,7 +74,7 @@ impl Streak {
         self.isolating = false;
     }
 
-    /// Counts anew: the config has changed.
+    /// Counts from zero again: the config has changed.
     pub fn restart(&mut self) {
         self.counts.clear();
         self.names.clear();

@@ -216,7 +216,7 @@ pub(super) struct Due {
 
 impl Due {
     /// Waits for them; one for each event that was stored, in order. What became of the block is
-    /// told to whoever watches.
+    /// told to those who watch.
     ///
     /// # Errors
     /// Nothing of the block is acknowledged.

@@ -1,4 +1,4 @@
-//! The word to stop: given once, heard by every connection.
+//! The signal to stop: given once, seen by every connection.
 
 use tokio::sync::watch;
 

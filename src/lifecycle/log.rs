@@ -1,4 +1,4 @@
-//! The log: for people on a terminal, for journald under systemd, else as JSON lines. Repeats
+//! The log: for people on a terminal, for journald under systemd, otherwise as JSON lines. Repeats
 //! are folded ([`super::fold`]).
 
 use std::fmt;

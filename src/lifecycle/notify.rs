@@ -35,7 +35,7 @@ pub fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
-/// What is under way gets on: it may take `more` from now, whatever the unit says.
+/// The start or stop makes progress: it may take `more` from now, whatever the unit says.
 pub fn extend(status: &str, more: Duration) {
     let more = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
     tell(&[

@@ -133,7 +133,7 @@ impl Armed {
                 }
                 // One that is yet to come is told by the folder above it.
                 Err(Errno::ENOENT | Errno::ENOTDIR) => {}
-                // Without this one hardly a change would be seen; one above changes seldom.
+                // Without this one few changes would be seen; the folders above rarely change.
                 Err(errno) if path.parent() == Some(&folder) => return Err(errno.into()),
                 Err(_) => {}
             }

@@ -1,7 +1,7 @@
 //! A listener whose clients, all together, hold no more than it was given.
 //!
 //! Invariant: at most [`Limits::connections`] at once, each for at most [`Limits::life`]. Without
-//! it whoever may connect could take the descriptors that the queue needs.
+//! it, anybody who may connect could take the descriptors that the queue needs.
 
 use std::io;
 use std::net::SocketAddr;

@@ -3,7 +3,7 @@
 //! Three memories, each bounded, none of them durable:
 //!
 //! * [`Meters`]: how long things took and how large they were, since the start.
-//! * [`Passing`]: events as they pass, for whoever listens. Nothing is built while nobody does,
+//! * [`Passing`]: events as they pass, for listeners. Nothing is built while nobody does,
 //!   and a listener that is slow loses events and is told how many.
 //! * [`History`]: what arrived and what was attempted lately, to trace one event by.
 //!

@@ -1,4 +1,4 @@
-//! Events as they pass, for whoever listens.
+//! Events as they pass, for listeners.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

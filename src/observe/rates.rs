@@ -22,7 +22,7 @@ pub struct Reading {
 pub struct Rates(VecDeque<(Instant, Reading)>);
 
 impl Rates {
-    /// Remembers a reading, unless the last one is hardly older.
+    /// Remembers a reading, unless the last one was taken just before.
     pub fn read(&mut self, now: Instant, reading: Reading) {
         if self.0.back().is_some_and(|(last, _)| now - *last < APART) {
             return;

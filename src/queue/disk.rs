@@ -38,7 +38,7 @@ impl Disk {
         }
     }
 
-    /// Whether the file system has hardly room for another file.
+    /// Whether the file system is nearly out of inodes.
     pub const fn lacks_files(&self) -> bool {
         self.files_free < self.files_reserve
     }
@@ -57,7 +57,7 @@ pub enum Closed {
     Quota,
     /// The file system is below the reserve: clients are answered `unavailable`.
     Reserve,
-    /// The file system has hardly room for another file: likewise.
+    /// The file system is nearly out of inodes: clients are answered `unavailable`.
     Inodes,
     /// Storage failed, or the queue is closed.
     Stopped,

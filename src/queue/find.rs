@@ -1,4 +1,4 @@
-//! Where an event is, for whoever asks by its messageId, and what waits, for whoever looks.
+//! Look-up results by messageId, and pages of the events that wait.
 
 use std::sync::Arc;
 

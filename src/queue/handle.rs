@@ -117,8 +117,8 @@ impl Queue {
         each!(Engine, &self.engine, engine => engine.find(id_hash).await)
     }
 
-    /// Puts dead letters back into the queue, as they are; counted `revived`. Those that are dead
-    /// no more are passed over. Gives how many went back, durably.
+    /// Puts dead letters back into the queue, as they are; counted as retried. Those that are no
+    /// longer dead are passed over. Returns how many went back, durably.
     ///
     /// # Errors
     /// [`QueueError::Stopped`]; some may have gone back.
@@ -126,9 +126,9 @@ impl Queue {
         each!(Engine, &self.engine, engine => engine.retry(letters).await)
     }
 
-    /// Gives dead letters up; counted `purged`. Those that are dead no more are passed over. Gives
-    /// how many are gone, durably. Their messageIds stay known, and only [`Queue::import`] brings
-    /// them back.
+    /// Gives dead letters up; counted `purged`. Those that are no longer dead are passed over.
+    /// Returns how many are gone, durably. Their messageIds stay known, and only
+    /// [`Queue::import`] brings them back.
     ///
     /// # Errors
     /// [`QueueError::Stopped`]; some may be gone.
@@ -136,8 +136,8 @@ impl Queue {
         each!(Engine, &self.engine, engine => engine.purge(letters).await)
     }
 
-    /// Takes events back under their messageIds: in place of a dead letter or a purged one, else
-    /// as new ones. One answer per event, in order, after the commitment.
+    /// Takes events back under their messageIds: in place of a dead or purged letter, otherwise
+    /// as new events. One answer per event, in order, after the commitment.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`] below the disk reserve, [`QueueError::Stopped`]; some may have
@@ -189,9 +189,9 @@ impl Queue {
         each!(Engine, &self.engine, engine => engine.disk())
     }
 
-    /// Resolves when whoever writes in this process has come round: at once while it works, never
-    /// while it hangs. It waits for what is being committed, for nothing that waits itself, so it
-    /// does not say that storage which is elsewhere can be reached.
+    /// Resolves when the part of this process that writes has come round: at once while it works,
+    /// never while it hangs. It waits for what is being committed and for nothing else that
+    /// waits, so it does not say whether storage that is elsewhere can be reached.
     ///
     /// # Errors
     /// [`QueueError::Stopped`].

@@ -1,4 +1,4 @@
-//! What was lost, for the operator: told until it is acknowledged.
+//! What was lost to damage: shown to the operator until it is acknowledged.
 
 use serde::{Deserialize, Serialize};
 

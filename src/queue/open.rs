@@ -31,8 +31,8 @@ pub struct Options {
     pub on_failure: Arc<dyn Fn(&str) + Send + Sync>,
     /// Hears how long syncs take.
     pub observer: Observer,
-    /// Told while the queue is opened how far that has come, in words for people. An opening
-    /// that stays silent hangs.
+    /// Told how far the opening has come, in words for people. An opening that stays silent
+    /// hangs.
     pub on_progress: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -43,7 +43,7 @@ pub enum Storage {
     Folder(Folder),
 }
 
-/// A folder, and what a queue in one goes by.
+/// A folder, and the settings of a queue in one.
 #[derive(Clone)]
 pub struct Folder {
     /// Where it is. What is in it is the queue's alone.

@@ -9,7 +9,7 @@ use super::sled::SledTurn;
 /// The right to deliver from a queue, which one holder has at a time; got by `Queue::turn`.
 /// Clones share it: it goes back with [`Turn::end`], or when the last clone is dropped.
 ///
-/// It may also be lost, to whoever has it next. Nothing that is called under a turn that is over
+/// It may also be lost to the next holder. Nothing that is called under a turn that is over
 /// changes anything, and whatever can say so says [`QueueError::TurnOver`]. What was claimed under
 /// it and not settled is dropped when the next one begins: it is queued again, or in doubt if it
 /// was marked, for the request may be at Pinterest.

@@ -98,7 +98,7 @@ pub(super) fn action_source_named(name: &str) -> Option<&'static str> {
     ACTION_SOURCES.into_iter().find(|source| *source == name)
 }
 
-/// Where it happened: what the event says, else what its device says, else `default`.
+/// Where it happened: what the event says, otherwise what its device says, otherwise `default`.
 pub(super) fn action_source(
     kind: Kind,
     properties: &Node<'_>,

@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(sum(&[("10.5", "2"), ("4", "1")]).as_deref(), Some("25"));
         assert_eq!(sum(&[("10.5", "0")]).as_deref(), Some("0"));
         assert_eq!(sum(&[("0.1", "0.2")]).as_deref(), Some("0.02"));
-        // Rounded once, at the end: half a millionth thrice is one and a half.
+        // Rounded once, at the end: three times half a millionth is one and a half.
         let half = ("0.000001", "0.5");
         assert_eq!(sum(&[half; 3]).as_deref(), Some("0.000002"));
         assert_eq!(sum(&[half]).as_deref(), Some("0"));

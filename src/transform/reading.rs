@@ -31,7 +31,7 @@ pub(super) enum Reading {
 }
 
 impl Reading {
-    /// Nothing if `node` can be used, else why not. No value of the event is in the words.
+    /// Nothing if `node` can be used, otherwise why not. The text holds no value of the event.
     pub(super) fn refusal(self, node: &Node<'_>, root: &Node<'_>) -> Option<&'static str> {
         let products = || product_objects(root.at("properties"));
         let usable = match self {

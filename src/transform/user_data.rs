@@ -87,7 +87,7 @@ pub(super) fn address_of(text: &str) -> Option<&str> {
     (!unspecified).then_some(text)
 }
 
-/// The `epik` parameter of the page's URL, else of its `search`.
+/// The `epik` parameter of the page's URL, otherwise of its `search`.
 fn click_id<'t>(page: &'t Node<'_>) -> Option<Text<'t>> {
     let of_url = page.at("url").as_str().and_then(epik_of_url);
     of_url.or_else(|| epik_of_search(page.at("search").as_str()?))

@@ -80,8 +80,8 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// A file that only its owner reads, whoever could before. One with something in it is refused
-/// as [`io::ErrorKind::AlreadyExists`].
+/// Makes a file readable by its owner alone, whatever its mode was. One with something in it is
+/// refused as [`io::ErrorKind::AlreadyExists`].
 fn private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).mode(0o600);

@@ -1,4 +1,4 @@
-//! The three answers, from flags or from whoever sits there.
+//! The three answers, from flags or from the user at the terminal.
 
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Read, Write};

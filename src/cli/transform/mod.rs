@@ -1,7 +1,7 @@
 //! `pinrelay transform`: what would become of each line, without sending or storing any.
 //!
-//! `source` reads what the daemon holds; `lines` gives the payloads, `explain` where each field comes from, `compare` what another
-//! config would change.
+//! `source` reads what the daemon holds; `lines` gives the payloads, `explain` where each field
+//! comes from, `compare` what another config would change.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};

@@ -92,7 +92,7 @@ impl Courier {
             Class::Unexpected(refusal) => {
                 requests.unexpected += 1;
                 let message = self.whole_refusal(status, &refusal);
-                // The gate waits for the answer to its probe, whoever was sent as one.
+                // The gate waits for the answer to its probe, whichever batch was sent as one.
                 if !batch.is_stubborn() || ticket.probe {
                     self.gate
                         .park(now, ticket, Reason::Unexpected, &message, &mut self.rng);
@@ -113,7 +113,7 @@ impl Courier {
         message
     }
 
-    /// The destination judged a request: whoever failed before may try again at once.
+    /// The destination judged a request: batches that failed before may be tried again at once.
     fn on_judged(&mut self, now: Instant, ticket: Ticket) {
         self.sound += 1;
         self.stubborn.on_judged();

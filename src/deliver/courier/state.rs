@@ -109,7 +109,7 @@ impl Courier {
         courier
     }
 
-    /// Nothing is in hand until the next turn, and whoever has it now may have changed everything
+    /// Nothing is in hand until the next turn, and the next holder may have changed everything
     /// else. The config, the pause and the counts stay.
     pub fn stand_by(&mut self, now: Instant) {
         self.status.standing_by = true;

@@ -91,7 +91,7 @@ impl MemoryEngine {
                 Receipt::Retried
             } else if !known {
                 state.counts.accepted += 1;
-                // It begins anew; what was purged under its name is of the past.
+                // A new event: the letter that was purged under this id no longer counts.
                 state.purged.remove(id_hash);
                 Receipt::Queued
             } else {

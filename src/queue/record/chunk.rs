@@ -1,7 +1,8 @@
 //! A chunk: the events of one block as they stand in a generation.
 //!
 //! Key: first sequence number (u64), part (u16), big-endian. The chunk's bytes are split into
-//! parts of at most [`MAX_VALUE`](crate::queue::record::codec::MAX_VALUE); each part carries its own checksum.
+//! parts of at most [`MAX_VALUE`](crate::queue::record::codec::MAX_VALUE); each part carries its
+//! own checksum.
 //!
 //! Layout (little-endian): version u8 · events packed u32 · events queued u32 · accepted_at i64 ·
 //! unpacked length u32 · totals 5 × u64 · a bitmap of which packed events are queued (only if
@@ -112,13 +113,13 @@ impl Chunk {
         w.0
     }
 
-    /// The inverse of [`Chunk::encode`]; `bytes` may hold a prefix only, then `packed` is empty.
+    /// The inverse of [`Chunk::encode`]. Only whole chunks decode: no prefix of one does.
     pub fn decode(first_seq: Seq, bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::versioned(bytes)?;
         let packed_count = r.u32()?;
         let count = r.u32()?;
-        // Numbers of the line end below the dead letters'. A count stands for 16 bytes each;
-        // without this check a nonsense one would be room for billions.
+        // Numbers of the line end below those of dead letters. Each counted id takes 16 bytes;
+        // without this check, a nonsensical count would reserve memory for billions.
         let numbers = 1..EntryId::dead(LetterNumber(0)).to_raw() - u64::from(u32::MAX);
         if count == 0
             || count > packed_count

@@ -1,8 +1,8 @@
 //! Marks: which events left in one request, and under which names.
 //!
-//! Layout: version u8 · when it was laid i64 · names (count, then length and bytes each) · events (count, then per
-//! event the difference of its raw id to the one before, zigzag, and the index of its name);
-//! all numbers are varints: two or three bytes an event.
+//! Layout: version u8 · when it was laid i64 · names (count, then length and bytes each) · events
+//! (count, then per event the difference of its raw id to the one before, zigzag, and the index of
+//! its name). All numbers are varints: two or three bytes an event.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -343,8 +343,8 @@ impl SledEngine {
             let letter = self
                 .beside(move |shared| find::letter(&shared, period, number))
                 .await?;
-            // Earlier releases took an id anew whose letter was still there: then the letter
-            // is of the past.
+            // Earlier releases accepted an id again while its letter was still there. Then the
+            // newer event counts, not the letter.
             let after = look.known.and_then(|known| known.after);
             let is_last = |letter: &Letter| after.is_none_or(|after| after <= letter.died_at);
             if let Some(letter) = letter.filter(is_last) {

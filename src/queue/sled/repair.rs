@@ -13,8 +13,9 @@ use crate::queue::sled::disk::{
 use crate::queue::sled::engine::SledEngine;
 use crate::queue::sled::options::Options;
 use crate::queue::sled::verify::{check, walk::Piece};
-/// Checks the queue as [`verify`](crate::queue::sled::verify::verify) does, mends what can be, and checks it again. Gives what was
-/// found before and after.
+
+/// Checks the queue as [`verify`](crate::queue::sled::verify::verify) does, mends what can be, and
+/// checks it again. Returns what was found before and after.
 ///
 /// # Errors
 /// As [`verify`](crate::queue::sled::verify::verify), and those of opening the queue.

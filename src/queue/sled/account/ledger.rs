@@ -190,7 +190,7 @@ impl Ledger {
         self.marks.in_doubt() + open.saturating_sub(marked.count() as u64)
     }
 
-    /// The account for people; the age is the claim side's to add.
+    /// The counts for those who watch; the caller adds the age of the oldest event.
     pub fn census(&self) -> Census {
         let state = &self.state;
         let sending = self.marks.len() - self.marks.in_doubt();

@@ -111,7 +111,7 @@ impl Ledger {
     }
 
     /// Forgets a period; the caller has counted where its dead letters went. Its rows of letters
-    /// that are gone or purged, of which there may be many, go by and by: [`Ledger::sweep`].
+    /// that are gone or purged, of which there may be many, go in pieces later: [`Ledger::sweep`].
     pub fn remove_period(&mut self, batch: &mut Batch, period: PeriodNumber) {
         batch.remove(&Row::Period.numbered(period));
         if let Some(numbers) = self.periods.remove(&period) {

@@ -141,7 +141,7 @@ impl Marks {
     }
 
     /// Pinterest took none of these: they leave their marks, unless an earlier attempt is in
-    /// doubt. A mark that keeps other events is written anew without them, for they stay open
+    /// doubt. A mark that has other events is written again without them, since they stay open
     /// and a crash must not take them for sent.
     pub fn release(&mut self, batch: &mut Batch, ids: &[EntryId]) {
         let mut touched = BTreeSet::new();

@@ -1,5 +1,10 @@
 //! Where every accepted event is: the ledger and its rows in `meta`, the marks, the counters
 //! outside of any store (`high`), whose queue it is (`format`), and what stands beside the folder.
+//!
+//! `ledger` is the account in memory, with `ledger_dead` for letters, `ledger_inventory` for files
+//! and losses, and `marks`; `rows` is what each says in `meta`, the store. `high_water` is the file
+//! `high`, `identity` is `format` and the lock, `anchor` the file beside the folder, `pause` the
+//! operator's pause. `peek` reads a copy, `mending` is what recovery changes with.
 
 pub mod anchor;
 pub mod high_water;

@@ -1,4 +1,4 @@
-//! Looking into a copy of the account, for opening it writes.
+//! Reading a copy of the account, since opening the account writes.
 
 use std::path::Path;
 

@@ -69,7 +69,7 @@ impl Row {
         key
     }
 
-    /// The key of a row that goes by a name.
+    /// The key of a named row.
     pub fn named(self, name: &[u8]) -> Vec<u8> {
         [&self.key(), name].concat()
     }

@@ -427,7 +427,7 @@ impl DeadLetters {
         disk_usage(&period_folder(&self.root, period))
     }
 
-    /// The names of open stores that stand for them no more.
+    /// An open store whose name no longer leads to it.
     pub fn displaced(&self) -> Result<Option<PathBuf>, StoreError> {
         for (_, store) in [&self.current, &self.past].into_iter().flatten() {
             if !store.is_in_place()? {
@@ -449,7 +449,7 @@ impl DeadLetters {
             .into_iter()
             .flatten()
         {
-            // Others may hold it as well; none of them is to be the last.
+            // Others may hold it too; none of them may be the last to drop it.
             std::mem::forget(store);
         }
     }

@@ -1,5 +1,5 @@
-//! The folder and the store of one period of dead letters, as [`crate::queue::sled::dead`], recovery and
-//! `verify` read them.
+//! The folder and the store of one period of dead letters, as [`crate::queue::sled::dead`],
+//! recovery and `verify` read them.
 
 use std::path::{Path, PathBuf};
 

@@ -16,7 +16,7 @@ use crate::queue::sled::disk::{
     store::Store,
 };
 
-/// What a start goes by: where the queue is, whom to tell, and what was found so far.
+/// What a start is given and collects: where the queue is, whom to tell, what was found so far.
 pub struct Evidence<'a> {
     pub root: &'a Path,
     /// Told of each store as its turn comes.

@@ -87,7 +87,7 @@ pub fn create_private_dir(path: &Path) -> Result<(), StoreError> {
         .at(path)
 }
 
-/// Makes a folder in one that is there: where that is gone, so is what the folder was to be for.
+/// Makes a folder in an existing one. If that one is gone, the new folder has no purpose either.
 pub fn create_in_place(path: &Path) -> Result<(), StoreError> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),

@@ -28,7 +28,7 @@ impl Scratch {
         match clone.fill(root) {
             Ok(()) => Ok(clone),
             Err(error) => {
-                // Where there was no room for it, it is not to take what is left.
+                // If there was no room for all of it, a part must not take what room is left.
                 clone.remove()?;
                 Err(error)
             }

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use libc::{c_int, c_void, off64_t, size_t, ssize_t};
 
-/// Calls of each symbol since the process began: they show that std comes by here.
+/// Calls of each symbol since the process began: they show that std calls these.
 static CALLS: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
 const READ: usize = 0;
@@ -40,7 +40,7 @@ const READDIR: usize = 3;
 /// The folders whose files are a queue's, and whom to tell.
 static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
 
-/// How long whoever is told of a failure has for the end of the process.
+/// How long `on_failure` has to end the process in order.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How many stores are being opened; their files are in [`OPENING`].
@@ -86,8 +86,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From here on a failed read of a file below `root` is told to `on_failure`, in place of whom was
-/// named for that folder before. The process ends with 74 a moment later, whatever that does.
+/// From here on, a failed read of a file below `root` is reported to `on_failure`, which replaces
+/// the one given for that folder before. The process ends with 74 a moment later, whatever it does.
 pub fn watch(root: &Path, on_failure: Arc<dyn Fn(&str) + Send + Sync>) {
     // As the system names open files. What cannot be resolved is not there yet; its name holds.
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
@@ -96,7 +96,8 @@ pub fn watch(root: &Path, on_failure: Arc<dyn Fn(&str) + Send + Sync>) {
     watched.push(Watched { root, on_failure });
 }
 
-/// Whether std's reads, writes and listings come by here, after at least one of each.
+/// Whether std's reads, writes and listings call the symbols of this file; asked after at least
+/// one of each.
 pub fn in_force() -> bool {
     let listed = cfg!(not(target_env = "gnu")) || CALLS[READDIR].load(Ordering::Relaxed) > 0;
     let called = [READ, PREAD, PWRITE].map(|call| CALLS[call].load(Ordering::Relaxed) > 0);
@@ -311,7 +312,7 @@ fn end_if_watched(path: Option<PathBuf>, what: &str) {
     };
     let path = path.unwrap_or_else(|| "a file of the queue".into());
     on_failure(&format!("{}: {what} failed: {error}", path.display()));
-    // Whoever was told ends the process by then; whoever reads here must never be answered.
+    // `on_failure` ends the process by then. The caller of the read must never be answered.
     std::thread::sleep(LAST_WORDS);
     // SAFETY: ends the process; nothing of it runs on, which is what is wanted.
     unsafe { libc::_exit(74) }

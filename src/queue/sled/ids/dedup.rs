@@ -118,7 +118,7 @@ impl Dedup {
         self.unsealed.remove(&generation);
     }
 
-    /// One file stands for several.
+    /// One file takes the place of several.
     pub fn merged(&mut self, file: Arc<SeenFile>) {
         let (first, last) = file.coverage.generations;
         self.sealed.retain(|old| {

@@ -1,4 +1,8 @@
-//! messageIds: which are known, why, and how long.
+//! messageIds: which are known, why, and for how long.
+//!
+//! `dedup` answers for events of the line: from memory while their generation is not sealed, from
+//! the files of `seen/` after that. `delivered` answers for letters that were delivered, `purged`
+//! for letters that an import may bring back. `scrub` reads the files through after a start.
 
 pub mod dedup;
 pub mod delivered;

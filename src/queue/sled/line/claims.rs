@@ -38,7 +38,7 @@ impl Claims {
         }
     }
 
-    /// Begins anew at the first number that is not settled.
+    /// Restarts at the first number that is not settled.
     pub fn rewind(&mut self, settled: Cursor, in_doubt: HashMap<EntryId, Arc<str>>) {
         self.next = settled.low_water();
         self.settled = settled;

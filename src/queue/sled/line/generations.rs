@@ -1,7 +1,7 @@
 //! Which generations still hold something to claim, and which of them are open.
 //!
-//! Invariant: a store cannot be opened twice. So whoever opens or closes one does it while this is
-//! locked, and whoever finds it open may read it after letting go of the lock.
+//! Invariant: a store cannot be opened twice. So it is opened and closed only while this is locked;
+//! one that is found open may be read after the lock is released.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

@@ -1,5 +1,8 @@
 //! The line of events: the generation that is written to, the generations that are read from, the
 //! newest chunks in memory, and the place of the claims in it.
+//!
+//! `head` is written to, `generations` are read from, `tail` is in memory, `chunks` reads what is
+//! stored; `claims` is the place in the line, and `deferred` the letters that are claimed beside it.
 
 pub mod chunks;
 pub mod claims;

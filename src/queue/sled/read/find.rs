@@ -1,4 +1,4 @@
-//! Finding an event by its messageId in the stores, for only they have the numbers.
+//! Finding an event by its messageId in the stores, since only they have the numbers.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Reading beside the committer: claims, look-ups by messageId, pages for the operator.
 //!
-//! Nothing here writes. What cannot be read is told to the committer, which sets it aside.
+//! Nothing here writes. What cannot be read is reported to the committer, which sets it aside.
 
 pub mod claim;
 pub mod dead_page;

@@ -284,9 +284,9 @@ pub fn open_generations(
                         found.reread.push(unsealed);
                     }
                     _ => {
-                        // Invariant: a sealed generation is never written to, for it is deleted
-                        // when what the account says is in it is settled. This one, if it was
-                        // sealed before its file in `seen/` was lost, is not any more.
+                        // Invariant: a sealed generation is never written to, since it is deleted
+                        // as soon as everything that the account knows of it is settled. This one
+                        // may have been sealed before its file in `seen/` was lost: no longer.
                         if ledger.generations.contains_key(&generation) {
                             ledger.remove_generation(batch, generation);
                         }

@@ -123,9 +123,9 @@ fn make(evidence: &Evidence<'_>, high: &High, is_rebuilt: bool) -> Result<Accoun
     })
 }
 
-/// What `high` knows and the account does not. Invariant: until [`finish`] the account says of
-/// itself that it is unfinished, so that a start that ends before is made good by the next: taken
-/// for whole, it would name no period of dead letters, and what it does not name is deleted.
+/// Takes from `high` what the account lacks. Invariant: until [`finish`], the account is marked as
+/// unfinished, so that the next start completes what this one leaves. Taken for complete, it would
+/// name no period of dead letters, and what it does not name is deleted.
 fn begin_anew(ledger: &mut Ledger, high: &High) -> Batch {
     let mut batch = Batch::default();
     batch.put(&Row::Unfinished.key(), Vec::new());
@@ -299,8 +299,8 @@ pub struct Missing {
 ///
 /// Invariant: `delivered` never grows here, and nothing lost is counted in it. Of what was found
 /// open, some may have been delivered above the low-water mark; nobody knows which. It is sent
-/// again and counted again, so it is taken out of `delivered` now; as much as may be, for else it
-/// would stand for as many events that are lost.
+/// again and counted again, so it is taken out of `delivered` now, as far as it can be in there:
+/// otherwise it would hide as many events that are lost.
 pub fn finish(
     evidence: &Evidence<'_>,
     ledger: &mut Ledger,

@@ -1,4 +1,8 @@
 //! What the threads share and say to each other.
+//!
+//! `shared` holds it, with the latch and the order of the locks; `ops` are the messages; `turns`
+//! gives out the right to deliver; `stores` lends stores to readers; `places` and `disk_watch`
+//! watch the folder and the disk.
 
 pub mod disk_watch;
 pub mod ops;

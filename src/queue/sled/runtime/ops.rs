@@ -24,7 +24,7 @@ pub enum CommitterOp {
     Doubt(Vec<EntryId>),
     Release(Vec<EntryId>),
     Settle(Vec<Settlement>, oneshot::Sender<()>),
-    /// Claiming met events whose stored bytes cannot be used.
+    /// Claiming found events whose stored bytes cannot be used.
     SetAside {
         /// The store that they were read from, if it stands.
         generation: Option<Generation>,
@@ -46,7 +46,7 @@ pub enum CommitterOp {
     Close(oneshot::Sender<()>),
 }
 
-/// A block, whoever waits for its receipts, and the room that it takes until it is committed.
+/// A block, where its receipts go, and the room that it takes until it is committed.
 pub struct Arrival {
     pub block: Block,
     pub reply: Receipts,

@@ -27,7 +27,7 @@ const LEAVE_ANCHOR: Duration = Duration::from_secs(2);
 ///
 /// # The order of the locks
 ///
-/// Whoever holds one of them takes only such as stand further down:
+/// A thread that holds one of them takes only locks further down this list:
 ///
 /// 1. `claims`: the place in the line and the open generations. Held while a generation is opened
 ///    or closed, since a store cannot be opened twice.
@@ -86,7 +86,7 @@ impl Shared {
         self.fail_as(why, false);
     }
 
-    /// `is_displaced`: what is open is known not to be where it was.
+    /// `is_displaced`: an open store or file is known to have been moved or replaced.
     fn fail_as(&self, why: &str, is_displaced: bool) {
         if self.stopped.set(why.to_owned()).is_ok() {
             // What fails first may follow from a folder that is not there any more.
@@ -155,7 +155,7 @@ impl Shared {
         }
     }
 
-    /// The first name that does not stand for what is open under it; none where all do.
+    /// The first name that no longer leads to what was opened under it; `None` if all do.
     fn displaced(&self) -> Result<Option<PathBuf>, StoreError> {
         if let Some(path) = self.places.displaced()? {
             return Ok(Some(path));

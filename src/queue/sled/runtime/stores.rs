@@ -1,5 +1,5 @@
-//! The stores for whoever reads beside the committer: the open one, or one that is opened for it
-//! under the lock that keeps a store from being opened twice.
+//! Stores for readers beside the committer: one that is open already, or one that is opened for the
+//! reader under the lock that keeps a store from being opened twice.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use crate::queue::sled::line::Opened;
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
 use crate::queue::sled::runtime::shared::Shared;
 
-/// Reads in the store of a generation; none once that is gone, for then all of it was settled.
-/// One that is open is read without the lock.
+/// Reads in the store of a generation; `None` once it is gone, since all of it was settled then.
+/// A store that is open already is read without the lock.
 pub fn with_generation<T>(
     shared: &Shared,
     generation: Generation,

@@ -1,5 +1,5 @@
-//! The two threads: the committer, which alone writes, and the housekeeper, which does what must
-//! not hold it up.
+//! The two threads: the committer, which alone writes, and the housekeeper, which opens, seals,
+//! merges and deletes stores so that the committer never waits for that.
 
 pub mod committer;
 pub mod housekeeper;

@@ -64,7 +64,7 @@ impl Committer {
         chunks.into_iter().for_each(|chunk| tail.publish(chunk));
         drop(tail);
         if !retried.is_empty() {
-            // The chunk names them too: a crash here is made good at the next start.
+            // The chunk names them too, so the next start completes this after a crash.
             let mut batch = Batch::default();
             for number in retried {
                 if self.ledger.is_purged(number) {
@@ -95,9 +95,9 @@ impl Committer {
         let mut ids = Vec::with_capacity(block.ids.len());
         let mut replaced = Vec::new();
         let mut items = None;
-        // Invariant: an id of which a letter is there is known, however long ago its event was
-        // accepted: it never has two lives. Locked once: mostly there is no letter, and then no
-        // event pays for it.
+        // Invariant: an id whose letter is there is known, however long ago its event was
+        // accepted, so that it never has two lives. Locked once for the block, and
+        // let go at once where there are no letters, which is the rule.
         let shared = self.shared.clone();
         let mut letters = Some(lock(&shared.dead)).filter(|letters| letters.any());
         for (at, id) in block.ids.iter().enumerate() {
@@ -116,7 +116,7 @@ impl Committer {
             } else if !known {
                 self.ledger.state.totals.accepted += 1;
                 if let Some(number) = self.purged.number(*id) {
-                    // Its first life was purged, and is not to be imported beside this one.
+                    // Its first event was purged, and must not be imported beside this one.
                     self.purged.forget(*id);
                     replaced.push(number);
                 }

@@ -1,6 +1,5 @@
-//! What the operator does with dead letters, on the committer: back into the queue, away, or
-//! replaced by what is imported. Each slice is one batch of `meta` with its counters, so a crash
-//! in between leaves the rest as it was.
+//! What the operator does with dead letters: retry, purge, or replace by an import. Each slice is
+//! one batch of `meta` together with its counters, so a crash in between leaves the rest as it was.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -14,6 +13,7 @@ use crate::queue::sled::threads::committer::{Committer, accept::Place};
 
 /// Stretches of numbers that one batch changes: each may touch a neighbour on either side.
 const RUNS: usize = 80;
+
 /// Whether letters go back to the queue, or away.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LetterMove {
@@ -56,7 +56,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Takes those that are dead out of the dead letters; how many they were.
+    /// Takes those of `letters` that are dead out of the dead letters; returns how many they were.
     fn take_out(&mut self, mut letters: Vec<LetterKey>, to: LetterMove) -> Result<u64, StoreError> {
         letters.sort_unstable_by_key(|key| key.number);
         letters.dedup_by_key(|key| key.number);

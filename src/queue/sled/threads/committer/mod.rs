@@ -2,6 +2,13 @@
 //! arrival order, commits, and only then hands out receipts; then it settles.
 //!
 //! No linger: while one group syncs the next one gathers.
+//!
+//! - `accept` decides which events are new, and holds the line of commitment.
+//! - `settle` ends claims: marks, settlements, deaths, and what cannot be read.
+//! - `letters` does what the operator asks: retry, purge, import. `lookup` finds an id.
+//! - `retention` and `upkeep` do what is due by itself; `quota_warning` says once what is near.
+//!
+//! [`Committer`]'s fields are private to this folder: only these files may touch them.
 
 mod accept;
 mod letters;
@@ -30,10 +37,11 @@ use crate::queue::sled::runtime::{
     Arrival, CommitterOp, Job, OperatorOp, PanicIsFailure, Pressure, Shared,
 };
 
-/// Operations a batch: beyond about a thousand sled's memory grows without measure.
+/// Operations in one batch. Beyond about a thousand, sled's memory grows without bound.
 const MAX_OPS: usize = 400;
-/// Beside other changes the reading of both clocks is written anew when it is so old.
+/// With other changes, the reading of both clocks is written again once it is this old.
 const NOTE_CLOCKS: Millis = 60_000;
+
 /// The thread's state. Its fields are this folder's alone: only the files below `committer/`
 /// change what is accepted, settled or kept.
 pub struct Committer {

@@ -1,6 +1,6 @@
-//! Telling once that a quota is near.
+//! Warning once that a quota is near.
 
-/// Whether the quota of the dead letters is near: told once, and again after it was not.
+/// Whether the quota of the dead letters is near: logged once, and again only after it was not.
 #[derive(Default)]
 pub struct QuotaWarning(bool);
 

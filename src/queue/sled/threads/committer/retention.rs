@@ -1,5 +1,6 @@
-//! Which dead letters go by themselves: periods past their retention, the oldest beyond the quota,
-//! and periods of which every letter is gone, so that no bytes outlast their event for long.
+//! Which dead letters are deleted without being asked: periods past their retention, the oldest
+//! beyond the quota, and periods of which every letter is gone, so that no bytes outlast their
+//! event for long.
 
 use crate::clock::{Millis, millis};
 use crate::queue::lock::lock;
@@ -77,8 +78,8 @@ impl Committer {
         Ok(())
     }
 
-    /// Purges what is dead in a period and deletes its folder; how many bytes that frees. What
-    /// was purged is listed first, for it may be imported.
+    /// Purges what is dead in a period and deletes its folder; returns how many bytes that frees.
+    /// What was purged is listed first, since it may be imported.
     fn delete_period(
         &mut self,
         period: PeriodNumber,

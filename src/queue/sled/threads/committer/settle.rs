@@ -81,8 +81,8 @@ impl Committer {
         Ok(())
     }
 
-    /// Events of the line cannot be read. Invariant: their store is noted as one to be kept in the
-    /// batch that settles them, for what is settled is deleted.
+    /// Settles events of the line that cannot be read. Invariant: the batch that settles them also
+    /// notes that their store is to be kept, since a store whose events are all settled is deleted.
     fn set_line_aside(
         &mut self,
         generation: Option<Generation>,
@@ -122,9 +122,8 @@ impl Committer {
         }
     }
 
-    /// What the last turn had in hand is to be claimed again: the claims begin anew at the first
-    /// number that is not settled, as after a start, and what was marked is in doubt. Nobody
-    /// claims meanwhile.
+    /// Makes everything that the last turn had in hand claimable again: as after a start, claims
+    /// restart at the low-water mark, and what was marked is in doubt. Nobody claims meanwhile.
     pub(super) fn begin_turn(&mut self) {
         let ledger = &mut self.ledger;
         let marked: Vec<_> = (ledger.marks.iter())

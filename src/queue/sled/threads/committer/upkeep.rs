@@ -16,13 +16,13 @@ use crate::queue::sled::threads::committer::Committer;
 const FORGOTTEN: usize = 100;
 /// A head is full after a day at the latest, so that its ids can be forgotten in time.
 const DAY: Millis = 86_400_000;
-/// While nothing else is written the reading of both clocks is written anew when it is so old: a
-/// power cut of an idle machine is no long stop then. Not on a full disk, where it would be the
-/// write that fails.
+/// While nothing else is written, the reading of both clocks is written again at this age, so that
+/// a power cut of an idle machine does not look like a long stop. Not on a full disk, where this
+/// would be the write that fails.
 const NOTE_CLOCKS_IDLE: Millis = 300_000;
 
 impl Committer {
-    /// Asks the housekeeper for what is due: it opens, seals and deletes beside this thread.
+    /// Asks the housekeeper, which works beside this thread, to open, seal and delete what is due.
     pub(super) fn keep_house(&mut self) {
         let halves = self.head.halves(&self.shared.options);
         if !self.next_asked && self.next.is_none() && halves >= 1 {
@@ -173,7 +173,7 @@ impl Committer {
 
     pub(super) fn tick(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         self.files_in_place()?;
-        // What goes by age asks for a clock that is believed; quotas and what is spent do not.
+        // What is deleted by age needs a clock that is believed; quotas and empty periods do not.
         let Some(reading) = self.shared.trust.believed_reading() else {
             return self.purge(batch, None);
         };
