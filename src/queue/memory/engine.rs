@@ -9,6 +9,8 @@ use crate::clock::{Clock, Millis};
 use crate::queue::block::{self, Block};
 use crate::queue::census::Census;
 use crate::queue::disk::Disk;
+#[cfg(test)]
+use crate::queue::entry::Origin;
 use crate::queue::entry::Receipt;
 use crate::queue::error::QueueError;
 use crate::queue::find::{Waiting, WaitingPage};
@@ -166,6 +168,20 @@ impl MemoryEngine {
         (state.line.values().map(|s| s.id_hash))
             .chain(deferred)
             .collect()
+    }
+
+    /// The names that marked events went out under, by messageId hash.
+    #[cfg(test)]
+    pub fn marks(&self) -> std::collections::HashMap<u128, Arc<str>> {
+        let state = self.lock();
+        let marked = state.marks.iter().map(|(id, mark)| {
+            let stored = match id.origin() {
+                Origin::Line(seq) => &state.line[&seq],
+                Origin::Dead(number) => &state.letters[&number].stored,
+            };
+            (stored.id_hash, mark.name.clone())
+        });
+        marked.collect()
     }
 
     pub fn census(&self) -> Census {
