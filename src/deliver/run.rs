@@ -1,6 +1,7 @@
 //! The loop: stands by until the turn is its own, then waits for what happens, lets the courier
 //! decide, and has it carried out.
 
+use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ pub(super) struct Run<T> {
     last: Arc<Mutex<Status>>,
     drain: Option<Drain>,
     end: Option<DrainEnd>,
-    /// Requests that the end did not wait for.
+    /// Requests that the drain did not wait for.
     abandoned: usize,
 }
 
@@ -84,17 +85,14 @@ impl<T: Transport> Run<T> {
         let turn = queue.turn();
         tokio::pin!(turn);
         while self.end.is_none() {
-            if self.drain.is_some() {
-                // Nothing is in hand, and somebody else delivers.
-                self.end = Some(DrainEnd::HandedOver);
-                return None;
-            }
             tokio::select! {
                 biased;
                 turn = &mut turn => match turn {
                     Ok(turn) => return Some(turn),
                     Err(error) => self.stopped(&error),
                 },
+                // Nothing is in hand, and the turn is not to be had: somebody else delivers.
+                () = ready(()), if self.drain.is_some() => self.end = Some(DrainEnd::HandedOver),
                 command = self.commands.recv() => self.on_command(Instant::now(), command),
             }
         }
@@ -134,7 +132,18 @@ impl<T: Transport> Run<T> {
                 () = sleep_until(wake) => {}
             }
         }
-        self.abandoned = self.courier.in_flight();
+        work.abandon_requests().await;
+        if !is_lost {
+            // Answers that have come are known: without them their events would be sent again.
+            while let Some(msg) = work.message_now() {
+                if let Msg::Finished(finished) = msg {
+                    self.courier.finished(Instant::now(), *finished);
+                }
+            }
+        }
+        if self.drain.is_some() {
+            self.abandoned += self.courier.in_flight();
+        }
         work.end(self.courier.take_outbox(), &self.prepare).await;
     }
 
@@ -142,7 +151,9 @@ impl<T: Transport> Run<T> {
         if let Some(what) = work.broken_request() {
             self.broken(what);
         }
-        self.courier.sweep(now);
+        if self.courier.sweep(now) {
+            work.ask_for_word();
+        }
         work.carry_out(self.courier.take_outbox(), &self.prepare);
         while let Some((batch, ticket)) = self.courier.next(now) {
             work.send(batch, ticket, self.courier.destination());
@@ -251,8 +262,8 @@ impl<T: Transport> Run<T> {
             Some(DrainEnd::Empty)
         } else if hands_over && self.courier.in_hand() == 0 {
             Some(DrainEnd::HandedOver)
-        } else if left == self.courier.in_hand() as u64 {
-            // What is left waits until after the deadline.
+        } else if hands_over || left == self.courier.in_hand() as u64 {
+            // What is left in hand waits until after the deadline, and nothing else is claimed.
             Some(DrainEnd::Deadline)
         } else {
             None
@@ -264,12 +275,17 @@ impl<T: Transport> Run<T> {
         let census = self.queue.census();
         let status = self.courier.status(Instant::now());
         if let (Some(drain), Some(end)) = (self.drain, self.end) {
+            // Where another goes on, what is being sent is being sent by it.
+            let sending = match end {
+                DrainEnd::HandedOver => 0,
+                _ => census.sending,
+            };
             let report = DrainReport {
                 end,
                 delivered: status.delivered - drain.before.delivered,
                 dead: status.dead - drain.before.dead,
                 queued: census.queued + census.sending,
-                in_doubt: census.in_doubt + census.sending,
+                in_doubt: census.in_doubt + sending,
                 awaited: drain.before.in_flight,
                 abandoned: self.abandoned,
                 gate: status.gate.clone(),

@@ -96,6 +96,14 @@ impl<T: Transport> Work<T> {
         self.unsettled > 0
     }
 
+    /// Has the queue say whether the turn is lost, where nothing else would hear it: while the hand
+    /// is full and nothing may leave, nothing is claimed, marked or settled.
+    pub fn ask_for_word(&mut self) {
+        if !self.claiming {
+            let _ = self.settlements.send(Vec::new());
+        }
+    }
+
     /// Asks for events, unless that was done and is not answered.
     pub fn claim(&mut self, budget: impl FnOnce() -> Option<(usize, usize)>) {
         if let (false, Some(budget)) = (self.claiming, budget()) {
@@ -145,10 +153,14 @@ impl<T: Transport> Work<T> {
         });
     }
 
-    /// Abandons what is in flight, whose marks stay, and waits for what is settled to be durable.
-    /// `last`: what the courier has decided since.
-    pub async fn end(mut self, last: Outbox, prepare: &Prepare) {
+    /// Abandons what is in flight, whose marks stay. What was answered before has its message.
+    pub async fn abandon_requests(&mut self) {
         self.requests.shutdown().await;
+    }
+
+    /// Waits for what is settled to be durable, and gives the turn back. `last`: what the courier
+    /// has decided since.
+    pub async fn end(mut self, last: Outbox, prepare: &Prepare) {
         self.claimer.abort();
         self.carry_out(last, prepare);
         drop(self.settlements);

@@ -377,3 +377,48 @@ fn dead_letters_past_retention_are_purged_and_counted() {
         }
     });
 }
+
+/// As many events as may be in hand at once, and one more.
+async fn window<B: Bench>() {
+    let clock = Clock::manual(START);
+    let rules = Rules {
+        piece_events: 30_000,
+        ..rules()
+    };
+    let (_bench, queue) = B::open(&clock, rules).await;
+    let most = usize::try_from(CLAIM_WINDOW_EVENTS).unwrap();
+    fill(&queue, 0, CLAIM_WINDOW_EVENTS + 3, 4096).await;
+    let turn = queue.turn().await.unwrap();
+    let mut held = std::collections::VecDeque::new();
+    while held.len() < most {
+        held.extend(turn.claim(usize::MAX, usize::MAX).await.unwrap());
+    }
+    assert_eq!(held.len(), most);
+    let waits = tokio::spawn({
+        let turn = turn.clone();
+        async move { turn.claim(10, 1 << 20).await.unwrap() }
+    });
+    let delivered = |entry| Settlement {
+        entry,
+        outcome: Outcome::Delivered,
+    };
+    // Room that is made behind the oldest is none.
+    let second = held.remove(1).unwrap();
+    turn.settle(vec![delivered(second)]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!waits.is_finished());
+    // With the oldest both are: events that are settled count as long as an older one is not.
+    let first = held.pop_front().unwrap();
+    turn.settle(vec![delivered(first)]).await.unwrap();
+    let more = tokio::time::timeout(Duration::from_secs(20), waits).await;
+    let more = more.expect("it waits for ever").unwrap();
+    assert_eq!(more.len(), 2);
+    assert_eq!(more.last().unwrap().body, format!("{{\"n\":{}}}", most + 1));
+    queue.close().await.unwrap();
+}
+
+#[test]
+fn so_many_events_may_be_in_hand_and_no_more() {
+    block_on(window::<Memory>());
+    block_on(window::<Sled>());
+}

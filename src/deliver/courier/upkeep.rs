@@ -19,10 +19,10 @@ use crate::queue::{DeadReason, Entry};
 const SWEEP: Duration = Duration::from_secs(30);
 
 impl Courier {
-    /// Ends what is too old, also while nothing can be sent.
-    pub fn sweep(&mut self, now: Instant) {
+    /// Ends what is too old, also while nothing can be sent. Says whether it was time for that.
+    pub fn sweep(&mut self, now: Instant) -> bool {
         if now < self.swept_at + SWEEP {
-            return;
+            return false;
         }
         self.swept_at = now;
         let horizon = self.horizon();
@@ -39,6 +39,7 @@ impl Courier {
         let mut pieces = std::mem::take(&mut self.isolation);
         pieces.sift(|batch| self.unexpired(batch, horizon));
         self.isolation = pieces;
+        true
     }
 
     pub(super) fn horizon(&self) -> Horizon {

@@ -8,6 +8,7 @@ mod pause;
 mod refused_all;
 mod simulation;
 mod trouble;
+mod turns;
 mod world;
 
 pub use world::options;

@@ -205,6 +205,7 @@ fn fates(call: &Call, answer: &Answer) -> Vec<Fate> {
 pub struct Fake {
     script: Script,
     started: Instant,
+    engine: MemoryEngine,
     queue: Queue,
     pub seen: Arc<Mutex<Seen>>,
 }
@@ -214,6 +215,8 @@ struct Flight<'a> {
     fake: &'a Fake,
     /// Its place in the log.
     at: usize,
+    /// The turn in which it left.
+    turn: Option<u64>,
     fates: Vec<Fate>,
     /// Events that came into doubt with it.
     fresh: HashSet<String>,
@@ -257,8 +260,12 @@ impl Fake {
             }
         }
         let census = self.queue.census();
-        if census.sending + census.in_doubt < events.len() as u64 {
-            let _ = writeln!(wrong, "a request left before its mark");
+        let (marks, hasher) = (self.engine.marks(), self.queue.hasher());
+        for event in &events {
+            let (id, name) = names(event);
+            if marks.get(&hasher.hash(&id)).is_none_or(|by| **by != *name) {
+                let _ = writeln!(wrong, "{id} left before its mark, or under another name");
+            }
         }
         if census.imbalance() != 0 {
             let _ = writeln!(wrong, "out of balance: {census:?}");
@@ -291,6 +298,7 @@ impl Fake {
         Flight {
             fake: self,
             at,
+            turn: self.engine.turn_number(),
             fates,
             fresh,
         }
@@ -298,6 +306,10 @@ impl Fake {
 
     /// The answer is heard.
     fn answers(&self, call: &Call, answer: &Answer, flight: &Flight<'_>) {
+        if self.engine.turn_number() != flight.turn {
+            // By somebody who can do nothing about it any more: the events are in doubt.
+            return;
+        }
         let mut seen = self.seen.lock().unwrap();
         for (event, fate) in call.events.iter().zip(&flight.fates) {
             let (id, _) = names(event);
@@ -428,6 +440,7 @@ impl World {
         let fake = Fake {
             script: Box::new(script),
             started: self.started,
+            engine: self.engine.clone(),
             queue: self.queue.clone(),
             seen: self.seen.clone(),
         };
@@ -458,13 +471,25 @@ impl World {
         self.enqueue(events).await;
     }
 
-    /// The process dies: what is in hand, in flight and on its way to the queue is forgotten. An
+    /// Every process dies: what is in hand, in flight and on its way to the queue is forgotten. An
     /// event whose settlement got lost goes out once more, which is no broken promise.
-    pub async fn crash(&self, handle: Handle) {
+    pub async fn crash(&self, handles: impl IntoIterator<Item = Handle>) {
         self.queue.close().await.unwrap();
-        handle.ended().await;
-        drop(handle);
+        for handle in handles {
+            handle.ended().await;
+        }
         self.engine.reopen();
+        self.forget_unsettled();
+    }
+
+    /// Whoever delivers loses the turn. What it was told of events and could not settle goes the
+    /// same way as in a crash.
+    pub fn lose_turn(&self) {
+        self.engine.take_turn_away();
+        self.forget_unsettled();
+    }
+
+    fn forget_unsettled(&self) {
         let unsettled: HashSet<u128> = self.engine.unsettled().into_iter().collect();
         let hasher = self.queue.hasher();
         let mut seen = self.seen.lock().unwrap();

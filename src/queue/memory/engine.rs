@@ -11,6 +11,8 @@ use crate::queue::contract::{
     Census, Disk, IdHasher, Loss, PauseRecord, Pending, QueueError, Receipt, Seq, Verdict, Waiting,
     WaitingPage,
 };
+#[cfg(test)]
+use crate::queue::contract::Origin;
 
 /// An in-memory queue. Clones share it.
 #[derive(Clone)]
@@ -163,6 +165,20 @@ impl MemoryEngine {
         (state.line.values().map(|s| s.id_hash))
             .chain(deferred)
             .collect()
+    }
+
+    /// The names that marked events went out under, by messageId hash.
+    #[cfg(test)]
+    pub fn marks(&self) -> std::collections::HashMap<u128, Arc<str>> {
+        let state = self.lock();
+        let marked = state.marks.iter().map(|(id, mark)| {
+            let stored = match id.origin() {
+                Origin::Line(seq) => &state.line[&seq],
+                Origin::Dead(number) => &state.letters[&number].stored,
+            };
+            (stored.id_hash, mark.name.clone())
+        });
+        marked.collect()
     }
 
     pub fn census(&self) -> Census {

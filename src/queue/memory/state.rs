@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Millis;
 use crate::queue::contract::{
@@ -17,6 +18,8 @@ pub struct Turns {
     pub is_held: bool,
     /// How many wait for it.
     pub waiting: u32,
+    /// How long a write under it takes until it is done, and from there until it is answered.
+    pub latency: (Duration, Duration),
 }
 
 pub struct Stored {

@@ -1,6 +1,7 @@
 //! The right to deliver of the reference engine, which can be taken away.
 
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use super::engine::MemoryEngine;
 use super::state::{Marked, State};
@@ -58,6 +59,20 @@ impl MemoryEngine {
         self.lock().turns.is_held = false;
         self.shared.changed.notify_waiters();
     }
+
+    /// The turn that somebody has, by its number.
+    #[cfg(test)]
+    pub fn turn_number(&self) -> Option<u64> {
+        let turns = &self.lock().turns;
+        turns.is_held.then_some(turns.last)
+    }
+
+    /// From here on what is written under a turn is written so long after it was asked for, and
+    /// answered so long after that; the turn may be lost before, between and behind.
+    #[cfg(test)]
+    pub fn writes_take(&self, until_written: Duration, until_answered: Duration) {
+        self.lock().turns.latency = (until_written, until_answered);
+    }
 }
 
 /// Counts as one who waits for the turn.
@@ -114,19 +129,31 @@ impl MemoryTurn {
         }
     }
 
+    /// A change that is made all of it or, once the turn is over, not at all. Who asked for it is
+    /// not told that it was made if the turn was lost meanwhile.
+    async fn write(&self, change: impl FnOnce(&mut State)) -> Result<(), QueueError> {
+        let (until_written, until_answered) = self.state()?.turns.latency;
+        takes(until_written).await;
+        change(&mut *self.state()?);
+        self.0.engine.shared.changed.notify_waiters();
+        takes(until_answered).await;
+        self.state().map(drop)
+    }
+
     pub async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
         let at = self.0.engine.shared.clock.now();
-        let mut state = self.state()?;
-        for (id, name) in mark.events {
-            match state.marks.get_mut(&id) {
-                Some(_) => state.counts.resent += 1,
-                None => {
-                    let in_doubt = false;
-                    state.marks.insert(id, Marked { name, at, in_doubt });
+        let change = |state: &mut State| {
+            for (id, name) in mark.events {
+                match state.marks.get_mut(&id) {
+                    Some(_) => state.counts.resent += 1,
+                    None => {
+                        let in_doubt = false;
+                        state.marks.insert(id, Marked { name, at, in_doubt });
+                    }
                 }
             }
-        }
-        Ok(())
+        };
+        self.write(change).await
     }
 
     pub fn doubt(&self, ids: &[EntryId]) {
@@ -150,16 +177,22 @@ impl MemoryTurn {
 
     pub async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError> {
         let now = self.0.engine.shared.clock.now();
-        let mut state = self.state()?;
-        for settlement in settlements {
-            state.settle(settlement, now);
-        }
-        drop(state);
-        self.0.engine.shared.changed.notify_waiters();
-        Ok(())
+        let change = |state: &mut State| {
+            for settlement in settlements {
+                state.settle(settlement, now);
+            }
+        };
+        self.write(change).await
     }
 
     pub async fn end(&self) {
         self.0.give_back();
+    }
+}
+
+/// Nothing takes no time, not even a turn of the runtime.
+async fn takes(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
     }
 }

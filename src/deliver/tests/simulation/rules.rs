@@ -8,7 +8,8 @@
 //!
 //! A word of the operator's, a reload or a new process begins anew. An answer counts only if
 //! nothing else was heard since its request left: the gate ignores what is older than its last
-//! change, as it should.
+//! change, as it should. A request leaves when its mark is laid, up to `late` after the gate let it
+//! pass: what was heard meanwhile came too late for it.
 
 use std::time::Duration;
 
@@ -18,7 +19,12 @@ use super::super::world::{Exchange, Heard, SECOND, Seen};
 /// jittered down to nothing at best, for each of two kinds of trouble.
 const PROBES: usize = 60;
 
-pub fn the_gate_never_hammers(seen: &Seen, pokes: &[Duration], max_in_flight: usize) {
+pub fn the_gate_never_hammers(
+    seen: &Seen,
+    pokes: &[Duration],
+    max_in_flight: usize,
+    late: Duration,
+) {
     for (i, exchange) in seen.log.iter().enumerate() {
         let Some((back, heard)) = exchange.back else {
             continue;
@@ -32,13 +38,13 @@ pub fn the_gate_never_hammers(seen: &Seen, pokes: &[Duration], max_in_flight: us
         match heard {
             Heard::Limited(Some(wait)) if wait >= SECOND => {
                 let over = until.min(back + wait.min(3600 * SECOND));
-                let hasty = seen.at.iter().find(|at| **at > back && **at < over);
+                let hasty = seen.at.iter().find(|at| **at > back + late && **at < over);
                 assert_eq!(
                     hasty, None,
                     "sent after a 429 at {back:?} that asked for {wait:?}"
                 );
             }
-            Heard::Auth => parked(&seen.log[i + 1..], back, until),
+            Heard::Auth => parked(&seen.log[i + 1..], back, until, late),
             _ => {}
         }
     }
@@ -68,7 +74,7 @@ pub fn the_gate_never_hammers(seen: &Seen, pokes: &[Duration], max_in_flight: us
 }
 
 /// What leaves after `since`, until an answer is sound or something else begins anew.
-fn parked(later: &[Exchange], since: Duration, until: Duration) {
+fn parked(later: &[Exchange], since: Duration, until: Duration, late: Duration) {
     let mut free = since;
     let mut lone = true;
     for exchange in later.iter().filter(|exchange| exchange.at > since) {
@@ -77,19 +83,24 @@ fn parked(later: &[Exchange], since: Duration, until: Duration) {
         if exchange.at >= until || heard_before {
             return;
         }
+        let may_be_late = exchange.at <= since + late;
         assert!(
-            exchange.at >= free,
+            may_be_late || exchange.at >= free,
             "two at a time at {:?} before a parked gate",
             exchange.at
         );
         assert!(
-            !lone || exchange.events == 1,
+            may_be_late || !lone || exchange.events == 1,
             "{} events as a probe",
             exchange.events
         );
         let Some((back, heard)) = exchange.back else {
             return;
         };
+        if may_be_late {
+            lone &= heard == Heard::Auth;
+            continue;
+        }
         free = back;
         lone = heard == Heard::Auth;
     }
