@@ -44,10 +44,7 @@ const GIVEN_UP: &[(&str, &str)] = &[
 ];
 
 /// Where an identifier may still hold one: a file, and the identifier.
-const EXCEPT: &[(&str, &str)] = &[
-    // A count of the stored form, as the first release called it.
-    ("queue/record/chunk.rs", "revived_count"),
-];
+const EXCEPT: &[(&str, &str)] = &[];
 
 #[test]
 fn words_that_were_given_up_do_not_come_back() {

@@ -23,7 +23,7 @@ async fn acknowledge(State(state): State<AdminState>) -> Response {
     match state.queue.acknowledge_losses().await {
         Ok(losses) => {
             for loss in &losses {
-                tracing::info!("acknowledged by the operator: {}", loss.words());
+                tracing::info!("acknowledged by the operator: {}", loss.message());
             }
             Json(losses).into_response()
         }

@@ -25,7 +25,7 @@ pub struct RunArgs {
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  pinrelay demo --keep")]
 pub struct DemoArgs {
-    /// Keep the demo's folder, and say where it is.
+    /// LetterFilter the demo's folder, and say where it is.
     #[arg(long)]
     pub keep: bool,
 }

@@ -59,7 +59,7 @@ pub fn run(args: Args) -> Outcome {
         let until = loss.until.map_or(String::new(), |until| {
             format!(" until {}", human::local(until, now, &zone))
         });
-        let words = super::text::printable(&loss.words());
+        let words = super::text::printable(&loss.message());
         writeln!(out, "{at}  {words}{until}").or_exit(Exit::Io)?;
     }
     if args.acknowledge && !losses.is_empty() {

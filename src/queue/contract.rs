@@ -7,7 +7,7 @@ pub use super::error::{OpenError, QueueError};
 pub use super::find::{Found, Sent, Waiting, WaitingPage};
 pub use super::id_hash::{IdHasher, IdMap, IdSet};
 pub use super::letter::{
-    Import, Imported, Keep, Letter, LetterKey, PAGE_BYTES, PAGE_NUMBERS, Page,
+    Import, Imported, Letter, LetterFilter, LetterKey, PAGE_BYTES, PAGE_NUMBERS, Page,
 };
 pub use super::loss::{Loss, LossKind};
 pub use super::numbers::{LetterNumber, Number, Seq};

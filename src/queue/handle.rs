@@ -10,7 +10,7 @@ use super::entry::Receipt;
 use super::error::QueueError;
 use super::find::{Found, WaitingPage};
 use super::id_hash::IdHasher;
-use super::letter::{Import, Imported, Keep, LetterKey, Page};
+use super::letter::{Import, Imported, LetterFilter, LetterKey, Page};
 use super::loss::Loss;
 use super::memory::MemoryEngine;
 use super::pause::PauseRecord;
@@ -93,7 +93,7 @@ impl Queue {
     pub async fn dead_page(
         &self,
         numbers: RangeInclusive<LetterNumber>,
-        keep: Keep,
+        keep: LetterFilter,
     ) -> Result<Page, QueueError> {
         each!(Engine, &self.engine, engine => engine.dead_page(numbers, keep).await)
     }

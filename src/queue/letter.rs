@@ -65,7 +65,7 @@ impl fmt::Debug for Letter {
 }
 
 /// Says which letters are wanted. Runs on a thread that may block.
-pub type Keep = Arc<dyn Fn(&Letter) -> bool + Send + Sync>;
+pub type LetterFilter = Arc<dyn Fn(&Letter) -> bool + Send + Sync>;
 
 /// Some of the dead letters, by number ascending.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -66,7 +66,7 @@ pub struct Loss {
 
 impl Loss {
     /// In words, without the times.
-    pub fn words(&self) -> String {
+    pub fn message(&self) -> String {
         let Self { object, count, .. } = self;
         match self.kind {
             LossKind::Events => format!("{count} events of {object} are lost: they are set aside"),

@@ -106,7 +106,7 @@ pub use error::{OpenError, QueueError};
 pub use find::{Found, Sent, Waiting, WaitingPage};
 pub use handle::Queue;
 pub use id_hash::IdHasher;
-pub use letter::{Import, Imported, Keep, Letter, LetterKey, Page};
+pub use letter::{Import, Imported, Letter, LetterFilter, LetterKey, Page};
 pub use loss::{Loss, LossKind};
 pub use memory::MemoryEngine;
 pub use numbers::{LetterNumber, Seq};

@@ -3,7 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::disk::{Change, Disk, Image, Keep, Pending, SECTOR};
+use crate::disk::{Change, Disk, Image, LetterFilter, Pending, SECTOR};
 use crate::step::{Act, Step};
 
 /// One cut and one selection of what it kept.
@@ -64,25 +64,35 @@ pub fn each(
                 kept: if all { "all so far" } else { "nothing so far" }.into(),
                 least: !all,
             };
-            let keep = if all { Keep::All } else { Keep::Nothing };
+            let keep = if all {
+                LetterFilter::All
+            } else {
+                LetterFilter::Nothing
+            };
             show(cut, &|| disk.image(&|_| keep));
         }
     }
     syncs
 }
 
-type Selection = std::collections::HashMap<usize, Keep>;
+type Selection = std::collections::HashMap<usize, LetterFilter>;
 
 /// What a cut could have kept of the pending changes, each selection with a name.
 fn selections(pending: &[Pending], before: usize, dice: &mut StdRng) -> Vec<(String, Selection)> {
     let mut out: Vec<(String, Selection)> = Vec::new();
-    let by = |keep: &mut dyn FnMut(usize, &Pending) -> Keep| -> Selection {
+    let by = |keep: &mut dyn FnMut(usize, &Pending) -> LetterFilter| -> Selection {
         let each = pending.iter().enumerate();
         each.map(|(at, p)| (p.number, keep(at, p))).collect()
     };
-    let all_if = |yes: bool| if yes { Keep::All } else { Keep::Nothing };
-    out.push(("nothing".into(), by(&mut |_, _| Keep::Nothing)));
-    out.push(("all".into(), by(&mut |_, _| Keep::All)));
+    let all_if = |yes: bool| {
+        if yes {
+            LetterFilter::All
+        } else {
+            LetterFilter::Nothing
+        }
+    };
+    out.push(("nothing".into(), by(&mut |_, _| LetterFilter::Nothing)));
+    out.push(("all".into(), by(&mut |_, _| LetterFilter::All)));
     if pending.is_empty() {
         return out;
     }
@@ -133,9 +143,9 @@ fn selections(pending: &[Pending], before: usize, dice: &mut StdRng) -> Vec<(Str
         let ragged: u64 = dice.random();
         for (how, mask) in [("from its front", mask), ("ragged", ragged)] {
             let keep = by(&mut |at, _| match at.cmp(&last) {
-                std::cmp::Ordering::Less => Keep::All,
-                std::cmp::Ordering::Equal => Keep::Sectors(mask),
-                std::cmp::Ordering::Greater => Keep::Nothing,
+                std::cmp::Ordering::Less => LetterFilter::All,
+                std::cmp::Ordering::Equal => LetterFilter::Sectors(mask),
+                std::cmp::Ordering::Greater => LetterFilter::Nothing,
             });
             out.push((format!("change {} torn {how}", pending[last].number), keep));
         }
@@ -145,7 +155,7 @@ fn selections(pending: &[Pending], before: usize, dice: &mut StdRng) -> Vec<(Str
         let tear = turn >= 3;
         let keep = by(&mut |_, p| match dice.random_bool(share) {
             _ if tear && !names(p) && sectors(p) > 1 && dice.random_bool(0.5) => {
-                Keep::Sectors(dice.random())
+                LetterFilter::Sectors(dice.random())
             }
             kept => all_if(kept),
         });

@@ -53,7 +53,7 @@ enum Node {
 
 /// How much of a pending change is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Keep {
+pub enum LetterFilter {
     Nothing,
     All,
     /// Of a write: these sectors (a bit each, repeated beyond 64).
@@ -74,12 +74,12 @@ fn write(content: &mut Vec<u8>, at: u64, data: &[u8]) {
     content[from..to].copy_from_slice(data);
 }
 
-fn change_file(content: &mut Vec<u8>, change: &Change, keep: Keep) {
+fn change_file(content: &mut Vec<u8>, change: &Change, keep: LetterFilter) {
     match (change, keep) {
-        (_, Keep::Nothing) => {}
+        (_, LetterFilter::Nothing) => {}
         (Change::Truncate(len), _) => content.resize(*len as usize, 0),
-        (Change::Write { at, data }, Keep::All) => write(content, *at, data),
-        (Change::Write { at, data }, Keep::Sectors(mask)) => {
+        (Change::Write { at, data }, LetterFilter::All) => write(content, *at, data),
+        (Change::Write { at, data }, LetterFilter::Sectors(mask)) => {
             let mut from = *at as usize;
             let end = from + data.len();
             while from < end {
@@ -152,7 +152,7 @@ impl Disk {
         let number = self.changes;
         let pending = match &mut self.nodes[node] {
             Node::File { live, pending, .. } => {
-                change_file(Arc::make_mut(live), &change, Keep::All);
+                change_file(Arc::make_mut(live), &change, LetterFilter::All);
                 pending
             }
             Node::Folder { live, pending, .. } => {
@@ -266,7 +266,7 @@ impl Disk {
                 durable, pending, ..
             } => {
                 for done in covered(pending) {
-                    change_file(Arc::make_mut(durable), &done.change, Keep::All);
+                    change_file(Arc::make_mut(durable), &done.change, LetterFilter::All);
                 }
             }
             Node::Folder {
@@ -292,13 +292,19 @@ impl Disk {
     }
 
     /// The disk after a cut that kept of each pending change what `keep` says.
-    pub fn image(&self, keep: &impl Fn(&Pending) -> Keep) -> Image {
+    pub fn image(&self, keep: &impl Fn(&Pending) -> LetterFilter) -> Image {
         let mut image = Image::default();
         self.put(0, &PathBuf::new(), keep, &mut image);
         image
     }
 
-    fn put(&self, node: usize, at: &Path, keep: &impl Fn(&Pending) -> Keep, image: &mut Image) {
+    fn put(
+        &self,
+        node: usize,
+        at: &Path,
+        keep: &impl Fn(&Pending) -> LetterFilter,
+        image: &mut Image,
+    ) {
         match &self.nodes[node] {
             Node::File {
                 durable, pending, ..
@@ -306,7 +312,7 @@ impl Disk {
                 let mut content = durable.clone();
                 for change in pending {
                     let keep = keep(change);
-                    if keep != Keep::Nothing {
+                    if keep != LetterFilter::Nothing {
                         change_file(Arc::make_mut(&mut content), &change.change, keep);
                     }
                 }
@@ -316,7 +322,7 @@ impl Disk {
                 durable, pending, ..
             } => {
                 let mut entries = durable.clone();
-                for change in pending.iter().filter(|p| keep(p) != Keep::Nothing) {
+                for change in pending.iter().filter(|p| keep(p) != LetterFilter::Nothing) {
                     change_folder(&mut entries, &change.change);
                 }
                 if node != 0 {
@@ -331,7 +337,7 @@ impl Disk {
 
     /// Panics unless the model's live state is this folder, byte for byte.
     pub fn is(&self, tree: &Tree) {
-        let all = self.image(&|_| Keep::All);
+        let all = self.image(&|_| LetterFilter::All);
         let mine: BTreeMap<_, _> = all.0.into_iter().collect();
         let names: Vec<_> = mine.keys().collect();
         assert_eq!(names, tree.keys().collect::<Vec<_>>(), "the model's names");

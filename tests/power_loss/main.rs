@@ -348,7 +348,8 @@ fn a_kill_and_then_a_power_cut_lose_nothing_either() {
             disk.take(step);
         }
         let site = site_at("http://127.0.0.1:9/v5");
-        disk.image(&|_| disk::Keep::All).lay(&site.path("queue"));
+        disk.image(&|_| disk::LetterFilter::All)
+            .lay(&site.path("queue"));
         let recording = script::record_short(&site, &samples);
         let second = trace::read(&recording.lives[0].trace, &recording.root, moment);
         let second = second.expect("nobody was killed");

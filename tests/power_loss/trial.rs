@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::cuts::{self, Cut};
-use crate::disk::{Disk, Image, Keep};
+use crate::disk::{Disk, Image, LetterFilter};
 use crate::judge;
 use crate::open::{self, Found};
 use crate::step::{Act, Step};
@@ -64,7 +64,7 @@ fn copies_made(steps: &[Step]) -> Vec<(PathBuf, Copy)> {
         disk.take(step);
         if matches!(&step.act, Act::Rename { to, .. } if to.extension().is_some_and(|e| e == "copy"))
         {
-            made.extend(copies_in(&disk.image(&|_| Keep::All)));
+            made.extend(copies_in(&disk.image(&|_| LetterFilter::All)));
         }
     }
     made

@@ -10,7 +10,7 @@ use super::refused::Refused;
 use crate::clock::Millis;
 use crate::event;
 use crate::queue::LetterNumber;
-use crate::queue::{DeadReason, Keep, Letter, Page, Queue, QueueError};
+use crate::queue::{DeadReason, Letter, LetterFilter, Page, Queue, QueueError};
 
 /// Which letters: each key that is given narrows it down.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ pub struct Filter {
 /// A filter that was understood, and how far its letters were read.
 pub(super) struct Wanted {
     numbers: RangeInclusive<LetterNumber>,
-    keep: Keep,
+    keep: LetterFilter,
 }
 
 impl Filter {

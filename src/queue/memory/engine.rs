@@ -7,12 +7,12 @@ use tokio::sync::{Notify, oneshot};
 use super::state::{State, Stored};
 use crate::clock::{Clock, Millis};
 use crate::queue::block::{self, Block};
+#[cfg(test)]
+use crate::queue::contract::Origin;
 use crate::queue::contract::{
     Census, Disk, IdHasher, Loss, PauseRecord, Pending, QueueError, Receipt, Seq, Verdict, Waiting,
     WaitingPage,
 };
-#[cfg(test)]
-use crate::queue::contract::Origin;
 
 /// An in-memory queue. Clones share it.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use super::engine::MemoryEngine;
 use super::state::{Letter, State, Stored};
 use crate::clock::Millis;
 use crate::queue::contract::{DeadReason, EntryId, Found, LetterNumber, QueueError, Sent};
-use crate::queue::letter::{self, Import, Imported, Keep, LetterKey, Page};
+use crate::queue::letter::{self, Import, Imported, LetterFilter, LetterKey, Page};
 
 impl From<&Import> for Stored {
     fn from(event: &Import) -> Self {
@@ -44,7 +44,7 @@ impl MemoryEngine {
     pub async fn dead_page(
         &self,
         numbers: RangeInclusive<LetterNumber>,
-        keep: Keep,
+        keep: LetterFilter,
     ) -> Result<Page, QueueError> {
         let state = self.lock();
         let letters = state.letters.range(numbers);

@@ -142,11 +142,11 @@ impl Chunk {
             return Err(DecodeError::Value);
         }
         let ids = (0..count).map(|_| r.u128()).collect::<Result<_, _>>()?;
-        let revived_count = r.u32()?;
-        if revived_count > count {
+        let retried_count = r.u32()?;
+        if retried_count > count {
             return Err(DecodeError::Value);
         }
-        let retried = (0..revived_count)
+        let retried = (0..retried_count)
             .map(|_| r.number())
             .collect::<Result<_, _>>()?;
         let packed = Bytes::copy_from_slice(r.bytes()?);

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::clock::{Clock, Millis, WallTrust};
 use crate::queue::block::Block;
 use crate::queue::contract::{
-    Census, Closed, Disk, Entry, EntryId, Found, IdHasher, Import, Imported, Keep, Letter,
+    Census, Closed, Disk, Entry, EntryId, Found, IdHasher, Import, Imported, Letter, LetterFilter,
     LetterKey, LetterNumber, Loss, Mark, OpenError, Page, PauseRecord, Pending, QueueError, Seq,
     Settlement, Verdict, WaitingPage,
 };
@@ -284,7 +284,7 @@ impl SledEngine {
     pub async fn dead_page(
         &self,
         numbers: RangeInclusive<LetterNumber>,
-        keep: Keep,
+        keep: LetterFilter,
     ) -> Result<Page, QueueError> {
         let dead = self.operator(|reply| OperatorOp::Dead(numbers, reply));
         let Some(stretch) = dead.await? else {

@@ -1,6 +1,8 @@
 //! Reading dead letters beside the committer: a page of them for the operator.
 
-use crate::queue::contract::{Keep, Letter, LetterKey, LetterNumber, Number, PAGE_BYTES, Page};
+use crate::queue::contract::{
+    Letter, LetterFilter, LetterKey, LetterNumber, Number, PAGE_BYTES, Page,
+};
 use crate::queue::record::dead_record::Record;
 use crate::queue::sled::account::Stretch;
 use crate::queue::sled::dead::{group_of, read_letters};
@@ -8,7 +10,7 @@ use crate::queue::sled::disk::StoreError;
 use crate::queue::sled::runtime::{Shared, period_store};
 
 /// Reads the letters of a stretch that `keep` wants, up to a page of them.
-pub fn read(shared: &Shared, stretch: &Stretch, keep: &Keep) -> Result<Page, StoreError> {
+pub fn read(shared: &Shared, stretch: &Stretch, keep: &LetterFilter) -> Result<Page, StoreError> {
     let numbers = &stretch.dead;
     let mut page = Page {
         letters: Vec::new(),

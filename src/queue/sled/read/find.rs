@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::queue::contract::{Keep, Letter, LetterNumber, Number, Seq};
+use crate::queue::contract::{Letter, LetterFilter, LetterNumber, Number, Seq};
 use crate::queue::lock::lock;
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::Chunk;
@@ -22,7 +22,7 @@ pub fn letter(
     period: PeriodNumber,
     number: LetterNumber,
 ) -> Result<Option<Letter>, StoreError> {
-    let keep: Keep = Arc::new(|_| true);
+    let keep: LetterFilter = Arc::new(|_| true);
     let one = Stretch {
         period,
         dead: [(number, number)].into_iter().collect(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::prelude::*;
-use super::support::{block_on, copy};
+use super::support::{block_on, copy, names};
 use crate::queue::Queue;
 use crate::queue::block::BlockBuilder;
 use crate::queue::record::codec;
@@ -406,7 +406,8 @@ fn snapshot(store: &Path) -> PathBuf {
             .to_string_lossy()
             .starts_with("snap.")
     };
-    files.find(is_snapshot).expect("a snapshot")
+    let found = files.find(is_snapshot);
+    found.unwrap_or_else(|| panic!("no snapshot in {}: {:?}", store.display(), names(store)))
 }
 
 #[test]

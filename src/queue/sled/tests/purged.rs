@@ -2,7 +2,7 @@
 //! them goes in time.
 
 use crate::queue::contract::{
-    DeadReason, Found, Import, Imported, Keep, LetterNumber, Outcome, Settlement,
+    DeadReason, Found, Import, Imported, LetterFilter, LetterNumber, Outcome, Settlement,
 };
 use std::path::Path;
 use std::time::Instant;
@@ -72,7 +72,7 @@ impl Bench {
     }
 
     async fn purge_all(&self) -> u64 {
-        let all: Keep = Arc::new(|_| true);
+        let all: LetterFilter = Arc::new(|_| true);
         let page = self
             .queue
             .dead_page(LetterNumber(1)..=LetterNumber(u64::MAX), all)
@@ -204,7 +204,7 @@ fn what_the_retention_purges_can_be_imported_as_well() {
         let mut bench = Bench::new();
         bench.send(0..10).await;
         bench.end(10, refused).await;
-        let some = |from: u64, to: u64| -> Keep {
+        let some = |from: u64, to: u64| -> LetterFilter {
             Arc::new(move |letter| (from..=to).contains(&letter.key.number().0))
         };
         let page = bench
@@ -373,7 +373,7 @@ fn what_was_retried_is_a_duplicate_while_it_is_queued() {
         bench.end(8, || Outcome::Delivered).await;
         bench.restart().await;
         bench.forgets("m11").await;
-        let all: Keep = Arc::new(|_| true);
+        let all: LetterFilter = Arc::new(|_| true);
         let page = bench
             .queue
             .dead_page(LetterNumber(1)..=LetterNumber(u64::MAX), all)
@@ -448,7 +448,7 @@ fn thousands_of_scattered_letters_are_taken_out_and_swept_in_pieces() {
         for _ in 0..6 {
             bench.end(500, refused).await;
         }
-        let odd: Keep = Arc::new(|letter| letter.key.number().0 % 2 == 1);
+        let odd: LetterFilter = Arc::new(|letter| letter.key.number().0 % 2 == 1);
         let page = bench
             .queue
             .dead_page(LetterNumber(1)..=LetterNumber(u64::MAX), odd)
@@ -460,7 +460,7 @@ fn thousands_of_scattered_letters_are_taken_out_and_swept_in_pieces() {
         assert_eq!(bench.queue.retry(keys).await.unwrap(), 0);
         bench.restart().await;
         assert_eq!(bench.queue.census().dead_total(), 1500);
-        let all: Keep = Arc::new(|_| true);
+        let all: LetterFilter = Arc::new(|_| true);
         let page = bench
             .queue
             .dead_page(LetterNumber(1)..=LetterNumber(u64::MAX), all)

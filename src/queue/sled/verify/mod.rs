@@ -193,7 +193,7 @@ fn check_clone(
     for loss in ledger.losses() {
         verdict
             .notes
-            .push(format!("not acknowledged: {}", loss.words()));
+            .push(format!("not acknowledged: {}", loss.message()));
     }
     Ok((verdict, pieces))
 }
