@@ -96,8 +96,8 @@ impl<T: Transport> Work<T> {
         self.unsettled > 0
     }
 
-    /// Has the queue say whether the turn is lost, where nothing else would hear it: while the hand
-    /// is full and nothing may leave, nothing is claimed, marked or settled.
+    /// Has the queue say whether the turn is lost, or the queue has stopped, where nothing else would
+    /// hear it: while the hand is full and nothing may leave, nothing is claimed, marked or settled.
     pub fn ask_for_word(&mut self) {
         if !self.claiming {
             let _ = self.settlements.send(Vec::new());
@@ -203,6 +203,8 @@ async fn settler(
         }
         let count = wave.len();
         let msg = match turn.settle(wave).await {
+            // Asked for a word alone: that all is well is none.
+            Ok(()) if count == 0 => continue,
             Ok(()) => Msg::Settled(count),
             Err(error) => Msg::Stopped(error),
         };

@@ -167,6 +167,53 @@ fn what_was_in_hand_comes_again_in_its_order() {
     block_on(comes_again::<Sled>());
 }
 
+/// What is being written when the turn is given back is written, and the next one finds it so.
+async fn is_written_first<B: Bench>() {
+    let clock = Clock::manual(START);
+    let (_bench, queue) = B::open(&clock, rules()).await;
+    let mut subject = Subject::new(queue).await;
+    let events: Vec<(u8, u8)> = (0..30).map(|id| (id, 0)).collect();
+    subject.enqueue(&events, START).await;
+    let mut claimed = Vec::new();
+    while claimed.len() < 30 {
+        claimed.extend(subject.turn.claim(30, 1 << 20).await.unwrap());
+    }
+    let sent = claimed.split_off(20);
+    let delivered = |entry| Settlement {
+        entry,
+        outcome: Outcome::Delivered,
+    };
+    let settle = subject
+        .turn
+        .settle(claimed.into_iter().map(delivered).collect());
+    let mark = subject.turn.mark(Mark {
+        events: sent.iter().map(|e| (e.id, "lead".into())).collect(),
+    });
+    // Each is asked for before the next, and the end is not waited for by any.
+    let (settled, marked, ()) = tokio::join!(settle, mark, subject.turn.clone().end());
+    settled.unwrap();
+    marked.unwrap();
+    subject.turn = soon(subject.queue.turn()).await.unwrap();
+    let census = subject.queue.census();
+    assert_eq!((census.delivered, census.queued), (20, 10));
+    assert_eq!((census.sending, census.in_doubt), (0, 10));
+    let mut again = Vec::new();
+    while again.len() < 10 {
+        again.extend(soon(subject.turn.claim(30, 1 << 20)).await.unwrap());
+    }
+    let ids = |entries: &[Entry]| entries.iter().map(|e| e.id).collect::<Vec<_>>();
+    assert_eq!(ids(&again), ids(&sent));
+    let is_named = |entry: &Entry| entry.sent_as.as_deref() == Some("lead");
+    assert!(again.iter().all(is_named));
+    subject.queue.close().await.unwrap();
+}
+
+#[test]
+fn what_is_being_written_at_the_end_of_a_turn_is_there_in_the_next() {
+    block_on(is_written_first::<Memory>());
+    block_on(is_written_first::<Sled>());
+}
+
 /// What is known of one event from outside.
 #[derive(Default)]
 struct Past {

@@ -284,6 +284,22 @@ async fn a_turn_lost_with_full_hands_and_paused_is_noticed_within_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_queue_that_stops_while_hands_are_full_and_paused_is_noticed_within_a_minute() {
+    let world = World::new();
+    world.enqueue_plain(50_000).await;
+    let mut options = options();
+    options.paused = Some(pause());
+    let handle = world.run(&options, Call::ok);
+    sleep(60 * SECOND).await;
+    assert!(handle.status().await.in_hand >= 1000);
+    world.queue.close().await.unwrap();
+    sleep(60 * SECOND).await;
+    handle.ended().await;
+    assert!(world.started.elapsed() < 121 * SECOND);
+    assert!(handle.status().await.stopped.is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn counts_carry_over_from_turn_to_turn() {
     let world = World::new();
     let events = |range: std::ops::Range<u64>| {

@@ -29,9 +29,11 @@ pub fn the_gate_never_hammers(
         let Some((back, heard)) = exchange.back else {
             continue;
         };
-        let until = next(pokes.iter().copied(), exchange.at);
+        // As early as the gate may have let it pass.
+        let passed = exchange.at.saturating_sub(late);
+        let until = next(pokes.iter().copied(), passed);
         let alone =
-            until > back && !answers(&seen.log, i).any(|(at, _)| at >= exchange.at && at <= back);
+            until > back && !answers(&seen.log, i).any(|(at, _)| at >= passed && at <= back);
         if !alone {
             continue;
         }
