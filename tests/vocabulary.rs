@@ -20,6 +20,8 @@ use code::{Sources, sources, without_tests, without_texts};
 const GIVEN_UP: &[(&str, &str)] = &[
     ("revive", "retry"),
     ("revived", "retried"),
+    ("revives", "retries"),
+    ("reviving", "retrying"),
     ("bury", "retire_letter"),
     ("buried", "retired"),
     ("set_apart", "deferred"),

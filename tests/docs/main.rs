@@ -8,6 +8,7 @@ mod mapping;
 mod operations;
 mod protocol;
 mod readme;
+mod soaks;
 #[allow(
     dead_code,
     unused_imports,

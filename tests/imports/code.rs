@@ -32,8 +32,14 @@ pub fn sources() -> Sources {
 /// Without the files that only tests are compiled from: those may use what they like.
 pub fn without_tests(sources: &Sources) -> Sources {
     let files = sources.iter();
-    let files = files.filter(|(name, _)| !name.contains("tests") && !name.ends_with("fixture.rs"));
+    let files = files.filter(|(name, _)| !is_for_tests(name));
     files.map(|(n, text)| (n.clone(), text.clone())).collect()
+}
+
+/// Folders and files that are named `tests`, or end so.
+fn is_for_tests(name: &str) -> bool {
+    let mut parts = name.split('/').map(|part| part.trim_end_matches(".rs"));
+    parts.any(|part| part == "tests" || part.ends_with("_tests") || part == "fixture")
 }
 
 /// The code with its texts in it: what the reader of a message may see counts.
@@ -178,7 +184,10 @@ fn item_end(bare: &str, mut at: usize) -> Option<usize> {
             rest = rest[rest.find(')')? + 1..].trim_start();
         }
     }
-    let kind = rest.split(|c: char| !c.is_alphanumeric()).next()?;
+    let mut kind = rest.split(|c: char| !c.is_alphanumeric()).next()?;
+    if kind == "const" && is_const_fn(rest) {
+        kind = "fn";
+    }
     if !ITEMS.contains(&kind) {
         return None;
     }
@@ -199,9 +208,37 @@ fn item_end(bare: &str, mut at: usize) -> Option<usize> {
     None
 }
 
+/// `const fn`, `const unsafe fn` and the like.
+fn is_const_fn(item: &str) -> bool {
+    let before_name = item.split(['(', ':', '=', ';']).next().unwrap_or_default();
+    before_name.split_whitespace().any(|word| word == "fn")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_for_tests_by_a_whole_part_of_its_name() {
+        for name in ["a/tests/b.rs", "a/tests.rs", "a/b_tests.rs", "a/fixture.rs"] {
+            assert!(is_for_tests(name), "{name}");
+        }
+        for name in ["a/contests.rs", "a/tests_of.rs", "attests/b.rs"] {
+            assert!(!is_for_tests(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_function_that_is_const_ends_with_its_body() {
+        let code =
+            without_texts("#[cfg(test)]\npub const fn z() {}\nuse crate::a;\nconst X: u8 = 1;");
+        assert!(code.contains("crate::a"), "{code}");
+        let code = without_texts("#[cfg(test)]\nconst Z: fn() = f;\nuse crate::a;");
+        assert!(
+            code.contains("crate::a") && !code.contains("const Z"),
+            "{code}"
+        );
+    }
 
     #[test]
     fn comments_texts_and_tests_are_cut_and_nothing_else() {

@@ -34,9 +34,8 @@ pub fn children(code: &str) -> Vec<String> {
 fn heads(code: &str, name: &str) -> Vec<usize> {
     let head = format!("{name}::");
     let found = code.match_indices(&head).map(|(at, _)| at);
-    // `$crate::` and `my_crate::` name something else, and `a::name::` goes on.
-    let starts =
-        |at: &usize| !code[..*at].ends_with(|c| is_word(c) || [':', '.', '$'].contains(&c));
+    // `my_crate::` names something else, and `a::name::` goes on; `$crate::` is the crate.
+    let starts = |at: &usize| !code[..*at].ends_with(|c| is_word(c) || [':', '.'].contains(&c));
     found.filter(starts).collect()
 }
 

@@ -43,13 +43,16 @@ fn holds(identifier: &str, word: &str) -> bool {
     all.windows(some.len()).any(|window| window == some)
 }
 
-/// `NoMatchKey` as `no_match_key`.
+/// `NoMatchKey` as `no_match_key`, and `IDSet` as `id_set`.
 pub fn snake(identifier: &str) -> String {
     let mut snake = String::new();
     let mut before = None;
-    for c in identifier.chars() {
-        let begins = before.is_some_and(|b: char| b.is_lowercase() || b.is_numeric());
-        if c.is_uppercase() && begins {
+    let mut left = identifier.chars().peekable();
+    while let Some(c) = left.next() {
+        let after_word = before.is_some_and(|b: char| b.is_lowercase() || b.is_numeric());
+        let before_word = left.peek().is_some_and(|next| next.is_lowercase());
+        let after_capital = before.is_some_and(char::is_uppercase);
+        if c.is_uppercase() && (after_word || after_capital && before_word) {
             snake.push('_');
         }
         snake.extend(c.to_lowercase());
@@ -78,6 +81,7 @@ mod tests {
         for planted in [
             "fn revive_all() {}",
             "enum A { ReviveLetters }",
+            "struct IDRevive;",
             "const SET_APART: u8 = 1;",
             "events_set_apart_total",
             "struct Guard<'a>;",

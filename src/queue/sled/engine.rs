@@ -63,7 +63,7 @@ impl SledEngine {
         self.shared.trust.clone()
     }
 
-    /// With a clock that a `Date` has discard_copy with, if the queue is new.
+    /// With a clock that a `Date` has agreed with, if the queue is new.
     #[cfg(test)]
     pub fn confirmed(self) -> Self {
         let trust = self.trust();

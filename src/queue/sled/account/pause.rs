@@ -1,6 +1,6 @@
 //! The operator's pause: the file `pause` in the queue's folder, one line of JSON.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
@@ -43,13 +43,22 @@ fn read(file: &Path) -> Result<Option<PauseRecord>, String> {
 
 /// Invariant: after any crash the file is the old one or the new one, whole.
 fn write(file: &Path, record: &PauseRecord) -> io::Result<()> {
+    needs_descriptors(file)?;
     let mut bytes = serde_json::to_vec(record)?;
     bytes.push(b'\n');
     replace(file, &file.with_extension("new"), &bytes).map_err(StoreError::into_source)
 }
 
+/// Elsewhere a missing descriptor is waited for; the operator is told of it at once.
+fn needs_descriptors(file: &Path) -> io::Result<()> {
+    let folder = file.parent().unwrap_or(file);
+    drop((File::open(folder)?, File::open(folder)?));
+    Ok(())
+}
+
 /// Durably.
 fn remove(file: &Path) -> io::Result<()> {
+    needs_descriptors(file)?;
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

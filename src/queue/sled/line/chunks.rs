@@ -13,11 +13,17 @@ pub enum Met {
 
 /// What a store has at `seq`, which lies in it; it ends with number `end`.
 pub fn find_chunk(store: &Store, seq: Seq, end: Seq) -> Result<Met, StoreError> {
-    match at_or_below(store, seq) {
-        Ok(Some(chunk)) if chunk.last_seq() >= seq => return Ok(Met::Chunk(chunk)),
-        Ok(_) => {}
-        Err(error @ StoreError::Damaged { .. }) => tracing::error!("{error}"),
-        Err(error) => return Err(error),
+    let first = match at_or_below(store, seq) {
+        Err(error @ StoreError::Damaged { .. }) => {
+            tracing::error!("{error}");
+            None
+        }
+        first => first?,
+    };
+    match first.map(|first| read_chunk(store, first)) {
+        Some(Ok(chunk)) if chunk.last_seq() >= seq => return Ok(Met::Chunk(chunk)),
+        None | Some(Ok(_) | Err(StoreError::Damaged { .. })) => {}
+        Some(Err(error)) => return Err(error),
     }
     // The first chunk that begins behind it ends the stretch.
     let next = store
@@ -30,14 +36,12 @@ pub fn find_chunk(store: &Store, seq: Seq, end: Seq) -> Result<Met, StoreError> 
     ))
 }
 
-/// The chunk that begins at `seq` or last before it.
-fn at_or_below(store: &Store, seq: Seq) -> Result<Option<Chunk>, StoreError> {
+/// The first number of the chunk that begins at `seq` or last before it.
+fn at_or_below(store: &Store, seq: Seq) -> Result<Option<Seq>, StoreError> {
     let limit = part_key(&chunk::key(seq), u16::MAX);
-    let Some(key) = store.key_at_or_below(&limit)? else {
-        return Ok(None);
-    };
-    let first = split_part(&key).and_then(|(prefix, _)| Seq::of_key(prefix));
-    first.map(|first| read_chunk(store, first)).transpose()
+    let key = store.key_at_or_below(&limit)?;
+    let prefix = key.as_deref().and_then(split_part);
+    Ok(prefix.and_then(|(prefix, _)| Seq::of_key(prefix)))
 }
 
 /// Reads the chunk that begins with `first`.

@@ -126,7 +126,7 @@ fn the_clocks_are_noted_for_the_next_start() {
         let bench = Bench::open(&home, &clock, 1 << 30);
         bench.queue.close().await.unwrap();
         drop(bench);
-        assert_eq!(noted(), None, "nothing discard_copy");
+        assert_eq!(noted(), None, "nothing agreed");
         let bench = Bench::open(&home, &clock, 1 << 30);
         bench.engine.trust().observe_date(START);
         clock.advance(Duration::from_secs(7));
