@@ -339,7 +339,8 @@ impl Run {
             assert!(!wrong || !delivered, "{id} cannot be delivered");
         }
         let limits = &self.options.limits;
-        rules::the_gate_never_hammers(&seen, &pokes, limits.max_in_flight, self.write_takes);
+        let asked = (limits.max_in_flight, limits.backoff_max);
+        rules::the_gate_never_hammers(&seen, &pokes, asked, self.write_takes);
         let batches = self.events.len() / limits.max_batch_events + 30;
         let calls = seen.calls;
         let begun_again = match self.loses_turns {

@@ -15,14 +15,23 @@ use std::time::Duration;
 
 use super::super::world::{Exchange, Heard, SECOND, Seen};
 
-/// Probes in a minute without a sound answer; the intervals begin at a second and double, each
-/// jittered down to nothing at best, for each of two kinds of trouble.
+/// Probes in a minute without a sound answer, where the intervals may grow beyond a second; they
+/// double, each jittered down to nothing at best, for each of two kinds of trouble.
 const PROBES: usize = 60;
+
+/// Where `delivery.backoff_max` keeps them at a second, half of it on average, a minute has that
+/// many by right.
+fn probes(backoff_max: Duration) -> usize {
+    match backoff_max > SECOND {
+        true => PROBES,
+        false => 2 * PROBES,
+    }
+}
 
 pub fn the_gate_never_hammers(
     seen: &Seen,
     pokes: &[Duration],
-    max_in_flight: usize,
+    (max_in_flight, backoff_max): (usize, Duration),
     late: Duration,
 ) {
     for (i, exchange) in seen.log.iter().enumerate() {
@@ -69,7 +78,7 @@ pub fn the_gate_never_hammers(
         }
         let calls = minute.len();
         assert!(
-            calls <= max_in_flight + PROBES,
+            calls <= max_in_flight + probes(backoff_max),
             "{calls} calls within a minute before {at:?}"
         );
     }
