@@ -1,9 +1,6 @@
 //! Purged letters: that they stay away, that an import brings them back, and that what remembers
 //! them goes in time.
 
-use crate::queue::contract::{
-    DeadReason, Found, Import, Imported, LetterFilter, LetterNumber, Outcome, Settlement,
-};
 use std::path::Path;
 use std::time::Instant;
 
@@ -13,6 +10,9 @@ use super::prelude::*;
 use super::support::{block_on, copy, put_in_place};
 use crate::queue::Queue;
 use crate::queue::block::BlockBuilder;
+use crate::queue::contract::{
+    DeadReason, Found, Import, Imported, LetterFilter, LetterNumber, Outcome, Settlement,
+};
 use crate::queue::sled::account::{ledger, meta};
 use crate::queue::sled::disk::store;
 use crate::queue::sled::repair::repair;

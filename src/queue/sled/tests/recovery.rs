@@ -1,7 +1,6 @@
 //! Damage met twice: a kill in the middle of what a start mends, a repair of fresh damage, and
 //! the system's errors, which are no damage.
 
-use crate::queue::contract::{LetterNumber, LossKind, Outcome, Seq};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Instant;
@@ -13,6 +12,7 @@ use super::prelude::*;
 use super::support::{block_on, copy, put_in_place, until, wipe};
 use crate::queue::Queue;
 use crate::queue::block::BlockBuilder;
+use crate::queue::contract::{LetterNumber, LossKind, Outcome, Seq};
 use crate::queue::record::chunk;
 use crate::queue::record::codec;
 use crate::queue::sled::account::{Found, HighFile, Mending, high_water, ledger, rows};
