@@ -1,23 +1,19 @@
 //! Opening the queue: [`recover`] first, then the threads.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::clock::Clock;
-use crate::queue::contract::{EntryId, IdHasher, OpenError};
+use crate::queue::contract::{IdHasher, OpenError};
 use crate::queue::sled::account::{Anchor, anchor};
 use crate::queue::sled::disk::{Evidence, syscalls};
 use crate::queue::sled::ids::{DeliveredLetters, Scrub};
 use crate::queue::sled::line::{Claims, Head, OpenGenerations, Tail, deferred::deferred};
 use crate::queue::sled::options::Options;
-use crate::queue::sled::recovery::{Recovered, generations::Generations, recover};
+use crate::queue::sled::recovery::{Handover, Recovered, generations::Generations, recover};
 use crate::queue::sled::runtime::{Job, Places, Pressure, ROOM_BYTES, Shared};
-use crate::queue::sled::threads::{
-    committer::{Beginning, Committer},
-    housekeeper,
-};
+use crate::queue::sled::threads::{committer::Committer, housekeeper};
 
 pub fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenError> {
     let beside = anchor::read(&options.path)?;
@@ -34,20 +30,20 @@ pub fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenError> {
         recover(&options, &clock, &evidence, &beside)?
     };
     let Recovered {
-        lock,
         identity,
-        high,
         is_unclean,
+        found,
+        dead,
+        trust,
+        handover,
+    } = recovered;
+    let Handover {
+        high,
         meta,
         ledger,
-        dedup,
-        found,
         head,
-        dead,
-        purged,
-        trust,
-        noted,
-    } = recovered;
+        ..
+    } = &handover;
     let root = options.path.clone();
     let census = ledger.census();
     tracing::info!(
@@ -57,14 +53,11 @@ pub fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenError> {
     );
 
     let delivered = DeliveredLetters::load(&meta.store)?;
-    let deferred = deferred(&ledger);
-    let in_doubt: HashMap<EntryId, Arc<str>> = (ledger.marks.iter())
-        .map(|(id, marked)| (id, marked.name.clone()))
-        .collect();
+    let deferred = deferred(ledger);
     let claims = Claims::new(
         ledger.cursor.clone(),
-        in_doubt,
-        OpenGenerations::new(&root, found.readable(&head, ledger.state.last_seq)),
+        ledger.marks.names(),
+        OpenGenerations::new(&root, found.readable(head, ledger.state.last_seq)),
     );
     let anchor = Anchor {
         state: ledger.state,
@@ -82,7 +75,7 @@ pub fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenError> {
             ))
         })?;
     }
-    let places = Places::of(&root, &high, &meta.store)?;
+    let places = Places::of(&root, high, &meta.store)?;
     let (ops, receiver) = tokio::sync::mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         hasher: IdHasher::new(identity.key),
@@ -119,27 +112,17 @@ pub fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenError> {
     // What it names is durable: `meta` was committed, and `high` is behind it.
     shared.write_anchor();
     let (jobs, inbox) = mpsc::channel();
-    for job in seal_jobs(found, &head) {
+    for job in seal_jobs(found, head) {
         // The receiver is held right here.
         let _ = jobs.send(job);
     }
     let keeper = spawn("housekeeper", {
         let shared = shared.clone();
-        let scrub = Scrub::new(dedup.files());
+        let scrub = Scrub::new(handover.dedup.files());
         move || housekeeper::run(&shared, &inbox, scrub)
     })?;
-    let beginning = Beginning {
-        meta,
-        head,
-        ledger,
-        dedup,
-        delivered,
-        high,
-        purged,
-        noted,
-        lock,
-    };
-    let committer = Committer::new(shared.clone(), receiver, jobs, keeper, beginning);
+    let threads = (receiver, jobs, keeper);
+    let committer = Committer::new(shared.clone(), threads, handover, delivered);
     spawn("committer", move || committer.run())?;
     Ok(shared)
 }

@@ -105,6 +105,14 @@ impl Marks {
         self.events.iter().map(|(id, marked)| (*id, marked))
     }
 
+    /// The name that each goes out under.
+    pub fn names(&self) -> HashMap<EntryId, Arc<str>> {
+        let marked = self.iter();
+        marked
+            .map(|(id, marked)| (id, marked.name.clone()))
+            .collect()
+    }
+
     /// The outcome of this event's last attempt is unknown.
     pub fn doubt(&mut self, id: EntryId) {
         if let Some(marked) = self.events.get_mut(&id) {

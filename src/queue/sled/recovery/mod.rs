@@ -29,19 +29,24 @@ use crate::queue::sled::recovery::{
 
 /// What a start has in hand before it begins to work.
 pub struct Recovered {
-    pub lock: identity::Lock,
     pub identity: Identity,
-    pub high: HighFile,
     /// Whoever had the folder before did not close it.
     pub is_unclean: bool,
+    pub found: Generations,
+    pub dead: DeadLetters,
+    pub trust: WallTrust,
+    pub handover: Handover,
+}
+
+/// Of it, what the one writer takes over.
+pub struct Handover {
+    pub lock: identity::Lock,
+    pub high: HighFile,
     pub meta: Meta,
     pub ledger: Ledger,
     pub dedup: Dedup,
-    pub found: Generations,
     pub head: Head,
-    pub dead: DeadLetters,
     pub purged: Purged,
-    pub trust: WallTrust,
     /// Both clocks as noted in the account just now, if the wall clock is believed.
     pub noted: Option<Reading>,
 }
@@ -49,7 +54,7 @@ pub struct Recovered {
 impl Recovered {
     /// The account alone; the stores are closed.
     pub fn into_ledger(self) -> Ledger {
-        self.ledger
+        self.handover.ledger
     }
 }
 
@@ -212,19 +217,21 @@ pub fn recover(
         );
     }
     Ok(Recovered {
-        lock: begun.lock,
         identity,
-        high: high_file,
         is_unclean: !high.clean,
-        meta: account.meta,
-        ledger: account.ledger,
-        dedup,
         found,
-        head,
         dead,
-        purged,
         trust,
-        noted,
+        handover: Handover {
+            lock: begun.lock,
+            high: high_file,
+            meta: account.meta,
+            ledger: account.ledger,
+            dedup,
+            head,
+            purged,
+            noted,
+        },
     })
 }
 

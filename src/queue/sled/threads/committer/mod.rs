@@ -33,6 +33,7 @@ use crate::queue::sled::disk::{At, Batch, Store, StoreError, batch};
 use crate::queue::sled::ids::{Dedup, DeliveredLetters, Horizon, Purged};
 use crate::queue::sled::line::Head;
 use crate::queue::sled::numbers::Generation;
+use crate::queue::sled::recovery::Handover;
 use crate::queue::sled::runtime::{
     Arrival, CommitterOp, Job, OperatorOp, PanicIsFailure, Pressure, Shared,
 };
@@ -69,19 +70,6 @@ pub struct Committer {
     noted: Option<Reading>,
     #[allow(dead_code, reason = "held while the folder is ours")]
     lock: Lock,
-}
-
-/// What the thread begins with, as recovery left it.
-pub struct Beginning {
-    pub meta: Meta,
-    pub head: Head,
-    pub ledger: Ledger,
-    pub dedup: Dedup,
-    pub delivered: DeliveredLetters,
-    pub high: HighFile,
-    pub purged: Purged,
-    pub noted: Option<Reading>,
-    pub lock: Lock,
 }
 
 /// One group, as it arrived.
@@ -123,13 +111,16 @@ impl CommitGroup {
 }
 
 impl Committer {
-    /// `jobs`: where the housekeeper takes them.
+    /// It is asked through `ops`, and the housekeeper through `jobs`.
     pub fn new(
         shared: Arc<Shared>,
-        ops: UnboundedReceiver<CommitterOp>,
-        jobs: mpsc::Sender<Job>,
-        housekeeper: JoinHandle<()>,
-        from: Beginning,
+        (ops, jobs, housekeeper): (
+            UnboundedReceiver<CommitterOp>,
+            mpsc::Sender<Job>,
+            JoinHandle<()>,
+        ),
+        from: Handover,
+        delivered: DeliveredLetters,
     ) -> Self {
         let state = &from.ledger.state;
         let began_with = (state.last_seq, state.dead_next - 1);
@@ -142,7 +133,7 @@ impl Committer {
             next_asked: false,
             ledger: from.ledger,
             dedup: from.dedup,
-            delivered: from.delivered,
+            delivered,
             high: from.high,
             jobs,
             housekeeper: Some(housekeeper),

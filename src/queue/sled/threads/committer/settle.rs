@@ -126,15 +126,11 @@ impl Committer {
     /// restart at the low-water mark, and what was marked is in doubt. Nobody claims meanwhile.
     pub(super) fn begin_turn(&mut self) {
         let ledger = &mut self.ledger;
-        let marked: Vec<_> = (ledger.marks.iter())
-            .map(|(id, marked)| (id, marked.name.clone()))
-            .collect();
-        for (id, _) in &marked {
-            ledger.marks.doubt(*id);
-        }
+        let marked = ledger.marks.names();
+        marked.keys().for_each(|id| ledger.marks.doubt(*id));
         let shared = &self.shared;
         let mut claims = lock(&shared.claims);
-        claims.rewind(ledger.cursor.clone(), marked.into_iter().collect());
+        claims.rewind(ledger.cursor.clone(), marked);
         lock(&shared.tail).rewind();
         *lock(&shared.deferred) = deferred(ledger);
         shared.bytes_in_hand.store(0, Ordering::Release);
