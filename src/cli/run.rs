@@ -4,6 +4,7 @@ use anyhow::anyhow;
 
 use super::args::RunArgs;
 use super::exit::{Exit, Failure, Outcome};
+use super::offline;
 use crate::config::process_env;
 use crate::daemon::{self, DaemonError};
 
@@ -21,6 +22,15 @@ fn environment(args: &RunArgs) -> impl Iterator<Item = (String, String)> {
 
 /// Runs until SIGTERM or SIGINT, then drains.
 pub fn run(args: &RunArgs) -> Outcome {
+    // A config that cannot be read is told below.
+    if let Ok(config) = args.config.load(environment(args))
+        && let Some(owner) = offline::become_owner_of(&config.queue_folder())?
+    {
+        eprintln!(
+            "pinrelay: started by root, going on as {owner}, to whom the folder of {} belongs",
+            config.queue_folder().display()
+        );
+    }
     match daemon::run(|| args.config.load(environment(args))) {
         Ok(()) => Ok(Exit::Ok),
         Err(error) => Err(Failure {

@@ -9,6 +9,7 @@ mod support;
 
 mod admin;
 mod answers;
+mod as_root;
 mod bad_input;
 mod captures;
 mod clock;

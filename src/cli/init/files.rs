@@ -1,12 +1,12 @@
 //! Config and token on disk: whole or not at all, and readable by the daemon alone.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use nix::unistd::{Gid, Group, chown};
+use nix::unistd::{Gid, Group, fchown};
 
 use super::ask::Answers;
 use crate::cli::exit::{Exit, Failure, OrExit};
@@ -102,7 +102,9 @@ fn make_folder(folder: &Path, group: Option<Gid>) -> std::io::Result<()> {
         .recursive(true)
         .mode(0o750)
         .create(folder)?;
-    give(folder, group)
+    let mut options = OpenOptions::new();
+    options.custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW);
+    give(&options.read(true).open(folder)?, group)
 }
 
 /// A new file under its name only when it is whole: mode 0640 for the group, or 0600.
@@ -111,7 +113,7 @@ fn put(file: &Path, text: &str, group: Option<Gid>) -> std::io::Result<()> {
     // Made 0600, so nobody reads it before its group is right.
     let mut new = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
     new.write_all(text.as_bytes())?;
-    give(new.path(), group)?;
+    give(new.as_file(), group)?;
     let mode = if group.is_some() { 0o640 } else { 0o600 };
     new.as_file()
         .set_permissions(Permissions::from_mode(mode))?;
@@ -120,9 +122,9 @@ fn put(file: &Path, text: &str, group: Option<Gid>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// To the group, where this user may.
-fn give(path: &Path, group: Option<Gid>) -> std::io::Result<()> {
-    match chown(path, None, group) {
+/// To the group, where this user may. What is open is given, whatever stands at its name by now.
+fn give(file: &File, group: Option<Gid>) -> std::io::Result<()> {
+    match fchown(file, None, group) {
         // Somebody trying it out without being root: the files are theirs.
         Err(nix::errno::Errno::EPERM) => Ok(()),
         done => done.map_err(Into::into),
