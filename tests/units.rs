@@ -64,8 +64,26 @@ fn the_daemon_is_tried_again_for_ever_and_watched() {
     }
     for socket in SOCKETS {
         has(socket, "TriggerLimitIntervalSec=0");
-        has(socket, "SocketGroup=pinrelay");
+        has(socket, "SocketGroup=pinrelay-ingest");
         has(socket, "SocketMode=0660");
+    }
+}
+
+/// To send is one trust, to read the token another: the sockets are of a group of their own, which
+/// the daemon's user is in, to bind them without systemd.
+#[test]
+fn producers_have_a_group_of_their_own() {
+    let accounts = settings(include_str!("../systemd/sysusers.d/pinrelay.conf"));
+    for line in [
+        "g pinrelay-ingest -",
+        "m pinrelay pinrelay-ingest",
+        "u pinrelay - \"pinrelay event delivery\" /var/lib/pinrelay",
+    ] {
+        assert!(accounts.contains(&line), "{line}: {accounts:?}");
+    }
+    for service in SERVICES {
+        has(service, "User=pinrelay");
+        has(service, "Group=pinrelay");
     }
 }
 

@@ -38,6 +38,9 @@ pub struct Args {
     /// keep everything else. Deletes nothing. The daemon has to be stopped.
     #[arg(long)]
     repair: bool,
+    /// Only print where the queue is, by the config; nothing is opened.
+    #[arg(long = "where", conflicts_with_all = ["repair", "json"])]
+    place: bool,
     /// For programs.
     #[arg(long)]
     json: bool,
@@ -47,6 +50,11 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     let config = args.config.load(process_env()).or_exit(Exit::Config)?;
     let root = args.queue.unwrap_or_else(|| config.queue_folder());
+    if args.place {
+        let line = [root.as_os_str().as_encoded_bytes(), b"\n"].concat();
+        io::stdout().write_all(&line).or_exit(Exit::Io)?;
+        return Ok(Exit::Ok);
+    }
     offline::become_owner_of(&root)?;
     let shows = io::stderr().is_terminal();
     let mut tell = |what: &str| {

@@ -137,8 +137,9 @@ settings! {
     ingest: Ingest {
         /// The Unix socket.
         socket: PathBuf = Text, "/run/pinrelay/ingest.sock", path, restart;
-        /// The group of the socket file, if that group exists; empty leaves it alone.
-        group: String = Text, "pinrelay", text, restart;
+        /// The group of the socket file: of those who may send events. If there is no such group,
+        /// or it is empty, the socket keeps the daemon's own.
+        group: String = Text, "pinrelay-ingest", text, restart;
         /// Longer lines are rejected. From 1KiB to 4MiB.
         max_event_bytes: u64 = Size, "262144", size(KIB..=4 * MIB), restart;
     }

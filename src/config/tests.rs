@@ -61,7 +61,7 @@ default_action_source = "web"
 default_currency = "USD"
 [ingest]
 socket = "/run/pinrelay/ingest.sock"
-group = "pinrelay"
+group = "pinrelay-ingest"
 max_event_bytes = 262144
 [queue]
 path = "/var/lib/pinrelay/queue"

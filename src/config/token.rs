@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::secret::Token;
@@ -53,6 +53,8 @@ pub struct FoundToken {
     pub file: Option<PathBuf>,
     /// The file can be read by every user of the machine.
     pub exposed: bool,
+    /// The group whose members can read the file, if they can.
+    pub group: Option<u32>,
 }
 
 /// Why there is no token.
@@ -111,6 +113,7 @@ impl TokenSources {
                 source: TokenSource::Variable,
                 file: None,
                 exposed: false,
+                group: None,
             }),
             None => Err(TokenError::Missing {
                 default: self.default_file.clone(),
@@ -152,7 +155,7 @@ fn from_file(file: &Path, source: TokenSource) -> Result<FoundToken, TokenError>
         file: file.to_owned(),
         error,
     };
-    let mode = fs::metadata(file).map_err(unreadable)?.permissions().mode();
+    let about = fs::metadata(file).map_err(unreadable)?;
     let bytes = fs::read(file).map_err(unreadable)?;
     let name = file.display().to_string();
     let text = std::str::from_utf8(&bytes).map_err(|_| TokenError::Malformed {
@@ -163,7 +166,8 @@ fn from_file(file: &Path, source: TokenSource) -> Result<FoundToken, TokenError>
         token: tidy(text, &name)?,
         source,
         file: Some(file.to_owned()),
-        exposed: mode & 0o004 != 0,
+        exposed: about.mode() & 0o004 != 0,
+        group: (about.mode() & 0o040 != 0).then(|| about.gid()),
     })
 }
 

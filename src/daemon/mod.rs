@@ -125,7 +125,7 @@ impl Daemon {
         let found = token::read(&config)?;
         let mut token_watch = TokenWatch::default();
         token_watch.follow(&found);
-        let token = SharedToken::new(found.token);
+        let token = SharedToken::new(found.token.clone());
         let mut delivery_options = config.delivery_options(required.ad_account_id);
         let open_files = lifecycle::open_files();
         if open_files < FEW_FILES {
@@ -159,6 +159,7 @@ impl Daemon {
                 listener
             }
         };
+        token::tell_shared(&found, &listener);
         let admin_listener = sockets::admin(&config.admin)?;
         bound.push(config.admin.socket.clone());
         let metrics_listener = config.metrics.listen.map(sockets::metrics).transpose()?;

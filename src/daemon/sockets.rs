@@ -25,8 +25,7 @@ pub(super) fn passed() -> Result<Option<UnixListener>, DaemonError> {
 
 /// The admin socket: of the daemon's user alone, and of `[admin] group` if that can be had.
 ///
-/// Invariant: it is never open to another group. The daemon's own is that of everybody who may
-/// send events, and whoever may send need not command.
+/// Invariant: it is never open to another group: whoever may send events need not command.
 pub(super) fn admin(admin: &Admin) -> Result<UnixListener, DaemonError> {
     let listener = net::bind(&admin.socket, 0o600, "")?;
     if admin.group.is_empty() {

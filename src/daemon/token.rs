@@ -1,5 +1,7 @@
 //! The token: read at the start, and again whenever its file changes.
 
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use super::error::DaemonError;
@@ -16,6 +18,23 @@ pub(super) fn read(config: &Config) -> Result<FoundToken, DaemonError> {
         );
     }
     Ok(found)
+}
+
+/// Says so where whoever may send events can read the token as well: `socket` is where they send.
+pub(super) fn tell_shared(found: &FoundToken, socket: &UnixListener) {
+    let address = socket.local_addr().ok();
+    let path = address.as_ref().and_then(|address| address.as_pathname());
+    let gid = path.and_then(|path| Some(std::fs::metadata(path).ok()?.gid()));
+    // Root's own group is no group of producers.
+    if let (Some(file), Some(gid @ 1..)) = (&found.file, gid)
+        && found.group == Some(gid)
+    {
+        tracing::warn!(
+            "the token file {} can be read by everyone who may send events, for both belong to one \
+             group; `pinrelay check` says how to part them",
+            file.display()
+        );
+    }
 }
 
 /// Follows the file that the token is in; nothing, where a change of the source does not reach

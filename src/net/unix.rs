@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Gid, Group, chown};
+use nix::unistd::{Group, User, chown, geteuid};
 
 /// Why a socket could not be bound; each names the path and the next step.
 #[derive(Debug, thiserror::Error)]
@@ -56,11 +56,10 @@ pub fn bind(path: &Path, mode: u32, group: &str) -> Result<UnixListener, BindErr
         Err(error) => return Err(at(error)),
     }
     let listener = UnixListener::bind(path).map_err(at)?;
-    if let Some(group) = group_named(group)
-        && let Err(errno) = chown(path, None, Some(group))
-    {
+    if let Err(why) = give_to(path, group) {
         tracing::warn!(
-            "socket {}: its group could not be set ({errno}); clients need another way in",
+            "socket {}: {why}; until then it keeps the group of this process, and only its \
+             members can connect",
             path.display()
         );
     }
@@ -69,11 +68,28 @@ pub fn bind(path: &Path, mode: u32, group: &str) -> Result<UnixListener, BindErr
     Ok(listener)
 }
 
-fn group_named(name: &str) -> Option<Gid> {
-    if name.is_empty() {
-        return None;
+/// Gives a file to a group, if one is named; why not, and what to do.
+fn give_to(path: &Path, group: &str) -> Result<(), String> {
+    if group.is_empty() {
+        return Ok(());
     }
-    Group::from_name(name).ok().flatten().map(|group| group.gid)
+    let gid = match Group::from_name(group) {
+        Ok(Some(found)) => found.gid,
+        Ok(None) => {
+            return Err(format!(
+                "there is no group {group}: make it (`groupadd --system {group}`), or name another"
+            ));
+        }
+        Err(errno) => return Err(format!("the group {group} cannot be looked up ({errno})")),
+    };
+    chown(path, None, Some(gid)).map_err(|errno| {
+        let user = User::from_uid(geteuid()).ok().flatten();
+        let user = user.map_or_else(|| "USER".into(), |user| user.name);
+        format!(
+            "it cannot be given to the group {group} ({errno}): this user has to be a member, \
+             `usermod -a -G {group} {user}`"
+        )
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 )]
 mod support;
 
+mod access;
 mod admin;
 mod answers;
 mod as_root;

@@ -1,9 +1,9 @@
 //! `pinrelay check`: what is wrong with a configuration, and what to do about it, before a
-//! daemon meets it. `places` looks at folders, groups and files, `instances` at the other daemons
-//! of this machine.
+//! daemon meets it. `places` looks at folders, groups and files, `access` at who could read what
+//! is the daemon's alone, `instances` at the other daemons of this machine.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::geteuid;
@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, TokenSource, process_env, show_duration};
 use crate::transform::Hashing;
 
+mod access;
 mod finding;
 mod instances;
 mod online;
@@ -98,9 +99,10 @@ fn examine(config: &Config) -> Vec<Finding> {
         Ok(transform) => found.extend(transform.warnings().into_iter().map(Advice)),
         Err(error) => found.append(&mut problems(&error)),
     }
-    token(config, &mut found);
-    found.push(group(&config.ingest.group));
-    found.extend(admin_group(&config.admin.group));
+    let token = token(config, &mut found);
+    found.push(group(&config.ingest));
+    found.extend(admin_group(config));
+    found.extend(access::findings(config, token.as_deref()));
     found.push(folder(&config.queue_folder()));
     let sockets = [&config.ingest.socket, &config.admin.socket];
     let folders: BTreeSet<&Path> = sockets.into_iter().filter_map(|s| s.parent()).collect();
@@ -119,10 +121,14 @@ fn examine(config: &Config) -> Vec<Finding> {
     found
 }
 
-fn token(config: &Config, found: &mut Vec<Finding>) {
+/// Gives its file, if it is in one.
+fn token(config: &Config, found: &mut Vec<Finding>) -> Option<PathBuf> {
     let read = match config.token.read() {
         Ok(read) => read,
-        Err(error) => return found.push(Wrong(error.to_string())),
+        Err(error) => {
+            found.push(Wrong(error.to_string()));
+            return None;
+        }
     };
     match &read.file {
         Some(file) => {
@@ -150,6 +156,7 @@ fn token(config: &Config, found: &mut Vec<Finding>) {
                 .into(),
         )),
     }
+    read.file
 }
 
 fn ca_store(config: &Config) -> Option<Finding> {

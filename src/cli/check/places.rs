@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use nix::unistd::{AccessFlags, Group, access};
 
 use super::finding::Finding::{self, Advice, Fine, Wrong};
+use crate::config::{Config, Ingest};
 use crate::notify;
 
 /// The file of the webhook's URL. The daemon runs without, so nothing of it is wrong.
@@ -29,11 +30,19 @@ pub(super) fn webhook(file: &Path) -> Finding {
 }
 
 /// The group of the ingest socket.
-pub(super) fn group(name: &str) -> Finding {
+pub(super) fn group(ingest: &Ingest) -> Finding {
+    let name = &ingest.group;
     if name.is_empty() {
         return Fine("the ingest socket keeps the group of the daemon".into());
     }
+    let has = fs::metadata(&ingest.socket).ok().map(|about| about.gid());
     match Group::from_name(name) {
+        Ok(Some(group)) if has.is_some_and(|gid| gid != group.gid.as_raw()) => Advice(format!(
+            "the ingest socket {} does not belong to the group {name}, as [ingest] group has it: \
+             it was made before, or by a socket unit with another SocketGroup=; \
+             `systemctl restart pinrelay.socket pinrelay.service` makes it anew",
+            ingest.socket.display()
+        )),
         Ok(Some(_)) => Fine(format!("group {name} of the ingest socket")),
         Ok(None) => Advice(format!(
             "there is no group {name}: the ingest socket will keep the daemon's own; make the \
@@ -44,9 +53,14 @@ pub(super) fn group(name: &str) -> Finding {
 }
 
 /// The group of the admin socket, if it is to have one.
-pub(super) fn admin_group(name: &str) -> Option<Finding> {
+pub(super) fn admin_group(config: &Config) -> Option<Finding> {
+    let name = &config.admin.group;
     Some(match Group::from_name(name) {
         _ if name.is_empty() => return None,
+        _ if *name == config.ingest.group => Advice(format!(
+            "the group {name} is that of [ingest] and of [admin]: whoever may send events may read \
+             dead letters and delete them, too; give [admin] a group of its own"
+        )),
         Ok(Some(_)) => Fine(format!(
             "the admin socket is for the group {name} as well, of which the daemon's user has to \
              be a member (SupplementaryGroups={name})"

@@ -117,6 +117,16 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Waits until it has said this, wherever in a line.
+    pub fn says_in(&mut self, words: &str, limit: Duration) {
+        within(limit, words, || {
+            let output = self.output();
+            let said = output.contains(words);
+            assert!(said || self.running(), "ended: {output}");
+            said.then_some(())
+        });
+    }
+
     /// Waits for a line that starts so; the rest of it.
     pub fn says(&mut self, start: &str, limit: Duration) -> String {
         within(limit, start, || {
