@@ -47,7 +47,7 @@ use reports::reports;
 use token::TokenWatch;
 
 /// How often the service manager's status line is brought up to date.
-const STATUS_EVERY: Duration = Duration::from_secs(10);
+const STATUS_EVERY: Duration = Duration::from_secs(3);
 /// How often the allocator's free pages go back to the system.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(5);
 /// How long one store of the queue may take to be read at a start: each asks for so much more.

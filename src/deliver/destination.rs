@@ -48,6 +48,8 @@ impl Framing {
 pub(super) enum Notice<'a> {
     /// It answers again.
     Answers,
+    /// The headers of its answers leave no calls for a while.
+    NoCallsLeft,
     /// It takes events again.
     TakesEvents,
     /// It refuses every event alike, with this message.

@@ -2,12 +2,27 @@
 
 use std::time::Duration;
 
+use super::normalise::normalise;
+
 /// What the destination says against an event or a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub code: Option<i64>,
     /// Its words; they may quote values, so they go into the dead letter alone.
     pub message: String,
+    /// It came as an HTML page, which `message` names in words of our own.
+    pub is_page: bool,
+}
+
+impl Refusal {
+    /// Its words without ids and values, fit for a log. `json`: the event that they are about, or
+    /// nothing.
+    pub fn words(&self, json: &[u8]) -> String {
+        match self.is_page {
+            true => self.message.clone(),
+            false => normalise(&self.message, "", json),
+        }
+    }
 }
 
 /// One event's fate, by its position in the request.
@@ -40,8 +55,8 @@ pub(super) enum Class {
     /// Neither a judgement nor a known trouble, such as a redirect: none was taken, and
     /// somebody has to look at the config.
     Unexpected(Refusal),
-    /// Whether any was taken is not known.
-    Unknown(&'static str),
+    /// Whether any was taken is not known. In words that are fit for a log.
+    Unknown(String),
 }
 
 /// The class and, beside it, how often each kind of warning came.

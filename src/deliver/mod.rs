@@ -23,9 +23,9 @@
 //! - `handle` is how the daemon speaks to it; `run` is the loop, which stands by until it has the
 //!   turn to deliver; `work` is what a turn has under way, built anew for each, with `prepare`,
 //!   the transform beside it. These alone wait; `messages` is what they say to each other.
-//! - `courier` is the state and decides. Its parts, each pure: `gate` and `pace` (may it leave?),
-//!   `ready`, `waiting` and `isolate` (where events wait), `streak` and `strip` (what refusals
-//!   teach), `batch`, `age`, `retry`, `item`, `normalise`. `witness` tells the observer.
+//! - `courier` is the state and decides. Its parts, each pure: `gate`, `failing` and `pace` (may it
+//!   leave?), `ready`, `waiting` and `isolate` (where events wait), `streak` and `strip` (what
+//!   refusals teach), `batch`, `age`, `retry`, `item`, `normalise`. `witness` tells the observer.
 //! - `destination` is the seam to `pinterest`, with `judgement`, what an answer can mean.
 //! - `options` is what it is given, `status` what it shows of itself.
 
@@ -33,6 +33,7 @@ mod age;
 mod batch;
 mod courier;
 mod destination;
+mod failing;
 mod gate;
 mod handle;
 mod isolate;

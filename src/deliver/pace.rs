@@ -9,6 +9,8 @@ use super::destination::Signals;
 /// So long a header may slow calls down; a longer one is garbled, and may be too long to reckon
 /// with at all.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// A wait that headers ask for is shown from this length on; shorter ones are even pacing.
+const SHOWN: Duration = Duration::from_secs(2);
 
 /// A token bucket, tightened by what the destination's headers say is left.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub(super) struct Pace {
 /// What the last answer's headers allow.
 #[derive(Debug, Clone, Copy)]
 struct HeaderLimit {
+    since: Instant,
     until: Instant,
     /// Between two calls; `None`: none may leave before `until`.
     gap: Option<Duration>,
@@ -64,17 +67,35 @@ impl Pace {
             }
         }
         if let Some(limit) = self.header_limit {
-            let open = match (limit.gap, self.last_sent) {
-                (Some(gap), Some(last)) => last + gap,
-                (Some(_), None) => now,
-                (None, _) => limit.until,
-            };
-            next = next.max(open.min(limit.until));
+            next = next.max(self.header_opens(limit));
             if now >= limit.until {
                 self.header_limit = None;
             }
         }
         next
+    }
+
+    /// When the headers allow the next call.
+    fn header_opens(&self, limit: HeaderLimit) -> Instant {
+        let opens = match (limit.gap, self.last_sent) {
+            (Some(gap), Some(last)) => last + gap,
+            (Some(_), None) => limit.since,
+            (None, _) => limit.until,
+        };
+        opens.min(limit.until)
+    }
+
+    /// Since when and until when no call may leave for what the headers said, if that is long.
+    pub fn held(&self, now: Instant) -> Option<(Instant, Instant)> {
+        let limit = self.header_limit?;
+        let opens = self.header_opens(limit);
+        let is_long = opens.saturating_duration_since(limit.since) >= SHOWN;
+        (now < opens && is_long).then_some((limit.since, opens))
+    }
+
+    /// Forgets what the headers said: a word of the operator's, or another token.
+    pub fn forget_headers(&mut self) {
+        self.header_limit = None;
     }
 
     /// A call leaves.
@@ -85,18 +106,28 @@ impl Pace {
         self.last_sent = Some(now);
     }
 
-    /// Takes the headers of an answer; `in_flight` calls may not be counted in them yet.
-    pub fn observe_headers(&mut self, now: Instant, signals: &Signals, in_flight: usize) {
+    /// Takes the headers of an answer; `in_flight` calls may not be counted in them yet. Says until
+    /// when no call may leave, where that is long and is news.
+    pub fn observe_headers(
+        &mut self,
+        now: Instant,
+        signals: &Signals,
+        in_flight: usize,
+    ) -> Option<Instant> {
         let (Some(remaining), Some(reset)) = (signals.remaining, signals.reset) else {
-            return;
+            return None;
         };
+        let before = self.held(now);
         let reset = reset.min(LONGEST);
         let left = remaining.saturating_sub(in_flight as u64);
         let gap = (left > 0).then(|| reset.div_f64(left as f64));
         self.header_limit = Some(HeaderLimit {
+            since: before.map_or(now, |(since, _)| since),
             until: now + reset,
             gap,
         });
+        let (_, until) = self.held(now).filter(|_| before.is_none())?;
+        Some(until)
     }
 }
 

@@ -155,8 +155,9 @@ impl<T: Transport> Run<T> {
             work.ask_for_word();
         }
         work.carry_out(self.courier.take_outbox(), &self.prepare);
-        while let Some((batch, ticket)) = self.courier.next(now) {
-            work.send(batch, ticket, self.courier.destination());
+        self.courier.look(now);
+        while let Some((batch, ticket, left)) = self.courier.next(now) {
+            work.send(batch, ticket, left, self.courier.destination());
         }
         work.carry_out(self.courier.take_outbox(), &self.prepare);
         if !self.hands_over() {
@@ -205,7 +206,7 @@ impl<T: Transport> Run<T> {
             Some(Command::TokenChanged) => self.courier.token_changed(now),
             Some(Command::Pause(pause)) => self.courier.pause(Some(pause)),
             Some(Command::PauseOver) => self.courier.pause(None),
-            Some(Command::Resume { isolate }) => self.courier.resume(isolate),
+            Some(Command::Resume { isolate }) => self.courier.resume(now, isolate),
             Some(Command::Status(answer)) => {
                 let _ = answer.send(self.courier.status(now));
             }
@@ -247,8 +248,7 @@ impl<T: Transport> Run<T> {
         if now >= drain.deadline {
             return Some(DrainEnd::Deadline);
         }
-        let gate_closed = self.courier.gate_closed().is_some();
-        if !gate_closed {
+        if !self.courier.is_closed_until(now, drain.deadline) {
             drain.grace = None;
         } else if self.courier.in_flight() == 0 || *drain.grace.get_or_insert(now) + GRACE <= now {
             return Some(DrainEnd::GateClosed);
@@ -271,7 +271,7 @@ impl<T: Transport> Run<T> {
     }
 
     /// Tells how it ended.
-    fn report(self) {
+    fn report(mut self) {
         let census = self.queue.census();
         let status = self.courier.status(Instant::now());
         if let (Some(drain), Some(end)) = (self.drain, self.end) {

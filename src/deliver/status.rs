@@ -52,15 +52,16 @@ pub struct Status {
 pub struct GateStatus {
     /// Open, shut for a while, parked, or paused.
     pub state: GateState,
-    /// Why it is not open.
+    /// Why it is not open. Of one that is open: what the last attempts failed of, with nothing
+    /// answered since.
     pub reason: Option<Reason>,
     /// The destination's words, without values; the operator's, if it is paused.
     pub detail: Option<String>,
-    /// Since when it is not open, wall-clock milliseconds.
+    /// Since when it is so, from the first failure on; wall-clock milliseconds.
     pub since: Option<Millis>,
-    /// When the next probe leaves, wall-clock milliseconds.
+    /// When the next probe leaves, or the next try of what failed; wall-clock milliseconds.
     pub next_probe: Option<Millis>,
-    /// When a pause ends by itself, wall-clock milliseconds.
+    /// When a pause or a wait for calls ends by itself, wall-clock milliseconds.
     pub until: Option<Millis>,
 }
 
@@ -71,7 +72,8 @@ pub enum GateState {
     /// Everything may leave.
     #[default]
     Open,
-    /// It opens by itself, when the destination is well or the wait is over.
+    /// It opens by itself, when the destination is well or the wait is over. Also where only what
+    /// failed waits, and fresh events would leave: with none, nobody could tell the difference.
     Shut,
     /// Somebody has to mend something; probes find out when that is done.
     Parked,
@@ -100,7 +102,7 @@ impl GateState {
 pub enum Reason {
     /// 5xx, time-outs, broken connections.
     Unavailable,
-    /// 429.
+    /// 429, or an answer whose headers leave no calls.
     RateLimited,
     /// 401, 403 or 404: the token or the account.
     Auth,

@@ -177,10 +177,10 @@ fn whole(answer: &Answer) -> Option<Arc<str>> {
     match answer {
         Ok((.., judgement)) => match &judgement.class {
             Class::Refused { refusal, .. } | Class::Auth(refusal) | Class::Unexpected(refusal) => {
-                Some(normalise(&refusal.message, "", b"").into())
+                Some(refusal.words(b"").into())
             }
             Class::Limited { .. } => Some("rate limited".into()),
-            Class::Unknown(message) => Some((*message).into()),
+            Class::Unknown(message) => Some(message.as_str().into()),
             Class::Judged(_) => None,
         },
         Err(NoReply::NotSent(message) | NoReply::Unknown(message)) => Some(message.as_str().into()),

@@ -7,6 +7,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::batch::Batch;
+use super::courier::Left;
 use super::destination::{Destination, Reply, Transport};
 use super::gate::Ticket;
 use super::item::Prepare;
@@ -130,7 +131,13 @@ impl<T: Transport> Work<T> {
     }
 
     /// Sends a batch, once its mark is durable.
-    pub fn send(&mut self, batch: Batch, ticket: Ticket, destination: &'static Destination) {
+    pub fn send(
+        &mut self,
+        batch: Batch,
+        ticket: Ticket,
+        left_at: Left,
+        destination: &'static Destination,
+    ) {
         let (turn, transport) = (self.turn.clone(), self.transport.clone());
         let (tx, judge) = (self.tx.clone(), destination.judge);
         self.requests.spawn(async move {
@@ -141,6 +148,7 @@ impl<T: Transport> Work<T> {
                 return;
             }
             let left = Instant::now();
+            let _ = left_at.set(left);
             let reply = transport.send(batch.body.clone()).await;
             let judged = |reply: Reply| (reply.status, reply.signals, judge(&reply, batch.len()));
             let answer = reply.map(judged);

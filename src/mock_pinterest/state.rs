@@ -82,6 +82,10 @@ impl State {
             Some(refused) => refused,
             None => self.beyond_the_door(request, now / 1000)?,
         };
+        if let Some(seconds) = self.switches.no_calls_left {
+            rate_headers.push(("X-RateLimit-Remaining", "0".into()));
+            rate_headers.push(("X-RateLimit-Reset", seconds.to_string()));
+        }
         answer.headers.append(&mut rate_headers);
         Ok(answer)
     }
@@ -214,6 +218,10 @@ impl State {
         let code = self.switches.fault_code.unwrap_or(code);
         let message = self.switches.fault_message.as_deref().unwrap_or(message);
         let mut answer = Answer::error(status, code, message);
+        if let Some(title) = &self.switches.fault_page {
+            let page = format!("<html><head><title>{title}</title></head><body></body></html>");
+            answer.body = page.into_bytes();
+        }
         if (300..400).contains(&status) {
             answer.headers.push(("Location", ELSEWHERE.into()));
         }

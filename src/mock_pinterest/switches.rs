@@ -46,12 +46,18 @@ pub struct Switches {
     /// `code` of a status fault instead of the usual one.
     #[arg(long)]
     pub fault_code: Option<i64>,
+    /// The body of a status fault is an HTML page with this title, as a gateway's is.
+    #[arg(long, value_name = "TITLE")]
+    pub fault_page: Option<String>,
     /// `Retry-After` of a status fault, in seconds.
     #[arg(long)]
     pub retry_after: Option<u64>,
     /// `X-RateLimit-Reset` of a status fault, in seconds.
     #[arg(long)]
     pub rate_limit_reset: Option<u64>,
+    /// Every answer says in its headers that no call is left for so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub no_calls_left: Option<u64>,
     /// Milliseconds between the bytes of a trickled answer.
     #[arg(long, default_value_t = 20)]
     pub trickle_ms: u64,
@@ -120,8 +126,10 @@ impl Default for Switches {
             fault_processed: false,
             fault_message: None,
             fault_code: None,
+            fault_page: None,
             retry_after: None,
             rate_limit_reset: None,
+            no_calls_left: None,
             trickle_ms: 20,
             refuse_all: false,
             refuse_event_ids: Vec::new(),

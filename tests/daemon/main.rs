@@ -46,4 +46,5 @@ mod test_mode;
 mod token;
 mod trace;
 mod transform;
+mod trouble;
 mod verify;

@@ -39,7 +39,7 @@ fn the_answer_is_told_in_words_and_nothing_is_recorded() {
         (
             json!({"fault": "503"}),
             78,
-            "no verdict from Pinterest (service unavailable (503))",
+            "no verdict from Pinterest (HTTP 503: Service unavailable.)",
         ),
         (json!({"fault": "302"}), 78, "status 302"),
         (json!({"refuse_all": true}), 0, "refused the test event"),

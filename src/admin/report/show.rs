@@ -83,15 +83,23 @@ impl Report {
     pub fn gate_line(&self, zone: &TimeZone) -> String {
         let gate = &self.gate;
         let mut line = gate.state.clone();
+        let is_open = gate.state == "open";
         // A pause has no other reason than the pause.
         if let Some(reason) = gate.reason.as_ref().filter(|reason| **reason != gate.state) {
-            let _ = write!(line, ": {}", describe_reason(reason));
+            // One batch that fails holds up no other.
+            let reason = match is_open {
+                true => "the last attempts failed",
+                false => describe_reason(reason),
+            };
+            let _ = write!(line, ": {reason}");
         }
         if let Some(since) = gate.since {
             let _ = write!(line, " since {}", local(since, self.now, zone));
         }
-        if let Some(next) = gate.next_probe {
-            let _ = write!(line, ", next probe in {}", duration(next - self.now));
+        // A wait whose end is known ends with a probe.
+        if let (Some(next), None) = (gate.next_probe, gate.until) {
+            let what = if is_open { "try" } else { "probe" };
+            let _ = write!(line, ", next {what} in {}", duration(next - self.now));
         }
         match gate.until {
             Some(until) => {
@@ -382,6 +390,34 @@ mod tests {
         ] {
             assert!(text.contains(says), "{says}\n{text}");
         }
+    }
+
+    #[test]
+    fn a_failure_that_shuts_nothing_and_a_wait_for_calls_are_said() {
+        let line = |state: &str, reason: &str, until| {
+            let gate = Gate {
+                state: state.into(),
+                reason: Some(reason.into()),
+                since: Some(NOW - 9000),
+                next_probe: Some(NOW + 3000),
+                until,
+                ..Gate::default()
+            };
+            let report = Report {
+                gate,
+                now: NOW,
+                ..Report::default()
+            };
+            report.gate_line(&TimeZone::UTC)
+        };
+        assert_eq!(
+            line("open", "unavailable", None),
+            "open: the last attempts failed since 08:49:28, next try in 3 s"
+        );
+        assert_eq!(
+            line("shut", "rate_limited", Some(NOW + 3000)),
+            "shut: rate limited since 08:49:28, until 08:49:40"
+        );
     }
 
     #[test]

@@ -15,15 +15,15 @@ use crate::queue::{Census, DeadReason, Disk, Loss};
 pub struct Gate {
     /// `open`, `shut`, `parked` or `paused`.
     pub state: String,
-    /// Why it is not open.
+    /// Why it is not open; of one that is, what the last attempts failed of.
     pub reason: Option<String>,
     /// Pinterest's words, without values; the operator's, if it is paused.
     pub detail: Option<String>,
-    /// Since when it is not open, Unix milliseconds.
+    /// Since when it is so, Unix milliseconds.
     pub since: Option<Millis>,
-    /// When the next probe leaves, Unix milliseconds.
+    /// When the next probe leaves, or the next try of what failed, Unix milliseconds.
     pub next_probe: Option<Millis>,
-    /// When a pause ends by itself, Unix milliseconds.
+    /// When a pause or a wait for calls ends by itself, Unix milliseconds.
     pub until: Option<Millis>,
 }
 
@@ -211,7 +211,9 @@ impl Report {
             };
             let detail = self.gate.detail.as_deref().unwrap_or("no reason given");
             line.push_str(&format!(" ({until}: {detail})"));
-        } else if let Some(reason) = &self.gate.reason {
+        } else if let Some(reason) =
+            (self.gate.reason.as_ref()).filter(|_| self.gate.state != "open")
+        {
             line.push_str(&format!(" ({reason})"));
         }
         if self.test_mode {

@@ -1,11 +1,13 @@
 //! What follows from an answer: settlements, splits, retries, and what the gate hears.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::state::Courier;
 use crate::deliver::batch::{Batch, Course};
-use crate::deliver::destination::{NoReply, Notice};
-use crate::deliver::gate::Ticket;
+use crate::deliver::destination::{NoReply, Notice, Signals};
+use crate::deliver::gate::{LIMITED_MAX, Ticket};
 use crate::deliver::item::Item;
 use crate::deliver::judgement::{Class, Refusal, Verdict};
 use crate::deliver::messages::{Finished, Kind};
@@ -43,20 +45,20 @@ impl Courier {
             answer,
         } = finished;
         self.witness.finished(&batch, took, &answer);
-        self.in_flight -= 1;
+        self.flights.finished(batch.id);
         if batch.is_stubborn() {
             self.stubborn.finished();
         }
         if batch.trial.piece {
             self.isolation.finished();
         }
-        let (status, judgement) = match answer {
+        let (status, signals, judgement) = match answer {
             Ok((status, signals, judgement)) => {
                 if let Some(date) = signals.date {
                     self.trust.observe_date(date);
                 }
-                self.pace.observe_headers(now, &signals, self.in_flight);
-                (status, judgement)
+                self.observe_headers(now, &signals);
+                (status, signals, judgement)
             }
             Err(NoReply::NotSent(why)) => return self.not_sent(now, batch, ticket, &why),
             Err(NoReply::Unknown(why)) => return self.unanswered(now, batch, ticket, &why),
@@ -98,17 +100,36 @@ impl Courier {
                         .park(now, ticket, Reason::Unexpected, &message, &mut self.rng);
                 }
                 self.release(&batch);
-                self.failed(now, batch);
+                self.failed(now, batch, Duration::ZERO);
             }
             Class::Unknown(why) => {
-                let batch = self.doubted(now, batch, ticket, why);
-                self.failed(now, batch);
+                let asked = signals.retry_after.unwrap_or_default().min(LIMITED_MAX);
+                let batch = self.doubted(now, batch, ticket, &why, asked);
+                self.failed(now, batch, asked);
             }
         }
     }
 
+    /// What the headers say of the clock was heard; this is what they say of the calls left.
+    fn observe_headers(&mut self, now: Instant, signals: &Signals) {
+        let in_flight = self.flights.len();
+        if let Some(until) = self.pace.observe_headers(now, signals, in_flight) {
+            let next_step = (self.config.destination.next_step)(Reason::RateLimited);
+            let seconds = until.saturating_duration_since(now).as_secs();
+            tracing::warn!(
+                reason = Reason::RateLimited.name(),
+                seconds,
+                "{}: {next_step}",
+                (self.config.destination.notice)(Notice::NoCallsLeft)
+            );
+        }
+    }
+
     fn whole_refusal(&mut self, status: u16, refusal: &Refusal) -> String {
-        let message = format!("HTTP {status}: {}", normalise(&refusal.message, "", b""));
+        let message = match refusal.is_page {
+            true => refusal.words(b""),
+            false => format!("HTTP {status}: {}", refusal.words(b"")),
+        };
         self.trouble(message.clone());
         message
     }
@@ -161,7 +182,7 @@ impl Courier {
             rest.trial = trial;
             rest.doubt();
             self.out.doubt.extend(rest.ids());
-            self.failed(now, rest);
+            self.failed(now, rest, Duration::ZERO);
         }
     }
 
@@ -311,7 +332,7 @@ impl Courier {
     fn not_sent(&mut self, now: Instant, batch: Batch, ticket: Ticket, why: &str) {
         self.status.requests.not_sent += 1;
         self.trouble(why.to_owned());
-        self.gate.trouble(now, ticket, None, why, &mut self.rng);
+        (self.gate).trouble(now, ticket, None, why, Duration::ZERO, &mut self.rng);
         self.not_taken(now, batch);
     }
 
@@ -323,7 +344,7 @@ impl Courier {
     /// events, then the events of the one piece that hangs go alone.
     fn unanswered(&mut self, now: Instant, batch: Batch, ticket: Ticket, why: &str) {
         let is_probe = ticket.probe;
-        let mut batch = self.doubted(now, batch, ticket, why);
+        let mut batch = self.doubted(now, batch, ticket, why, Duration::ZERO);
         let trial = &mut batch.trial;
         if trial.course == Course::Suspect && self.sound > trial.sound_left {
             // Others were answered while it hung.
@@ -338,25 +359,33 @@ impl Courier {
             let width = batch.len().isqrt().max(1);
             return self.shatter(now, batch, width);
         }
-        self.failed(now, batch);
+        self.failed(now, batch, Duration::ZERO);
     }
 
-    /// The outcome of a request is unknown.
-    fn doubted(&mut self, now: Instant, mut batch: Batch, ticket: Ticket, why: &str) -> Batch {
+    /// The outcome of a request is unknown. `asked`: for so long nothing more is wanted.
+    fn doubted(
+        &mut self,
+        now: Instant,
+        mut batch: Batch,
+        ticket: Ticket,
+        why: &str,
+        asked: Duration,
+    ) -> Batch {
         self.status.requests.unknown += 1;
         self.trouble(why.to_owned());
         batch.doubt();
         self.out.doubt.extend(batch.ids());
-        if !batch.is_stubborn() || ticket.probe {
-            self.gate
-                .trouble(now, ticket, Some(batch.id), why, &mut self.rng);
+        let (id, rng) = (batch.id, &mut self.rng);
+        match batch.is_stubborn() && !ticket.probe {
+            true => self.gate.own_fault(now, id, why),
+            false => (self.gate).trouble(now, ticket, Some(id), why, asked, rng),
         }
         batch
     }
 
-    /// A batch failed without a verdict: it waits, and if that is its own fault it is halved,
-    /// or deferred when it is one event.
-    fn failed(&mut self, now: Instant, mut batch: Batch) {
+    /// A batch failed without a verdict: it waits, at least as long as is `asked` for, and if that
+    /// is its own fault it is halved, or deferred when it is one event.
+    fn failed(&mut self, now: Instant, mut batch: Batch, asked: Duration) {
         let (trial, limits) = (&mut batch.trial, self.config.limits());
         if trial.generation != self.config.generation() && !trial.in_doubt {
             return self.put_back(now, batch);
@@ -385,7 +414,7 @@ impl Courier {
             for mut half in [first, second] {
                 half.trial.blind_failures = 0;
                 half.trial.backoff.reset();
-                self.waiting.push(now, half);
+                self.waiting.push(now + asked, half);
             }
             return;
         }
@@ -395,7 +424,7 @@ impl Courier {
             limits.backoff_max
         };
         let wait = batch.trial.backoff.wait(cap, &mut self.rng);
-        self.waiting.push(now + wait, batch);
+        self.waiting.push(now + wait.max(asked), batch);
     }
 
     fn isolate_failure(&mut self, now: Instant, mut batch: Batch) {

@@ -3,14 +3,16 @@
 //!
 //! `state` holds what is in hand and picks what leaves next; `answer` draws the conclusions from
 //! an answer; `upkeep` does what happens by itself or by the operator. These three share the
-//! struct's fields, and nobody else sees them. `config`, `hand` and `stubborn` keep an invariant
-//! each.
+//! struct's fields, and nobody else sees them. `config`, `hand`, `flights` and `stubborn` keep an
+//! invariant each.
 
 mod answer;
 mod config;
+mod flights;
 mod hand;
 mod state;
 mod stubborn;
 mod upkeep;
 
+pub use flights::Left;
 pub use state::Courier;

@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 
 use super::config::Config;
+use super::flights::{Flights, Left};
 use super::hand::Hand;
 use super::stubborn::Stubborn;
 use crate::clock::{Clock, WallTrust};
@@ -55,7 +56,7 @@ pub struct Courier {
     pub(super) pace: Pace,
     pub(super) streak: Streak,
     pub(super) strip: Strip,
-    pub(super) in_flight: usize,
+    pub(super) flights: Flights,
     /// Sound answers so far.
     pub(super) sound: u64,
     /// Draining: nothing lingers.
@@ -95,7 +96,7 @@ impl Courier {
             paused: options.paused.clone(),
             streak: Streak::default(),
             strip: Strip::default(),
-            in_flight: 0,
+            flights: Flights::default(),
             sound: 0,
             flush: false,
             logged_kinds: HashSet::new(),
@@ -117,7 +118,7 @@ impl Courier {
         self.stubborn = Stubborn::new(self.config.backoff());
         (self.hand, self.ready, self.waiting) = Default::default();
         (self.isolation, self.streak, self.strip) = Default::default();
-        (self.in_flight, self.out) = Default::default();
+        (self.flights, self.out) = Default::default();
     }
 
     /// It is this process' turn to deliver.
@@ -240,8 +241,8 @@ impl Courier {
         }
     }
 
-    /// The next request to leave, if one may.
-    pub fn next(&mut self, now: Instant) -> Option<(Batch, Ticket)> {
+    /// The next request to leave, if one may. It says when it has left.
+    pub fn next(&mut self, now: Instant) -> Option<(Batch, Ticket, Left)> {
         if self.paused.is_some() {
             return None;
         }
@@ -253,7 +254,7 @@ impl Courier {
                 Pass::UpTo(most) => most.min(max_in_flight),
                 Pass::ProbeBatch | Pass::ProbeEvent => max_in_flight,
             };
-            if self.in_flight >= most || self.pace.next(now) > now {
+            if self.flights.len() >= most || self.pace.next(now) > now {
                 return None;
             }
             let batch = match pass {
@@ -270,8 +271,9 @@ impl Courier {
             };
             batch.trial.lateness = lateness;
             self.pace.take(now);
-            self.in_flight += 1;
-            if batch.is_stubborn() {
+            let (sound, is_stubborn) = (self.sound, batch.is_stubborn());
+            let left = self.flights.started(now, batch.id, sound, is_stubborn);
+            if is_stubborn {
                 self.stubborn.started();
             }
             if batch.trial.piece {
@@ -280,7 +282,7 @@ impl Courier {
             batch.trial.tried_at = Some(now);
             batch.trial.sound_left = self.sound;
             self.witness.sending(&batch);
-            return Some((batch, self.gate.depart()));
+            return Some((batch, self.gate.depart(), left));
         }
     }
 

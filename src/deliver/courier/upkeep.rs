@@ -9,6 +9,8 @@ use super::state::Courier;
 use crate::clock::{Millis, millis};
 use crate::deliver::age::{Horizon, Lateness};
 use crate::deliver::batch::Batch;
+use crate::deliver::destination::Notice;
+use crate::deliver::failing::Failing;
 use crate::deliver::gate::Closed;
 use crate::deliver::messages::Kind;
 use crate::deliver::options::{Limits, OnLate, Pause};
@@ -95,12 +97,20 @@ impl Courier {
         self.streak.restart();
         let again = self.recall(|_| true);
         self.prepare(now, again, Kind::Again);
-        self.gate.retry_now(now);
+        self.retry_now(now);
     }
 
     /// The shared token was swapped: what is parked is tried at once.
     pub fn token_changed(&mut self, now: Instant) {
-        self.gate.retry_now(now);
+        self.retry_now(now);
+    }
+
+    fn retry_now(&mut self, now: Instant) {
+        self.pace.forget_headers();
+        if self.gate.failing().is_some() {
+            self.waiting.recover(now);
+        }
+        self.gate.retry_now(now, self.hand.events() == 0);
     }
 
     /// The operator's pause begins or, with `None`, has ended by itself.
@@ -120,14 +130,30 @@ impl Courier {
 
     /// The operator says that it is mended. `isolate`: every refused event is judged alone and
     /// becomes a dead letter, until one is processed.
-    pub fn resume(&mut self, isolate: bool) {
+    pub fn resume(&mut self, now: Instant, isolate: bool) {
         if isolate {
             self.streak.isolate();
         } else {
             self.streak.restart();
         }
         self.paused = None;
+        self.pace.forget_headers();
+        self.waiting.recover(now);
         self.gate.force_open();
+    }
+
+    /// Trouble that shows by time alone: requests that nobody answers, failures that last, and
+    /// none where nothing waits any more.
+    pub fn look(&mut self, now: Instant) {
+        if let Some(since) = self.flights.silent_since(now, self.sound) {
+            let seconds = now.saturating_duration_since(since).as_secs();
+            self.gate
+                .silence(now, since, &format!("no answer for {seconds} s"));
+        }
+        match self.hand.events() {
+            0 => self.gate.idle(now),
+            _ => self.gate.watch(now, false),
+        }
     }
 
     /// When something may be due by itself after `now`.
@@ -136,6 +162,7 @@ impl Courier {
             self.ready.next_due(&self.config.batch_limits()),
             self.waiting.next_due(now),
             self.gate.wake(),
+            self.flights.wake(now, self.sound),
             self.stubborn.wake(),
             Some(self.pace.next(now)),
         ];
@@ -144,7 +171,9 @@ impl Courier {
     }
 
     /// What `status` shows.
-    pub fn status(&self, now: Instant) -> Status {
+    pub fn status(&mut self, now: Instant) -> Status {
+        // What is past was past before it was asked for.
+        self.look(now);
         let wall = self.clock.now();
         let at = |instant: Instant| -> Millis {
             let ahead = millis(instant.saturating_duration_since(now));
@@ -160,6 +189,27 @@ impl Courier {
             detail: Some(view.message.clone()),
             since: Some(at(view.since)),
             next_probe: Some(at(view.next_probe)),
+            until: (view.reason == Reason::RateLimited).then(|| at(view.next_probe)),
+        };
+        let held = |(since, until): (Instant, Instant)| GateStatus {
+            state: GateState::Shut,
+            reason: Some(Reason::RateLimited),
+            detail: Some((self.config.destination.notice)(Notice::NoCallsLeft)),
+            since: Some(at(since)),
+            next_probe: Some(at(until)),
+            until: Some(at(until)),
+        };
+        let failing = |failing: &Failing| GateStatus {
+            // One batch that fails holds nobody up; when that lasts, it is an outage to whoever
+            // looks.
+            state: match failing.is_told() {
+                true => GateState::Shut,
+                false => GateState::Open,
+            },
+            reason: Some(Reason::Unavailable),
+            detail: Some(failing.message.clone()),
+            since: Some(at(failing.since)),
+            next_probe: self.waiting.first_due().map(|due| at(due.max(now))),
             until: None,
         };
         let paused = |pause: &Pause| GateStatus {
@@ -172,11 +222,14 @@ impl Courier {
         };
         let gate = match &self.paused {
             Some(pause) => paused(pause),
-            None => self.gate.view().map(shown).unwrap_or_default(),
+            None => (self.gate.view().map(shown))
+                .or_else(|| self.pace.held(now).map(held))
+                .or_else(|| self.gate.failing().map(failing))
+                .unwrap_or_default(),
         };
         Status {
             gate,
-            in_flight: self.in_flight,
+            in_flight: self.flights.len(),
             ready: self.ready.len(),
             waiting: self.waiting.events(),
             isolating: self.isolation.events(),
@@ -185,8 +238,22 @@ impl Courier {
         }
     }
 
+    /// Whether nothing can be delivered until `deadline`, as far as is known.
+    pub fn is_closed_until(&self, now: Instant, deadline: Instant) -> bool {
+        let outlasts = |until: Instant| until > deadline;
+        let gate = |view: &Closed| match view.reason {
+            // Its end is known.
+            Reason::RateLimited => outlasts(view.next_probe),
+            _ => true,
+        };
+        let held = |(_, until)| outlasts(until);
+        self.paused.is_some()
+            || self.gate.view().is_some_and(gate)
+            || self.pace.held(now).is_some_and(held)
+    }
+
     /// Why nothing but probes may leave, if so.
-    pub fn gate_closed(&self) -> Option<Reason> {
+    pub(super) fn gate_closed(&self) -> Option<Reason> {
         if self.paused.is_some() {
             return Some(Reason::Paused);
         }
@@ -194,7 +261,7 @@ impl Courier {
     }
 
     pub fn in_flight(&self) -> usize {
-        self.in_flight
+        self.flights.len()
     }
 
     /// Events claimed and not settled.
@@ -204,7 +271,7 @@ impl Courier {
 
     /// Whether all that is in hand waits until after `deadline`.
     pub fn idle_until(&self, deadline: Instant) -> bool {
-        self.in_flight == 0
+        self.flights.len() == 0
             && self.hand.events() == self.waiting.events()
             && self.waiting.first_due().is_none_or(|due| due > deadline)
     }

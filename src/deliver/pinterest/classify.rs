@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::page::page;
 use crate::deliver::destination::Signals;
 use crate::deliver::judgement::{Class, Judgement, Refusal, Verdict};
 use crate::deliver::normalise::normalise;
@@ -17,7 +18,10 @@ use crate::deliver::normalise::normalise;
 /// Judges the answer to a request of `events` events.
 pub fn classify(status: u16, signals: &Signals, body: &[u8], events: usize) -> Judgement {
     let class = match status {
-        200..=299 => return by_position(body, events, Class::Unknown("unreadable answer")),
+        200..=299 => {
+            let unreadable = page(status, body).unwrap_or_else(|| "unreadable answer".to_owned());
+            return by_position(body, events, Class::Unknown(unreadable));
+        }
         422 => {
             let refused = Class::Refused {
                 too_large: false,
@@ -30,13 +34,11 @@ pub fn classify(status: u16, signals: &Signals, body: &[u8], events: usize) -> J
             refusal: refusal(status, body),
         },
         401 | 403 | 404 => Class::Auth(refusal(status, body)),
-        408 => Class::Unknown("request time-out (408)"),
         429 => Class::Limited {
             wait: signals.retry_after.or(signals.reset),
         },
-        503 => Class::Unknown("service unavailable (503)"),
-        300..=499 => Class::Unexpected(refusal(status, body)),
-        _ => Class::Unknown("server error"),
+        300..=407 | 409..=499 => Class::Unexpected(refusal(status, body)),
+        _ => Class::Unknown(unavailable(status, body)),
     };
     Judgement::whole(class)
 }
@@ -46,7 +48,7 @@ fn by_position(body: &[u8], events: usize, otherwise: Class) -> Judgement {
     let read = serde_json::from_slice(body);
     if read.as_ref().is_err_and(serde_json::Error::is_eof) && !body.trim_ascii().is_empty() {
         // Cut short: it may have been a list, and some of the events may be processed.
-        return Judgement::whole(Class::Unknown("a part of an answer"));
+        return Judgement::whole(Class::Unknown("a part of an answer".to_owned()));
     }
     let list = read.ok().and_then(|Object(body): Object<Body<'_>>| {
         let list = body
@@ -60,7 +62,7 @@ fn by_position(body: &[u8], events: usize, otherwise: Class) -> Judgement {
     // A list of another length cannot be laid beside the request.
     if list.len() != events {
         let why = "an answer about another number of events";
-        return Judgement::whole(Class::Unknown(why));
+        return Judgement::whole(Class::Unknown(why.to_owned()));
     }
     let mut warnings = Warnings::default();
     let mut verdict = |(at, Object(event)): (u32, &Object<EventAnswer<'_>>)| {
@@ -72,6 +74,7 @@ fn by_position(body: &[u8], events: usize, otherwise: Class) -> Judgement {
             Verdict::Failed(Refusal {
                 code,
                 message: or_else(message, "failed, without a message"),
+                is_page: false,
             })
         } else {
             Verdict::Unclear
@@ -86,12 +89,36 @@ fn by_position(body: &[u8], events: usize, otherwise: Class) -> Judgement {
 }
 
 fn refusal(status: u16, body: &[u8]) -> Refusal {
-    let said = serde_json::from_slice(body).map_or_else(|_| Said::default(), |Object(said)| said);
+    if let Some(message) = page(status, body) {
+        return Refusal {
+            code: None,
+            message,
+            is_page: true,
+        };
+    }
+    let said = said(body);
     let message = said.message.0.trim();
     Refusal {
         code: said.code.0,
         message: or_else(message, &format!("HTTP status {status}, without a message")),
+        is_page: false,
     }
+}
+
+/// In words that are fit for a log: these are read by people, and events have no part in them.
+fn unavailable(status: u16, body: &[u8]) -> String {
+    page(status, body).unwrap_or_else(|| {
+        let said = said(body);
+        let message = normalise(said.message.0.trim(), "", b"");
+        match message.is_empty() {
+            true => format!("HTTP {status}"),
+            false => format!("HTTP {status}: {message}"),
+        }
+    })
+}
+
+fn said(body: &[u8]) -> Said<'_> {
+    serde_json::from_slice(body).map_or_else(|_| Said::default(), |Object(said)| said)
 }
 
 fn or_else(message: &str, otherwise: &str) -> String {

@@ -12,6 +12,7 @@ fn failed(code: Option<i64>, message: &str) -> Verdict {
     Verdict::Failed(Refusal {
         code,
         message: message.into(),
+        is_page: false,
     })
 }
 
@@ -90,6 +91,7 @@ fn a_422_without_usable_details_is_as_a_400() {
             refusal: Refusal {
                 code: Some(953),
                 message: "Bad".into(),
+                is_page: false,
             },
         };
         assert_eq!(class(422, body, 2), expected, "{body}");
@@ -139,6 +141,10 @@ fn a_400_and_a_413_refuse_the_request() {
         panic!("no refusal");
     };
     assert!(too_large);
+    assert_eq!(refusal.message, "an HTML page (HTTP 413, no title)");
+    let Class::Refused { refusal, .. } = class(413, "no", 9) else {
+        panic!("no refusal");
+    };
     assert_eq!(refusal.message, "HTTP status 413, without a message");
 }
 

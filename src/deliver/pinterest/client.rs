@@ -9,6 +9,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Response, Url, redirect, retry, tls};
 
 use super::headers::signals;
+use crate::clock::Clock;
 use crate::deliver::destination::{NoReply, Reply, Transport};
 use crate::deliver::options::Options;
 use crate::secret::SharedToken;
@@ -52,11 +53,12 @@ pub struct Http {
     client: Client,
     url: Url,
     token: SharedToken,
+    clock: Clock,
 }
 
 impl Http {
     /// Prepares a client; connects to nothing yet.
-    pub fn new(options: &Options, token: SharedToken) -> Result<Self, ClientError> {
+    pub fn new(options: &Options, token: SharedToken, clock: Clock) -> Result<Self, ClientError> {
         let url = endpoint(options)?;
         // Another provider that was installed before serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -83,7 +85,12 @@ impl Http {
         let client = builder
             .build()
             .map_err(|error| ClientError::Tls(root_cause(&error)))?;
-        Ok(Self { client, url, token })
+        Ok(Self {
+            client,
+            url,
+            token,
+            clock,
+        })
     }
 }
 
@@ -102,7 +109,10 @@ impl Transport for Http {
             .body(body);
         let response = request.send().await.map_err(no_reply)?;
         let header = |name: &str| response.headers().get(name)?.to_str().ok();
-        let (status, signals) = (response.status().as_u16(), signals(header));
+        let (status, signals) = (
+            response.status().as_u16(),
+            signals(self.clock.now(), header),
+        );
         let body = match read(response).await {
             Ok(body) => without(token.expose(), body),
             // What is refused is refused, whatever became of the reasons. What may be judged

@@ -53,7 +53,12 @@ fn http(base_url: &str) -> Http {
     options.base_url = base_url.to_owned();
     options.request_timeout = Duration::from_millis(500);
     options.test = true;
-    Http::new(&options, SharedToken::new(Token::new("pina_SECRET"))).unwrap()
+    Http::new(
+        &options,
+        SharedToken::new(Token::new("pina_SECRET")),
+        Clock::system(),
+    )
+    .unwrap()
 }
 
 async fn send(base_url: &str) -> Result<Reply, NoReply> {
@@ -156,7 +161,7 @@ async fn an_endless_answer_is_not_read_to_its_end() {
     let server = server(response("200 OK", "", &body)).await;
     let mut options = options();
     options.base_url = server.base_url.clone();
-    let client = Http::new(&options, SharedToken::new(Token::new("t"))).unwrap();
+    let client = Http::new(&options, SharedToken::new(Token::new("t")), Clock::system()).unwrap();
     let lost = client.send(Bytes::new()).await.unwrap_err();
     assert_eq!(lost, NoReply::Unknown("an endless answer".into()));
 }

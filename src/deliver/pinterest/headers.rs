@@ -5,20 +5,27 @@ use std::time::Duration;
 use crate::clock::Millis;
 use crate::deliver::destination::Signals;
 
+/// From here on a number is a moment in Unix seconds (2001), and in milliseconds (likewise).
+const SECONDS: u64 = 1_000_000_000;
+const MILLIS: u64 = 1_000_000_000_000;
+
 /// Reads what can be read; a header that makes no sense is as good as none.
-pub fn signals<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Signals {
+///
+/// `now`: the wall clock of this machine, which moments are measured from where the answer does not
+/// say what time it is there.
+pub fn signals<'a>(now: Millis, header: impl Fn(&str) -> Option<&'a str>) -> Signals {
     let date = header("date").and_then(http_date);
-    let retry_after = header("retry-after").and_then(|text| {
-        seconds(text).or_else(|| {
-            let wait = http_date(text)?.saturating_sub(date?);
-            Some(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
-        })
-    });
+    let until = |moment: Millis| {
+        let wait = moment.saturating_sub(date.unwrap_or(now));
+        Duration::from_millis(u64::try_from(wait).unwrap_or(0))
+    };
+    let retry_after = header("retry-after")
+        .and_then(|text| wait(text, until).or_else(|| http_date(text).map(until)));
     Signals {
         date,
         retry_after,
         remaining: header("x-ratelimit-remaining").and_then(leading_number),
-        reset: header("x-ratelimit-reset").and_then(seconds),
+        reset: header("x-ratelimit-reset").and_then(|text| wait(text, until)),
     }
 }
 
@@ -29,8 +36,14 @@ fn leading_number(text: &str) -> Option<u64> {
     text[..end.unwrap_or(text.len())].parse().ok()
 }
 
-fn seconds(text: &str) -> Option<Duration> {
-    leading_number(text).map(Duration::from_secs)
+/// Seconds to wait, or a moment in Unix seconds or milliseconds: which of these is told by its size.
+fn wait(text: &str, until: impl Fn(Millis) -> Duration) -> Option<Duration> {
+    let number = leading_number(text)?;
+    Some(match (number, i64::try_from(number)) {
+        (MILLIS.., Ok(moment)) => until(moment),
+        (SECONDS..MILLIS, Ok(moment)) => until(moment.saturating_mul(1000)),
+        _ => Duration::from_secs(number),
+    })
 }
 
 fn http_date(text: &str) -> Option<Millis> {
@@ -45,7 +58,7 @@ mod tests {
     use super::*;
 
     fn read(headers: &[(&str, &'static str)]) -> Signals {
-        signals(|name| {
+        signals(784_111_777_000, |name| {
             let found = headers.iter().find(|(n, _)| *n == name);
             found.map(|(_, value)| *value)
         })
@@ -65,6 +78,28 @@ mod tests {
         assert_eq!(signals.retry_after, Some(Duration::from_secs(30)));
         let plain = read(&[("retry-after", "7")]);
         assert_eq!(plain.retry_after, Some(Duration::from_secs(7)));
+    }
+
+    /// A moment was taken for a wait of half a century, and delivery stopped for an hour each time.
+    #[test]
+    fn a_moment_is_understood_as_one() {
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        for (reset, seconds) in [
+            ("784111807", 784_111_807),
+            ("1790000030", 30),
+            ("1790000030000", 30),
+            ("1789999970", 0),
+            ("600", 600),
+        ] {
+            let wall = 1_790_000_000_000;
+            let read = signals(wall, |name| (name == "x-ratelimit-reset").then_some(reset));
+            let dateless = Some(Duration::from_secs(seconds));
+            assert_eq!(read.reset, dateless, "{reset}");
+        }
+        let dated = read(&[date, ("x-ratelimit-reset", "1784111807")]);
+        assert_eq!(dated.reset, Some(Duration::from_secs(1_000_000_030)));
+        let later = read(&[date, ("retry-after", "1784111807")]);
+        assert_eq!(later.retry_after, dated.reset);
     }
 
     #[test]

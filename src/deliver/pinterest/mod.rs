@@ -1,7 +1,8 @@
 //! The destination: all that knows Pinterest, and nothing that decides about events.
 //!
 //! - `profile` is what the generic part is handed: framing, limits of test mode, texts.
-//! - `classify` reads an answer's body, `headers` its headers, `wording` its refusals' words. Pure.
+//! - `classify` reads an answer's body, `page` one that is no answer, `headers` its headers,
+//!   `wording` its refusals' words. Pure.
 //! - `client` carries requests; the only file that names reqwest.
 //! - `spawn` starts the delivery to it; `online` sends it one test event for `check`.
 //! - `properties` says what holds of the readers, for the fuzz targets.
@@ -10,6 +11,7 @@ mod classify;
 mod client;
 mod headers;
 mod online;
+mod page;
 mod profile;
 pub mod properties;
 mod spawn;

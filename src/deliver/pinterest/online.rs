@@ -5,9 +5,9 @@ use bytes::Bytes;
 use super::classify::classify;
 use super::client::{ClientError, Http};
 use super::profile::FRAMING;
+use crate::clock::Clock;
 use crate::deliver::destination::{NoReply, Transport};
-use crate::deliver::judgement::{Class, Verdict};
-use crate::deliver::normalise::normalise;
+use crate::deliver::judgement::{Class, Refusal, Verdict};
 use crate::deliver::options::Options;
 use crate::secret::SharedToken;
 
@@ -47,14 +47,14 @@ pub async fn try_online(
         test: true,
         ..options.clone()
     };
-    let http = Http::new(&options, token)?;
+    let http = Http::new(&options, token, Clock::system())?;
     let body = [FRAMING.head, event, FRAMING.tail].concat();
     let reply = match http.send(Bytes::from(body)).await {
         Ok(reply) => reply,
         Err(NoReply::NotSent(why)) => return Ok(Online::NoConnection(why)),
         Err(NoReply::Unknown(why)) => return Ok(Online::Unavailable(why)),
     };
-    let shown = |message: &str| normalise(message, "", event);
+    let shown = |refusal: Refusal| refusal.words(event);
     let judgement = classify(reply.status, &reply.signals, &reply.body, 1);
     Ok(match judgement.class {
         Class::Judged(verdicts) => match verdicts.into_iter().next() {
@@ -65,14 +65,14 @@ pub async fn try_online(
                     .map(|(kind, _)| kind)
                     .collect(),
             ),
-            Some(Verdict::Failed(refusal)) => Online::Refused(shown(&refusal.message)),
+            Some(Verdict::Failed(refusal)) => Online::Refused(shown(refusal)),
             _ => Online::Unavailable("an answer without a verdict".to_owned()),
         },
-        Class::Refused { refusal, .. } => Online::Refused(shown(&refusal.message)),
-        Class::Auth(refusal) if reply.status == 401 => Online::Token(shown(&refusal.message)),
-        Class::Auth(refusal) => Online::Account(shown(&refusal.message)),
+        Class::Refused { refusal, .. } => Online::Refused(shown(refusal)),
+        Class::Auth(refusal) if reply.status == 401 => Online::Token(shown(refusal)),
+        Class::Auth(refusal) => Online::Account(shown(refusal)),
         Class::Limited { .. } => Online::Limited,
-        Class::Unexpected(refusal) => Online::Unexpected(reply.status, shown(&refusal.message)),
-        Class::Unknown(what) => Online::Unavailable(what.to_owned()),
+        Class::Unexpected(refusal) => Online::Unexpected(reply.status, shown(refusal)),
+        Class::Unknown(what) => Online::Unavailable(what),
     })
 }

@@ -29,6 +29,9 @@ pub const FRAMING: Framing = Framing {
 fn notice(notice: Notice<'_>) -> String {
     match notice {
         Notice::Answers => "Pinterest answers again: delivery goes on".to_owned(),
+        Notice::NoCallsLeft => {
+            "Pinterest leaves no calls for a while, say the headers of its answers".to_owned()
+        }
         Notice::TakesEvents => "Pinterest takes events again: delivery goes on".to_owned(),
         Notice::RefusesAll(message) => format!("Pinterest refuses every event alike: {message}"),
         Notice::RefusesName(name) => format!(

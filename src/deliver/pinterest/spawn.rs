@@ -21,7 +21,7 @@ pub fn spawn(
     environment: Environment,
     seed: u64,
 ) -> Result<Handle, ClientError> {
-    let http = Http::new(options, token)?;
+    let http = Http::new(options, token, environment.clock.clone())?;
     let handle = start(options, queue, prepare, &PINTEREST, http, environment, seed);
     Ok(handle)
 }

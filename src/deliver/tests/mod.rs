@@ -6,6 +6,7 @@ mod drain;
 mod hand;
 mod pause;
 mod refused_all;
+mod shown;
 mod simulation;
 mod trouble;
 mod turns;
