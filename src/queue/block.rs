@@ -81,14 +81,7 @@ impl BlockBuilder {
 
     /// Packs and compresses. Meant for the ingest task, so that the committer need not.
     pub fn finish(self) -> Block {
-        let mut plain = Vec::with_capacity(self.bodies.len() + self.ids.len() * 12);
-        for len in &self.lens {
-            plain.extend_from_slice(&len.to_le_bytes());
-        }
-        for time in &self.times {
-            plain.extend_from_slice(&time.to_le_bytes());
-        }
-        plain.extend_from_slice(&self.bodies);
+        let plain = plain(&self.lens, &self.times, &self.bodies);
         Block {
             accepted_at: self.accepted_at,
             ids: self.ids,
@@ -99,6 +92,31 @@ impl BlockBuilder {
             takes_back: false,
         }
     }
+}
+
+/// A block's bytes before they are compressed.
+fn plain(lens: &[u32], times: &[i64], bodies: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(bodies.len() + lens.len() * 12);
+    for len in lens {
+        plain.extend_from_slice(&len.to_le_bytes());
+    }
+    for time in times {
+        plain.extend_from_slice(&time.to_le_bytes());
+    }
+    plain.extend_from_slice(bodies);
+    plain
+}
+
+/// Packs events again; gives the length of what is packed, too.
+pub(crate) fn repack(items: &[Item]) -> (Bytes, usize) {
+    let lens: Vec<u32> = items.iter().map(|item| item.body.len() as u32).collect();
+    let times: Vec<i64> = items.iter().map(|item| item.event_time).collect();
+    let bodies: Vec<u8> = items
+        .iter()
+        .flat_map(|item| item.body.iter().copied())
+        .collect();
+    let plain = plain(&lens, &times, &bodies);
+    (pack(&plain), plain.len())
 }
 
 /// Level 1: about 9 times smaller at a hundred events for about 1 GB/s.

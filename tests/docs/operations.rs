@@ -1,5 +1,5 @@
-//! docs/operations.md: what it quotes is what the program says, and what it names is there.
-//! Its screens are compared where their commands are tested.
+//! docs/operations.md and docs/privacy.md: what they quote is what the program says, and what they name is there.
+//! Screens are compared where their commands are tested.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,12 +14,16 @@ use super::blocks::blocks;
 use super::support::{PINRELAY, bare};
 use super::{code, read, rows, section};
 
-const PAGE: &str = "docs/operations.md";
+const PAGES: [&str; 2] = ["docs/operations.md", "docs/privacy.md"];
 
-/// The page without its fenced blocks.
+/// The pages, one behind the other.
+fn pages() -> String {
+    PAGES.map(read).concat()
+}
+
+/// The pages without their fenced blocks.
 fn prose() -> String {
-    let page = read(PAGE);
-    page.split("\n```").step_by(2).collect()
+    pages().split("\n```").step_by(2).collect()
 }
 
 /// The strings in the source that is not tests, with `…` for each placeholder.
@@ -175,9 +179,9 @@ fn the_keys_are_there_and_are_what_is_said_of_them() {
     assert!(keys > 30 && remarks > 5, "{keys} keys, {remarks} remarks");
 }
 
-/// The command lines of the page, each from the word `pinrelay` on.
+/// The command lines of the pages, each from the word `pinrelay` on.
 fn command_lines() -> BTreeSet<String> {
-    let shell = blocks(&read(PAGE))
+    let shell = blocks(&pages())
         .into_iter()
         .filter(|b| ["sh", "text"].contains(&b.kind.as_str()));
     let shell = shell.flat_map(|block| match block.kind.as_str() {

@@ -7,8 +7,8 @@
 //!   folder's own name in its parent.
 //! * Unsynced writes may be on disk in any selection, and a write torn between sectors of 512
 //!   bytes. A file that grew past a lost write holds zeros there.
-//! * Unsynced entries may be there in any selection. A rename within a folder is one change; a
-//!   rename between folders does not occur (the model refuses it).
+//! * Unsynced entries may be there in any selection. A rename within a folder is one change, and so
+//!   is an exchange; a rename between folders does not occur (the model refuses it).
 //! * What was synced stays, and no sector is half written.
 
 use std::collections::BTreeMap;
@@ -27,6 +27,7 @@ pub enum Change {
     Add { name: String, node: usize },
     Remove { name: String },
     Move { from: String, to: String },
+    Exchange { one: String, other: String },
 }
 
 /// A change that no sync covers yet.
@@ -108,6 +109,13 @@ fn change_folder(entries: &mut BTreeMap<String, usize>, change: &Change) {
             // If the entry itself never came to disk there is nothing to move.
             if let Some(node) = entries.remove(from) {
                 entries.insert(to.clone(), node);
+            }
+        }
+        Change::Exchange { one, other } => {
+            // Names that never came to disk have nothing to give.
+            if let (Some(a), Some(b)) = (entries.get(one).copied(), entries.get(other).copied()) {
+                entries.insert(one.clone(), b);
+                entries.insert(other.clone(), a);
             }
         }
         _ => unreachable!("a file's change in a folder"),
@@ -234,6 +242,19 @@ impl Disk {
                 assert_eq!(folder, other, "a rename between folders is not modelled");
                 self.known(from);
                 let change = Change::Move { from: old, to: new };
+                self.push(folder, end, change);
+            }
+            Act::Exchange { one, other } => {
+                let (folder, first) = self.place(one);
+                let (same, second) = self.place(other);
+                assert_eq!(folder, same, "an exchange between folders is not modelled");
+                for path in [one, other] {
+                    self.known(path);
+                }
+                let change = Change::Exchange {
+                    one: first,
+                    other: second,
+                };
                 self.push(folder, end, change);
             }
             Act::Remove { path } => {

@@ -33,6 +33,11 @@ pub enum Act {
         from: PathBuf,
         to: PathBuf,
     },
+    /// Two folders changed places.
+    Exchange {
+        one: PathBuf,
+        other: PathBuf,
+    },
     /// A file or an empty folder.
     Remove {
         path: PathBuf,

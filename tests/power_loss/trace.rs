@@ -253,6 +253,12 @@ impl Reader<'_> {
                 assert_eq!(touched.len(), 1, "across the folder's edge: {call}");
                 Act::Rename { from: path, to }
             }
+            "renameat2" => {
+                assert!(call.contains("RENAME_EXCHANGE"), "not modelled: {call}");
+                let other = touched.pop().expect(call);
+                assert_eq!(touched.len(), 1, "across the folder's edge: {call}");
+                Act::Exchange { one: path, other }
+            }
             "unlink" | "rmdir" => Act::Remove { path },
             "unlinkat" => {
                 let path = match args[1].starts_with('"') {

@@ -19,8 +19,7 @@ Exit codes: 0 also when none match · 1 the answer was no · 64 nobody to ask, a
 
 Purged events are counted `purged` and are sent no more: an ordinary resend of one is a duplicate \
 while its messageId is remembered. `pinrelay dead import` of an export brings them back, so export \
-first. Their bytes leave the disk with the period (at most a day) that they died in: as soon as \
-all letters of that period are gone, or when it is past dead_letters.retention.
+first. Their bytes are off the disk within about a minute.
 
 Examples:
   pinrelay dead export --reason expired -o expired.ndjson

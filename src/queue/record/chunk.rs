@@ -12,7 +12,7 @@
 use bytes::Bytes;
 
 use crate::clock::Millis;
-use crate::queue::block;
+use crate::queue::block::{self, Item};
 use crate::queue::contract::{Entry, EntryId, LetterNumber, Number, Seq};
 use crate::queue::record::codec::{DecodeError, Reader, Writer};
 
@@ -192,6 +192,53 @@ impl Chunk {
     }
 }
 
+impl Chunk {
+    /// Takes out the bytes of the events that are gone, and those of the duplicates that were
+    /// packed beside them. What a start reads, numbers, ids and totals, stays. `None`: there was
+    /// nothing to take out.
+    pub fn erased(&self, is_gone: impl Fn(Seq) -> bool) -> Result<Option<Self>, DecodeError> {
+        let plain_len = self.plain_len as usize;
+        let items = block::unpack(&self.packed, self.packed_count as usize, plain_len);
+        let items = items.map_err(|_| DecodeError::Value)?;
+        let has_duplicates = items.len() != self.ids.len();
+        let mut is_changed = has_duplicates;
+        let numbered = self.first_seq.onward().zip(&self.queued);
+        let kept = numbered.map(|(seq, at)| {
+            let item = &items[*at as usize];
+            let is_taken_out = !item.body.is_empty() && is_gone(seq);
+            is_changed |= is_taken_out;
+            match is_taken_out {
+                true => Item {
+                    event_time: 0,
+                    body: Bytes::new(),
+                },
+                false => item.clone(),
+            }
+        });
+        let kept: Vec<Item> = kept.collect();
+        if !is_changed {
+            return Ok(None);
+        }
+        let (packed, plain_len) = block::repack(&kept);
+        Ok(Some(Self {
+            queued: (0..self.ids.len() as u32).collect(),
+            packed_count: self.ids.len() as u32,
+            plain_len: plain_len as u32,
+            packed,
+            ids: self.ids.clone(),
+            retried: self.retried.clone(),
+            ..*self
+        }))
+    }
+
+    /// The numbers of its events whose bytes were taken out: they were settled before.
+    pub fn erased_numbers(&self) -> Result<Vec<Seq>, DecodeError> {
+        let entries = self.entries()?.into_iter().zip(self.first_seq.onward());
+        let erased = entries.filter(|(entry, _)| entry.body.is_empty());
+        Ok(erased.map(|(_, seq)| seq).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +288,28 @@ mod tests {
                 assert_eq!(entry.event_time, 1_700_000_000 + i64::from(*at));
             }
         }
+    }
+
+    #[test]
+    fn what_is_taken_out_leaves_the_others_and_all_numbers_and_ids() {
+        let chunk = sample(vec![0, 2, 4], vec![LetterNumber(17)]);
+        let erased = chunk.erased(|seq| seq == Seq(43)).unwrap().unwrap();
+        let back = Chunk::decode(Seq(42), &erased.encode()).unwrap();
+        assert_eq!(back, erased);
+        assert_eq!(
+            (&back.ids, &back.retried, back.totals, back.accepted_at),
+            (&chunk.ids, &chunk.retried, chunk.totals, chunk.accepted_at)
+        );
+        let bodies = |chunk: &Chunk| -> Vec<Bytes> {
+            let entries = chunk.entries().unwrap().into_iter();
+            entries.map(|entry| entry.body).collect()
+        };
+        assert_eq!(bodies(&back), ["{\"n\":0}", "", "{\"n\":4}"]);
+        assert_eq!(back.erased_numbers().unwrap(), [Seq(43)]);
+        // The duplicates that were packed with them are gone as well.
+        let whole = block::unpack(&back.packed, 3, back.plain_len as usize).unwrap();
+        assert_eq!(whole.len(), 3);
+        assert_eq!(back.erased(|seq| seq == Seq(43)).unwrap(), None);
     }
 
     #[test]

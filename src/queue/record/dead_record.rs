@@ -24,6 +24,15 @@ pub struct Record {
     pub body: Bytes,
 }
 
+impl Record {
+    /// Takes out its bytes and what was said of it: its letter is gone. That it was there stays.
+    pub fn erase(&mut self) {
+        self.body = Bytes::new();
+        self.message = String::new();
+        self.event_time = 0;
+    }
+}
+
 /// The hash by which "the same bytes" is decided.
 pub fn body_hash(body: &[u8]) -> u64 {
     codec::checksum(b"dead letter", body)
@@ -62,6 +71,13 @@ pub struct Head {
     pub body_hash: u64,
     /// `None`: deferred.
     pub reason: Option<DeadReason>,
+}
+
+impl Head {
+    /// Whether its bytes were taken out, since its letter is gone. No event is without any.
+    pub fn is_erased(&self) -> bool {
+        self.body_hash == body_hash(b"")
+    }
 }
 
 /// The heads of a group, and a reader of what follows them.

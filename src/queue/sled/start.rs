@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 use crate::queue::contract::{IdHasher, OpenError};
 use crate::queue::sled::account::{Anchor, anchor};
 use crate::queue::sled::disk::{Evidence, syscalls};
 use crate::queue::sled::ids::{DeliveredLetters, Scrub};
 use crate::queue::sled::line::{Claims, Head, OpenGenerations, Tail, deferred::deferred};
+use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::options::Options;
 use crate::queue::sled::recovery::{Handover, Recovered, generations::Generations, recover};
 use crate::queue::sled::runtime::{Job, Places, Pressure, ROOM_BYTES, Shared};
@@ -32,6 +33,7 @@ pub fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenError> {
     let Recovered {
         identity,
         is_unclean,
+        last_wall,
         found,
         dead,
         trust,
@@ -112,7 +114,9 @@ pub fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenError> {
     // What it names is durable: `meta` was committed, and `high` is behind it.
     shared.write_anchor();
     let (jobs, inbox) = mpsc::channel();
-    for job in seal_jobs(found, head) {
+    for job in seal_jobs(found, head, |generation| {
+        handover.dedup.sealed_at(generation).unwrap_or(last_wall)
+    }) {
         // The receiver is held right here.
         let _ = jobs.send(job);
     }
@@ -127,8 +131,10 @@ pub fn open(options: Options, clock: Clock) -> Result<Arc<Shared>, OpenError> {
     Ok(shared)
 }
 
-/// Unsealed generations below the head are full, or were left behind by a stop.
-fn seal_jobs(found: Generations, head: &Head) -> Vec<Job> {
+/// Unsealed generations below the head are full, of age, or were left behind by a stop. `ended`:
+/// when the last life that wrote to one ended, at the earliest. What was imported bears an older
+/// time, and is remembered from its coming.
+fn seal_jobs(found: Generations, head: &Head, ended: impl Fn(Generation) -> Millis) -> Vec<Job> {
     let below = found
         .unsealed
         .into_iter()
@@ -144,7 +150,7 @@ fn seal_jobs(found: Generations, head: &Head) -> Vec<Job> {
                 store: unsealed.store,
                 first_seq,
                 last_seq,
-                newest: unsealed.newest,
+                newest: unsealed.newest.max(ended(generation)),
                 ids: unsealed.ids,
             },
         })

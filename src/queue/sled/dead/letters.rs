@@ -5,7 +5,7 @@
 //! before the batch of `meta` that counts them: a record at or above `dead_next` was never
 //! counted and is overwritten.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use crate::clock::Millis;
@@ -15,8 +15,8 @@ use crate::queue::record::dead_record::{self, Head, Record, body_hash, groups};
 use crate::queue::sled::account::{Ledger, Mending, Period};
 use crate::queue::sled::dead::period::{self, heads};
 use crate::queue::sled::disk::{
-    Batch, DEAD, Store, StoreError, create_private_dir, delete_folder, disk_usage, forget_copy,
-    is_there, numbered, period_folder, period_name, retire, split_part, sweep,
+    Batch, DEAD, Store, StoreError, create_private_dir, delete_folder, disk_usage, exchange,
+    forget_copy, is_there, numbered, period_folder, period_name, retire, split_part, sweep,
 };
 use crate::queue::sled::numbers::PeriodNumber;
 use crate::queue::sled::record::Named;
@@ -404,6 +404,33 @@ impl DeadLetters {
         }
         forget_copy(&self.root, &path)?;
         delete_folder(&path)
+    }
+
+    /// Nothing more is written to the period, if it is the current one: the next letter begins
+    /// another.
+    pub fn close_current(&mut self, period: PeriodNumber) {
+        if self.current.as_ref().is_some_and(|(p, _)| *p == period) {
+            let before = self.current.take();
+            self.leave(before);
+        }
+    }
+
+    /// Puts a store in the place of a past period's, and the other in its place; false where the
+    /// file system cannot, or if the period is written to. Who reads the old one goes on with it.
+    pub fn exchange(
+        &mut self,
+        _opening: &Opening,
+        period: PeriodNumber,
+        successor: &Path,
+    ) -> Result<bool, StoreError> {
+        if self.current.as_ref().is_some_and(|(p, _)| *p == period) {
+            return Ok(false);
+        }
+        self.borrowed.retain(|(borrowed, _)| *borrowed != period);
+        if self.past.as_ref().is_some_and(|(p, _)| *p == period) {
+            self.past = None;
+        }
+        exchange(&period_folder(&self.root, period), successor)
     }
 
     /// The dead letters of a period, by messageId and number.

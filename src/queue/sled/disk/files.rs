@@ -7,6 +7,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::sys::statvfs::statvfs;
+
 use crate::queue::contract::Number;
 use crate::queue::sled::disk::{
     error::{At, StoreError},
@@ -125,6 +129,31 @@ pub fn put_in_place(file: &File, tmp: &Path, path: &Path) -> Result<(), StoreErr
         Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
         _ => sync_dir(Path::new(".")),
     }
+}
+
+/// Lets two folders change places in one step: after a crash each name stands for one of them, and
+/// never for none. False where the file system cannot.
+pub fn exchange(one: &Path, other: &Path) -> Result<bool, StoreError> {
+    let flags = RenameFlags::RENAME_EXCHANGE;
+    match renameat2(AT_FDCWD, one, AT_FDCWD, other, flags) {
+        Ok(()) => {}
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => return Ok(false),
+        Err(error) => return Err(io::Error::from(error)).at(one),
+    }
+    one.parent().map_or(Ok(()), sync_dir)?;
+    Ok(true)
+}
+
+/// Whether the file system has room for a copy of so many bytes, and a quarter.
+pub fn has_room(root: &Path, size: u64) -> Result<bool, StoreError> {
+    let free = statvfs(root).map(|s| s.blocks_available() * s.fragment_size());
+    let free = free.map_err(io::Error::from).at(root)?;
+    Ok(free >= size + (size >> 2))
+}
+
+/// Where the successor of a folder is made, beside it. A start deletes what a crash left there.
+pub fn successor(of: &Path) -> PathBuf {
+    of.with_extension("next.deleting")
 }
 
 /// Deletes a store's folder so that no crash leaves half of it under its name.

@@ -6,12 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
-use nix::sys::statvfs::statvfs;
-
 use crate::queue::sled::disk::{
     error::{At, StoreError},
     files::{
-        create_private_dir, delete_folder, disk_usage, entries, is_dir, is_there,
+        create_private_dir, delete_folder, disk_usage, entries, has_room, is_dir, is_there,
         retry_without_fds, sync_dir, sync_file,
     },
     layout::QUARANTINE,
@@ -34,9 +32,7 @@ pub fn copy_before_changes(root: &Path, store: &Path) -> Result<(), StoreError> 
         return Ok(());
     }
     let size = disk_usage(store)?;
-    let free = statvfs(root).map(|s| s.blocks_available() * s.fragment_size());
-    let free = free.map_err(std::io::Error::from).at(root)?;
-    if free < size + (size >> 2) {
+    if !has_room(root, size)? {
         tracing::warn!(
             store = %store.display(),
             "no room to copy this store before it is changed"

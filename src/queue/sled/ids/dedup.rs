@@ -118,6 +118,16 @@ impl Dedup {
         self.unsealed.remove(&generation);
     }
 
+    /// What the file says that a life wrote which had no time to note it: when the newest of the
+    /// generation's ids was accepted.
+    pub fn sealed_at(&self, generation: Generation) -> Option<Millis> {
+        let is_of = |file: &&Arc<SeenFile>| file.coverage.generations == (generation, generation);
+        self.sealed
+            .iter()
+            .find(is_of)
+            .map(|file| file.coverage.newest)
+    }
+
     /// One file takes the place of several.
     pub fn merged(&mut self, file: Arc<SeenFile>) {
         let (first, last) = file.coverage.generations;

@@ -7,8 +7,8 @@
 //! instant at which nobody knows it.
 //!
 //! Rows of `meta`: `k` + number → ids and when each was delivered. The newest row is filled up
-//! before the next is begun; a row goes when its youngest id is past the window. A release that
-//! does not know them counts the same, and leaves them.
+//! before the next is begun, but for no longer than a day; a row goes when its youngest id is past
+//! the window. A release that does not know them counts the same, and leaves them.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +21,8 @@ use crate::queue::sled::disk::{Batch, Store, StoreError};
 /// Ids of a row: 24 bytes each, within the bound of a value.
 const ROW_IDS: usize = 240;
 const _: () = assert!(ROW_IDS * 24 + 16 <= MAX_VALUE);
+/// No row is filled for longer: its first id would stay for as long as its last is remembered.
+const ROW_TIME: Millis = 86_400_000;
 
 /// The ids, and the rows that they stand in.
 #[derive(Default)]
@@ -73,7 +75,9 @@ impl DeliveredLetters {
     pub fn insert(&mut self, batch: &mut Batch, now: Millis, ids: &[u128]) {
         let mut left = ids;
         while !left.is_empty() {
-            if self.filling.1.len() >= ROW_IDS || self.filling.0 == 0 {
+            let begun_at = self.filling.1.first().map_or(now, |(_, at)| *at);
+            let is_full = self.filling.1.len() >= ROW_IDS || now - begun_at >= ROW_TIME;
+            if is_full || self.filling.0 == 0 {
                 self.filling = (self.filling.0 + 1, Vec::new());
             }
             let (number, row) = &mut self.filling;
@@ -152,5 +156,32 @@ mod tests {
             DeliveredLetters::load(&store).unwrap().delivered_at(7, 0),
             Some(6_000)
         );
+    }
+
+    /// A row was filled up however long that took: one letter a day kept its oldest id for
+    /// months.
+    #[test]
+    fn an_id_leaves_the_disk_within_a_day_of_its_window() {
+        const DAY: Millis = 86_400_000;
+        const WINDOW: Millis = 7 * DAY;
+        let home = TempDir::new().unwrap();
+        let store = Store::create(&home.path().join("meta")).unwrap();
+        for day in 0..30 {
+            // Each in a life of its own.
+            let mut delivered = DeliveredLetters::load(&store).unwrap();
+            let mut batch = Batch::default();
+            let now = day * DAY;
+            delivered.insert(&mut batch, now, &[day as u128]);
+            delivered.forget(&mut batch, now - WINDOW, 10);
+            store.commit(batch).unwrap();
+            let rows = Row::DeliveredLetters.all(&store);
+            let ids = rows.flat_map(|row| {
+                let (key, value) = row.unwrap();
+                rows::delivered(&key, &value.unwrap()).unwrap().1
+            });
+            let ids: Vec<_> = ids.map(|(_, at)| now - at).collect();
+            assert!(ids.iter().all(|age| *age <= WINDOW + DAY), "{day}: {ids:?}");
+            assert!(ids.len() as i64 >= (day + 1).min(8), "{day}: {ids:?}");
+        }
     }
 }

@@ -139,6 +139,26 @@ impl OpenGenerations {
         Ok(Some(store))
     }
 
+    /// Opens a full generation for somebody who reads it beside the claims, until
+    /// [`OpenGenerations::close`]; none once it is gone.
+    pub fn hold(&mut self, generation: Generation) -> Result<Option<Arc<Store>>, StoreError> {
+        let store = match self.open(generation)? {
+            None => return Ok(None),
+            Some(Opened::Shared(store)) => store,
+            Some(Opened::Alone(store)) => Arc::new(store),
+        };
+        if let Some(readable) = self.readable.get_mut(&generation) {
+            readable.store = Some(store.clone());
+            readable.is_held = true;
+        }
+        Ok(Some(store))
+    }
+
+    /// Whether it may still be read.
+    pub fn holds(&self, generation: Generation) -> bool {
+        self.readable.contains_key(&generation)
+    }
+
     /// The folder of a generation.
     pub fn folder(&self, generation: Generation) -> PathBuf {
         generation_folder(&self.root, generation)

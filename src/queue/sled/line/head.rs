@@ -10,6 +10,19 @@ use crate::queue::sled::options::Options;
 
 /// A generation is full at this share of the quota, however few its events.
 const GENERATIONS_IN_QUOTA: u64 = 16;
+/// It is full a day after its first event at the latest: what is delivered leaves the disk with
+/// its generation, and ids are forgotten by generations.
+const DAY: Millis = 86_400_000;
+/// A first event that is further ahead than this was stamped by a clock that has been put right
+/// since: how old it is cannot be told by it.
+const AHEAD: Millis = 3_600_000;
+
+/// Whether a generation whose first event was accepted then is full by its age. An age is of what
+/// is stored and goes on over restarts; by a wrong clock it is full early, which costs nothing.
+pub fn is_of_age(begun_at: Millis, now: Millis) -> bool {
+    let age = now.saturating_sub(begun_at);
+    !(-AHEAD..=DAY).contains(&age)
+}
 
 /// The generation that is written to.
 pub struct Head {
@@ -20,7 +33,10 @@ pub struct Head {
     pub ids: Vec<u128>,
     /// About how many bytes it holds: what was on disk at the start, and the chunks since.
     pub bytes: u64,
+    /// When its first event was accepted, once it holds one.
     pub begun_at: Millis,
+    /// When its last event came in; of one that was imported, not when it was accepted first.
+    pub newest: Millis,
 }
 
 impl Head {

@@ -15,5 +15,5 @@ pub use chunks::{Met, find_chunk, read_chunk};
 pub use claims::Claims;
 pub use deferred::{Deferred, DeferredLetter};
 pub use generations::{OpenGenerations, Opened, Readable};
-pub use head::Head;
+pub use head::{Head, is_of_age};
 pub use tail::Tail;

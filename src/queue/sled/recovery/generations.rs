@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::clock::{Clock, Millis};
+use crate::clock::Millis;
 use crate::queue::contract::{LetterNumber, LossKind, Number, Seq};
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::AcceptTotals;
@@ -15,7 +15,7 @@ use crate::queue::sled::disk::{
     generation_folder, is_there, numbered, quarantine, seen_name, sync_dir,
 };
 use crate::queue::sled::ids::{Dedup, SeenFile};
-use crate::queue::sled::line::{Head, Readable, read_chunk};
+use crate::queue::sled::line::{Head, Readable, is_of_age, read_chunk};
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::record::IdFile;
 
@@ -33,6 +33,9 @@ pub struct Generations {
     pub covered_to: Generation,
     /// Of `sealed`, those that were read all the same.
     reread: Vec<Unsealed>,
+    /// Sequence numbers whose bytes were taken out since they were settled; told only where the
+    /// account is made anew, which knows no better.
+    pub erased: Vec<Seq>,
     /// Something in a generation could not be read.
     pub damaged: bool,
 }
@@ -41,6 +44,9 @@ pub struct Unsealed {
     pub store: Arc<Store>,
     /// First and last sequence number, if it holds any.
     pub numbers: Option<(Seq, Seq)>,
+    /// When its first and its last event were accepted. What was taken back by an import has the
+    /// time of its first life.
+    pub oldest: Millis,
     pub newest: Millis,
     pub ids: Vec<u128>,
     /// First number of each chunk, and its count of ids.
@@ -267,7 +273,7 @@ pub fn open_generations(
             Ok(store) => {
                 // Each by itself: one before it may have been damaged, too.
                 let before = std::mem::take(&mut found.damaged);
-                let unsealed = scan(evidence, store, found)?;
+                let unsealed = scan(evidence, store, is_rebuilt, found)?;
                 if found.damaged {
                     ledger.hold_generation(batch, generation);
                 }
@@ -316,16 +322,19 @@ pub fn open_generations(
     Ok(changed)
 }
 
-/// Reads the heads of a generation's chunks: numbers and ids, no event.
+/// Reads the heads of a generation's chunks: numbers and ids, no event, unless the account is made
+/// anew.
 fn scan(
     evidence: &Evidence<'_>,
     store: Store,
+    is_rebuilt: bool,
     found: &mut Generations,
 ) -> Result<Unsealed, StoreError> {
     let store = Arc::new(store);
     let mut unsealed = Unsealed {
         store: store.clone(),
         numbers: None,
+        oldest: Millis::MAX,
         newest: 0,
         ids: Vec::new(),
         chunks: Vec::new(),
@@ -347,6 +356,12 @@ fn scan(
             }
             Err(error) => return Err(error),
         };
+        if is_rebuilt {
+            // What cannot be unpacked is met again by the claims.
+            found
+                .erased
+                .extend(chunk.erased_numbers().unwrap_or_default());
+        }
         let last = chunk.last_seq();
         found.held.insert(first..=last);
         found.last_seq = found.last_seq.max(last);
@@ -354,6 +369,7 @@ fn scan(
         found.retried.extend(chunk.retried);
         let begin = unsealed.numbers.map_or(first, |(begin, _)| begin);
         unsealed.numbers = Some((begin, last));
+        unsealed.oldest = unsealed.oldest.min(chunk.accepted_at);
         unsealed.newest = unsealed.newest.max(chunk.accepted_at);
         unsealed.chunks.push((first, chunk.ids.len()));
         unsealed.ids.extend(chunk.ids);
@@ -368,18 +384,23 @@ impl Generations {
         read.flat_map(Unsealed::numbered)
     }
 
-    /// The generation to write to: the newest unsealed one, or a new one.
-    pub fn head(&mut self, root: &Path, clock: &Clock) -> Result<Head, StoreError> {
+    /// The generation to write to: the newest unsealed one unless it is of age, or a new one.
+    /// `now`: the time by which events are stamped; `ended`: when the last life ended, at the
+    /// earliest.
+    pub fn head(&mut self, root: &Path, now: Millis, ended: Millis) -> Result<Head, StoreError> {
         let sealed = self.sealed.keys().next_back().copied().unwrap_or_default();
         // Invariant: generation numbers never go down. The ids of a generation replace the file
         // that bears its number.
         let newest_sealed = sealed.max(self.covered_to);
         let newest = self.unsealed.last_key_value().map(|(g, _)| *g);
-        let (generation, unsealed) = match newest.filter(|g| *g > newest_sealed) {
+        let is_young = |g: &Generation| {
+            let unsealed = self.unsealed.get(g);
+            unsealed.is_none_or(|u| u.numbers.is_none() || !is_of_age(u.oldest, now))
+        };
+        let (generation, unsealed) = match newest.filter(|g| *g > newest_sealed && is_young(g)) {
             Some(generation) => (generation, self.unsealed.remove(&generation)),
             None => (newest_sealed.max(newest.unwrap_or_default()).next(), None),
         };
-        let begun_at = clock.now();
         Ok(match unsealed {
             Some(unsealed) => Head {
                 generation,
@@ -387,7 +408,8 @@ impl Generations {
                 store: unsealed.store,
                 first_seq: unsealed.numbers.map(|(first, _)| first),
                 ids: unsealed.ids,
-                begun_at,
+                begun_at: unsealed.oldest,
+                newest: unsealed.newest.max(ended),
             },
             None => Head {
                 generation,
@@ -395,7 +417,8 @@ impl Generations {
                 first_seq: None,
                 ids: Vec::new(),
                 bytes: 0,
-                begun_at,
+                begun_at: now,
+                newest: 0,
             },
         })
     }

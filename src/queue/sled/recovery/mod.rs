@@ -32,6 +32,8 @@ pub struct Recovered {
     pub identity: Identity,
     /// Whoever had the folder before did not close it.
     pub is_unclean: bool,
+    /// The wall clock of the last life's last write for which it was believed; 0 if none was.
+    pub last_wall: Millis,
     pub found: Generations,
     pub dead: DeadLetters,
     pub trust: WallTrust,
@@ -124,6 +126,9 @@ pub fn recover(
     // Each number was given to an event that was new or retried.
     let numbered = state.last_seq.0.saturating_sub(state.totals.retried);
     state.totals.accepted = state.totals.accepted.max(numbered);
+    for seq in &found.erased {
+        ledger.settle_line(&mut batch, *seq, *seq);
+    }
     let missing = set_missing_aside(
         evidence,
         ledger,
@@ -179,7 +184,7 @@ pub fn recover(
             dedup.insert(*generation, *id);
         }
     }
-    let head = found.head(root, clock)?;
+    let head = found.head(root, trust.stamp(), wall)?;
     let noted = trust.believed_reading();
     if let Some(now) = noted {
         ledger.state.wall = now.wall;
@@ -219,6 +224,7 @@ pub fn recover(
     Ok(Recovered {
         identity,
         is_unclean: !high.clean,
+        last_wall: wall,
         found,
         dead,
         trust,

@@ -205,6 +205,11 @@ pub fn recount_letters(
             if ledger.dead_gone.contains(number) || ledger.dead_queued.contains(number) {
                 continue;
             }
+            if head.is_erased() {
+                // That it was gone, the account had noted before.
+                ledger.retire_letter(batch, number);
+                continue;
+            }
             match head.reason {
                 Some(reason) => numbers.dead[reason.index()] += 1,
                 // Deferred: it waits for its next attempt.

@@ -11,8 +11,8 @@ use crate::queue::contract::{
     EntryId, Import, Imported, LetterKey, LetterNumber, Loss, Mark, QueueError, Receipt, Sent, Seq,
     Settlement, Verdict,
 };
-use crate::queue::ranges::RangeSet;
-use crate::queue::sled::account::{Ledger, Sealed, Stretch};
+use crate::queue::ranges::{Cursor, RangeSet};
+use crate::queue::sled::account::{Ledger, Period, Sealed, Stretch};
 use crate::queue::sled::disk::{Store, StoreError};
 use crate::queue::sled::ids::{Harmed, SeenFile, Whereabouts};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
@@ -115,6 +115,17 @@ pub enum Job {
         generation: Generation,
         is_held: bool,
     },
+    /// Write a full generation anew, without the bytes of what is settled.
+    EraseEvents {
+        generation: Generation,
+        settled: Box<Cursor>,
+    },
+    /// Write a past period anew, without the bytes of the letters that are gone.
+    EraseLetters {
+        period: PeriodNumber,
+        numbers: Period,
+        gone: Box<RangeSet<LetterNumber>>,
+    },
     /// One file for these.
     Merge(Vec<Arc<SeenFile>>),
     /// Delete a file of ids past the window.
@@ -135,6 +146,8 @@ pub enum Done {
         file: Arc<SeenFile>,
     },
     Deleted(Generation),
+    /// Bytes of what is gone were taken out of a store, as far as that could be done.
+    Erased,
     /// The names of the files that it was made of.
     Merged(Option<Arc<SeenFile>>, Vec<String>),
     Forgotten(String),

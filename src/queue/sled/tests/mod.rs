@@ -1,5 +1,6 @@
 //! Tests of the durable engine that need more of it than one file.
 
+mod ages;
 mod clock;
 mod cut_short;
 pub mod damage;

@@ -17,6 +17,7 @@ use crate::queue::sled::record::Coverage;
 use crate::queue::sled::runtime::{
     CommitterOp, Done, Job, PanicIsFailure, Shared, disk_watch::look,
 };
+use crate::queue::sled::threads::erase;
 use crate::queue::sled::verify::live;
 
 /// How often the disk is looked at.
@@ -133,6 +134,21 @@ fn work(shared: &Shared, job: Job) -> Result<Option<Done>, StoreError> {
                 }
             }
             Some(Done::Deleted(generation))
+        }
+        Job::EraseEvents {
+            generation,
+            settled,
+        } => {
+            erase::generation(shared, generation, &settled)?;
+            Some(Done::Erased)
+        }
+        Job::EraseLetters {
+            period,
+            numbers,
+            gone,
+        } => {
+            erase::period(shared, period, &numbers, &gone)?;
+            Some(Done::Erased)
         }
         Job::Merge(files) => {
             let merged = match merge::merge(&root.join(SEEN), &files) {

@@ -15,8 +15,10 @@ use crate::queue::sled::record::Coverage;
 /// Files are merged until one holds about this many ids, then those until they hold the next.
 /// Building the index of the last takes about 30 MB.
 const MERGE_IDS: [u64; 2] = [1_500_000, 6_000_000];
-/// Large ones only while they are no further apart than this: a file is forgotten as a whole.
-const APART: Millis = 86_400_000;
+/// Only files of one day, counted from the epoch: a file is forgotten as a whole, by its newest
+/// id. Files that are merged time and again would never be old if a merge could reach from one day
+/// into the next.
+const DAY: Millis = 86_400_000;
 /// So many small neighbours are worth a merge.
 const MERGE_FILES: usize = 8;
 
@@ -26,20 +28,28 @@ pub fn mergeable(files: &[Arc<SeenFile>]) -> Option<Range<usize>> {
         .iter()
         .map(|file| (file.coverage.count, file.coverage.newest))
         .collect();
-    let small = |run: usize, ids: u64| run >= MERGE_FILES || ids >= MERGE_IDS[0];
-    let large = |_, ids: u64| ids >= MERGE_IDS[1];
-    run_of(&sizes, MERGE_IDS[0], Millis::MAX, small)
-        .or_else(|| run_of(&sizes, MERGE_IDS[1], APART, large))
+    worth_merging(&sizes)
 }
 
-/// The first run of at least two files, by their ids and the time of the newest, that `is_worth`
-/// it: none is more than half of what they are to become, and all together little more than
-/// that.
+/// Of files by their ids and the time of the newest.
+fn worth_merging(files: &[(u64, Millis)]) -> Option<Range<usize>> {
+    let today = files.last().map(|(_, newest)| newest.div_euclid(DAY));
+    // To a day that is over nothing more is added: what there is becomes one.
+    let small = |run: &[(u64, Millis)], ids: u64| {
+        let day = run.first().map(|(_, newest)| newest.div_euclid(DAY));
+        run.len() >= MERGE_FILES || ids >= MERGE_IDS[0] || day != today
+    };
+    let large = |_: &[(u64, Millis)], ids: u64| ids >= MERGE_IDS[1];
+    run_of(files, MERGE_IDS[0], small).or_else(|| run_of(files, MERGE_IDS[1], large))
+}
+
+/// The first run of at least two files of one day, by their ids and the time of the newest, that
+/// `is_worth` it: none is more than half of what they are to become, and all together little more
+/// than that.
 fn run_of(
     files: &[(u64, Millis)],
     target: u64,
-    apart: Millis,
-    is_worth: impl Fn(usize, u64) -> bool,
+    is_worth: impl Fn(&[(u64, Millis)], u64) -> bool,
 ) -> Option<Range<usize>> {
     let mut start = 0;
     while let Some((_, first)) = files.get(start) {
@@ -47,13 +57,13 @@ fn run_of(
         for (count, newest) in &files[start..] {
             let fits = *count <= target / 2
                 && ids + count <= target + target / 4
-                && newest.saturating_sub(*first) <= apart;
+                && newest.div_euclid(DAY) == first.div_euclid(DAY);
             if !fits {
                 break;
             }
             (run, ids) = (run + 1, ids + count);
         }
-        if run >= 2 && is_worth(run, ids) {
+        if run >= 2 && is_worth(&files[start..start + run], ids) {
             return Some(start..start + run);
         }
         start += run.max(1);
@@ -102,21 +112,19 @@ pub fn merge(dir: &Path, files: &[Arc<SeenFile>]) -> Result<Option<SeenFile>, St
 mod tests {
     use super::*;
 
-    const DAY: Millis = 86_400_000;
-
-    /// Whether large files of these ids and ages in days are merged, and which.
-    fn large(files: &[(u64, Millis)]) -> Option<Range<usize>> {
+    /// Which files of these ids and days are merged.
+    fn merged(files: &[(u64, Millis)]) -> Option<Range<usize>> {
         let files: Vec<_> = files.iter().map(|(ids, day)| (*ids, day * DAY)).collect();
-        run_of(&files, MERGE_IDS[1], APART, |_, ids| ids >= MERGE_IDS[1])
+        worth_merging(&files)
     }
 
     #[test]
     fn large_files_are_merged_once_and_within_a_day() {
         let quarter = MERGE_IDS[1] / 4;
-        assert_eq!(large(&[(quarter, 0); 3]), None);
-        assert_eq!(large(&[(quarter, 0); 4]), Some(0..4));
+        assert_eq!(merged(&[(quarter, 0); 3]), None);
+        assert_eq!(merged(&[(quarter, 0); 4]), Some(0..4));
         assert_eq!(
-            large(&[(MERGE_IDS[1], 0), (quarter, 0)]),
+            merged(&[(MERGE_IDS[1], 0), (quarter, 0)]),
             None,
             "large enough"
         );
@@ -125,10 +133,23 @@ mod tests {
             (quarter, 1),
             (quarter, 1),
             (quarter, 1),
-            (quarter, 2),
+            (quarter, 1),
         ];
-        assert_eq!(large(&behind), Some(1..5));
-        let apart = [(quarter, 0), (quarter, 0), (quarter, 0), (quarter, 2)];
-        assert_eq!(large(&apart), None, "the old would be kept with the new");
+        assert_eq!(merged(&behind), Some(1..5));
+        let apart = [(quarter, 0), (quarter, 0), (quarter, 0), (quarter, 1)];
+        assert_eq!(merged(&apart), None, "the old would be kept with the new");
+    }
+
+    #[test]
+    fn small_files_are_merged_within_their_day_and_never_beyond_it() {
+        assert_eq!(merged(&[(9, 0); MERGE_FILES - 1]), None);
+        assert_eq!(merged(&[(9, 0); MERGE_FILES]), Some(0..MERGE_FILES));
+        let days: Vec<_> = (0..40).map(|day| (9, day)).collect();
+        assert_eq!(merged(&days), None, "one a day");
+        assert_eq!(
+            merged(&[(9, 0), (9, 0), (9, 1)]),
+            Some(0..2),
+            "a day that is over"
+        );
     }
 }

@@ -137,7 +137,10 @@ impl Committer {
             return Ok((receipts, None));
         }
         self.ledger.state.last_seq += ids.len() as u64;
-        self.head.first_seq.get_or_insert(first_seq);
+        if self.head.first_seq.is_none() {
+            self.head.first_seq = Some(first_seq);
+            self.head.begun_at = self.shared.trust.stamp();
+        }
         self.head.ids.extend_from_slice(&ids);
         retried.extend_from_slice(&replaced);
         // What is taken back keeps the time of its first life.
@@ -145,6 +148,11 @@ impl Committer {
             true => block.accepted_at,
             false => block.accepted_at + self.shared.trust.lag(),
         };
+        let came_in = match block.takes_back {
+            true => self.shared.trust.stamp(),
+            false => accepted_at,
+        };
+        self.head.newest = self.head.newest.max(came_in);
         let chunk = Chunk {
             first_seq,
             accepted_at,

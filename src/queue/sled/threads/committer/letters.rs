@@ -9,7 +9,7 @@ use crate::queue::record::dead_record::Record;
 use crate::queue::sled::disk::{Batch, StoreError};
 use crate::queue::sled::line::DeferredLetter;
 use crate::queue::sled::runtime::OperatorOp;
-use crate::queue::sled::threads::committer::{Committer, accept::Place};
+use crate::queue::sled::threads::committer::{Committer, accept::Place, to_erase::Piece};
 
 /// Stretches of numbers that one batch changes: each may touch a neighbour on either side.
 const RUNS: usize = 80;
@@ -103,6 +103,9 @@ impl Committer {
                 }
             }
             for period in periods {
+                if to == LetterMove::Purge {
+                    self.to_erase.want(Piece::Period(period));
+                }
                 let numbers = self.ledger.periods.get(&period).copied();
                 if let Some(numbers) = numbers {
                     self.ledger.put_period(&mut batch, period, numbers);

@@ -6,16 +6,19 @@
 //! - `accept` decides which events are new, and holds the line of commitment.
 //! - `settle` ends claims: marks, settlements, deaths, and what cannot be read.
 //! - `letters` does what the operator asks: retry, purge, import. `lookup` finds an id.
-//! - `retention` and `upkeep` do what is due by itself; `quota_warning` says once what is near.
+//! - `retention`, `erasure` (of what `to_erase` knows) and `upkeep` do what is due by itself;
+//!   `quota_warning` says once what is near.
 //!
 //! [`Committer`]'s fields are private to this folder: only these files may touch them.
 
 mod accept;
+mod erasure;
 mod letters;
 mod lookup;
 mod quota_warning;
 mod retention;
 mod settle;
+mod to_erase;
 mod upkeep;
 
 use std::sync::Arc;
@@ -23,6 +26,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use quota_warning::QuotaWarning;
+use to_erase::ToErase;
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
 use crate::clock::{Millis, Reading, Unproven};
@@ -53,6 +57,8 @@ pub struct Committer {
     /// The store for the next generation, made ahead of need.
     next: Option<Arc<Store>>,
     next_asked: bool,
+    /// The head gives way to the next store as soon as that is there.
+    rolls_soon: bool,
     ledger: Ledger,
     dedup: Dedup,
     delivered: DeliveredLetters,
@@ -63,6 +69,7 @@ pub struct Committer {
     deleting: Vec<Generation>,
     merging: bool,
     purged: Purged,
+    to_erase: ToErase,
     /// The last numbers of the line and of the dead letters at the start.
     began_with: (Seq, LetterNumber),
     dead_quota: QuotaWarning,
@@ -131,6 +138,7 @@ impl Committer {
             head: from.head,
             next: None,
             next_asked: false,
+            rolls_soon: false,
             ledger: from.ledger,
             dedup: from.dedup,
             delivered,
@@ -140,6 +148,7 @@ impl Committer {
             deleting: Vec::new(),
             merging: false,
             purged: from.purged,
+            to_erase: ToErase::default(),
             began_with,
             dead_quota: QuotaWarning::default(),
             noted: from.noted,

@@ -6,7 +6,7 @@ use crate::queue::contract::LossKind;
 use crate::queue::lock::lock;
 use crate::queue::sled::disk::{At, Batch, StoreError, is_there, seen_name};
 use crate::queue::sled::ids::{Horizon, mergeable};
-use crate::queue::sled::line::{Head, Readable};
+use crate::queue::sled::line::{Head, Readable, is_of_age};
 use crate::queue::sled::numbers::Generation;
 use crate::queue::sled::record::IdFile;
 use crate::queue::sled::runtime::{Done, Job, Pressure};
@@ -14,8 +14,6 @@ use crate::queue::sled::threads::committer::Committer;
 
 /// Rows of delivered letters that one look forgets.
 const FORGOTTEN: usize = 100;
-/// A head is full after a day at the latest, so that its ids can be forgotten in time.
-const DAY: Millis = 86_400_000;
 /// While nothing else is written, the reading of both clocks is written again at this age, so that
 /// a power cut of an idle machine does not look like a long stop. Not on a full disk, where this
 /// would be the write that fails.
@@ -25,11 +23,10 @@ impl Committer {
     /// Asks the housekeeper, which works beside this thread, to open, seal and delete what is due.
     pub(super) fn keep_house(&mut self) {
         let halves = self.head.halves(&self.shared.options);
-        if !self.next_asked && self.next.is_none() && halves >= 1 {
-            self.next_asked = true;
-            self.ask(Job::Prepare(self.head.generation.next()));
+        if halves >= 1 {
+            self.prepare_next();
         }
-        if halves >= 2 {
+        if halves >= 2 || self.rolls_soon {
             self.roll();
         }
         let mark = self.ledger.cursor.low_water();
@@ -52,22 +49,38 @@ impl Committer {
         let _ = self.jobs.send(job);
     }
 
+    /// Has the store for the next generation made, unless it is or was asked for.
+    fn prepare_next(&mut self) {
+        if !self.next_asked && self.next.is_none() {
+            self.next_asked = true;
+            self.ask(Job::Prepare(self.head.generation.next()));
+        }
+    }
+
+    /// The head is full as soon as there is a store for the next generation.
+    pub(super) fn roll_soon(&mut self) {
+        self.rolls_soon = true;
+        self.prepare_next();
+    }
+
     /// The head is full: the prepared store takes its place, if it is ready.
     pub(super) fn roll(&mut self) {
         let (Some(first_seq), Some(next)) = (self.head.first_seq, self.next.take()) else {
             return;
         };
         let generation = self.head.generation.next();
+        let now = self.shared.trust.stamp();
         let head = Head {
             generation,
             store: next.clone(),
             first_seq: None,
             ids: Vec::new(),
             bytes: 0,
-            begun_at: self.shared.trust.stamp(),
+            begun_at: now,
+            newest: 0,
         };
         let old = std::mem::replace(&mut self.head, head);
-        self.next_asked = false;
+        (self.next_asked, self.rolls_soon) = (false, false);
         let mut claims = lock(&self.shared.claims);
         let first_ahead = self.ledger.state.last_seq + 1;
         let readable = Readable {
@@ -82,7 +95,8 @@ impl Committer {
             store: old.store,
             first_seq,
             last_seq: self.ledger.state.last_seq,
-            newest: self.shared.trust.stamp(),
+            // A clock that was ahead and is put right has stamped what is still to come.
+            newest: old.newest.min(now),
             ids: old.ids,
         });
         self.ask(Job::SyncHigh);
@@ -99,7 +113,12 @@ impl Committer {
                 self.ledger.put_generation(batch, generation, sealed);
                 self.ledger.put_file(batch, &file.name(), file.record());
                 self.dedup.seal(generation, file);
+                self.to_erase.sealed(generation, self.shared.trust.stamp());
                 self.merge_small();
+            }
+            Done::Erased => {
+                self.to_erase.done();
+                self.erase();
             }
             Done::Deleted(generation) => {
                 self.ledger.remove_generation(batch, generation);
@@ -173,6 +192,19 @@ impl Committer {
 
     pub(super) fn tick(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         self.files_in_place()?;
+        // By whatever clock there is: this deletes nothing by itself.
+        let is_of_age = is_of_age(self.head.begun_at, self.shared.trust.stamp());
+        if self.head.first_seq.is_some() && is_of_age {
+            self.roll_soon();
+        }
+        self.forget_and_purge(batch)?;
+        // What goes as a whole has gone.
+        self.erase();
+        Ok(())
+    }
+
+    /// What goes by its age, and what goes by a quota.
+    fn forget_and_purge(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         // What is deleted by age needs a clock that is believed; quotas and empty periods do not.
         let Some(reading) = self.shared.trust.believed_reading() else {
             return self.purge(batch, None);
@@ -183,14 +215,6 @@ impl Committer {
             self.write_meta(std::mem::take(batch))?;
         }
         let now = reading.wall;
-        if self.head.first_seq.is_some() && now - self.head.begun_at > DAY {
-            if self.next.is_some() {
-                self.roll();
-            } else if !self.next_asked {
-                self.next_asked = true;
-                self.ask(Job::Prepare(self.head.generation.next()));
-            }
-        }
         let horizon = Horizon {
             at: self.shared.options.horizon(now),
             unproven: self.shared.trust.unproven(),
