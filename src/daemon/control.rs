@@ -61,6 +61,10 @@ impl Daemon {
     async fn resume(&mut self, isolate: bool) -> Result<Resumed, String> {
         let was = self.delivery.status().await.gate.state;
         self.pauses.end().await?;
+        if isolate {
+            let kept = self.queue.keep_dead().await;
+            kept.map_err(|error| format!("{error}; nothing was changed"))?;
+        }
         self.delivery.resume(isolate);
         tracing::info!(was = was.name(), isolate, "resumed by the operator");
         Ok(Resumed {

@@ -81,7 +81,8 @@ impl Handle {
     }
 
     /// Ends a pause and opens the gate by the operator's word. With `isolate` refused events
-    /// become dead letters one by one, however many they are, until one is processed.
+    /// become dead letters one by one, however many they are, until one is processed; the caller has
+    /// told the queue to keep them ([`Queue::keep_dead`]).
     pub fn resume(&self, isolate: bool) {
         let _ = self.commands.send(Command::Resume { isolate });
     }

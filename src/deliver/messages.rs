@@ -35,6 +35,8 @@ pub(super) struct Outbox {
     pub release: Vec<EntryId>,
     pub settle: Vec<Settlement>,
     pub prepare: Vec<Job>,
+    /// Letters that died of these words come back, once all of the above is durable.
+    pub recall: Vec<String>,
 }
 
 /// What the handle asks for.

@@ -22,7 +22,7 @@
 //!   events. Nothing else in here names it; its `spawn` is where delivery starts.
 //! - `handle` is how the daemon speaks to it; `run` is the loop, which stands by until it has the
 //!   turn to deliver; `work` is what a turn has under way, built anew for each, with `prepare`,
-//!   the transform beside it. These alone wait; `messages` is what they say to each other.
+//!   the transform beside it, and `recall`, which has letters of a refused config come back. These alone wait; `messages` is what they say to each other.
 //! - `courier` is the state and decides. Its parts, each pure: `gate`, `failing` and `pace` (may it
 //!   leave?), `ready`, `waiting` and `isolate` (where events wait), `streak` and `strip` (what
 //!   refusals teach), `batch`, `age`, `retry`, `item`, `normalise`. `witness` tells the observer.
@@ -46,6 +46,7 @@ mod pace;
 mod pinterest;
 mod prepare;
 mod ready;
+mod recall;
 mod retry;
 mod run;
 mod status;

@@ -12,6 +12,7 @@ use super::courier::Courier;
 use super::destination::Transport;
 use super::item::Prepare;
 use super::messages::{Command, Msg};
+use super::recall::{count, recall_and_tell};
 use super::status::{DrainEnd, DrainReport, Status};
 use super::work::Work;
 use crate::queue::{Queue, QueueError, Turn};
@@ -102,6 +103,7 @@ impl<T: Transport> Run<T> {
     /// Delivers for as long as the turn is its own.
     async fn deliver(&mut self, turn: Turn) {
         let mut work = Work::new(turn, self.transport.clone());
+        self.remember().await;
         let mut is_lost = false;
         while !is_lost {
             let now = Instant::now();
@@ -147,6 +149,24 @@ impl<T: Transport> Run<T> {
         work.end(self.courier.take_outbox(), &self.prepare).await;
     }
 
+    /// Before anything is claimed: what died of refusals in the turns before counts.
+    async fn remember(&mut self) {
+        let destination = self.courier.destination();
+        match count(&self.queue, &self.prepare, destination).await {
+            Ok(alike) => {
+                for message in self.courier.remember(alike) {
+                    recall_and_tell(&self.queue, &self.prepare, &message).await;
+                }
+            }
+            // Whoever uses the queue next is told.
+            Err(QueueError::Stopped(_)) => {}
+            Err(error) => tracing::error!(
+                "the dead letters of before cannot be read: {error}; refusals are counted from now \
+                 on"
+            ),
+        }
+    }
+
     fn step(&mut self, now: Instant, work: &mut Work<T>) {
         if let Some(what) = work.broken_request() {
             self.broken(what);
@@ -160,6 +180,7 @@ impl<T: Transport> Run<T> {
             work.send(batch, ticket, left, self.courier.destination());
         }
         work.carry_out(self.courier.take_outbox(), &self.prepare);
+        work.recall(&self.queue, &self.prepare);
         if !self.hands_over() {
             work.claim(|| self.courier.claim_budget());
         }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 /// So many refusals alike with nothing processed between are no accident.
-const LIMIT: u32 = 100;
+pub(super) const LIMIT: u32 = 100;
 /// Different messages counted at a time.
 const MESSAGES: usize = 64;
 /// Blamed names remembered; names come from clients and need a bound.
@@ -18,14 +18,16 @@ pub(super) enum Fate {
         /// Its name is the fault, and this is the first time it is refused.
         new_name: bool,
     },
-    /// It is the hundredth of its kind: it and everything after it stays queued.
+    /// It is the hundredth of its kind: it and everything after it stays queued, and those before
+    /// it are to come back.
     HoldAll,
 }
 
 /// The refusals since the last processed event, in settle order.
 #[derive(Default)]
 pub(super) struct Streak {
-    counts: Vec<(Option<i64>, String, u32)>,
+    /// By message, whatever the code.
+    counts: Vec<(String, u32)>,
     names: HashSet<Arc<str>>,
     /// The operator wants each event judged alone, whatever comes of it.
     isolating: bool,
@@ -35,13 +37,7 @@ impl Streak {
     /// Counts one refused event. `message` is normalised; `by_name`: the name is the shop's own
     /// and is blamed. One that was blamed before counts no more: it may be the name of most
     /// events, and the others must still go.
-    pub fn refused(
-        &mut self,
-        name: &Arc<str>,
-        code: Option<i64>,
-        message: &str,
-        by_name: bool,
-    ) -> Fate {
+    pub fn refused(&mut self, name: &Arc<str>, message: &str, by_name: bool) -> Fate {
         if self.names.len() == NAMES {
             self.names.clear();
         }
@@ -49,23 +45,38 @@ impl Streak {
         if self.isolating || (by_name && !new_name) {
             return Fate::Dies { new_name };
         }
-        let counts = &mut self.counts;
-        let known = counts
-            .iter()
-            .position(|(c, m, _)| *c == code && m == message);
-        let at = known.unwrap_or_else(|| {
-            if counts.len() == MESSAGES {
-                counts.remove(0);
-            }
-            counts.push((code, message.to_owned(), 0));
-            counts.len() - 1
-        });
-        counts[at].2 += 1;
-        if counts[at].2 < LIMIT {
+        let count = self.count(message);
+        *count += 1;
+        if *count < LIMIT {
             Fate::Dies { new_name }
         } else {
             Fate::HoldAll
         }
+    }
+
+    /// What is dead already counts, too: so many died of this message since an event was processed.
+    pub fn remember(&mut self, message: &str, died: u32) {
+        *self.count(message) += died.min(LIMIT - 1);
+    }
+
+    /// This name was blamed before.
+    pub fn remember_name(&mut self, name: Arc<str>) {
+        if self.names.len() < NAMES {
+            self.names.insert(name);
+        }
+    }
+
+    fn count(&mut self, message: &str) -> &mut u32 {
+        let counts = &mut self.counts;
+        let known = counts.iter().position(|(known, _)| known == message);
+        let at = known.unwrap_or_else(|| {
+            if counts.len() == MESSAGES {
+                counts.remove(0);
+            }
+            counts.push((message.to_owned(), 0));
+            counts.len() - 1
+        });
+        &mut counts[at].1
     }
 
     /// An event was processed: the destination does take events.
@@ -93,7 +104,7 @@ mod tests {
     use super::*;
 
     fn refused(streak: &mut Streak, name: &str, message: &str) -> Fate {
-        streak.refused(&name.into(), Some(1), message, blames_name(message, name))
+        streak.refused(&name.into(), message, blames_name(message, name))
     }
 
     fn dies(streak: &mut Streak, name: &str, message: &str) -> bool {
@@ -150,6 +161,20 @@ mod tests {
             let name = format!("Name {n}");
             assert_eq!(dies(&mut streak, &name, "bad event_name"), n < 100);
         }
+    }
+
+    #[test]
+    fn what_died_before_a_start_counts() {
+        let mut streak = Streak::default();
+        streak.remember("no", 40);
+        streak.remember("other", 7000);
+        for n in 41..=101 {
+            assert_eq!(dies(&mut streak, "page_visit", "no"), n < 100, "{n}");
+        }
+        assert!(!dies(&mut streak, "page_visit", "other"), "the next one");
+        streak.remember_name("Foo".into());
+        let again = refused(&mut streak, "Foo", "bad event_name");
+        assert_eq!(again, Fate::Dies { new_name: false });
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::gate::Ticket;
 use super::item::Prepare;
 use super::messages::{Finished, Job, Msg, Outbox};
 use super::prepare::preparer;
-use crate::queue::{Settlement, Turn};
+use super::recall::recall_and_tell;
+use crate::queue::{Queue, Settlement, Turn};
 
 /// Settlements from here on wait for the next wave.
 const WAVE_EVENTS: usize = 4_000;
@@ -34,6 +35,8 @@ pub(super) struct Work<T> {
     /// Settlements on their way.
     unsettled: usize,
     requests: JoinSet<()>,
+    /// Letters that died of these words are to come back.
+    recall: Vec<String>,
 }
 
 impl<T: Transport> Work<T> {
@@ -58,6 +61,7 @@ impl<T: Transport> Work<T> {
             settler,
             unsettled: 0,
             requests: JoinSet::new(),
+            recall: Vec::new(),
         }
     }
 
@@ -125,9 +129,24 @@ impl<T: Transport> Work<T> {
             // A settler that is gone has reported why.
             let _ = self.settlements.send(out.settle);
         }
+        self.recall.extend(out.recall);
         for job in out.prepare {
             let _ = self.jobs.send((prepare.clone(), job));
         }
+    }
+
+    /// Has letters come back, once what was decided before is durable: only then are they there.
+    pub fn recall(&mut self, queue: &Queue, prepare: &Prepare) {
+        if self.unsettled > 0 || self.recall.is_empty() {
+            return;
+        }
+        let messages = std::mem::take(&mut self.recall);
+        let (queue, prepare) = (queue.clone(), prepare.clone());
+        tokio::spawn(async move {
+            for message in messages {
+                recall_and_tell(&queue, &prepare, &message).await;
+            }
+        });
     }
 
     /// Sends a batch, once its mark is durable.

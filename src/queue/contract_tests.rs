@@ -31,6 +31,8 @@ enum Op {
     /// Of the dead letters, by their place among them.
     Revive(Vec<usize>),
     Purge(Vec<usize>),
+    /// The operator has the last dead stay dead.
+    KeepDead,
     /// Ids of the pool, whatever became of them, with one of a few bodies.
     Import(Vec<(u8, u8)>),
     /// The right to deliver goes to another. Whoever had it goes on for a while: before the other
@@ -56,6 +58,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => prop::collection::vec((0usize..40, 0u8..6), 1..6).prop_map(Op::Settle),
         2 => some().prop_map(Op::Revive),
         2 => some().prop_map(Op::Purge),
+        1 => Just(Op::KeepDead),
         2 => prop::collection::vec((0u8..60, 0u8..3), 1..6).prop_map(Op::Import),
         1 => any::<bool>().prop_map(|late| Op::Turn { late }),
         1 => Just(Op::Reopen),
@@ -149,6 +152,10 @@ async fn lockstep<B: Bench>(ops: Vec<Op>) {
                 let purged = real.queue.purge(real.some_dead(at).await).await.unwrap();
                 assert_eq!(purged, expected, "{op:?}");
             }
+            Op::KeepDead => {
+                model.queue.keep_dead().await.unwrap();
+                real.queue.keep_dead().await.unwrap();
+            }
             Op::Import(events) => {
                 let expected = model.import(events, now - 1000).await;
                 assert_eq!(real.import(events, now - 1000).await, expected, "{op:?}");
@@ -190,7 +197,18 @@ async fn lockstep<B: Bench>(ops: Vec<Op>) {
             expected.ignored = census.ignored;
         }
         assert_eq!(census, expected, "after {op:?}");
+        let since = |first: Option<LetterNumber>, dead: &[Letter]| -> Vec<_> {
+            let since = (dead.iter()).filter(|l| first.is_some_and(|first| l.key.number >= first));
+            since.map(|letter| letter.body.clone()).collect()
+        };
         let (expected, dead) = (model.dead().await, real.dead().await);
+        let of_model = model.queue.undelivered_letters().await.unwrap();
+        let of_real = real.queue.undelivered_letters().await.unwrap();
+        assert_eq!(
+            since(of_real, &dead),
+            since(of_model, &expected),
+            "after {op:?}"
+        );
         pairs.dead(&expected, &dead);
         let shown = |letters: Vec<Letter>| letters.iter().map(shown).collect::<Vec<_>>();
         assert_eq!(shown(dead), shown(expected), "after {op:?}");

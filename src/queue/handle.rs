@@ -98,6 +98,25 @@ impl Queue {
         each!(Engine, &self.engine, engine => engine.dead_page(numbers, keep).await)
     }
 
+    /// From which number on letters died since an event was delivered last, durably; `None`: none
+    /// did, or the operator keeps them dead.
+    ///
+    /// # Errors
+    /// [`QueueError::Stopped`].
+    pub async fn undelivered_letters(&self) -> Result<Option<LetterNumber>, QueueError> {
+        each!(Engine, &self.engine, engine => engine.undelivered_letters().await)
+    }
+
+    /// The operator keeps dead what died since an event was delivered last, and what dies until the
+    /// next one is or the turn passes on: [`Queue::undelivered_letters`] has none of it. Durable
+    /// when it resolves.
+    ///
+    /// # Errors
+    /// [`QueueError::Stopped`].
+    pub async fn keep_dead(&self) -> Result<(), QueueError> {
+        each!(Engine, &self.engine, engine => engine.keep_dead().await)
+    }
+
     /// The number of the dead letter under this messageId, if it is one now.
     ///
     /// # Errors

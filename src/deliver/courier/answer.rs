@@ -264,10 +264,7 @@ impl Courier {
         }
         let message = normalise(&refusal.message, &item.message_id, &item.json);
         let by_name = (self.config.destination.blames_name)(&refusal.message, &item.name);
-        match self
-            .streak
-            .refused(&item.name, refusal.code, &message, by_name)
-        {
+        match self.streak.refused(&item.name, &message, by_name) {
             Fate::Dies { new_name } => {
                 if new_name {
                     let notice = (self.config.destination.notice)(Notice::RefusesName(&item.name));
@@ -282,6 +279,7 @@ impl Courier {
             Fate::HoldAll => {
                 let since = jiff::Timestamp::from_millisecond(self.config.since())
                     .map_or_else(|_| "unknown".to_owned(), |at| at.to_string());
+                self.out.recall.push(message.clone());
                 let message = format!("{message} (config last changed {since})");
                 self.gate.refuse_all(now, &message);
                 self.trouble(message);

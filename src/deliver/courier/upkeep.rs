@@ -14,7 +14,9 @@ use crate::deliver::failing::Failing;
 use crate::deliver::gate::Closed;
 use crate::deliver::messages::Kind;
 use crate::deliver::options::{Limits, OnLate, Pause};
+use crate::deliver::recall::Alike;
 use crate::deliver::status::{GateState, GateStatus, Reason, Status};
+use crate::deliver::streak::LIMIT;
 use crate::queue::{DeadReason, Entry};
 
 /// Between two looks for expired events in hand.
@@ -140,6 +142,24 @@ impl Courier {
         self.pace.forget_headers();
         self.waiting.recover(now);
         self.gate.force_open();
+    }
+
+    /// What died of refusals before this turn, and since an event was delivered. Gives the messages
+    /// whose letters are as many as a refusal of everything leaves: it may have ended in the middle
+    /// of their coming back.
+    pub fn remember(&mut self, alike: Alike) -> Vec<String> {
+        alike
+            .names
+            .into_iter()
+            .for_each(|name| self.streak.remember_name(name));
+        let mut recall = Vec::new();
+        for (message, died) in alike.counts {
+            self.streak.remember(&message, died);
+            if died >= LIMIT - 1 {
+                recall.push(message);
+            }
+        }
+        recall
     }
 
     /// Trouble that shows by time alone: requests that nobody answers, failures that last, and

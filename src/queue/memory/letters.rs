@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::engine::MemoryEngine;
-use super::state::{Letter, State, Stored};
+use super::state::{Letter, Marked, State, Stored};
 use crate::clock::Millis;
 use crate::queue::contract::{DeadReason, EntryId, Found, LetterNumber, QueueError, Sent};
 use crate::queue::letter::{self, Import, Imported, LetterFilter, LetterKey, Page};
@@ -64,6 +64,23 @@ impl MemoryEngine {
         Ok(self.lock().find(id_hash, horizon))
     }
 
+    pub async fn undelivered_letters(&self) -> Result<Option<LetterNumber>, QueueError> {
+        let state = self.lock();
+        state.running()?;
+        let delivered = state.counts.delivered;
+        let noted = state
+            .undelivered
+            .filter(|(by_then, _)| *by_then == delivered);
+        Ok(noted.and_then(|(_, first)| first))
+    }
+
+    pub async fn keep_dead(&self) -> Result<(), QueueError> {
+        let mut state = self.lock();
+        state.running()?;
+        state.undelivered = Some((state.counts.delivered, None));
+        Ok(())
+    }
+
     pub async fn retry(&self, letters: Vec<LetterKey>) -> Result<u64, QueueError> {
         let mut state = self.lock();
         state.running()?;
@@ -74,6 +91,11 @@ impl MemoryEngine {
             if let Some(reason) = reason {
                 state.counts.dead[reason.index()] -= 1;
                 state.deferred.push_back(number);
+                if let Some((name, at)) = state.doubtful.remove(&number) {
+                    let in_doubt = true;
+                    let mark = Marked { name, at, in_doubt };
+                    state.marks.insert(EntryId::dead(number), mark);
+                }
                 count += 1;
             }
         }

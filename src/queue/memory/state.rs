@@ -56,6 +56,11 @@ pub struct State {
     pub letters: BTreeMap<LetterNumber, Letter>,
     /// Letters that are queued again and not claimed, in the order of their coming.
     pub deferred: VecDeque<LetterNumber>,
+    /// Events that were delivered when a letter died first since the last delivery, and its number;
+    /// `None` for that: the operator keeps them dead.
+    pub undelivered: Option<(u64, Option<LetterNumber>)>,
+    /// Of those that died since: the names under which they may have arrived, and since when.
+    pub doubtful: HashMap<LetterNumber, (Arc<str>, Millis)>,
     /// By id; the numbers of letters that may be imported.
     pub purged: HashMap<u128, LetterNumber>,
     /// When an event of each id was last accepted.
@@ -179,6 +184,21 @@ impl State {
             Outcome::Deferred { failures } => (None, String::new(), failures),
         };
         self.last_dead = self.last_dead.next();
+        let delivered = self.counts.delivered;
+        if self
+            .undelivered
+            .is_none_or(|(by_then, _)| by_then != delivered)
+        {
+            self.undelivered = Some((delivered, Some(self.last_dead)));
+            self.doubtful.clear();
+        }
+        let is_kept = self.undelivered.is_some_and(|(_, first)| first.is_none());
+        if let (Some(_), Some(mark), false) = (reason, &mark, is_kept)
+            && mark.in_doubt
+        {
+            let sent = (mark.name.clone(), mark.at);
+            self.doubtful.insert(self.last_dead, sent);
+        }
         let stored = Stored {
             id_hash: entry.id_hash,
             accepted_at: entry.accepted_at,

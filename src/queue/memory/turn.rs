@@ -50,6 +50,7 @@ impl MemoryEngine {
         state.turns.last += 1;
         state.turns.is_held = true;
         state.drop_claims();
+        state.undelivered = state.undelivered.filter(|(_, first)| first.is_some());
         Ok(Some(state.turns.last))
     }
 

@@ -305,6 +305,14 @@ impl SledEngine {
         Ok(known.map(|known| known.number))
     }
 
+    pub async fn undelivered_letters(&self) -> Result<Option<LetterNumber>, QueueError> {
+        self.operator(OperatorOp::UndeliveredLetters).await
+    }
+
+    pub async fn keep_dead(&self) -> Result<(), QueueError> {
+        self.operator(OperatorOp::KeepDead).await
+    }
+
     pub async fn retry(&self, letters: Vec<LetterKey>) -> Result<u64, QueueError> {
         let mut retried = 0;
         for letters in letters.chunks(LETTERS) {

@@ -36,6 +36,8 @@ const SEEDS_OF_TURNS: u64 = 60;
 const HEALED: Duration = Duration::from_secs(900);
 /// What was wrong for long may wait as long again.
 const AFTER: Duration = Duration::from_secs(5000);
+/// Trouble that lasts for so long is shown as an outage.
+const SHOWN: Duration = Duration::from_secs(17);
 /// Refusals alike that make a refusal of everything out of bad events.
 const ALIKE: u64 = 99;
 
@@ -270,10 +272,14 @@ impl Run {
                 self.happens().await;
             }
             self.world.check();
+            if !self.loses_turns {
+                self.trouble_is_shown().await;
+            }
         }
         self.leap(-self.leapt);
         self.world.settled(HEALED + AFTER).await;
         self.ends_as_it_should();
+        self.nothing_is_shown_that_is_over().await;
         if let Some(lost) = lost {
             lost.abort();
         }
@@ -281,6 +287,30 @@ impl Run {
         let seen = self.world.seen.lock().unwrap();
         let log = seen.log.iter().map(|call| (call.at, call.body.clone()));
         log.collect()
+    }
+
+    /// What lasts is an outage to whoever looks, however little there is to send.
+    async fn trouble_is_shown(&self) {
+        let pokes = self.pokes.lock().unwrap().clone();
+        let since = rules::unanswered_since(&self.world.seen.lock().unwrap(), &pokes);
+        let lasts = since.is_some_and(|since| self.world.started.elapsed() > since + SHOWN);
+        let status = self.handles[0].status().await;
+        if lasts && status.in_hand > 0 {
+            let gate = status.gate;
+            assert_ne!(gate.state, GateState::Open, "since {since:?}: {gate:?}");
+        }
+    }
+
+    /// Every longest wait passes, and what nothing waits for is no trouble but where somebody has to
+    /// mend something.
+    async fn nothing_is_shown_that_is_over(&self) {
+        sleep(4000 * SECOND).await;
+        for handle in &self.handles {
+            let status = handle.status().await;
+            let gate = status.gate;
+            let is_open = gate.state == GateState::Open && gate.reason.is_none();
+            assert!(is_open || gate.state == GateState::Parked, "{gate:?}");
+        }
     }
 
     fn ends_as_it_should(&self) {
@@ -314,13 +344,13 @@ impl Run {
             };
             assert!(own, "{id} is dead ({reason}) and not by its own fault");
         }
-        // Counted by code, and anew after a new process, a word of the operator's, or an event
+        // Counted anew after a new process, a word of the operator's, or an event
         // that was processed between two such spells.
         let pokes = self.pokes.lock().unwrap();
         let counts = self.lives + pokes.len() as u64 + self.forecast.refusals_of_all();
         let allowed = match self.forecast.refusals_of_all() {
             0 => 0,
-            _ => ALIKE * weather::CODES * counts,
+            _ => ALIKE * counts,
         };
         assert!(
             by_refusal_of_all <= allowed,

@@ -11,6 +11,7 @@
 //! change, as it should. A request leaves when its mark is laid, up to `late` after the gate let it
 //! pass: what was heard meanwhile came too late for it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::super::world::{Exchange, Heard, SECOND, Seen};
@@ -82,6 +83,24 @@ pub fn the_gate_never_hammers(
             "{calls} calls within a minute before {at:?}"
         );
     }
+}
+
+/// Since when attempts fail, with nothing answered and nothing begun anew since, if they are those
+/// of several batches that hold more than poison: what a poisoned one fails of is its own.
+pub fn unanswered_since(seen: &Seen, pokes: &[Duration]) -> Option<Duration> {
+    let sound = answers(&seen.log, usize::MAX).filter(|(_, heard)| *heard == Heard::Sound);
+    let anew = sound.map(|(at, _)| at).chain(pokes.iter().copied()).max();
+    let anew = anew.unwrap_or_default();
+    let since = seen.log.iter().filter(|exchange| exchange.at > anew);
+    let failed: Vec<_> = since.filter(|exchange| exchange.back.is_some()).collect();
+    let bodies: HashSet<_> = failed.iter().map(|exchange| &exchange.body).collect();
+    let poisoned = |body: &[u8]| memchr::memmem::find(body, br#""event_id":"p"#).is_some();
+    let is_of_all = bodies.len() >= 3 && bodies.iter().any(|body| !poisoned(body));
+    let first = failed
+        .iter()
+        .filter_map(|exchange| exchange.back)
+        .min_by_key(|back| back.0);
+    first.filter(|_| is_of_all).map(|(at, _)| at)
 }
 
 /// What leaves after `since`, until an answer is sound or something else begins anew.

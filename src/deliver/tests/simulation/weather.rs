@@ -8,9 +8,6 @@ use serde_json::{Value, json};
 
 use super::super::world::{Answer, Call, SECOND, WALL};
 
-/// Codes under which everything is refused alike: the request's, the list's, none.
-pub const CODES: u64 = 3;
-
 /// What goes on for a while.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Weather {

@@ -13,7 +13,7 @@ use crate::queue::contract::{
 use crate::queue::ranges::{Cursor, RangeSet};
 use crate::queue::sled::account::{
     marks::Marks,
-    rows::{self, Period, Row, Sealed, number, put_diff},
+    rows::{self, Period, Row, Sealed, Undelivered, number, put_diff},
 };
 use crate::queue::sled::disk::{Batch, Store, StoreError};
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
@@ -31,6 +31,11 @@ pub struct Ledger {
     pub dead_purged: RangeSet<LetterNumber>,
     /// Of those that stand in a list of purged letters, the ones that came back since.
     pub listed_back: RangeSet<LetterNumber>,
+    /// What died since an event was delivered last.
+    pub undelivered: Option<Undelivered>,
+    /// Of those that died since: the names of attempts that may have arrived, and when each first
+    /// left.
+    pub doubtful_letters: BTreeMap<LetterNumber, (Arc<str>, Millis)>,
     pub generations: BTreeMap<Generation, Sealed>,
     pub periods: BTreeMap<PeriodNumber, Period>,
     /// By first number.
@@ -89,6 +94,13 @@ impl Ledger {
             let loss = loss?;
             ledger.losses.insert((loss.kind, loss.object.clone()), loss);
         }
+        for row in Row::Undelivered.load(meta, "the last delivery", Undelivered::read) {
+            ledger.undelivered = Some(row?);
+        }
+        // No turn that the operator spoke of goes on.
+        ledger.keeps_dead_no_longer();
+        let doubtful = Row::DoubtfulLetter.load(meta, "a dead letter in doubt", rows::doubtful);
+        ledger.doubtful_letters = doubtful.collect::<Result<_, _>>()?;
         ledger.marks = Marks::load(meta, |id| ledger.is_open(id))?;
         Ok(ledger)
     }

@@ -1,12 +1,14 @@
 //! The dead letters in the account: which are dead, queued again, gone or purged, by period.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
-use crate::queue::contract::{DeadReason, LetterNumber};
+use crate::clock::Millis;
+use crate::queue::contract::{DeadReason, EntryId, LetterNumber};
 use crate::queue::ranges::RangeSet;
 use crate::queue::sled::account::{
     ledger::Ledger,
-    rows::{self, Period, Row, put_diff},
+    rows::{self, Period, Row, Undelivered, put_diff},
 };
 use crate::queue::sled::disk::Batch;
 use crate::queue::sled::numbers::PeriodNumber;
@@ -19,6 +21,18 @@ pub struct Stretch {
     pub dead: RangeSet<LetterNumber>,
     /// The number from which to go on, if there are more.
     pub next: Option<LetterNumber>,
+}
+
+/// Names of dead letters that are kept at a time at most; of more the first are.
+const DOUBTFUL_LETTERS: usize = 1000;
+
+/// One event dies.
+pub struct Death {
+    pub number: LetterNumber,
+    /// Events that were delivered by then.
+    pub delivered: u64,
+    /// Under which name it may have arrived, and when it first left.
+    pub sent: Option<(Arc<str>, Millis)>,
 }
 
 impl Ledger {
@@ -36,6 +50,68 @@ impl Ledger {
         newest_first
             .find(|(_, numbers)| numbers.holds(number))
             .map(|(period, _)| *period)
+    }
+
+    /// Letters die, in this order.
+    pub fn note_deaths(&mut self, batch: &mut Batch, deaths: impl IntoIterator<Item = Death>) {
+        let before = (self.undelivered, self.doubtful_letters.clone());
+        for death in deaths {
+            let Death {
+                number, delivered, ..
+            } = death;
+            if (self.undelivered).is_none_or(|noted| noted.delivered != delivered) {
+                let first = number;
+                self.undelivered = Some(Undelivered { delivered, first });
+                self.doubtful_letters.clear();
+            }
+            let is_kept = (self.undelivered).is_some_and(|u| u.first == Undelivered::KEPT);
+            if let (Some(sent), false) = (death.sent, is_kept)
+                && self.doubtful_letters.len() < DOUBTFUL_LETTERS
+            {
+                self.doubtful_letters.insert(number, sent);
+            }
+        }
+        if let Some(undelivered) = self.undelivered.filter(|now| Some(*now) != before.0) {
+            undelivered.put(batch);
+        }
+        let now = &self.doubtful_letters;
+        for number in before.1.keys().filter(|number| !now.contains_key(number)) {
+            batch.remove(&Row::DoubtfulLetter.numbered(*number));
+        }
+        for (number, (name, at)) in now.iter().filter(|(n, _)| !before.1.contains_key(n)) {
+            rows::put_doubtful(batch, *number, name, *at);
+        }
+    }
+
+    /// A dead letter is queued again: the name that it has to go out under, if it may have arrived
+    /// before it died.
+    pub fn queue_doubtful(&mut self, batch: &mut Batch, number: LetterNumber) -> Option<Arc<str>> {
+        let (name, at) = self.doubtful_letters.remove(&number)?;
+        batch.remove(&Row::DoubtfulLetter.numbered(number));
+        self.mark_in_doubt(batch, EntryId::dead(number), name.clone(), at);
+        Some(name)
+    }
+
+    /// The operator keeps dead what died since the last delivery, and what dies until the next.
+    pub fn keep_dead(&mut self, batch: &mut Batch) {
+        let undelivered = Undelivered {
+            delivered: self.state.delivered,
+            first: Undelivered::KEPT,
+        };
+        undelivered.put(batch);
+        self.undelivered = Some(undelivered);
+    }
+
+    /// What dies from now on may come back again.
+    pub fn keeps_dead_no_longer(&mut self) {
+        self.undelivered = (self.undelivered).filter(|noted| noted.first != Undelivered::KEPT);
+    }
+
+    /// The first letter that died since an event was delivered last, unless they are to stay dead.
+    pub fn undelivered_letters(&self) -> Option<LetterNumber> {
+        let delivered = self.state.delivered;
+        let noted = (self.undelivered).filter(|noted| noted.delivered == delivered)?;
+        Some(noted.first).filter(|first| *first != Undelivered::KEPT)
     }
 
     /// Puts dead letters back into the queue.

@@ -23,7 +23,7 @@ pub use anchor::{Anchor, Beside};
 pub use high_water::{Found, High, HighFile};
 pub use identity::{Identity, Lock};
 pub use ledger::Ledger;
-pub use ledger_dead::Stretch;
+pub use ledger_dead::{Death, Stretch};
 pub use mending::Mending;
 pub use meta::{Meta, is_new};
 pub use rows::{Period, Row, Sealed};

@@ -3,6 +3,8 @@
 //! Invariant: no byte of these changes. A release that does not know a row leaves it and counts
 //! the same without it; those of the first release are marked below.
 
+use std::sync::Arc;
+
 use crate::clock::{Millis, Reading, Unproven};
 use crate::queue::contract::{DeadReason, LetterNumber, Loss, LossKind, Number, Seq};
 use crate::queue::ranges::RangeDiff;
@@ -36,6 +38,10 @@ pub enum Row {
     HeldGeneration = b'h',
     /// \+ period: a period of dead letters. (first release)
     Period = b'p',
+    /// The first letter that died since an event was delivered last.
+    Undelivered = b'd',
+    /// \+ number: the name under which a letter of those may have arrived before it died.
+    DoubtfulLetter = b'o',
     /// \+ period: as [`Row::HeldGeneration`].
     HeldPeriod = b'j',
     /// \+ first: dead letters that are queued again. (first release)
@@ -189,6 +195,51 @@ impl Period {
         }
         Ok((number(key)?, period))
     }
+}
+
+/// The letters that died since an event was delivered last: those from a number on, as long as no
+/// more are delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undelivered {
+    /// Events that were delivered by then.
+    pub delivered: u64,
+    /// The largest number there is: the operator keeps them dead.
+    pub first: LetterNumber,
+}
+
+impl Undelivered {
+    pub const KEPT: LetterNumber = LetterNumber(u64::MAX);
+
+    pub fn put(&self, batch: &mut Batch) {
+        let mut w = Writer::versioned();
+        w.u64(self.delivered);
+        w.number(self.first);
+        batch.put(&Row::Undelivered.key(), w.0);
+    }
+
+    pub fn read(_: &[u8], value: &[u8]) -> Result<Self, DecodeError> {
+        let mut r = Reader::versioned(value)?;
+        Ok(Self {
+            delivered: r.u64()?,
+            first: r.number()?,
+        })
+    }
+}
+
+pub fn put_doubtful(batch: &mut Batch, number: LetterNumber, name: &str, at: Millis) {
+    let mut w = Writer::versioned();
+    w.i64(at);
+    w.0.extend_from_slice(name.as_bytes());
+    batch.put(&Row::DoubtfulLetter.numbered(number), w.0);
+}
+
+pub fn doubtful(
+    key: &[u8],
+    value: &[u8],
+) -> Result<(LetterNumber, (Arc<str>, Millis)), DecodeError> {
+    let mut r = Reader::versioned(value)?;
+    let at = r.i64()?;
+    Ok((number(key)?, (text(Some(r.0))?.into(), at)))
 }
 
 pub fn put_list(batch: &mut Batch, list: &List) {

@@ -63,6 +63,10 @@ pub enum OperatorOp {
         RangeInclusive<LetterNumber>,
         oneshot::Sender<Option<Stretch>>,
     ),
+    /// From which number on they died since an event was delivered last.
+    UndeliveredLetters(oneshot::Sender<Option<LetterNumber>>),
+    /// Those are to stay dead.
+    KeepDead(oneshot::Sender<()>),
     Retry(Vec<LetterKey>, oneshot::Sender<u64>),
     Purge(Vec<LetterKey>, oneshot::Sender<u64>),
     TakeBack(Vec<Import>, oneshot::Sender<Vec<Option<Imported>>>),

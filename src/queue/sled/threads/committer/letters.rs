@@ -11,8 +11,9 @@ use crate::queue::sled::line::DeferredLetter;
 use crate::queue::sled::runtime::OperatorOp;
 use crate::queue::sled::threads::committer::{Committer, accept::Place, to_erase::Piece};
 
-/// Stretches of numbers that one batch changes: each may touch a neighbour on either side.
-const RUNS: usize = 80;
+/// Stretches of numbers that one batch changes: each may touch a neighbour on either side. All that
+/// a refusal of everything has cost comes back in one.
+const RUNS: usize = 128;
 
 /// Whether letters go back to the queue, or away.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,15 @@ impl Committer {
         match op {
             OperatorOp::Dead(numbers, reply) => {
                 let _ = reply.send(self.ledger.dead_within(numbers, PAGE_NUMBERS));
+            }
+            OperatorOp::UndeliveredLetters(reply) => {
+                let _ = reply.send(self.ledger.undelivered_letters());
+            }
+            OperatorOp::KeepDead(reply) => {
+                let mut batch = Batch::default();
+                self.ledger.keep_dead(&mut batch);
+                self.write_meta(batch)?;
+                let _ = reply.send(());
             }
             OperatorOp::Retry(letters, reply) => {
                 let _ = reply.send(self.take_out(letters, LetterMove::Retry)?);
@@ -96,7 +106,7 @@ impl Committer {
                         LetterMove::Retry => deferred.push(DeferredLetter {
                             number: key.number,
                             period,
-                            sent_as: None,
+                            sent_as: self.ledger.queue_doubtful(&mut batch, key.number),
                         }),
                         LetterMove::Purge => self.purged.insert((key.id_hash, key.number)),
                     }

@@ -8,6 +8,7 @@ use crate::queue::contract::{
 };
 use crate::queue::lock::lock;
 use crate::queue::record::dead_record::Record;
+use crate::queue::sled::account::Death;
 use crate::queue::sled::disk::{Batch, StoreError, generation_name, period_name};
 use crate::queue::sled::line::{DeferredLetter, deferred::deferred};
 use crate::queue::sled::numbers::Generation;
@@ -126,6 +127,7 @@ impl Committer {
     /// restart at the low-water mark, and what was marked is in doubt. Nobody claims meanwhile.
     pub(super) fn begin_turn(&mut self) {
         let ledger = &mut self.ledger;
+        ledger.keeps_dead_no_longer();
         let marked = ledger.marks.names();
         marked.keys().for_each(|id| ledger.marks.doubt(*id));
         let shared = &self.shared;
@@ -150,6 +152,7 @@ impl Committer {
         let mut records = Vec::new();
         let mut names = Vec::new();
         let mut delivered_letters = Vec::new();
+        let mut deaths = Vec::new();
         for Settlement { entry, outcome } in settlements {
             let marked = self.ledger.marks.remove(batch, entry.id);
             match entry.id.origin() {
@@ -159,6 +162,7 @@ impl Committer {
                     self.ledger.retire_letter(batch, number);
                 }
             }
+            let delivered = self.ledger.state.delivered;
             let (reason, message, failures) = match outcome {
                 Outcome::Delivered => {
                     self.ledger.state.delivered += 1;
@@ -170,6 +174,9 @@ impl Committer {
                 Outcome::Dead { reason, message } => (Some(reason), message, entry.failures),
                 Outcome::Deferred { failures } => (None, String::new(), failures),
             };
+            let doubtful = (marked.as_ref()).filter(|marked| reason.is_some() && marked.in_doubt);
+            let sent = doubtful.map(|marked| (marked.name.clone(), marked.at));
+            deaths.push((delivered, sent));
             names.push(marked.map(|marked| (marked.name, marked.at)));
             records.push(Record {
                 id_hash: entry.id_hash,
@@ -185,6 +192,15 @@ impl Committer {
         self.delivered.insert(batch, now, &delivered_letters);
         if !records.is_empty() {
             let first = self.ledger.state.dead_next;
+            let deaths = first
+                .onward()
+                .zip(deaths)
+                .map(|(number, (delivered, sent))| Death {
+                    number,
+                    delivered,
+                    sent,
+                });
+            self.ledger.note_deaths(batch, deaths);
             lock(&self.shared.dead).append(&records, &mut self.ledger, batch, now)?;
             let period = self
                 .ledger
