@@ -44,7 +44,8 @@ pub fn run(args: Args) -> Outcome {
     offline::become_owner_of(&root)?;
     offline::log_to_stderr();
     let failed = Arc::new(|why: &str| eprintln!("pinrelay: storage failed: {why}"));
-    let options = config.queue_options(failed).in_folder(root);
+    let machine_id = config.machine_id().or_exit(Exit::Config)?;
+    let options = config.queue_options(machine_id, failed).in_folder(root);
     let queue = queue::adopt(&options, Clock::system())
         .map_err(verify::failure)?
         .queue;

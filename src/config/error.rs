@@ -17,6 +17,17 @@ pub enum ConfigError {
         /// Why.
         error: io::Error,
     },
+    /// The id of this machine cannot be read, though there is one.
+    #[error(
+        "queue.machine_id_file {} cannot be read: {error}; without it a queue of another machine \
+         would not be noticed: give the daemon's user access to it, or name another", file.display()
+    )]
+    MachineId {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// All that is wrong in it.
     #[error("{}", Lines(.0))]
     Invalid(Vec<Problem>),

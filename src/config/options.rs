@@ -1,17 +1,19 @@
 //! Each part's options, out of the config: the one place where the two meet.
 
-use std::path::Path;
+use std::io;
 use std::sync::Arc;
 
 use super::error::ConfigError;
 use super::raw::{Place, Problem};
 use super::settings::Config;
 use crate::queue;
-use crate::{deliver, ingest, notify, transform};
+use crate::{deliver, files, ingest, notify, transform};
 
 /// Descriptors that are never given to clients, beside one for each request in flight. Some
 /// 30 are in use at once.
 const OWN_FILES: u64 = 128;
+/// No file of an id is larger, in bytes.
+const LARGEST_ID: u64 = 4096;
 /// Clients served at once, however many descriptors there are: each may come to hold 1 MiB.
 const MAX_CONNECTIONS: u64 = 4096;
 
@@ -80,13 +82,37 @@ impl Config {
         }
     }
 
-    /// For the durable queue; `on_failure` is told once when storage has failed.
-    pub fn queue_options(&self, on_failure: Arc<dyn Fn(&str) + Send + Sync>) -> queue::Options {
+    /// The id of this machine; none where it has none, as in containers.
+    ///
+    /// # Errors
+    /// [`ConfigError::MachineId`], if there is one that cannot be read.
+    pub fn machine_id(&self) -> Result<Option<String>, ConfigError> {
+        let file = &self.queue.machine_id_file;
+        match files::read_text(file, LARGEST_ID) {
+            // "uninitialized": not yet made, as systemd writes on a first boot.
+            Ok(id) => {
+                Ok(Some(id.trim().to_owned()).filter(|id| !id.is_empty() && id != "uninitialized"))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(ConfigError::MachineId {
+                file: file.clone(),
+                error,
+            }),
+        }
+    }
+
+    /// For the durable queue on the machine with this id; `on_failure` is told once when storage
+    /// has failed.
+    pub fn queue_options(
+        &self,
+        machine_id: Option<String>,
+        on_failure: Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> queue::Options {
         let folder = queue::Folder {
             path: self.queue_folder(),
             min_free: self.queue.min_free,
             roll_events: self.queue.generation_events.into(),
-            machine_id: machine_id(&self.queue.machine_id_file),
+            machine_id,
         };
         queue::Options {
             dedup_window: self.queue.dedup_window,
@@ -144,13 +170,6 @@ impl Config {
             on_late: delivery.on_late,
         }
     }
-}
-
-/// The id in this file; none if it is missing, empty, or not yet made ("uninitialized", as
-/// systemd writes on a first boot).
-fn machine_id(file: &Path) -> Option<String> {
-    let id = std::fs::read_to_string(file).ok()?.trim().to_owned();
-    (!id.is_empty() && id != "uninitialized").then_some(id)
 }
 
 #[cfg(test)]

@@ -8,7 +8,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::files;
 use crate::secret::Token;
+
+/// No token's file is larger, in bytes.
+const LARGEST: u64 = 64 << 10;
 
 /// Read if nothing else is named.
 pub const DEFAULT_TOKEN_FILE: &str = "/etc/pinrelay/token";
@@ -155,8 +159,7 @@ fn from_file(file: &Path, source: TokenSource) -> Result<FoundToken, TokenError>
         file: file.to_owned(),
         error,
     };
-    let about = fs::metadata(file).map_err(unreadable)?;
-    let bytes = fs::read(file).map_err(unreadable)?;
+    let (bytes, about) = files::read(file, LARGEST).map_err(unreadable)?;
     let name = file.display().to_string();
     let text = std::str::from_utf8(&bytes).map_err(|_| TokenError::Malformed {
         source_name: name.clone(),

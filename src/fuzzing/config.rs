@@ -67,7 +67,7 @@ fn serves(text: &str, variable: Option<(String, String)>, config: &Config) {
     let _ = config.require_run();
     let ingest = config.ingest_options(1024);
     assert!(ingest.max_event_bytes > 0);
-    let queue = config.queue_options(Arc::new(|_| {}));
+    let queue = config.queue_options(None, Arc::new(|_| {}));
     let Storage::Folder(folder) = &queue.storage;
     assert!(queue.max_bytes > 0 && folder.roll_events > 0);
     let delivery = config.delivery_options("1").limits;

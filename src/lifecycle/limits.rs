@@ -1,5 +1,6 @@
 //! What the system allows this process: open files, and what a crash may leave behind.
 
+use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Raises the soft limit of open files to the hard one; how many may be open from here on.
@@ -15,8 +16,11 @@ pub fn open_files() -> u64 {
     }
 }
 
-/// A core would hold the token and personal data: a crash leaves none.
-pub fn no_core() {
+/// What this process holds in memory, the token and personal data, stays there: a crash leaves no
+/// core, and no other process of the same user may look into this one.
+pub fn keep_memory_private() {
+    // A system without it has other ways of its own to refuse.
+    let _ = set_dumpable(false);
     // Lowering a limit is always allowed; a system without this one writes no cores by it.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
 }

@@ -9,7 +9,7 @@ pub mod notify;
 mod signals;
 mod watch;
 
-pub use limits::{no_core, open_files};
+pub use limits::{keep_memory_private, open_files};
 pub use log::{LogError, LogFormat, init as init_log};
 pub use memory::give_back;
 pub use signals::{Signal, signals};

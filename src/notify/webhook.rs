@@ -1,13 +1,17 @@
 //! The POST. Bounded in time and attempts, follows no redirect, and never says the URL, which
 //! is a secret with most hooks.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
 use reqwest::{Client, Url, redirect};
+
+use crate::files;
+
+/// No file of a URL is larger, in bytes.
+const LARGEST: u64 = 64 << 10;
 
 /// One attempt.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,12 +62,14 @@ const fn next_step(status: u16) -> &'static str {
 /// # Errors
 /// [`WebhookError::Unreadable`] and [`WebhookError::NoUrl`].
 pub fn read_url(file: &Path) -> Result<Url, WebhookError> {
-    let text = fs::read_to_string(file).map_err(|error| WebhookError::Unreadable {
+    let text = files::read_text(file, LARGEST).map_err(|error| WebhookError::Unreadable {
         file: file.to_owned(),
         error,
     })?;
-    let url = Url::parse(text.trim())
-        .ok()
+    // A parser of URLs leaves line ends out: two of them would become one.
+    let line = Some(text.trim()).filter(|text| !text.contains(char::is_whitespace));
+    let url = line
+        .and_then(|line| Url::parse(line).ok())
         .filter(|url| match url.scheme() {
             "https" => true,
             "http" => matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")),
@@ -146,6 +152,35 @@ impl Webhook {
         match answer.status() {
             status if status.is_success() => Ok(()),
             status => Err(WebhookError::Refused(status.as_u16())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of two lines one might be an older URL: none of them is taken, and no mixture.
+    #[test]
+    fn a_file_holds_one_url_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("webhook");
+        let read = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            read_url(&file).map(String::from)
+        };
+        let one = "https://hooks.example/T0";
+        assert_eq!(read(&format!("\n {one} \n\n")).unwrap(), one);
+        for text in [
+            "https://hooks.example/T0\nhttps://hooks.example/T1\n",
+            "https://hooks.example/T0\n# the old one\n",
+            "https://hooks.example/\tT0",
+            "https://hooks.example/T0 x",
+            "",
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(matches!(error, WebhookError::NoUrl(_)), "{text:?}: {error}");
+            assert!(!error.to_string().contains("T0"), "{error}");
         }
     }
 }

@@ -157,9 +157,6 @@ fn an_edited_export_comes_back_under_its_message_ids() {
     die(&daemon, &samples, 40);
     let file = site.path("dead.ndjson");
     let name = file.to_str().expect("UTF-8");
-    // Whoever could read the empty file before cannot now.
-    fs::write(&file, "").expect("a file");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("a mode");
     let said = dead(&site, &["export", "-o", name, "--json"]);
     assert_eq!(said.json(), json!({"exported": 40}));
     let mode = fs::metadata(&file).expect("a file").permissions().mode();
@@ -206,6 +203,29 @@ fn an_edited_export_comes_back_under_its_message_ids() {
     assert_eq!(said.json()["duplicate"], 40);
     assert_eq!(stand_in.totals().duplicates, 0);
     assert!(!daemon.log().contains("mail.example"));
+}
+
+/// What stands there may be somebody else's, open for reading, or lead to where they want it.
+#[test]
+fn an_export_makes_a_file_of_its_own_and_follows_no_link() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    site.config(NO_AGENT);
+    let daemon = site.start();
+    die(&daemon, &faceless("exported", 3), 3);
+    let empty = site.path("empty");
+    fs::write(&empty, "").expect("a file");
+    let (to_a_file, to_nothing) = (site.path("to-a-file"), site.path("to-nothing"));
+    std::os::unix::fs::symlink(&empty, &to_a_file).expect("a link");
+    std::os::unix::fs::symlink(site.path("victim"), &to_nothing).expect("a link");
+    for path in [&empty, &to_a_file, &to_nothing] {
+        let name = path.to_str().expect("UTF-8");
+        let said = dead(&site, &["export", "-o", name]);
+        assert_eq!(said.code, Some(73), "{name}: {}{}", said.out, said.err);
+        assert!(said.err.contains(name), "{}", said.err);
+    }
+    assert_eq!(fs::metadata(&empty).expect("there").len(), 0);
+    assert!(!site.path("victim").exists());
 }
 
 #[test]

@@ -4,14 +4,16 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use nix::sys::signal::Signal;
+use nix::unistd::{chown, geteuid};
 use serde_json::json;
 
-use crate::support::{Client, Process, Site, StandIn, bare, ms, s, samples, within};
+use crate::support::{Client, Process, Site, StandIn, bare, get, ms, s, samples, within};
 
 const FIRST: &str = "pina_first-SECRET";
 const SECOND: &str = "pina_second-SECRET";
@@ -169,6 +171,36 @@ fn http_is_for_loopback_alone_and_no_disguise_gets_through() {
     ] {
         Site::at(url).start().kill();
     }
+}
+
+/// Another program of the same user must not read the token out of the memory.
+#[test]
+fn nobody_looks_into_the_daemons_memory() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    // Root looks everywhere: for it the daemon is another user's, and its files say whose they are.
+    let daemon = if geteuid().is_root() {
+        for name in ["", "token", "pinrelay.toml"] {
+            chown(&site.path(name), Some(65534.into()), Some(65534.into())).expect("given");
+        }
+        let args = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+        site.ready(Process::start(&mut site.run_under("setpriv", &args)))
+    } else {
+        site.start()
+    };
+    let memory = PathBuf::from(format!("/proc/{}/mem", daemon.pid()));
+    match geteuid().is_root() {
+        true => assert_eq!(fs::metadata(&memory).expect("there").uid(), 0),
+        false => assert!(fs::File::open(&memory).is_err()),
+    }
+    // It still knows itself.
+    let admin = UnixStream::connect(site.admin()).expect("an admin socket");
+    let (_, metrics) = get(admin, "/metrics");
+    let open = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("process_open_fds "));
+    let open: f64 = open.expect("a metric").parse().expect("a number");
+    assert!(open > 5.0, "{open}");
 }
 
 fn below(folder: &Path, found: &mut Vec<PathBuf>) {

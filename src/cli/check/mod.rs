@@ -82,7 +82,9 @@ pub(super) fn findings(config: &ConfigArg, online: bool) -> Vec<Finding> {
 fn problems(error: &ConfigError) -> Vec<Finding> {
     match error {
         ConfigError::Invalid(problems) => problems.iter().map(|p| Wrong(p.to_string())).collect(),
-        ConfigError::Unreadable { .. } => vec![Wrong(error.to_string())],
+        ConfigError::Unreadable { .. } | ConfigError::MachineId { .. } => {
+            vec![Wrong(error.to_string())]
+        }
     }
 }
 
@@ -98,6 +100,9 @@ fn examine(config: &Config) -> Vec<Finding> {
     match config.transform() {
         Ok(transform) => found.extend(transform.warnings().into_iter().map(Advice)),
         Err(error) => found.append(&mut problems(&error)),
+    }
+    if let Err(error) = config.machine_id() {
+        found.append(&mut problems(&error));
     }
     let token = token(config, &mut found);
     found.push(group(&config.ingest));

@@ -1,8 +1,8 @@
 //! `pinrelay dead export`: letters as lines that `jq` edits and `dead import` takes back.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -59,8 +59,8 @@ pub(super) fn run(args: &Args) -> Outcome {
             return Err(Failure {
                 exit: Exit::Exists,
                 error: anyhow!(
-                    "{} is there already, and may be the only copy of letters that are purged: \
-                     name another file",
+                    "{} is there already; an export makes a file of its own, and what is there may \
+                     be the only copy of letters that are purged: name another file",
                     path.display()
                 ),
             });
@@ -80,20 +80,13 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// Makes a file readable by its owner alone, whatever its mode was. One with something in it is
-/// refused as [`io::ErrorKind::AlreadyExists`].
+/// Makes a file that its owner alone can read. Whatever stands there is refused as
+/// [`io::ErrorKind::AlreadyExists`]: somebody may have an older file open, and a link leads to
+/// where somebody else wants it.
 fn private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).mode(0o600);
-    let file = options.open(path)?;
-    let about = file.metadata()?;
-    if about.is_file() {
-        if about.len() > 0 {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        file.set_permissions(Permissions::from_mode(0o600))?;
-    }
-    Ok(file)
+    options.write(true).create_new(true).mode(0o600);
+    options.open(path)
 }
 
 /// Writes the letters page by page; how many they were. The outer error is the daemon's.

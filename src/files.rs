@@ -1,0 +1,85 @@
+//! Reading files that somebody else names: the config, the token's, the webhook's, the machine's
+//! id.
+//!
+//! Invariant: it waits for nobody and ends. Only a plain file is opened, without blocking: a FIFO
+//! would hold whoever opens it until somebody writes into it, a device may never end. Nothing is
+//! larger than its limit.
+
+use std::fs::{File, Metadata, OpenOptions, metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+/// The bytes of a plain file, at most `limit` of them, and what the system says of the file that
+/// they are from.
+///
+/// # Errors
+/// The system's; [`io::ErrorKind::InvalidInput`] for what is no plain file,
+/// [`io::ErrorKind::FileTooLarge`] beyond the limit.
+pub fn read(path: &Path, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
+    // Opening alone does something to some devices.
+    is_plain(&metadata(path)?)?;
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file: File = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    // Another may stand there by now.
+    let about = file.metadata()?;
+    is_plain(&about)?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        let what = format!("it is larger than {limit} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    Ok((bytes, about))
+}
+
+/// The same as text.
+///
+/// # Errors
+/// Those of [`read`]; [`io::ErrorKind::InvalidData`] for what is not UTF-8.
+pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
+    String::from_utf8(read(path, limit)?.0)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+fn is_plain(about: &Metadata) -> io::Result<()> {
+    let kind = about.file_type();
+    let what = match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_dir() => "a folder",
+        () if kind.is_fifo() => "a FIFO",
+        () if kind.is_socket() => "a socket",
+        () => "a device",
+    };
+    let what = format!("it is {what} and no plain file");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_file_within_its_limit_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "12345").unwrap();
+        assert_eq!(read(&path, 5).unwrap().0, b"12345");
+        let kind = |read: io::Result<String>| read.unwrap_err().kind();
+        assert_eq!(kind(read_text(&path, 4)), io::ErrorKind::FileTooLarge);
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        for odd in [&fifo, folder.path(), Path::new("/dev/null")] {
+            assert_eq!(kind(read_text(odd, 5)), io::ErrorKind::InvalidInput);
+        }
+        // A link to a plain file is one, as secrets are mounted.
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(read_text(&link, 5).unwrap(), "12345");
+        std::fs::write(&path, [0xff]).unwrap();
+        assert_eq!(kind(read_text(&path, 5)), io::ErrorKind::InvalidData);
+    }
+}
