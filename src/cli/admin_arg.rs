@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use super::config_arg::ConfigArg;
 use super::daemon::Client;
-use super::exit::{Exit, Failure, OrExit};
-use crate::config;
+use super::exit::Failure;
 
 /// Which daemon: where its admin socket is.
 #[derive(clap::Args, Debug, Clone)]
@@ -26,10 +25,7 @@ impl AdminArg {
     pub fn client(&self) -> Result<Client, Failure> {
         let socket = match &self.socket {
             Some(socket) => socket.clone(),
-            None => {
-                let config = self.config.load(config::process_env());
-                config.or_exit(Exit::Config)?.admin.socket
-            }
+            None => self.config.admin_socket()?,
         };
         Client::connect(&socket)
     }

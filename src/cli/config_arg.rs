@@ -1,6 +1,7 @@
 //! `--config` and `--instance`: which config file a command reads, and where that says the
 //! daemon's sockets are.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Failure, OrExit};
@@ -66,6 +67,37 @@ impl ConfigArg {
     }
 }
 
+/// A config of which perhaps only a part can be used.
+pub struct Salvaged {
+    /// With defaults in place of what cannot be used.
+    pub config: Config,
+    /// What is wrong with it.
+    pub wrong: Option<ConfigError>,
+}
+
+impl Salvaged {
+    /// Says in one line of stderr that something is wrong, if it is, and what is done all the
+    /// same.
+    pub fn tell(&self, instead: &str) {
+        let Some(wrong) = &self.wrong else {
+            return;
+        };
+        let first = match wrong {
+            ConfigError::Invalid(problems) => match &problems[..] {
+                [one] => format!("the config is broken: {one}"),
+                [first, rest @ ..] => {
+                    format!("the config is broken: {first}, and {} more", rest.len())
+                }
+                [] => "the config is broken".to_owned(),
+            },
+            other => other.to_string(),
+        };
+        // A message of the parser may have several lines.
+        let first = first.split_whitespace().collect::<Vec<_>>().join(" ");
+        eprintln!("pinrelay: {first}; `pinrelay check` names everything; {instead}");
+    }
+}
+
 /// The two sockets of a daemon.
 pub struct Sockets {
     /// Where it takes events.
@@ -75,28 +107,76 @@ pub struct Sockets {
 }
 
 impl ConfigArg {
-    /// Where the sockets of this config's daemon are. A producer may not read the config that
-    /// nobody named to it, and one that is being mended keeps nobody from sending: the sockets
-    /// are then where they are by default.
+    /// What of the config can be used. One that nobody named may be hidden from this user, and an
+    /// instance's likewise: its defaults are known.
     ///
     /// # Errors
-    /// With exit 78 when a file that was named cannot be used.
-    pub fn sockets(&self) -> Result<Sockets, Failure> {
-        let of = |config: Config| Sockets {
-            ingest: config.ingest.socket,
-            admin: config.admin.socket,
+    /// With exit 78 when a file that was named is not there or cannot be read.
+    pub fn salvage(&self) -> Result<Salvaged, Failure> {
+        let default = Path::new(DEFAULT_CONFIG);
+        let named = self.path();
+        let path = match &named {
+            Some(path) => Some(path.as_path()),
+            None => match default.try_exists() {
+                Ok(false) => None,
+                _ => Some(default),
+            },
         };
-        match (self.load(config::process_env()), &self.instance) {
-            (Ok(config), _) => Ok(of(config)),
-            (Err(_), Some(instance)) => Ok(Sockets {
-                ingest: instance.ingest_socket(),
-                admin: instance.admin_socket(),
-            }),
-            (Err(_), None) if self.path().is_none() => {
-                let defaults = config::load(None, config::process_env());
-                defaults.or_exit(Exit::Config).map(of)
+        let instance = self.instance.as_ref();
+        let env = config::process_env;
+        let wrong = match config::load_broken(path, instance, env()) {
+            Ok((config, wrong)) => return Ok(Salvaged { config, wrong }),
+            Err(wrong) => wrong,
+        };
+        let hidden = match &wrong {
+            ConfigError::Unreadable { error, .. } => {
+                error.kind() == io::ErrorKind::PermissionDenied
             }
-            (Err(error), None) => Err(error).or_exit(Exit::Config),
+            _ => false,
+        };
+        if named.is_some() && !(hidden && instance.is_some()) {
+            return Err(wrong).or_exit(Exit::Config);
         }
+        let (config, _) = config::load_broken(None, instance, env()).or_exit(Exit::Config)?;
+        let wrong = Some(wrong);
+        Ok(Salvaged { config, wrong })
+    }
+
+    /// Where the admin socket of this config's daemon is: a mistake elsewhere in the file keeps
+    /// nobody from asking it.
+    ///
+    /// # Errors
+    /// Those of [`ConfigArg::salvage`].
+    pub fn admin_socket(&self) -> Result<PathBuf, Failure> {
+        let salvaged = self.salvage()?;
+        let socket = &salvaged.config.admin.socket;
+        salvaged.tell(&format!("asking the daemon at {}", socket.display()));
+        Ok(socket.clone())
+    }
+
+    /// Where the sockets of this config's daemon are. A producer may not read the config that
+    /// nobody named to it, and has no use for being told.
+    ///
+    /// # Errors
+    /// With exit 78 when a file that was named cannot be read.
+    pub fn sockets(&self) -> Result<Sockets, Failure> {
+        let salvaged = match (self.salvage(), &self.instance) {
+            (Err(_), Some(instance)) => {
+                return Ok(Sockets {
+                    ingest: instance.ingest_socket(),
+                    admin: instance.admin_socket(),
+                });
+            }
+            (salvaged, _) => salvaged?,
+        };
+        let config = &salvaged.config;
+        if matches!(salvaged.wrong, Some(ConfigError::Invalid(_))) {
+            let socket = config.ingest.socket.display();
+            salvaged.tell(&format!("sending to {socket}"));
+        }
+        Ok(Sockets {
+            ingest: config.ingest.socket.clone(),
+            admin: config.admin.socket.clone(),
+        })
     }
 }

@@ -12,7 +12,7 @@ use super::config_arg::ConfigArg;
 use super::exit::{Exit, Failure, OrExit, Outcome};
 use super::{daemon, offline};
 use crate::clock::Clock;
-use crate::config::process_env;
+use crate::config::{ConfigError, process_env};
 use crate::queue::{self, OpenError, Verdict};
 
 /// How long a running daemon may take to read its whole queue.
@@ -48,7 +48,16 @@ pub struct Args {
 
 /// Checks the folder, or asks the daemon that runs on it.
 pub fn run(args: Args) -> Outcome {
-    let config = args.config.load(process_env()).or_exit(Exit::Config)?;
+    let config = match (args.config.load(process_env()), &args.queue) {
+        (Ok(config), _) => config,
+        // The folder is named: a mistake in the file must not stand before it.
+        (Err(ConfigError::Invalid(_) | ConfigError::Unreadable { .. }), Some(queue)) => {
+            let salvaged = args.config.salvage()?;
+            salvaged.tell(&format!("reading {}", queue.display()));
+            salvaged.config
+        }
+        (Err(error), _) => return Err(error).or_exit(Exit::Config),
+    };
     let root = args.queue.unwrap_or_else(|| config.queue_folder());
     if args.place {
         let line = [root.as_os_str().as_encoded_bytes(), b"\n"].concat();
@@ -64,7 +73,8 @@ pub fn run(args: Args) -> Outcome {
     };
     offline::log_to_stderr();
     let failed = Arc::new(|why: &str| eprintln!("pinrelay: storage failed: {why}"));
-    let options = config.queue_options(failed).in_folder(root);
+    let machine_id = config.machine_id().or_exit(Exit::Config)?;
+    let options = config.queue_options(machine_id, failed).in_folder(root);
     let clock = Clock::system();
     if args.repair {
         let (before, after) = queue::repair(&options, clock, &mut tell).map_err(failure)?;

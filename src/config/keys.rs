@@ -96,7 +96,8 @@ macro_rules! settings {
         }
 
         impl Sections {
-            /// Takes every key out of `raw`, which keeps the problems; `None` if there was one.
+            /// Takes every key out of `raw`, which keeps the problems; a default stands in for
+            /// what does not parse. `None` only if a default does not.
             pub fn read(raw: &mut Raw) -> Option<Self> {
                 $(
                     let $section = {

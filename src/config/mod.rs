@@ -30,7 +30,7 @@ pub use keys::{
 };
 pub use raw::{Pair, Place, Problem};
 pub(crate) use read::read;
-pub use read::{load, load_instance, load_other, process_env};
+pub use read::{load, load_broken, load_instance, load_other, process_env};
 pub use settings::{Config, Required};
 pub use token::{
     CREDENTIAL, DEFAULT_TOKEN_FILE, FoundToken, TOKEN_VARIABLE, TokenError, TokenSource,

@@ -65,6 +65,10 @@ pub(super) struct Raw {
     /// Offset of each line's start.
     lines: Vec<usize>,
     values: BTreeMap<(&'static str, &'static str), (String, Place)>,
+    /// Other defaults than the table's.
+    fallbacks: BTreeMap<(&'static str, &'static str), String>,
+    /// A value was found that means nothing.
+    pub unparsed: bool,
     pub event_names: Vec<Pair>,
     pub mappings: Vec<Pair>,
     pub problems: Vec<Problem>,
@@ -82,6 +86,8 @@ impl Raw {
             file: PathBuf::new(),
             lines: Vec::new(),
             values: BTreeMap::new(),
+            fallbacks: BTreeMap::new(),
+            unparsed: false,
             event_names: Vec::new(),
             mappings: Vec::new(),
             problems: Vec::new(),
@@ -261,10 +267,12 @@ impl Raw {
     /// Another default of a key, for what neither file nor environment sets.
     pub fn fallback(&mut self, section: &'static str, name: &'static str, text: String) {
         let value = self.values.entry((section, name));
-        value.or_insert((text, Place::Nowhere));
+        value.or_insert((text.clone(), Place::Nowhere));
+        self.fallbacks.insert((section, name), text);
     }
 
-    /// The value of a key, or of its default; a value that does not parse is a problem.
+    /// The value of a key, or of its default. A value that does not parse is a problem, and the
+    /// default stands in for it; `None` only if that does not parse either.
     pub fn take<T>(
         &mut self,
         section: &'static str,
@@ -280,7 +288,9 @@ impl Raw {
             Ok(value) => Some(value),
             Err(expected) => {
                 self.problem(place, format!("`{name}` has to be {expected}"));
-                None
+                self.unparsed = true;
+                let fallback = self.fallbacks.get(&(section, name));
+                parse(fallback.map_or(default, String::as_str)).ok()
             }
         }
     }

@@ -6,10 +6,14 @@ use std::path::Path;
 use super::error::ConfigError;
 use super::instance::Instance;
 use super::keys::{KEYS, Sections};
-use super::raw::Raw;
+use super::raw::{Problem, Raw};
 use super::settings::Config;
 use super::token::{CREDENTIAL, DEFAULT_TOKEN_FILE, TOKEN_VARIABLE, TokenSources};
+use crate::files;
 use crate::secret::Token;
+
+/// No config is larger, in bytes.
+const LARGEST: u64 = 16 << 20;
 
 /// Reads the file, if one is named, and lays `env` over it: `PINRELAY_<SECTION>__<KEY>` for
 /// every scalar key. `CREDENTIALS_DIRECTORY` and `PINRELAY_TOKEN` are remembered as sources of
@@ -52,8 +56,28 @@ pub fn load_other(file: &Path) -> Result<Config, ConfigError> {
     read_as(Some((file, &text)), std::iter::empty(), instance.as_ref())
 }
 
+/// As [`load`], or [`load_instance`] if there is one, of a file that may be broken: commands that
+/// only ask the daemon need no more of it than where that is. With what is wrong, if anything is.
+///
+/// # Errors
+/// [`ConfigError::Unreadable`] alone.
+pub fn load_broken(
+    path: Option<&Path>,
+    instance: Option<&Instance>,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<(Config, Option<ConfigError>), ConfigError> {
+    let text = path.map(text_of).transpose()?;
+    let (config, problems) = salvage(path.zip(text.as_deref()), env, instance);
+    let wrong = (!problems.is_empty()).then_some(ConfigError::Invalid(problems));
+    match (config, wrong) {
+        (Some(config), wrong) => Ok((config, wrong)),
+        // A default that means nothing is a bug, which a test finds.
+        (None, wrong) => Err(wrong.unwrap_or(ConfigError::Invalid(Vec::new()))),
+    }
+}
+
 fn text_of(file: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(file).map_err(|error| ConfigError::Unreadable {
+    files::read_text(file, LARGEST).map_err(|error| ConfigError::Unreadable {
         file: file.to_owned(),
         error,
     })
@@ -72,6 +96,19 @@ pub(super) fn read_as(
     env: impl Iterator<Item = (String, String)>,
     instance: Option<&Instance>,
 ) -> Result<Config, ConfigError> {
+    match salvage(file, env, instance) {
+        (Some(config), problems) if problems.is_empty() => Ok(config),
+        (_, problems) => Err(ConfigError::Invalid(problems)),
+    }
+}
+
+/// What of a config can be used, and everything that is wrong with it: defaults stand in for what
+/// does not parse.
+fn salvage(
+    file: Option<(&Path, &str)>,
+    env: impl Iterator<Item = (String, String)>,
+    instance: Option<&Instance>,
+) -> (Option<Config>, Vec<Problem>) {
     let mut raw = Raw::new(KEYS);
     if let Some((path, text)) = file {
         raw.file(path, text);
@@ -89,17 +126,12 @@ pub(super) fn read_as(
     }
     let sections = Sections::read(&mut raw);
     check_event_names(&mut raw);
-    if let Some(sections) = &sections {
+    if let (Some(sections), false) = (&sections, raw.unparsed) {
         check_together(&mut raw, sections);
     }
-    let sections = match sections {
-        Some(sections) if raw.problems.is_empty() => sections,
-        _ => {
-            raw.problems.sort_by(|a, b| a.place.cmp(&b.place));
-            return Err(ConfigError::Invalid(raw.problems));
-        }
-    };
-    Ok(Config {
+    let mut problems = std::mem::take(&mut raw.problems);
+    problems.sort_by(|a, b| a.place.cmp(&b.place));
+    let config = sections.map(|sections| Config {
         token: TokenSources {
             explicit: sections.pinterest.token_file.clone(),
             default_file: match instance {
@@ -124,7 +156,8 @@ pub(super) fn read_as(
         metrics: sections.metrics,
         notify: sections.notify,
         log: sections.log,
-    })
+    });
+    (config, problems)
 }
 
 /// The environment variables of this process that a config looks at.

@@ -80,7 +80,7 @@ pub struct Args {
 
 /// Writes what would become of each line to stdout.
 pub fn run(args: Args) -> Outcome {
-    let mut config = args.config.load(process_env()).or_exit(Exit::Config)?;
+    let mut config = config_of(&args.config)?;
     try_on(&mut config, &args);
     let transform = config.transform().or_exit(Exit::Config)?;
     let limit = usize::try_from(config.ingest.max_event_bytes).unwrap_or(usize::MAX);
@@ -125,6 +125,28 @@ pub fn run(args: Args) -> Outcome {
             Ok(Exit::Ok)
         }
     }
+}
+
+/// The config that is named has to be right. One that happens to be there need not: what of it can
+/// be used is, and without its mappings if these cannot.
+fn config_of(arg: &ConfigArg) -> Result<Config, Failure> {
+    if arg.path().is_some() {
+        return arg.load(process_env()).or_exit(Exit::Config);
+    }
+    let mut salvaged = arg.salvage()?;
+    if salvaged.wrong.is_none()
+        && let Err(wrong) = salvaged.config.transform()
+    {
+        salvaged.wrong = Some(wrong);
+    }
+    if salvaged.wrong.is_some() && salvaged.config.transform().is_err() {
+        salvaged.config.mappings.clear();
+        salvaged.config.event_names.clear();
+        salvaged.tell("going on without its [[mappings]] and [event_names]");
+    } else {
+        salvaged.tell("going on with the rest of it");
+    }
+    Ok(salvaged.config)
 }
 
 fn open(file: Option<&Path>) -> anyhow::Result<Box<dyn BufRead>> {
