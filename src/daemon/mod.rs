@@ -69,7 +69,7 @@ const FEW_FILES: u64 = 256;
 /// exit code 74 from within.
 pub fn run(load: impl Fn() -> Result<Config, ConfigError>) -> Result<(), DaemonError> {
     umask(Mode::from_bits_truncate(0o077));
-    lifecycle::no_core();
+    lifecycle::keep_memory_private();
     let config = load()?;
     lifecycle::init_log(config.log.level, config.log.format)
         .map_err(|e| DaemonError::Config(e.to_string()))?;
@@ -119,9 +119,11 @@ struct Daemon {
 
 impl Daemon {
     async fn open(config: Config, clock: Clock) -> Result<Self, DaemonError> {
+        let began = clock.now();
         // Everything that can be wrong with the config comes before the folder is touched.
         let required = config.require_run()?;
         let transform = config.transform()?;
+        let machine_id = config.machine_id()?;
         let found = token::read(&config)?;
         let mut token_watch = TokenWatch::default();
         token_watch.follow(&found);
@@ -139,7 +141,7 @@ impl Daemon {
         let options = queue::Options {
             on_progress: Arc::new(|what| notify::extend(what, OPENING)),
             observer: observer.clone(),
-            ..config.queue_options(Arc::new(storage_failed))
+            ..config.queue_options(machine_id, Arc::new(storage_failed))
         };
         let queue::Opened {
             queue,
@@ -180,7 +182,7 @@ impl Daemon {
         .map_err(|e| DaemonError::Config(e.to_string()))?;
         let delivery = Arc::new(delivery);
         let draining = Arc::new(AtomicBool::new(false));
-        let clocks = (&clock, &trust);
+        let clocks = (&clock, &trust, began);
         let report = reports(&config, &queue, &delivery, clocks, &draining, &observer);
         let watched =
             |e: std::io::Error| DaemonError::Io(format!("a socket cannot be watched: {e}"));

@@ -27,12 +27,12 @@ struct Parts {
     rates: Mutex<Rates>,
 }
 
-/// A source of reports.
+/// A source of reports, of a process that began then.
 pub(super) fn reports(
     config: &Config,
     queue: &Queue,
     delivery: &Arc<deliver::Handle>,
-    (clock, trust): (&Clock, &WallTrust),
+    (clock, trust, began): (&Clock, &WallTrust, Millis),
     draining: &Arc<AtomicBool>,
     observer: &Observer,
 ) -> admin::Source {
@@ -44,7 +44,7 @@ pub(super) fn reports(
         draining: draining.clone(),
         observer: observer.clone(),
         test_mode: config.pinterest.test,
-        started_at: clock.now(),
+        started_at: began,
         accepted_before: queue.census().accepted,
         rates: Mutex::default(),
     });

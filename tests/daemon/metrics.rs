@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Page, Site, StandIn, get, noisy, s, samples, within};
+use crate::support::{Client, Page, Process, Site, StandIn, get, noisy, s, samples, within};
 
 fn admin(site: &Site, path: &str) -> (u16, String) {
     get(
@@ -274,4 +274,49 @@ fn the_reference_names_every_metric_as_the_page_does() {
     let served = page.kind.iter();
     let served = served.map(|(name, kind)| (name.clone(), kind.clone(), page.help[name].clone()));
     assert_eq!(rows, served.collect::<Vec<_>>());
+}
+
+/// The sandbox of the units hides /proc/stat, where the boot's time stands.
+#[test]
+fn the_start_time_is_right_where_proc_shows_processes_alone() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let seconds = || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.expect("after 1970").as_secs_f64()
+    };
+    let script = "mount --bind /dev/null /proc/stat && exec \"$0\" \"$@\"";
+    let hidden = ["-m", "--propagation", "private", "sh", "-c", script];
+    let permitted = (Command::new("unshare").args(hidden).arg("true"))
+        .output()
+        .is_ok_and(|out| out.status.success());
+    let mut begun = Vec::new();
+    for hides in [false, true] {
+        if hides && !permitted {
+            println!("skipped: only root may hide a file of /proc");
+            continue;
+        }
+        let before = seconds();
+        let mut command = match hides {
+            true => site.run_under("unshare", &hidden),
+            false => site.run(),
+        };
+        let daemon = site.ready(Process::start(&mut command));
+        let told = scrape(&site).value("process_start_time_seconds");
+        assert!(
+            (before - 1.0..=seconds()).contains(&told),
+            "{hides}: {told}, {before}"
+        );
+        let status = daemon.status();
+        assert_eq!(
+            status["started_at"].as_f64().expect("a time") / 1000.0,
+            told
+        );
+        // It says the same for as long as the process lives.
+        assert_eq!(scrape(&site).value("process_start_time_seconds"), told);
+        assert_eq!(scrape(&site).wrong(), Vec::<String>::new());
+        begun.push(told);
+        assert_eq!(daemon.stop(s(10)).code, Some(0));
+    }
+    assert!(begun.is_sorted());
 }
