@@ -69,6 +69,38 @@ fn the_daemon_is_tried_again_for_ever_and_watched() {
     }
 }
 
+/// The ceilings follow from what was measured and from the defaults: a legitimate load never meets
+/// them.
+#[test]
+fn the_ceilings_are_where_the_figures_put_them() {
+    let page = include_str!("../docs/operations.md");
+    let default = |section: &str, name: &str| {
+        let key = pinrelay::config::KEYS.iter();
+        let mut key = key.filter(|key| key.section == section && key.name == name);
+        key.next().expect("a key").default
+    };
+    assert_eq!(default("dead_letters", "max_bytes"), "1GiB");
+    let measured = "| 2 million dead letters | 121 MiB on disk, 344 MiB resident | 63 bytes on disk, at most 180 in memory |";
+    assert!(page.contains(measured) && page.contains("Plan 512 MiB of memory"));
+    let letters = (1024.0 / 63.0 * 180.0_f64).ceil();
+    for service in SERVICES {
+        let mebibytes = |name: &str| -> f64 {
+            let value = settings(service)
+                .into_iter()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            let value = value.unwrap_or_else(|| panic!("no {name}"));
+            assert!(page.contains(&format!("| `{name}` | {value} |")), "{name}");
+            value.trim_end_matches('M').parse().expect("MiB")
+        };
+        let (high, max) = (mebibytes("MemoryHigh"), mebibytes("MemoryMax"));
+        assert!(high >= 512.0 + letters, "{high}");
+        assert!(max >= high + 1000.0, "{max}");
+        let tasks = mebibytes("TasksMax");
+        assert!(tasks >= 512.0 + 256.0, "{tasks}");
+        has(service, "OOMPolicy=continue");
+    }
+}
+
 /// To send is one trust, to read the token another: the sockets are of a group of their own, which
 /// the daemon's user is in, to bind them without systemd.
 #[test]
