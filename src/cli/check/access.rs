@@ -3,8 +3,9 @@
 //! Invariant: to send is one trust, to read the token another. Whoever is in the group of the
 //! ingest socket, by membership or as a primary group, must reach neither the token nor the
 //! webhook's URL nor the queue, and must not be able to change the config, which says where the
-//! token is sent. Judged by owners, groups and modes, the folders on the way included; access
-//! control lists are not looked at.
+//! token is sent. Judged by owners, groups and modes; access control lists are not looked at. A
+//! folder that is shut on the way counts only against what everybody may: a secret that is given
+//! to somebody is one chmod of another's folder away from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
@@ -56,17 +57,16 @@ impl Who {
         (about.mode() >> shift & right == right).then_some(by)
     }
 
-    /// The same of a file, the folders on the way included.
+    /// The same of the file at a path.
     fn reach(&self, right: u32, file: &Path) -> Option<By> {
         // What cannot be looked at is told where it is used.
         let file = fs::canonicalize(file).ok()?;
         let enters = |folder: &Path| {
             fs::metadata(folder).is_ok_and(|about| self.may(SEARCH, &about).is_some())
         };
-        match file.ancestors().skip(1).all(enters) {
-            true => self.may(right, &fs::metadata(&file).ok()?),
-            false => None,
-        }
+        let by = self.may(right, &fs::metadata(&file).ok()?)?;
+        let shut = || !file.ancestors().skip(1).all(enters);
+        (by != By::Everybody || !shut()).then_some(by)
     }
 
     /// Whether they could write a file, or put another in its place.
