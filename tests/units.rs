@@ -66,6 +66,16 @@ fn the_daemon_is_tried_again_for_ever_and_watched() {
         has(socket, "TriggerLimitIntervalSec=0");
         has(socket, "SocketGroup=pinrelay-ingest");
         has(socket, "SocketMode=0660");
+        // As the service has the folder: taken over by it later, the socket would lose its group.
+        for setting in [
+            "User=pinrelay",
+            "Group=pinrelay",
+            "RuntimeDirectoryMode=0755",
+            "RuntimeDirectoryPreserve=yes",
+            "ExecStartPre=/usr/bin/true",
+        ] {
+            has(socket, setting);
+        }
     }
 }
 
@@ -140,5 +150,7 @@ fn the_templates_are_the_units_by_name() {
     );
     has(SERVICES[1], "StateDirectory=pinrelay/%i");
     has(SERVICES[1], "RuntimeDirectory=pinrelay/%i");
+    has(SOCKETS[0], "RuntimeDirectory=pinrelay");
+    has(SOCKETS[1], "RuntimeDirectory=pinrelay/%i");
     has(SOCKETS[1], "ListenStream=/run/pinrelay/%i/ingest.sock");
 }

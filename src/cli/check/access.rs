@@ -88,7 +88,11 @@ pub(super) fn findings(config: &Config, token: Option<&Path>) -> Vec<Finding> {
     let senders = senders(&groups, daemon.as_ref());
     let mut found = Vec::new();
     for file in &secrets {
-        found.extend(readers(file, &groups, &senders, daemon.as_ref()));
+        let parting = Parting {
+            socket: &config.ingest.socket,
+            own: daemon.as_ref().map(|user| user.gid.as_raw()),
+        };
+        found.extend(readers(file, &groups, &senders, &parting));
     }
     let queue = config.queue_folder();
     let enters =
@@ -115,22 +119,31 @@ pub(super) fn findings(config: &Config, token: Option<&Path>) -> Vec<Finding> {
     found
 }
 
+/// What is needed to say how one group becomes two.
+struct Parting<'a> {
+    socket: &'a Path,
+    /// The daemon's own group.
+    own: Option<u32>,
+}
+
 fn readers(
     file: &Path,
     groups: &BTreeSet<u32>,
     senders: &[Who],
-    daemon: Option<&User>,
+    parting: &Parting<'_>,
 ) -> Vec<Finding> {
     let show = file.display();
     for gid in groups {
-        let own = daemon.is_some_and(|user| user.gid.as_raw() == *gid);
+        let own = parting.own == Some(*gid);
         let group = group_name(*gid);
         let next = match anyone_in(*gid).and_then(|who| who.reach(READ, file)) {
             Some(By::Group(_)) if own => format!(
                 "by the group {group}, which is the daemon's and the socket's at once: set \
                  [ingest] group to {SENDERS} (`groupadd --system {SENDERS}`, where it is not \
-                 there), for each producer `usermod -a -G {SENDERS} USER` and `gpasswd -d USER \
-                 {group}`, then restart pinrelay.socket, pinrelay.service and the producers"
+                 there), for each producer `usermod -a -G {SENDERS} USER` and a restart of it, \
+                 then `sudo -u pinrelay chgrp {SENDERS} {}`, `gpasswd -d USER {group}`, and a \
+                 restart once more",
+                parting.socket.display()
             ),
             Some(By::Group(_)) => {
                 format!("by the group {group}, whose members may send events: chgrp {OWN} {show}")

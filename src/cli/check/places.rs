@@ -39,8 +39,9 @@ pub(super) fn group(ingest: &Ingest) -> Finding {
     match Group::from_name(name) {
         Ok(Some(group)) if has.is_some_and(|gid| gid != group.gid.as_raw()) => Advice(format!(
             "the ingest socket {} does not belong to the group {name}, as [ingest] group has it: \
-             it was made before, or by a socket unit with another SocketGroup=; \
-             `systemctl restart pinrelay.socket pinrelay.service` makes it anew",
+             it was made before, or by a socket unit with another SocketGroup=; once the producers \
+             are in {name}: `sudo -u pinrelay chgrp {name} {}`",
+            ingest.socket.display(),
             ingest.socket.display()
         )),
         Ok(Some(_)) => Fine(format!("group {name} of the ingest socket")),
