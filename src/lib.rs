@@ -43,6 +43,7 @@ pub mod lifecycle;
 pub mod net;
 pub mod observe;
 pub mod secret;
+pub mod text;
 
 // A stand-in for Pinterest's API, for the demo, tests and benches.
 pub mod mock_pinterest;

@@ -2,15 +2,18 @@
 //!
 //! One file per group of routes: `status`, `metrics` and `health`, `tail`, `trace`, `verify`,
 //! `losses`, `control`, `clock`, `dead`, `queue`. All of them work on `state`; what only the
-//! daemon's own loop can do goes to it as a `command`; `report` is what `status` shows. Errors are
+//! daemon's own loop can do goes to it as a `command`; `report` is what `status` shows; `caller` is whose
+//! connection it is, `host` whom a request to the metrics port means. Errors are
 //! plain text with a status code: 400 when a request is wrong, 503 when the queue has stopped, 422
 //! when what was asked cannot be done.
 
+mod caller;
 mod clock;
 mod command;
 mod control;
 mod dead;
 mod health;
+mod host;
 mod losses;
 mod metrics;
 mod queue;
@@ -22,12 +25,13 @@ mod trace;
 mod verify;
 
 use std::net::TcpListener as StdTcpListener;
-use std::os::unix::net::UnixListener as StdUnixListener;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::from_fn;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
 pub use command::{Change, Command, Paused, Reloaded, Resumed};
@@ -39,22 +43,35 @@ pub use state::{AdminState, Source};
 pub use tail::Seen;
 pub use trace::{Stored, Trace};
 
-use crate::net::{Bounded, Limits};
+use crate::net::{self, Limits, Service};
+use caller::Caller;
 
 /// What the metrics port may hold, since every local user may connect. A scrape takes
 /// milliseconds, and Prometheus makes a new connection.
 const METRICS_PORT: Limits = Limits {
     name: "the metrics port",
     connections: 16,
-    life: Duration::from_secs(20),
+    life: Some(Duration::from_secs(20)),
+    busy_may_go: Some(Duration::from_secs(1)),
 };
 
-/// Serves on `listener` until the task is aborted. Must be called within a runtime.
-///
-/// # Errors
-/// The system's, if the listener cannot be watched.
-pub fn spawn(listener: StdUnixListener, state: AdminState) -> std::io::Result<JoinHandle<()>> {
-    let listener = UnixListener::from_std(listener)?;
+/// What the admin socket may hold: whoever may use it may also leak connections, and these are
+/// descriptors that the queue, delivery and ingest need.
+const ADMIN_SOCKET: Limits = Limits {
+    name: "the admin socket",
+    connections: 32,
+    life: None,
+    busy_may_go: Some(Duration::from_secs(5)),
+};
+
+/// Serves on `listener`, and on those that are sent, until the task is aborted. Must be called
+/// within a runtime.
+pub fn spawn(
+    listener: UnixListener,
+    state: AdminState,
+) -> (JoinHandle<()>, UnboundedSender<UnixListener>) {
+    let (door, more) = net::door(vec![listener], ADMIN_SOCKET);
+    let service = Service::new(door, ADMIN_SOCKET);
     let routes = Router::new()
         .merge(status::routes())
         .merge(metrics::routes())
@@ -69,12 +86,15 @@ pub fn spawn(listener: StdUnixListener, state: AdminState) -> std::io::Result<Jo
         .merge(dead::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .with_state(state);
-    Ok(tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
+        .layer(from_fn(caller::while_it_works))
+        .with_state(state)
+        .into_make_service_with_connect_info::<Caller>();
+    let task = tokio::spawn(async move {
+        if let Err(error) = axum::serve(service, routes).await {
             tracing::error!("the admin socket has ended: {error}");
         }
-    }))
+    });
+    (task, more)
 }
 
 async fn no_route(uri: Uri) -> (StatusCode, String) {
@@ -99,13 +119,15 @@ pub fn spawn_metrics(
     listener: StdTcpListener,
     state: AdminState,
 ) -> std::io::Result<JoinHandle<()>> {
-    let listener = Bounded::new(TcpListener::from_std(listener)?, METRICS_PORT);
+    let (door, _) = net::door(vec![TcpListener::from_std(listener)?], METRICS_PORT);
+    let service = Service::new(door, METRICS_PORT);
     let routes = Router::new()
         .merge(metrics::routes())
         .merge(health::routes())
+        .layer(from_fn(host::by_address))
         .with_state(state);
     Ok(tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
+        if let Err(error) = axum::serve(service, routes).await {
             tracing::error!("the metrics port has ended: {error}");
         }
     }))

@@ -7,7 +7,7 @@
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -15,6 +15,7 @@ use axum::routing::get;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 
+use super::caller::Caller;
 use super::state::AdminState;
 use crate::clock::Millis;
 use crate::event;
@@ -148,15 +149,24 @@ fn seen(passed: &Passed, full: bool) -> Seen {
     }
 }
 
-async fn tail(State(state): State<AdminState>, Query(query): Query<TailQuery>) -> Response {
+async fn tail(
+    State(state): State<AdminState>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Query(query): Query<TailQuery>,
+) -> Response {
     let filter = match Filter::read(query) {
         Ok(filter) => filter,
         Err(wrong) => return (StatusCode::BAD_REQUEST, wrong).into_response(),
     };
     let listener = state.observer.passing().listen();
-    let lines = stream::unfold((listener, filter), |(mut listener, filter)| async move {
+    // However little passes, somebody listens.
+    let begin = (listener, filter, caller.0.busy());
+    let lines = stream::unfold(begin, |(mut listener, filter, busy)| async move {
         let piece = piece(&mut listener, &filter).await?;
-        Some((Ok::<_, std::convert::Infallible>(piece), (listener, filter)))
+        Some((
+            Ok::<_, std::convert::Infallible>(piece),
+            (listener, filter, busy),
+        ))
     });
     (
         [(CONTENT_TYPE, "application/x-ndjson")],

@@ -3,7 +3,7 @@
 use super::config_arg::ConfigArg;
 
 /// Flags of `pinrelay run`.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Clone)]
 #[command(after_help = "\
 Exit codes: 0 stopped in order · 69 another daemon has the queue or a socket · 74 the disk or the \
 system failed · 78 the config is wrong
@@ -25,7 +25,7 @@ pub struct RunArgs {
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  pinrelay demo --keep")]
 pub struct DemoArgs {
-    /// LetterFilter the demo's folder, and say where it is.
+    /// Keep the demo's folder, and say where it is.
     #[arg(long)]
     pub keep: bool,
 }

@@ -2,17 +2,15 @@
 //! for it.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use clap::Subcommand;
 
 use super::admin_arg::AdminArg;
+use super::daemon::CONTROL;
 use super::exit::{Exit, OrExit, Outcome};
+use super::text::out;
 use crate::admin::report::human::{clock_time, duration};
 use crate::clock::Standing;
-
-/// How long the daemon may take to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Flags of `pinrelay clock`.
 #[derive(clap::Args, Debug)]
@@ -71,15 +69,15 @@ pub fn run(args: Args) -> Outcome {
     let (text, json) = match args.verb {
         Some(Verb::Trust(args)) => {
             let client = args.admin.client()?;
-            (client.post("/clock/trust", "", PATIENCE)?, args.json)
+            (client.post("/clock/trust", "", CONTROL)?, args.json)
         }
-        Some(Verb::Show(args)) => (args.admin.client()?.get("/clock", PATIENCE)?, args.json),
+        Some(Verb::Show(args)) => (args.admin.client()?.get("/clock", CONTROL)?, args.json),
         None => {
             let args = args.show;
-            (args.admin.client()?.get("/clock", PATIENCE)?, args.json)
+            (args.admin.client()?.get("/clock", CONTROL)?, args.json)
         }
     };
-    let mut out = io::stdout().lock();
+    let mut out = out(json);
     if json {
         writeln!(out, "{text}").or_exit(Exit::Io)?;
         return Ok(Exit::Ok);

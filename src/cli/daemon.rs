@@ -8,6 +8,15 @@ use anyhow::{Context, anyhow};
 
 use super::exit::{Exit, Failure, OrExit};
 
+/// How long a daemon may take to show that it answers at all. One that is stopped, or hangs, takes
+/// connections all the same, until its backlog is full.
+const ALIVE: Duration = Duration::from_millis(1500);
+/// How long what an operator asks for may take after that: a command ends within five seconds.
+pub(super) const CONTROL: Duration = Duration::from_millis(3300);
+
+/// How long what is read from the queue may take.
+pub(super) const READING: Duration = Duration::from_secs(30);
+
 /// The daemon behind an admin socket.
 pub(super) struct Client {
     socket: PathBuf,
@@ -16,17 +25,24 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Connects once, to tell apart what the HTTP client would not.
+    /// Connects, and has the daemon show that it answers.
     ///
     /// # Errors
-    /// With exit 69 when no daemon is there.
+    /// With exit 69 when no daemon is there, or one that does not answer.
     pub(super) fn connect(socket: &Path) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .or_exit(Exit::Io)?;
-        if let Err(error) = std::os::unix::net::UnixStream::connect(socket) {
-            return Err(missing(socket, &error));
+        // Once by hand, to tell apart what the HTTP client would not.
+        let connect = tokio::net::UnixStream::connect(socket);
+        match runtime.block_on(async { tokio::time::timeout(ALIVE, connect).await }) {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
+                return Err(missing(socket, &error));
+            }
+            // The backlog is full.
+            Ok(Err(_)) | Err(_) => return Err(mute(socket)),
         }
         // Without a provider the HTTP client refuses to be built, TLS or not. A second call
         // changes nothing.
@@ -36,11 +52,13 @@ impl Client {
             .tls_certs_only([])
             .build()
             .or_exit(Exit::Io)?;
-        Ok(Self {
+        let this = Self {
             socket: socket.to_owned(),
             runtime,
             http,
-        })
+        };
+        this.get("/healthz", ALIVE)?;
+        Ok(this)
     }
 
     /// What the daemon answers to `GET path`, within `patience`.
@@ -100,6 +118,9 @@ impl Client {
     }
 
     fn silent(&self, error: reqwest::Error) -> Failure {
+        if error.is_timeout() {
+            return mute(&self.socket);
+        }
         let shown = self.socket.display();
         let failure = Err::<(), _>(error)
             .with_context(|| format!("admin socket {shown}: no answer from the daemon"))
@@ -169,6 +190,18 @@ fn refused(status: reqwest::StatusCode, text: &str) -> Failure {
             _ => Exit::Unavailable,
         },
         error: anyhow!("{}", text.trim_end()),
+    }
+}
+
+fn mute(socket: &Path) -> Failure {
+    Failure {
+        exit: Exit::Unavailable,
+        error: anyhow!(
+            "admin socket {}: the daemon does not answer: it is stopped, or it hangs on something; \
+             `systemctl status pinrelay` and its log say more, `systemctl restart pinrelay` loses \
+             nothing",
+            socket.display()
+        ),
     }
 }
 

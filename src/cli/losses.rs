@@ -1,18 +1,16 @@
 //! `pinrelay losses`: what was lost to damage, until the operator has taken note of it.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
 use super::admin_arg::AdminArg;
+use super::daemon::CONTROL;
 use super::exit::{Exit, OrExit, Outcome};
+use super::text::out;
 use crate::admin::report::human;
 use crate::clock::Clock;
 use crate::queue::Loss;
-
-/// How long the daemon may take to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Flags of `pinrelay losses`.
 #[derive(clap::Args, Debug)]
@@ -41,10 +39,10 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     let client = args.admin.client()?;
     let text = match args.acknowledge {
-        true => client.post("/losses/acknowledge", "", PATIENCE)?,
-        false => client.get("/losses", PATIENCE)?,
+        true => client.post("/losses/acknowledge", "", CONTROL)?,
+        false => client.get("/losses", CONTROL)?,
     };
-    let mut out = io::stdout().lock();
+    let mut out = out(args.json);
     if args.json {
         writeln!(out, "{text}").or_exit(Exit::Io)?;
         return Ok(Exit::Ok);

@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -39,6 +40,11 @@ mod transform;
 mod verify;
 
 pub use exit::{Exit, Failure, OrExit, Outcome};
+
+use crate::lifecycle;
+
+/// How long the last lines of the log may take to be written.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Durable delivery of Chord CDP events to Pinterest's Conversions API.
 #[derive(Parser)]
@@ -98,7 +104,9 @@ enum Command {
 
 /// Runs the command line of this process and prints what went wrong, if anything did.
 pub fn main() -> ExitCode {
-    ExitCode::from(run(std::env::args_os()) as u8)
+    let exit = run(std::env::args_os());
+    lifecycle::flush_log(LAST_WORDS);
+    ExitCode::from(exit as u8)
 }
 
 fn run(args: impl Iterator<Item = OsString>) -> Exit {
@@ -138,7 +146,7 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::MockPinterest(args) => mock_pinterest::run(*args),
     };
     outcome.unwrap_or_else(|failure| {
-        eprintln!("pinrelay: {failure}");
+        text::say(&format!("pinrelay: {failure}\n"));
         failure.exit
     })
 }

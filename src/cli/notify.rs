@@ -6,6 +6,7 @@ use anyhow::anyhow;
 
 use super::config_arg::ConfigArg;
 use super::exit::{Exit, Failure, OrExit, Outcome};
+use super::text::out;
 use crate::config::process_env;
 use crate::notify::{Webhook, WebhookError};
 
@@ -50,7 +51,7 @@ pub fn run(args: Args) -> Outcome {
         .or_exit(Exit::Io)?;
     let webhook = Webhook::new(file).map_err(failure)?;
     runtime.block_on(webhook.tell(&message)).map_err(failure)?;
-    let mut out = io::stdout().lock();
+    let mut out = out(args.json);
     match args.json {
         true => writeln!(out, "{{\"sent\":true}}"),
         false => writeln!(out, "the webhook took the test message"),

@@ -4,12 +4,11 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::admin_arg::AdminArg;
+use super::daemon::CONTROL;
 use super::exit::{Exit, OrExit, Outcome};
+use super::text::out;
 use crate::admin::{PauseFor, Paused};
 use crate::config::parse_duration;
-
-/// How long the daemon may take to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Flags of `pinrelay pause`.
 #[derive(clap::Args, Debug)]
@@ -52,8 +51,8 @@ pub fn run(args: Args) -> Outcome {
         reason: args.reason,
     };
     let body = serde_json::to_string(&asked).or_exit(Exit::Io)?;
-    let text = args.admin.client()?.post("/pause", body, PATIENCE)?;
-    let mut out = io::stdout().lock();
+    let text = args.admin.client()?.post("/pause", body, CONTROL)?;
+    let mut out = out(args.json);
     if args.json {
         writeln!(out, "{text}").or_exit(Exit::Io)?;
         return Ok(Exit::Ok);

@@ -1,16 +1,14 @@
 //! `pinrelay reload`: has the running daemon read config and token again.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use anyhow::anyhow;
 
 use super::admin_arg::AdminArg;
+use super::daemon::CONTROL;
 use super::exit::{Exit, Failure, OrExit, Outcome};
+use super::text::out;
 use crate::admin::Reloaded;
-
-/// How long the daemon may take to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Flags of `pinrelay reload`.
 #[derive(clap::Args)]
@@ -44,8 +42,8 @@ pub fn run(args: Args) -> Outcome {
         },
         _ => failure,
     })?;
-    let text = client.post("/reload", "", PATIENCE)?;
-    let mut out = io::stdout().lock();
+    let text = client.post("/reload", "", CONTROL)?;
+    let mut out = out(args.json);
     if args.json {
         writeln!(out, "{text}").or_exit(Exit::Io)?;
         return Ok(Exit::Ok);

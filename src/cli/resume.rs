@@ -1,14 +1,12 @@
 //! `pinrelay resume`: ends a pause, and opens a gate that is shut or parked.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use super::admin_arg::AdminArg;
+use super::daemon::CONTROL;
 use super::exit::{Exit, OrExit, Outcome};
+use super::text::out;
 use crate::admin::{Resume, Resumed};
-
-/// How long the daemon may take to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Flags of `pinrelay resume`.
 #[derive(clap::Args, Debug)]
@@ -38,8 +36,8 @@ pub fn run(args: Args) -> Outcome {
         isolate: args.isolate,
     };
     let body = serde_json::to_string(&asked).or_exit(Exit::Io)?;
-    let text = args.admin.client()?.post("/resume", body, PATIENCE)?;
-    let mut out = io::stdout().lock();
+    let text = args.admin.client()?.post("/resume", body, CONTROL)?;
+    let mut out = out(args.json);
     if args.json {
         writeln!(out, "{text}").or_exit(Exit::Io)?;
         return Ok(Exit::Ok);

@@ -1,10 +1,12 @@
 //! `pinrelay run`: the daemon.
 
+use std::sync::Arc;
+
 use anyhow::anyhow;
 
 use super::args::RunArgs;
 use super::exit::{Exit, Failure, Outcome};
-use super::offline;
+use super::{offline, text};
 use crate::config::process_env;
 use crate::daemon::{self, DaemonError};
 
@@ -26,12 +28,14 @@ pub fn run(args: &RunArgs) -> Outcome {
     if let Ok(config) = args.config.load(environment(args))
         && let Some(owner) = offline::become_owner_of(&config.queue_folder())?
     {
-        eprintln!(
-            "pinrelay: started by root, going on as {owner}, to whom the folder of {} belongs",
+        text::say(&format!(
+            "pinrelay: started by root, going on as {owner}, to whom the folder of {} belongs\n",
             config.queue_folder().display()
-        );
+        ));
     }
-    match daemon::run(|| args.config.load(environment(args))) {
+    let own = args.clone();
+    let load = Arc::new(move || own.config.load(environment(&own)));
+    match daemon::run(load) {
         Ok(()) => Ok(Exit::Ok),
         Err(error) => Err(Failure {
             exit: match error {

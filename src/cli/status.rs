@@ -1,16 +1,14 @@
 //! `pinrelay status`: what the daemon says of itself.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
 use super::admin_arg::AdminArg;
+use super::daemon::CONTROL;
 use super::exit::{Exit, OrExit, Outcome};
+use super::text::out;
 use crate::admin::Report;
-
-/// How long the daemon may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Flags of `pinrelay status`.
 #[derive(clap::Args, Debug)]
@@ -30,14 +28,14 @@ pub struct Args {
 
 /// Prints the report; exit 69 when no daemon is there.
 pub fn run(args: Args) -> Outcome {
-    let json = args.admin.client()?.get("/status", PATIENCE)?;
+    let json = args.admin.client()?.get("/status", CONTROL)?;
     let text = if args.json {
         json
     } else {
         let report: Report = serde_json::from_str(&json).or_exit(Exit::Io)?;
         report.show(&TimeZone::system())
     };
-    let mut out = io::stdout().lock();
+    let mut out = out(args.json);
     writeln!(out, "{}", text.trim_end()).or_exit(Exit::Io)?;
     Ok(Exit::Ok)
 }

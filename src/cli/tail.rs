@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use super::admin_arg::AdminArg;
 use super::daemon::Next;
 use super::exit::{Exit, OrExit, Outcome};
-use super::text::{json, printable};
+use super::text::{json, out, printable};
 use crate::admin::Seen;
 use crate::clock::Millis;
 
@@ -51,7 +51,7 @@ pub fn run(args: Args) -> Outcome {
     let client = args.admin.client()?;
     let mut lines = client.lines(&format!("/tail?{}", query.finish()))?;
     let zone = TimeZone::system();
-    let mut out = io::stdout().lock();
+    let mut out = out(args.json);
     loop {
         let Next::Line(line) = lines.next(pending::<()>())? else {
             eprintln!("pinrelay: the daemon has ended");

@@ -2,22 +2,19 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
 use super::admin_arg::AdminArg;
+use super::daemon::READING;
 use super::exit::{Exit, OrExit, Outcome};
 use super::tail::time;
-use super::text::printable;
+use super::text::{out, printable};
 use crate::admin::report::human;
 use crate::admin::{Stored, Trace};
 use crate::clock::Clock;
 use crate::clock::Millis;
 use crate::observe::Step;
-
-/// How long the daemon may take to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Flags of `pinrelay trace`.
 #[derive(clap::Args, Debug)]
@@ -44,7 +41,7 @@ pub fn run(args: Args) -> Outcome {
     let json = args
         .admin
         .client()?
-        .get(&format!("/trace?{query}"), PATIENCE)?;
+        .get(&format!("/trace?{query}"), READING)?;
     let trace: Trace = serde_json::from_str(&json).or_exit(Exit::Io)?;
     let text = match args.json {
         true => json,
@@ -53,7 +50,7 @@ pub fn run(args: Args) -> Outcome {
             show(&trace, now, &TimeZone::system(), &user_name)
         }
     };
-    let mut out = io::stdout().lock();
+    let mut out = out(args.json);
     writeln!(out, "{}", text.trim_end()).or_exit(Exit::Io)?;
     let known = !trace.steps.is_empty() || trace.stored != Stored::Unknown;
     Ok(match known {

@@ -11,6 +11,7 @@ use clap::Args as ClapArgs;
 use super::config_arg::ConfigArg;
 use super::exit::{Exit, Failure, OrExit, Outcome};
 use super::{daemon, offline};
+use super::text::out;
 use crate::clock::Clock;
 use crate::config::{ConfigError, process_env};
 use crate::queue::{self, OpenError, Verdict};
@@ -109,7 +110,7 @@ pub(super) fn failure(error: OpenError) -> Failure {
 }
 
 fn print(verdict: &Verdict, json: bool) -> Outcome {
-    let mut out = io::stdout().lock();
+    let mut out = out(json);
     match json {
         true => writeln!(out, "{}", verdict.to_json()),
         false => write!(out, "{verdict}"),

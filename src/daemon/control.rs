@@ -5,19 +5,14 @@ use std::time::Duration;
 use super::Daemon;
 use super::pause::log_pause;
 use crate::admin::{Command, Paused, Resumed};
-use crate::config::{Config, ConfigError};
 use crate::deliver::GateState;
 
 impl Daemon {
-    pub(super) async fn on_command(
-        &mut self,
-        command: Command,
-        load: &impl Fn() -> Result<Config, ConfigError>,
-    ) {
+    pub(super) async fn on_command(&mut self, command: Command) {
         // Whoever asked may have gone meanwhile; it is done all the same.
         match command {
             Command::Reload(answer) => {
-                let _ = answer.send(self.reload(load).await);
+                let _ = answer.send(self.reload().await);
             }
             Command::Pause {
                 length,

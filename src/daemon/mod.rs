@@ -1,37 +1,37 @@
 //! The composition root: opens the parts, joins them, and takes them down in order.
 //!
-//! `control` does what the admin socket asks, `reload` reads the config again, `token` follows
-//! the token's file, `pause` keeps the operator's pause, `lateness` warns of a backlog, `stop` is
-//! the drain, `watchdog` shows that the disk answers, `sockets` binds, `reports` is what `status`
-//! shows, `notices` what notifications are made of, `prepare` the seam between delivery and
-//! transform.
+//! `control` does what the admin socket asks, `reload` takes a config that `reader` has read again,
+//! `token` follows the token's file, `pause` keeps the operator's pause, `lateness` warns of a
+//! backlog, `stop` is the drain and `end` the end where that hangs, `watchdog` shows that the disk
+//! answers, `sockets` binds, `reports` is what `status` shows, `notices` what notifications are
+//! made of, `prepare` the seam between delivery and transform.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
 use tokio::net::UnixListener;
-use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::admin::{self, AdminState};
 use crate::clock::{Clock, WallTrust};
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::deliver;
 use crate::ingest;
 use crate::lifecycle::{self, Signal, notify};
-use crate::net;
 use crate::observe::Observer;
 use crate::queue::{self, Queue};
 use crate::secret::SharedToken;
 
 mod control;
+mod end;
 mod error;
 mod lateness;
 mod notices;
 mod pause;
 mod prepare;
+mod reader;
 mod reload;
 mod reports;
 mod sockets;
@@ -40,10 +40,14 @@ mod token;
 mod watchdog;
 
 pub use error::DaemonError;
+pub use reader::Load;
 
+use end::StopLimit;
 use pause::Pauses;
 use prepare::prepare;
+use reader::Reader;
 use reports::reports;
+use sockets::{Sockets, Use};
 use token::TokenWatch;
 
 /// How often the service manager's status line is brought up to date.
@@ -52,22 +56,22 @@ const STATUS_EVERY: Duration = Duration::from_secs(3);
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(5);
 /// How long one store of the queue may take to be read at a start: each asks for so much more.
 const OPENING: Duration = Duration::from_secs(120);
+/// How often it is looked whether clients still find the sockets.
+const SOCKETS_EVERY: Duration = Duration::from_secs(5);
 /// In test mode nothing is recorded, which is not to be forgotten.
 const TEST_MODE_EVERY: Duration = Duration::from_secs(3600);
-/// How long clients are told that the queue has stopped, before the process ends.
-const LAST_ANSWERS: Duration = Duration::from_millis(300);
-/// An exit that takes longer hangs.
-const EXIT_GUARD: Duration = Duration::from_secs(5);
-
 /// Fewer open files than this are told: a hundred clients would be too many.
 const FEW_FILES: u64 = 256;
+
+/// How long what is left of the runtime may take to end.
+const RUNTIME_ENDS: Duration = Duration::from_secs(1);
 
 /// Runs until it is told to stop, then drains. `load` reads the config, now and at each reload.
 ///
 /// # Errors
 /// [`DaemonError`], before anything was accepted. After a storage error the process ends with
 /// exit code 74 from within.
-pub fn run(load: impl Fn() -> Result<Config, ConfigError>) -> Result<(), DaemonError> {
+pub fn run(load: Load) -> Result<(), DaemonError> {
     umask(Mode::from_bits_truncate(0o077));
     lifecycle::keep_memory_private();
     let config = load()?;
@@ -77,18 +81,20 @@ pub fn run(load: impl Fn() -> Result<Config, ConfigError>) -> Result<(), DaemonE
         .enable_all()
         .build()
         .map_err(|e| DaemonError::Io(format!("the runtime cannot be started: {e}")))?;
-    runtime.block_on(serve(config, load))
+    let ended = runtime.block_on(serve(config, load));
+    // A thread that hangs in a system call would be waited for.
+    runtime.shutdown_timeout(RUNTIME_ENDS);
+    end::say_last_words();
+    ended
 }
 
-async fn serve(
-    config: Config,
-    load: impl Fn() -> Result<Config, ConfigError>,
-) -> Result<(), DaemonError> {
-    let signals = lifecycle::signals()
+async fn serve(config: Config, load: Load) -> Result<(), DaemonError> {
+    let stop_limit = StopLimit::default();
+    let signals = lifecycle::signals_with(stop_limit.last_resort())
         .map_err(|e| DaemonError::Io(format!("signals cannot be taken: {e}")))?;
     let clock = Clock::system();
-    let daemon = Daemon::open(config, clock).await?;
-    daemon.run(load, signals).await
+    let daemon = Daemon::open(config, load, clock, stop_limit).await?;
+    daemon.run(signals).await
 }
 
 /// The parts, joined.
@@ -97,6 +103,8 @@ struct Daemon {
     config: Config,
     /// As it was read last: what a reload may change counts from here.
     read: Config,
+    reader: Reader,
+    stop_limit: StopLimit,
     clock: Clock,
     queue: Queue,
     token: SharedToken,
@@ -105,6 +113,7 @@ struct Daemon {
     delivery: Arc<deliver::Handle>,
     /// The admin socket, and the metrics port if there is one.
     admin_tasks: Vec<tokio::task::JoinHandle<()>>,
+    more_admin: UnboundedSender<UnixListener>,
     draining: Arc<AtomicBool>,
     trust: WallTrust,
     lateness: lateness::Watch,
@@ -113,12 +122,16 @@ struct Daemon {
     notify: crate::notify::Handle,
     /// What the admin socket asks of the daemon itself.
     asked: UnboundedReceiver<admin::Command>,
-    /// Socket files of our own making, removed at a stop in order.
-    bound: Vec<PathBuf>,
+    sockets: Arc<Sockets>,
 }
 
 impl Daemon {
-    async fn open(config: Config, clock: Clock) -> Result<Self, DaemonError> {
+    async fn open(
+        config: Config,
+        load: Load,
+        clock: Clock,
+        stop_limit: StopLimit,
+    ) -> Result<Self, DaemonError> {
         let began = clock.now();
         // Everything that can be wrong with the config comes before the folder is touched.
         let required = config.require_run()?;
@@ -141,7 +154,7 @@ impl Daemon {
         let options = queue::Options {
             on_progress: Arc::new(|what| notify::extend(what, OPENING)),
             observer: observer.clone(),
-            ..config.queue_options(machine_id, Arc::new(storage_failed))
+            ..config.queue_options(machine_id, Arc::new(end::storage_failed))
         };
         let queue::Opened {
             queue,
@@ -151,19 +164,11 @@ impl Daemon {
         let (pauses, paused) = Pauses::open(queue.clone(), clock.clone(), trust.believed()).await;
         delivery_options.paused = paused;
 
-        let mut bound = Vec::new();
-        let listener = match sockets::passed()? {
-            Some(listener) => listener,
-            None => {
-                let path = &config.ingest.socket;
-                let listener = net::bind(path, 0o660, &config.ingest.group)?;
-                bound.push(path.clone());
-                listener
-            }
-        };
-        token::tell_shared(&found, &listener);
-        let admin_listener = sockets::admin(&config.admin)?;
-        bound.push(config.admin.socket.clone());
+        let (sockets, listeners) = Sockets::open(&config)?;
+        let sockets = Arc::new(sockets);
+        for listener in &listeners.ingest {
+            token::tell_shared(&found, listener);
+        }
         let metrics_listener = config.metrics.listen.map(sockets::metrics).transpose()?;
 
         let seed = rand::random();
@@ -183,7 +188,9 @@ impl Daemon {
         let delivery = Arc::new(delivery);
         let draining = Arc::new(AtomicBool::new(false));
         let clocks = (&clock, &trust, began);
-        let report = reports(&config, &queue, &delivery, clocks, &draining, &observer);
+        let report = reports(
+            &config, &queue, &delivery, clocks, &draining, &observer, &sockets,
+        );
         let watched =
             |e: std::io::Error| DaemonError::Io(format!("a socket cannot be watched: {e}"));
         let facts = notices::facts(report.clone(), trust.clone(), unclean_start);
@@ -197,13 +204,19 @@ impl Daemon {
             trust: trust.clone(),
             commands,
         };
-        let mut admin_tasks = vec![admin::spawn(admin_listener, state.clone()).map_err(watched)?];
+        let admin_listener = UnixListener::from_std(listeners.admin).map_err(watched)?;
+        let (admin_task, more_admin) = admin::spawn(admin_listener, state.clone());
+        let mut admin_tasks = vec![admin_task];
         if let Some(listener) = metrics_listener {
             admin_tasks.push(admin::spawn_metrics(listener, state).map_err(watched)?);
         }
-        let listener = UnixListener::from_std(listener).map_err(watched)?;
+        let ingest_listeners: Result<Vec<_>, _> = listeners
+            .ingest
+            .into_iter()
+            .map(UnixListener::from_std)
+            .collect();
         let ingest = ingest::spawn(
-            listener,
+            ingest_listeners.map_err(watched)?,
             queue.clone(),
             clock.clone(),
             config.ingest_options(open_files),
@@ -211,6 +224,8 @@ impl Daemon {
         );
         Ok(Self {
             read: config.clone(),
+            reader: Reader::new(load),
+            stop_limit,
             config,
             clock,
             queue,
@@ -219,6 +234,7 @@ impl Daemon {
             ingest,
             delivery,
             admin_tasks,
+            more_admin,
             draining,
             trust,
             lateness: lateness::Watch::default(),
@@ -226,39 +242,37 @@ impl Daemon {
             report,
             notify,
             asked,
-            bound,
+            sockets,
         })
     }
 
-    async fn run(
-        mut self,
-        load: impl Fn() -> Result<Config, ConfigError>,
-        mut signals: UnboundedReceiver<Signal>,
-    ) -> Result<(), DaemonError> {
+    async fn run(mut self, mut signals: UnboundedReceiver<Signal>) -> Result<(), DaemonError> {
         tracing::info!(
-            socket = %self.config.ingest.socket.display(),
-            admin = %self.config.admin.socket.display(),
+            socket = self.sockets.listened_on(Use::Ingest),
+            admin = self.sockets.listened_on(Use::Admin),
             hashing = self.config.user_data.hashing.name(),
             "ready: taking events; user_data.hashing says whether personal data is sent raw or \
              as sha256"
         );
         notify::ready(&(self.report)().await.line());
+        self.stop_limit.drains(self.read.delivery.drain_deadline);
         watchdog::feed(self.queue.clone());
         let mut status = tokio::time::interval(STATUS_EVERY);
         let mut free = tokio::time::interval(GIVE_BACK_EVERY);
         let mut test_mode = tokio::time::interval(TEST_MODE_EVERY);
+        let mut look = tokio::time::interval(SOCKETS_EVERY);
         let mut shown = String::new();
         loop {
             tokio::select! {
                 signal = signals.recv() => match signal {
                     Some(Signal::Reload) => {
                         // What is wrong is in the log.
-                        let _ = self.reload(&load).await;
+                        let _ = self.reload().await;
                     }
                     Some(Signal::Stop) | None => break,
                 },
-                Some(command) = self.asked.recv() => self.on_command(command, &load).await,
-                () = self.token_watch.changed() => self.token_file_changed(),
+                Some(command) = self.asked.recv() => self.on_command(command).await,
+                () = self.token_watch.changed() => self.token_file_changed().await,
                 () = self.pauses.over() => {
                     self.pauses.ended_by_itself().await;
                     self.delivery.pause_over();
@@ -268,6 +282,7 @@ impl Daemon {
                     "TEST MODE: Pinterest checks the events and records none of them; remove \
                      [pinterest] test = true and restart to go live"
                 ),
+                _ = look.tick() => self.mend_sockets(),
                 _ = free.tick() => drop(tokio::task::spawn_blocking(lifecycle::give_back)),
                 _ = status.tick() => {
                     self.observe_lateness().await;
@@ -280,6 +295,18 @@ impl Daemon {
             }
         }
         self.stop(signals).await
+    }
+
+    /// Whoever cannot find a socket loses events without a word.
+    fn mend_sockets(&self) {
+        for (used_by, listener) in self.sockets.mend() {
+            match (UnixListener::from_std(listener), used_by) {
+                (Ok(listener), Use::Ingest) => self.ingest.listen(listener),
+                // One that has ended has said so.
+                (Ok(listener), Use::Admin) => drop(self.more_admin.send(listener)),
+                (Err(error), _) => tracing::error!("a socket cannot be watched: {error}"),
+            }
+        }
     }
 
     /// While something speaks against the wall clock no age is told.
@@ -296,28 +323,5 @@ impl Daemon {
         if let Some(edge) = self.lateness.observe(oldest, late_after) {
             lateness::tell(edge, oldest, self.delivery.status().await.gate.state);
         }
-    }
-}
-
-/// Storage has failed: nothing more is acknowledged, and the process ends for the supervisor
-/// to start it anew. Clients that ask meanwhile are answered `unavailable`, for a moment. Nothing
-/// is dropped on the way, for dropping a store can hang.
-fn storage_failed(_why: &str) {
-    let end = std::thread::Builder::new().name("exit".into()).spawn(|| {
-        std::thread::sleep(LAST_ANSWERS);
-        // If exiting itself hangs, this does not.
-        let guard = std::thread::Builder::new()
-            .name("exit guard".into())
-            .spawn(|| {
-                std::thread::sleep(EXIT_GUARD);
-                std::process::abort();
-            });
-        if guard.is_err() {
-            std::process::abort();
-        }
-        std::process::exit(74);
-    });
-    if end.is_err() {
-        std::process::exit(74);
     }
 }

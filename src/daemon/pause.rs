@@ -17,6 +17,10 @@ use crate::clock::{Millis, millis};
 use crate::deliver::Pause;
 use crate::queue::{PauseRecord, Queue};
 
+/// How long the queue's folder may take to keep a pause or to let it go: a disk that does not answer
+/// must not hold up the next command, nor a signal.
+const STORES: Duration = Duration::from_secs(2);
+
 /// What is left of it at wall time `now`; `None`: it ends when it is ended.
 fn left(record: &PauseRecord, now: Millis, believed: bool) -> Option<Duration> {
     let length = record.length?;
@@ -107,8 +111,19 @@ impl Pauses {
             reason: pause.reason,
             length: length.map(|length| millis(length).unsigned_abs()),
         };
-        let stored = self.queue.set_pause_record(Some(record)).await;
+        let stored = self.set(Some(record)).await;
         stored.map_err(|error| format!("delivery is paused, but a restart would end that: {error}"))
+    }
+
+    async fn set(&self, record: Option<PauseRecord>) -> Result<(), String> {
+        let set = tokio::time::timeout(STORES, self.queue.set_pause_record(record));
+        match set.await {
+            Ok(set) => set.map_err(|error| error.to_string()),
+            Err(_) => Err(format!(
+                "the disk of {} does not answer (`dmesg`)",
+                self.queue.place()
+            )),
+        }
     }
 
     /// Ends it, durably.
@@ -116,7 +131,7 @@ impl Pauses {
     /// # Errors
     /// Where it stays kept: the pause is not over then, or a restart would bring it back.
     pub async fn end(&mut self) -> Result<(), String> {
-        let ended = self.queue.set_pause_record(None).await;
+        let ended = self.set(None).await;
         ended.map_err(|error| format!("{error}; delivery stays as it is"))?;
         self.ends = None;
         Ok(())
@@ -133,7 +148,7 @@ impl Pauses {
     /// What [`Pauses::over`] asks for.
     pub async fn ended_by_itself(&mut self) {
         self.ends = None;
-        if let Err(error) = self.queue.set_pause_record(None).await {
+        if let Err(error) = self.set(None).await {
             // A restart reads there that the time is over.
             tracing::warn!("{error}");
         }

@@ -1,10 +1,9 @@
-//! Reading config and token again.
+//! Taking config and token that were read again.
 
 use super::Daemon;
-use super::error::DaemonError;
 use super::prepare::prepare;
 use crate::admin::Reloaded;
-use crate::config::{Config, ConfigError, FoundToken};
+use crate::config::{Config, FoundToken};
 use crate::lifecycle::notify;
 use crate::transform::Transform;
 
@@ -14,16 +13,13 @@ impl Daemon {
     ///
     /// # Errors
     /// What is wrong, with its place.
-    pub(super) async fn reload(
-        &mut self,
-        load: &impl Fn() -> Result<Config, ConfigError>,
-    ) -> Result<Reloaded, String> {
+    pub(super) async fn reload(&mut self) -> Result<Reloaded, String> {
         notify::reloading();
-        let outcome = match read(load) {
+        let outcome = match self.reader.config().await {
             Ok((config, transform, token)) => Ok(self.take(config, transform, token)),
             Err(error) => {
                 tracing::error!("reload: {error}; nothing was changed");
-                Err(error.to_string())
+                Err(error)
             }
         };
         notify::ready(&(self.report)().await.line());
@@ -31,8 +27,9 @@ impl Daemon {
     }
 
     /// Takes the token that is in its file now.
-    pub(super) fn token_file_changed(&mut self) {
-        let Some(found) = self.token_watch.read_again(&self.read.token) else {
+    pub(super) async fn token_file_changed(&mut self) {
+        let read = self.reader.token(self.read.token.clone()).await;
+        let Some(found) = self.token_watch.read_again(read) else {
             return;
         };
         if self.token.swap(found.token) {
@@ -61,6 +58,7 @@ impl Daemon {
             self.delivery.token_changed();
         }
         self.notify.reload(config.notify_options());
+        self.stop_limit.drains(config.delivery.drain_deadline);
         self.read = config;
         tracing::info!(
             token_changed = reloaded.token_changed,
@@ -68,15 +66,4 @@ impl Daemon {
         );
         reloaded
     }
-}
-
-/// Everything that a reload needs, or what is wrong with it.
-fn read(
-    load: &impl Fn() -> Result<Config, ConfigError>,
-) -> Result<(Config, Transform, FoundToken), DaemonError> {
-    let config = load()?;
-    config.require_run()?;
-    let transform = config.transform()?;
-    let token = config.token.read()?;
-    Ok((config, transform, token))
 }

@@ -9,8 +9,11 @@ use crate::clock::Millis;
 use crate::clock::{Clock, WallTrust};
 use crate::config::Config;
 use crate::deliver::{self, GateState};
+use crate::lifecycle;
 use crate::observe::{Observer, Rates, Reading};
 use crate::queue::Queue;
+
+use super::sockets::Sockets;
 
 /// Where a report's parts come from.
 struct Parts {
@@ -20,6 +23,7 @@ struct Parts {
     trust: WallTrust,
     draining: Arc<AtomicBool>,
     observer: Observer,
+    sockets: Arc<Sockets>,
     test_mode: bool,
     started_at: Millis,
     /// Events accepted before this process.
@@ -35,6 +39,7 @@ pub(super) fn reports(
     (clock, trust, began): (&Clock, &WallTrust, Millis),
     draining: &Arc<AtomicBool>,
     observer: &Observer,
+    sockets: &Arc<Sockets>,
 ) -> admin::Source {
     let parts = Arc::new(Parts {
         queue: queue.clone(),
@@ -43,6 +48,7 @@ pub(super) fn reports(
         trust: trust.clone(),
         draining: draining.clone(),
         observer: observer.clone(),
+        sockets: sockets.clone(),
         test_mode: config.pinterest.test,
         started_at: began,
         accepted_before: queue.census().accepted,
@@ -72,6 +78,7 @@ impl Parts {
         if draining {
             not_accepting.push("the daemon is stopping".to_owned());
         }
+        not_accepting.extend(self.sockets.missing());
         not_accepting.extend(disk.closed.map(|closed| closed.message().to_owned()));
         let report = Report::new(&census, self.clock.now());
         let (delivered, delivered_test) = match self.test_mode {
@@ -107,6 +114,7 @@ impl Parts {
             requests: Took { count, seconds },
             disk,
             clock: self.trust.standing(),
+            log_lines_dropped: lifecycle::log_dropped(),
             delivery,
             ..report
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Daemon, DaemonError};
@@ -36,12 +37,33 @@ impl Daemon {
         self.draining.store(true, Ordering::Relaxed);
         tracing::info!("stopping: answering what was read, then delivering what is queued");
         notify::stopping("draining");
+        let (hurry, hurried) = watch::channel(false);
         let delivery = self.delivery.clone();
-        let drain = async {
-            self.ingest
-                .stop(ANSWERS.min(self.read.delivery.drain_deadline))
-                .await;
-            self.delivery.drain(deadline).await
+        let patience = ANSWERS.min(self.read.delivery.drain_deadline);
+        let ingest = self.ingest;
+        let drain = async move {
+            let in_a_hurry = || {
+                let mut hurried = hurried.clone();
+                // Its sender lives as long as this.
+                async move { drop(hurried.wait_for(|hurried| *hurried).await) }
+            };
+            tokio::select! {
+                () = ingest.stop(patience) => {}
+                // A client that does not read holds up nobody who is in a hurry.
+                () = in_a_hurry() => {}
+            }
+            let drain = delivery.drain(deadline);
+            tokio::pin!(drain);
+            tokio::select! {
+                // In this order: it is asked to drain before it is told to give that up, and so
+                // knows what was under way.
+                biased;
+                report = &mut drain => report,
+                () = in_a_hurry() => {
+                    delivery.abandon();
+                    drain.await
+                }
+            }
         };
         tokio::pin!(drain);
         let mut look = tokio::time::interval(LOOK);
@@ -52,7 +74,7 @@ impl Daemon {
                 Some(signal) = signals.recv() => {
                     if signal == Signal::Stop {
                         tracing::info!("a second signal: not waiting for deliveries");
-                        delivery.abandon();
+                        let _ = hurry.send(true);
                     }
                 }
                 _ = look.tick() => {
@@ -71,10 +93,7 @@ impl Daemon {
             .iter()
             .for_each(tokio::task::JoinHandle::abort);
         let closed = self.queue.close().await;
-        for path in &self.bound {
-            // A socket file left behind is replaced at the next start.
-            let _ = std::fs::remove_file(path);
-        }
+        self.sockets.remove();
         let took = Duration::from_millis((self.clock.monotonic() - begun).unsigned_abs());
         let place = self.queue.place();
         if let Err(error) = closed {

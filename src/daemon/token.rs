@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use super::error::DaemonError;
-use crate::config::{Config, FoundToken, TokenSource, TokenSources};
+use crate::config::{Config, FoundToken, TokenSource};
 use crate::lifecycle::FileWatch;
 
 /// Reads it, and says what is careless about its file.
@@ -86,10 +86,9 @@ impl TokenWatch {
         }
     }
 
-    /// Reads the token that is in the file now. One that cannot be used is told once: the old one
-    /// stays, for half a change must not stop the deliveries that it still carries.
-    pub fn read_again(&mut self, sources: &TokenSources) -> Option<FoundToken> {
-        let read = sources.read().map_err(|error| error.to_string());
+    /// The token that was `read` after a change, if it can be used. One that cannot is told once:
+    /// the old one stays, for half a change must not stop the deliveries that it still carries.
+    pub fn read_again(&mut self, read: Result<FoundToken, String>) -> Option<FoundToken> {
         let found = read.and_then(|found| match found.file == self.file {
             true => Ok(found),
             // Another source that happens to exist is not what the daemon was given.

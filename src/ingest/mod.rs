@@ -28,14 +28,14 @@ use crate::observe::Observer;
 use crate::queue::Queue;
 use intake::Intake;
 
-/// Starts taking events from `listener`. Must be called within a runtime.
+/// Starts taking events from `listeners`. Must be called within a runtime.
 pub fn spawn(
-    listener: UnixListener,
+    listeners: Vec<UnixListener>,
     queue: Queue,
     clock: Clock,
     options: Options,
     observer: Observer,
 ) -> Handle {
     let intake = Intake::new(queue, clock, options.max_event_bytes, observer);
-    ndjson::spawn(listener, Arc::new(intake), options.max_connections)
+    ndjson::spawn(listeners, Arc::new(intake), options.max_connections)
 }

@@ -1,11 +1,13 @@
 //! The log: for people on a terminal, for journald under systemd, otherwise as JSON lines. Repeats
-//! are folded ([`super::fold`]).
+//! are folded ([`super::fold`]); a thread of its own writes ([`super::sink`]).
 
 use std::fmt;
-use std::io::{IsTerminal, Write as _};
+use std::io::{self, IsTerminal, Write as _};
+use std::sync::OnceLock;
+use std::time::Duration;
 
-use tracing::{Event, Level, Subscriber};
-use tracing_journald::{Priority, PriorityMappings};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -14,6 +16,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use super::fold::Fold;
+use super::journal::{Fields, Journal, priority};
+use super::sink::{Line, Sink};
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +37,13 @@ pub enum LogFormat {
 #[error("the log cannot be set up: {0}; see RUST_LOG and [log] level")]
 pub struct LogError(String);
 
-/// Sends the log to stderr from here on. `RUST_LOG` overrides `level`.
+/// This process' log, once there is one.
+static SINK: OnceLock<Sink> = OnceLock::new();
+
+/// Sends the log to stderr or the journal from here on. `RUST_LOG` overrides `level`.
 ///
 /// # Errors
-/// A filter that cannot be read, or a second call.
+/// A filter that cannot be read, a second call, or no thread to write it.
 pub fn init(level: &str, format: LogFormat) -> Result<(), LogError> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(filter) if !filter.is_empty() => EnvFilter::try_new(filter),
@@ -44,24 +51,38 @@ pub fn init(level: &str, format: LogFormat) -> Result<(), LogError> {
         _ => EnvFilter::try_new(format!("warn,pinrelay={level}")),
     };
     let filter = filter.map_err(|e| LogError(e.to_string()))?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let shown: Box<dyn Layer<_> + Send + Sync> = match resolve(format) {
-        LogFormat::Journald => match journal() {
-            Ok(journal) => journal.boxed(),
-            // stderr may lead there all the same.
-            Err(_) => lines.event_format(Prefixed).boxed(),
-        },
-        LogFormat::Json => lines.json().flatten_event(true).with_target(false).boxed(),
+    let sink = Sink::default();
+    let lines = tracing_subscriber::fmt::layer().with_writer({
+        let sink = sink.clone();
+        move || Line::new(&sink)
+    });
+    let format = resolve(format);
+    let journal = match format {
+        LogFormat::Journald => Journal::connect().ok(),
+        _ => None,
+    };
+    let shown: Box<dyn Layer<_> + Send + Sync> = match (format, &journal) {
+        (LogFormat::Journald, Some(_)) => Fields(sink.clone()).boxed(),
+        // stderr may lead there all the same.
+        (LogFormat::Journald, None) => lines.event_format(Prefixed).boxed(),
+        (LogFormat::Json, _) => lines.json().flatten_event(true).with_target(false).boxed(),
         _ => lines
             .with_target(false)
-            .with_ansi(std::io::stderr().is_terminal())
+            .with_ansi(io::stderr().is_terminal())
             .boxed(),
     };
+    let started = match journal {
+        Some(mut journal) => sink.start(move |event| journal.send(event), tell_dropped),
+        None => sink.start(|line| io::stderr().write_all(line), tell_dropped),
+    };
+    started.map_err(|e| LogError(e.to_string()))?;
     let log = tracing_subscriber::registry()
         .with(shown)
         .with(Fold::new())
+        .with(filter_fn(may_say))
         .with(filter);
     log.try_init().map_err(|e| LogError(e.to_string()))?;
+    let _ = SINK.set(sink);
     std::panic::set_hook(Box::new(|panic| {
         // A bug; the text of the panic may quote data, its place may not.
         let place = panic
@@ -73,9 +94,34 @@ pub fn init(level: &str, format: LogFormat) -> Result<(), LogError> {
             return;
         }
         tracing::error!("a bug: panicked at {place}");
-        let _ = writeln!(std::io::stderr(), "pinrelay: a bug: panicked at {place}");
     }));
     Ok(())
+}
+
+/// Waits until what was logged is written, `limit` at most: its reader may take nothing.
+pub fn flush(limit: Duration) {
+    if let Some(sink) = SINK.get() {
+        sink.flush(limit);
+    }
+}
+
+/// Lines of the log that nobody will see, since the start.
+pub fn dropped() -> u64 {
+    SINK.get().map_or(0, Sink::dropped)
+}
+
+fn tell_dropped(number: u64) {
+    tracing::warn!(
+        "{number} lines of the log were dropped: whoever reads it (stderr, or the journal) did not \
+         take them in time"
+    );
+}
+
+/// What of the libraries may be logged at all, whatever is asked for: below `info` the embedded
+/// database tells the bytes that it stores, which are events and the key of the id hashes.
+fn may_say(what: &Metadata<'_>) -> bool {
+    let ours = what.target() == "pinrelay" || what.target().starts_with("pinrelay::");
+    ours || *what.level() <= Level::INFO
 }
 
 fn resolve(format: LogFormat) -> LogFormat {
@@ -97,23 +143,6 @@ fn leads_to_the_journal() -> bool {
     stderr.is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// The journal's own protocol: fields stay fields, levels become priorities.
-///
-/// # Errors
-/// The system's, if no journal listens.
-fn journal() -> std::io::Result<tracing_journald::Layer> {
-    let priorities = PriorityMappings {
-        info: Priority::Informational,
-        debug: Priority::Debug,
-        ..PriorityMappings::new()
-    };
-    let journal = tracing_journald::layer()?
-        .with_field_prefix(Some("PINRELAY".to_owned()))
-        .with_priority_mappings(priorities)
-        .with_syslog_identifier("pinrelay".to_owned());
-    Ok(journal)
-}
-
 /// `<3>text key=value`: what journald reads a priority from.
 struct Prefixed;
 
@@ -128,13 +157,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let priority = match *event.metadata().level() {
-            Level::ERROR => 3,
-            Level::WARN => 4,
-            Level::INFO => 6,
-            Level::DEBUG | Level::TRACE => 7,
-        };
-        write!(writer, "<{priority}>")?;
+        write!(writer, "<{}>", priority(event.metadata().level()))?;
         context.format_fields(writer.by_ref(), event)?;
         writeln!(writer)
     }

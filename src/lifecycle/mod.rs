@@ -2,15 +2,17 @@
 //! changes, the end.
 
 mod fold;
+mod journal;
 mod limits;
 mod log;
 mod memory;
 pub mod notify;
 mod signals;
+mod sink;
 mod watch;
 
 pub use limits::{keep_memory_private, open_files};
-pub use log::{LogError, LogFormat, init as init_log};
+pub use log::{LogError, LogFormat, dropped as log_dropped, flush as flush_log, init as init_log};
 pub use memory::give_back;
-pub use signals::{Signal, signals};
+pub use signals::{LastResort, Signal, Stops, signals, signals_with};
 pub use watch::FileWatch;

@@ -1,11 +1,15 @@
-//! Binding a Unix socket: never over a living daemon's, always over what a dead one left.
+//! Binding a Unix socket: never over a living daemon's, always over what a dead one left; and knowing
+//! one's own file again.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::unistd::{Group, User, chown, geteuid};
 
 /// Why a socket could not be bound; each names the path and the next step.
@@ -31,6 +35,55 @@ pub enum BindError {
     },
 }
 
+/// The file of a socket, which is known again for as long as this value lives.
+///
+/// Invariant: it is held open, so that no other file can get its number meanwhile.
+pub struct SocketFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl SocketFile {
+    /// The socket that stands at `path` now.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        // Neither followed nor opened for anything but its number.
+        let flags = nix::libc::O_PATH | nix::libc::O_NOFOLLOW;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+        })
+    }
+
+    /// Where it stands.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it still stands there.
+    pub fn is_there(&self) -> bool {
+        let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+        match (fs::symlink_metadata(&self.path), self.file.metadata()) {
+            (Ok(there), Ok(ours)) => same(there, ours),
+            _ => false,
+        }
+    }
+
+    /// Removes it, unless another one stands there by now: a successor's.
+    pub fn remove(&self) {
+        if self.is_there() {
+            // A socket file left behind is replaced at the next start.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
 /// Binds a listener at `path` with permissions `mode`, and gives the file to `group` if it is
 /// named and exists. A socket file that nobody listens on is replaced.
 ///
@@ -45,12 +98,11 @@ pub fn bind(path: &Path, mode: u32, group: &str) -> Result<UnixListener, BindErr
         Ok(meta) if !meta.file_type().is_socket() => {
             return Err(BindError::NotASocket(path.into()));
         }
-        Ok(_) => match UnixStream::connect(path) {
-            Ok(_) => return Err(BindError::InUse(path.into())),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                fs::remove_file(path).map_err(at)?;
-            }
-            Err(error) => return Err(at(error)),
+        Ok(_) => match connect_now(path) {
+            // Full of clients that wait, and so somebody's.
+            Ok(()) | Err(Errno::EAGAIN) => return Err(BindError::InUse(path.into())),
+            Err(Errno::ECONNREFUSED) => fs::remove_file(path).map_err(at)?,
+            Err(errno) => return Err(at(errno.into())),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(at(error)),
@@ -66,6 +118,13 @@ pub fn bind(path: &Path, mode: u32, group: &str) -> Result<UnixListener, BindErr
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(at)?;
     listener.set_nonblocking(true).map_err(at)?;
     Ok(listener)
+}
+
+/// Connects without waiting: whoever listens there may hang.
+fn connect_now(path: &Path) -> Result<(), Errno> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)
 }
 
 /// Gives a file to a group, if one is named; why not, and what to do.
@@ -95,6 +154,22 @@ fn give_to(path: &Path, group: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_successors_socket_is_not_taken_for_ones_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ingest.sock");
+        let first = bind(&path, 0o600, "").unwrap();
+        let ours = SocketFile::at(&path).unwrap();
+        assert!(ours.is_there());
+        drop(first);
+        let _second = bind(&path, 0o600, "").unwrap();
+        assert!(!ours.is_there());
+        ours.remove();
+        assert!(path.exists(), "it is the successor's");
+        SocketFile::at(&path).unwrap().remove();
+        assert!(!path.exists());
+    }
 
     #[test]
     fn a_living_socket_is_respected_a_dead_one_replaced_a_file_left_alone() {

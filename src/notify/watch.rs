@@ -233,7 +233,7 @@ fn text(kind: Kind, facts: &Facts, options: &Options, rising: bool, now: Millis)
             .map(|why| format!("nothing is accepted: {why}. Producers wait")),
         Kind::LedgerImbalance => (facts.ledger_imbalance != 0).then(|| {
             format!(
-                "the ledger is off by {}. LetterFilter a copy of the queue folder and run `pinrelay verify`",
+                "the ledger is off by {}. Keep a copy of the queue folder and run `pinrelay verify`",
                 facts.ledger_imbalance
             )
         }),

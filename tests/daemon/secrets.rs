@@ -58,7 +58,7 @@ fn the_token_is_in_no_log_no_error_and_no_status() {
     let ended = daemon.stop(s(30));
     assert_eq!(ended.code, Some(0));
     assert!(
-        ended.output.contains("TRACE"),
+        ended.output.contains("DEBUG"),
         "the level that was asked for"
     );
     shown.push(ended.output);
@@ -79,6 +79,57 @@ fn the_token_is_in_no_log_no_error_and_no_status() {
     let ended = Process::start(&mut command).ended(s(10));
     assert_eq!(ended.code, Some(78), "{}", ended.output);
     assert!(!ended.output.contains("SECRET"), "{}", ended.output);
+}
+
+/// The embedded database tells at `trace` and `debug` what bytes it stores: events, and the key of
+/// the id hashes.
+#[test]
+fn what_is_stored_is_in_no_log_however_much_is_asked_for() {
+    let stand_in = StandIn::start();
+    for level in [
+        "trace",
+        "debug",
+        "sled=trace,pinrelay=trace",
+        "sled::pagecache=debug",
+    ] {
+        let site = Site::new(&stand_in);
+        let mut command = site.run();
+        command.env("RUST_LOG", level);
+        let daemon = site.ready(Process::start(&mut command));
+        let email = "planted.person@example.com";
+        let mut client = Client::connect(&site.socket());
+        for n in 0..3 {
+            client.ask(&format!(
+                r#"{{"messageId":"planted-{level}-{n}","type":"page","properties":{{"email":"{email}"}}}}"#
+            ));
+        }
+        daemon.shows(s(20), "all delivered", |status| status["delivered"] == 3);
+        let ended = daemon.stop(s(30));
+        assert_eq!(ended.code, Some(0), "{}", ended.output);
+        let format = fs::read(site.path("queue/format")).expect("a format file");
+        // However bytes may be shown: as they are, or as numbers.
+        let shown = |bytes: &[u8]| {
+            let numbers: Vec<_> = bytes.iter().map(u8::to_string).collect();
+            let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+            [
+                String::from_utf8_lossy(bytes).into_owned(),
+                numbers.join(", "),
+                hex,
+            ]
+        };
+        let secrets = [shown(email.as_bytes()), shown(&format[format.len() - 16..])].concat();
+        for secret in secrets {
+            assert!(!ended.output.contains(&secret), "{level}: {secret}");
+        }
+        for line in ended.output.lines() {
+            let talks = line.contains(r#""level":"TRACE""#) || line.contains(r#""level":"DEBUG""#);
+            // Of what talks below `info`, ours alone is left.
+            assert!(
+                !talks || line.contains("client"),
+                "{level}: a library told {line}"
+            );
+        }
+    }
 }
 
 fn text(site: &Site, args: &[&str]) -> String {

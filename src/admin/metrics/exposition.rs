@@ -254,6 +254,11 @@ fn process(page: &Page, report: &Report) -> Result<(), Error> {
     let help = "1 while the wall clock is believed, 0 while nothing expires or is deleted by it.";
     let believed = f64::from(u8::from(report.clock.believed));
     page.gauge("pinrelay_clock_believed", help, believed)?;
+    page.counter(
+        "pinrelay_log_lines_dropped_total",
+        "Lines of the log that its reader did not take, since the start.",
+        report.log_lines_dropped,
+    )?;
     let help = "1; the label says which release runs.";
     let version = [(report.version.as_str(), 1.0)];
     page.gauges("pinrelay_build_info", help, "version", version.into_iter())

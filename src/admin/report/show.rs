@@ -61,6 +61,11 @@ impl Report {
                 count(l.resent_late)
             ),
         );
+        if self.log_lines_dropped > 0 {
+            let dropped = count(self.log_lines_dropped);
+            let line = format!("{dropped} lines dropped: whoever reads it does not take them");
+            screen.row("log", &line);
+        }
         if let Some(error) = &self.delivery.last_error {
             let at = local(error.at, self.now, zone);
             screen.row("last error", &format!("{at} {}", error.message));

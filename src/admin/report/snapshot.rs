@@ -81,6 +81,8 @@ pub struct Report {
     pub delivery: deliver::Status,
     /// Whether the wall clock is believed, and what is waited for if not.
     pub clock: Standing,
+    /// Lines of the log since the start that nobody will see: its reader did not take them.
+    pub log_lines_dropped: u64,
     /// The moment of this report, Unix milliseconds.
     pub now: Millis,
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use super::super::text::out;
+
 /// One thing looked at.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Finding {
@@ -34,7 +36,7 @@ fn wrong(findings: &[Finding]) -> usize {
 
 /// For people; how many are wrong.
 pub fn print(findings: &[Finding]) -> io::Result<usize> {
-    let mut out = io::stdout().lock();
+    let mut out = out(false);
     for finding in findings {
         let (word, text) = finding.labelled();
         writeln!(out, "{word:<7} {text}")?;
@@ -57,6 +59,6 @@ pub(super) fn print_json(findings: &[Finding]) -> io::Result<usize> {
     });
     let rendered: Vec<_> = rendered.collect();
     let answer = serde_json::json!({ "ok": wrong == 0, "findings": rendered });
-    writeln!(io::stdout().lock(), "{answer}")?;
+    writeln!(out(true), "{answer}")?;
     Ok(wrong)
 }

@@ -11,6 +11,7 @@ use super::super::admin_arg::AdminArg;
 use super::super::daemon::Client;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
 use super::pages::{PATIENCE, progress};
+use super::super::text::{out, say as say_on_stderr};
 use crate::admin;
 
 /// Lines and bytes of one request; a line that is longer goes alone.
@@ -174,13 +175,13 @@ impl Tally {
 }
 
 fn say(tally: &Tally, json: bool) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
+    let mut out = out(json);
     if json {
         let text = serde_json::to_string(tally).or_exit(Exit::Io)?;
         return writeln!(out, "{text}").or_exit(Exit::Io);
     }
     for rejected in &tally.errors {
-        eprintln!("line {}: {}", rejected.line, rejected.error);
+        say_on_stderr(&format!("line {}: {}\n", rejected.line, rejected.error));
     }
     writeln!(
         out,

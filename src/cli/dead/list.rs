@@ -8,6 +8,7 @@ use super::super::text::fit;
 use super::filter::FilterArgs;
 use super::human::{count, time};
 use super::pages::groups;
+use super::super::text::out;
 use crate::admin::{Group, Groups};
 
 /// Columns of the table.
@@ -43,8 +44,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         }
         false => table(&groups),
     };
-    io::stdout()
-        .lock()
+    out(args.json)
         .write_all(text.as_bytes())
         .or_exit(Exit::Io)?;
     Ok(Exit::Ok)

@@ -9,6 +9,7 @@ use super::super::exit::{Exit, Failure, OrExit, Outcome};
 use super::filter::FilterArgs;
 use super::human::count;
 use super::pages::{groups, move_all};
+use super::super::text::out;
 
 /// Flags of `pinrelay dead purge`.
 #[derive(clap::Args)]
@@ -48,7 +49,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         0 => 0,
         _ => move_all(&client, "purge", &args.filter, &groups)?,
     };
-    let mut out = io::stdout().lock();
+    let mut out = out(args.json);
     match args.json {
         true => writeln!(out, r#"{{"purged":{purged}}}"#),
         false => writeln!(out, "{} purged", count(purged)),

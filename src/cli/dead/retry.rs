@@ -7,6 +7,7 @@ use super::super::exit::{Exit, OrExit, Outcome};
 use super::filter::FilterArgs;
 use super::human::count;
 use super::pages::{groups, move_all};
+use super::super::text::out;
 
 /// Flags of `pinrelay dead retry`.
 #[derive(clap::Args)]
@@ -38,7 +39,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         0 => 0,
         _ => move_all(&client, "retry", &args.filter, &groups)?,
     };
-    let mut out = io::stdout().lock();
+    let mut out = out(args.json);
     match args.json {
         true => writeln!(out, r#"{{"revived":{retried}}}"#),
         false => writeln!(out, "{} went back into the queue", count(retried)),

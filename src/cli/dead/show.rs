@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
-use super::super::text::{json as json_text, printable};
+use super::super::text::{json as json_text, out, printable};
 use super::filter::FilterArgs;
 use super::human::time;
 use super::pages::get;
@@ -69,8 +69,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         true => json(letter, &now).or_exit(Exit::Io)?,
         false => text(letter, &now),
     };
-    io::stdout()
-        .lock()
+    out(args.json)
         .write_all(text.as_bytes())
         .or_exit(Exit::Io)?;
     Ok(Exit::Ok)

@@ -3,12 +3,13 @@
 //! `args` are the flags; `ask` gets the answers, from people or from flags; `files` writes them
 //! with the right owners and modes.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 use super::check;
 use super::config_arg::{ConfigArg, DEFAULT_CONFIG};
 use super::exit::{Exit, OrExit, Outcome};
+use super::text::out;
 
 mod args;
 mod ask;
@@ -27,7 +28,7 @@ pub fn run(args: Args) -> Outcome {
     let answers = ask::answers(&args)?;
     files::write(&config, &token, &answers)?;
 
-    let mut out = io::stdout().lock();
+    let mut out = out(false);
     writeln!(out, "wrote {} and {}\n", config.display(), token.display()).or_exit(Exit::Io)?;
     let written = match args.config.instance {
         Some(_) => args.config.clone(),

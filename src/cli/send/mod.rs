@@ -80,9 +80,9 @@ pub fn run(args: Args) -> Outcome {
     if !args.follow {
         let (tally, end) = send(&args, &sockets.ingest, None)?;
         if args.json {
-            println!("{}", in_json(&tally, None));
+            tell(&in_json(&tally, None))?;
         } else {
-            eprint!("{}", summary(&tally));
+            say(&summary(&tally));
         }
         return end.map(|()| verdict(&tally));
     }
@@ -115,14 +115,19 @@ impl Args {
     }
 }
 
+/// For programs.
+fn tell(answer: &impl std::fmt::Display) -> Result<(), Failure> {
+    writeln!(out(true), "{answer}").or_exit(Exit::Io)
+}
+
 fn send_and_wait(args: &Args, ingest: &Path, followed: &Arc<Followed>) -> Outcome {
     let (tally, sent) = send(args, ingest, Some(followed.clone()))?;
     if !args.json {
-        eprint!("{}", summary(&tally));
+        say(&summary(&tally));
     }
     if let Err(failure) = sent {
         if args.json {
-            println!("{}", in_json(&tally, Some(&followed.account())));
+            tell(&in_json(&tally, Some(&followed.account())))?;
         }
         return Err(failure);
     }
@@ -132,14 +137,16 @@ fn send_and_wait(args: &Args, ingest: &Path, followed: &Arc<Followed>) -> Outcom
     let left = followed.account().queued;
     if left > 0 {
         let most = args.timeout;
-        eprintln!("waiting for {left} to be delivered, at most {most} s; Ctrl-C ends the waiting");
+        say(&format!(
+            "waiting for {left} to be delivered, at most {most} s; Ctrl-C ends the waiting\n"
+        ));
     }
     let end = followed.wait(patience, &mut || signals.try_recv().is_ok());
     let account = followed.account();
     if args.json {
-        println!("{}", in_json(&tally, Some(&account)));
+        tell(&in_json(&tally, Some(&account)))?;
     } else {
-        eprint!("{}", account.summary());
+        say(&account.summary());
     }
     end?;
     Ok(match (verdict(&tally), account.dead + account.queued) {
@@ -257,7 +264,7 @@ impl<R: Read + Send> Sending<'_, R> {
             bar.set_position(after.read);
             bar.set_message(format!("{} answered", after.total));
         };
-        let trouble = |said: &str| bar.suspend(|| eprintln!("pinrelay: {said}"));
+        let trouble = |said: &str| bar.suspend(|| say(&format!("pinrelay: {said}\n")));
         let end = session::deliver(&window, self.socket, self.patience, &progress, &trouble);
         let failure = match end {
             Err(error) => Err(unanswered(&window, error)),

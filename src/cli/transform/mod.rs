@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow};
 
 use super::config_arg::ConfigArg;
 use super::daemon;
+use super::text::buffered;
 use super::exit::{Exit, Failure, OrExit, Outcome};
 use crate::clock::Clock;
 use crate::config::{self, Config, Pair, Place, process_env};
@@ -85,7 +86,9 @@ pub fn run(args: Args) -> Outcome {
     let transform = config.transform().or_exit(Exit::Config)?;
     let limit = usize::try_from(config.ingest.max_event_bytes).unwrap_or(usize::MAX);
     let now_seconds = Clock::system().now().div_euclid(1000);
-    let mut output = BufWriter::new(io::stdout().lock());
+    // An answer is a line of JSON, unless it is for people.
+    let is_json = args.json || !(args.explain || args.compare.is_some());
+    let mut output = buffered(is_json);
     let mut comparison = match &args.compare {
         Some(old) => Some((other(old)?, compare::Comparison::default())),
         None => None,

@@ -21,6 +21,7 @@ use super::super::stop::Stopped;
 use super::answer::Answers;
 use super::lines::{Lines, Next};
 use crate::event;
+use crate::net::{Busy, Place};
 use crate::observe::Peer;
 
 /// Answers (events, ignored and rejected calls alike) that one hand-over may owe.
@@ -40,6 +41,8 @@ const STILL_THERE: Duration = Duration::from_secs(1);
 struct Owed {
     answers: Answers,
     due: Due,
+    /// The client waits for the queue.
+    busy: Busy,
     /// Their share of [`DUE_BYTES`], given back when they are written.
     _share: OwnedSemaphorePermit,
 }
@@ -47,6 +50,7 @@ struct Owed {
 pub(super) async fn serve(
     stream: UnixStream,
     peer: Option<Peer>,
+    place: Arc<Place>,
     intake: Arc<Intake>,
     stopped: Stopped,
 ) {
@@ -60,9 +64,10 @@ pub(super) async fn serve(
         line: 0,
         owe,
         room: Arc::new(Semaphore::new(DUE_BYTES)),
+        place: place.clone(),
         stopped,
     };
-    let (read_end, write_end) = tokio::join!(reader.run(read), answer(write, owed));
+    let (read_end, write_end) = tokio::join!(reader.run(read), answer(write, owed, &place));
     if let Err(error) = read_end.and(write_end) {
         tracing::debug!("a client's connection broke: {error}");
     }
@@ -70,11 +75,24 @@ pub(super) async fn serve(
 
 /// Writes the answers as their receipts come. Ends when the reader has ended and all are
 /// written, or when the client is gone.
-async fn answer(mut write: OwnedWriteHalf, mut owed: mpsc::Receiver<Owed>) -> io::Result<()> {
+async fn answer(
+    mut write: OwnedWriteHalf,
+    mut owed: mpsc::Receiver<Owed>,
+    place: &Place,
+) -> io::Result<()> {
     while let Some(owed) = owed.recv().await {
         let receipts = owed.due.receipts().await;
+        // What is left to do is the client's: one that does not read is as one that is idle.
+        drop(owed.busy);
         match owed.answers.write(receipts) {
-            Some(text) => write.write_all(&text).await?,
+            Some(text) => {
+                tokio::select! {
+                    written = write.write_all(&text) => written?,
+                    // Its events are stored.
+                    () = place.must_leave() => return Err(io::ErrorKind::TimedOut.into()),
+                }
+                place.heard();
+            }
             // Storage has failed: an unanswered line is sent again, a wrong answer never is.
             None => return Ok(()),
         }
@@ -93,6 +111,7 @@ struct Reader {
     owe: mpsc::Sender<Owed>,
     /// What is left of [`DUE_BYTES`].
     room: Arc<Semaphore>,
+    place: Arc<Place>,
     stopped: Stopped,
 }
 
@@ -131,7 +150,10 @@ impl Reader {
                 () = stopped.wait() => return Ok(()),
                 () = self.owe.closed() => return Ok(()),
                 bytes = fill(&mut read, &mut buffer) => bytes?,
+                // Its place is needed, and nothing of it is under way.
+                () = self.place.must_leave() => return Ok(()),
             };
+            self.place.heard();
             let last = bytes == 0;
             self.session.begin();
             loop {
@@ -201,6 +223,7 @@ impl Reader {
         // A writer that is gone gives back what it held. The semaphore is never closed.
         let share = (self.room.clone().acquire_many_owned(bytes).await)
             .map_err(|_| io::ErrorKind::BrokenPipe)?;
+        let busy = self.place.busy();
         let due = tokio::select! {
             biased;
             due = self.intake.hand_over(sealed) => due,
@@ -210,6 +233,7 @@ impl Reader {
         let owed = Owed {
             answers,
             due,
+            busy,
             _share: share,
         };
         let _ = self.owe.send(owed).await;

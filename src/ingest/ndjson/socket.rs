@@ -4,93 +4,78 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixListener;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::Instant;
 
 use super::super::intake::Intake;
 use super::super::stop::{Stop, Stopped, stop};
 use super::connection;
+use crate::net::{self, Door, Limits};
 use crate::observe::Peer;
 
 /// The running ingest side.
 pub struct Handle {
     stop: Stop,
     acceptor: JoinHandle<JoinSet<()>>,
+    more: UnboundedSender<UnixListener>,
 }
 
-/// When no file descriptor is left: how long to wait before the next try, unless a connection
-/// ends before. What frees one may be outside this process, so there is no event to wait for.
-const EXHAUSTED: Duration = Duration::from_millis(100);
-/// After so long without such an error the next one is logged again.
-const SPELL: Duration = Duration::from_secs(60);
-
-/// Serves the clients of `listener`, `most` at once. Must be called within a runtime.
-pub fn spawn(listener: UnixListener, intake: Arc<Intake>, most: usize) -> Handle {
+/// Serves the clients of `listeners`, `most` at once. Must be called within a runtime.
+pub fn spawn(listeners: Vec<UnixListener>, intake: Arc<Intake>, most: usize) -> Handle {
     let (stop, stopped) = stop();
-    let acceptor = tokio::spawn(accept(listener, intake, most.max(1), stopped));
-    Handle { stop, acceptor }
+    let limits = Limits {
+        name: "the ingest socket",
+        connections: most.max(1),
+        life: None,
+        // What waits for the queue waits as long as that takes.
+        busy_may_go: None,
+    };
+    let (door, more) = net::door(listeners, limits);
+    let acceptor = tokio::spawn(accept(door, intake, stopped));
+    Handle {
+        stop,
+        acceptor,
+        more,
+    }
 }
 
 async fn accept(
-    listener: UnixListener,
+    mut door: Door<UnixListener>,
     intake: Arc<Intake>,
-    most: usize,
     mut stopped: Stopped,
 ) -> JoinSet<()> {
     let mut connections = JoinSet::new();
-    // When the system last refused a descriptor, and whether the limit of connections was logged.
-    let mut refused: Option<Instant> = None;
-    let mut logged = false;
     loop {
-        // Logged again only after a quarter has left, not at each that comes and goes.
-        logged &= connections.len() > most - most.div_ceil(4);
-        if connections.len() >= most && !logged {
-            logged = true;
-            tracing::warn!(
-                "the ingest socket serves {most} clients, which is its most; new ones wait until \
-                 one leaves: see who keeps connections open, or raise LimitNOFILE if it is below \
-                 the default"
-            );
-        }
         tokio::select! {
             () = stopped.wait() => return connections,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < most => match accepted {
-                Ok((stream, _)) => {
-                    let peer = stream.peer_cred().ok().map(|peer| Peer {
-                        uid: peer.uid(),
-                        pid: peer.pid(),
-                    });
-                    if let Some(peer) = peer {
-                        tracing::debug!(uid = peer.uid, pid = ?peer.pid, "client connected");
-                    }
-                    connections.spawn(connection::serve(
-                        stream,
-                        peer,
-                        intake.clone(),
-                        stopped.clone(),
-                    ));
+            (stream, place) = door.next() => {
+                let peer = stream.peer_cred().ok().map(|peer| Peer {
+                    uid: peer.uid(),
+                    pid: peer.pid(),
+                });
+                if let Some(peer) = peer {
+                    tracing::debug!(uid = peer.uid, pid = ?peer.pid, "client connected");
                 }
-                Err(error) => {
-                    if refused.is_none_or(|last| last.elapsed() > SPELL) {
-                        tracing::warn!(
-                            "the ingest socket takes no new client for now: {error}; raise \
-                             LimitNOFILE, or see who keeps connections open"
-                        );
-                    }
-                    refused = Some(Instant::now());
-                    tokio::select! {
-                        () = tokio::time::sleep(EXHAUSTED) => {}
-                        () = stopped.wait() => return connections,
-                        Some(_) = connections.join_next() => {}
-                    }
-                }
-            },
+                connections.spawn(connection::serve(
+                    stream,
+                    peer,
+                    Arc::new(place),
+                    intake.clone(),
+                    stopped.clone(),
+                ));
+            }
         }
     }
 }
 
 impl Handle {
+    /// Takes clients from this listener as well, from here on.
+    pub fn listen(&self, listener: UnixListener) {
+        // An acceptor that has ended takes no client.
+        let _ = self.more.send(listener);
+    }
+
     /// Takes no new connection, reads no further, and writes all answers that are due. Clients
     /// that do not read theirs within `patience` are cut off: their events are stored.
     pub async fn stop(self, patience: Duration) {

@@ -40,7 +40,7 @@ pub fn request(
     let length = body.len();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: pinrelay\r\nConnection: close\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
          Content-Length: {length}\r\n\r\n{body}"
     )
     .expect("the daemon reads");

@@ -1,0 +1,32 @@
+//! Whose connection a request came over: while it is worked on, that one keeps its place.
+
+use std::sync::Arc;
+
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::serve::IncomingStream;
+use tokio::net::UnixListener;
+
+use crate::net::{Place, Service};
+
+/// The connection.
+#[derive(Clone)]
+pub(super) struct Caller(pub Arc<Place>);
+
+impl Connected<IncomingStream<'_, Service<UnixListener>>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, Service<UnixListener>>) -> Self {
+        Self(stream.remote_addr().clone())
+    }
+}
+
+/// A connection is in use until its answer is made. One that goes on keeps its place by itself.
+pub(super) async fn while_it_works(
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let _busy = caller.0.busy();
+    next.run(request).await
+}

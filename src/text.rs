@@ -1,0 +1,78 @@
+//! Text of others: ids, names and messages that come from events, from Pinterest, or from whatever
+//! stands between, on its way to people.
+//!
+//! Invariant: it steers nothing. What a terminal would obey, or a chat would take for markup, is
+//! shown as something harmless. All that people are shown passes through here: on terminals by
+//! `cli/text`, in notifications by [`plain`].
+
+/// Whether a terminal obeys this character instead of showing it: control characters, C1
+/// included, and those that turn the direction of what stands around them.
+pub fn steers(c: char) -> bool {
+    let turns = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    turns || c.is_control()
+}
+
+/// In one line, with a dot for each character that a terminal obeys.
+pub fn printable(text: &str) -> String {
+    let shown = |c: char| if steers(c) { '·' } else { c };
+    text.chars().map(shown).collect()
+}
+
+/// [`printable`], and without what chats take for markup, mentions or links: a message that quotes
+/// someone must not call a whole channel. Each such character becomes one that looks like it.
+pub fn plain(text: &str) -> String {
+    let shown = |c: char| match c {
+        c if steers(c) => '·',
+        '<' => '‹',
+        '>' => '›',
+        '@' => '＠',
+        '&' => '＆',
+        '[' => '(',
+        ']' => ')',
+        '|' => '¦',
+        '`' => '\'',
+        '*' | '~' | '#' | '\\' => '·',
+        c => c,
+    };
+    text.replace("://", ":/").chars().map(shown).collect()
+}
+
+/// At most about `most` bytes of it, cut on a character, and the cut is said.
+pub fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at));
+    let kept = &text[..end.unwrap_or(0)];
+    format!("{kept}… (cut, {} bytes in all)", text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_gets_through() {
+        assert_eq!(printable("a\u{1b}[2J\u{9b}31m\u{7f}\u{202e}b"), "a·[2J·31m··b");
+        assert_eq!(printable("注文 é 🎉"), "注文 é 🎉");
+    }
+
+    #[test]
+    fn nothing_that_a_chat_obeys_gets_through() {
+        assert_eq!(
+            plain("<!channel> @here <https://evil.example|ok> [a](http://b) `c` *d* &amp;\u{7}"),
+            "‹!channel› ＠here ‹https:/evil.example¦ok› (a)(http:/b) 'c' ·d· ＆amp;·"
+        );
+        assert_eq!(plain("event_name: 3 of 5"), "event_name: 3 of 5");
+    }
+
+    #[test]
+    fn a_cut_is_on_a_character_and_is_said() {
+        assert_eq!(cut("short", 5), "short");
+        assert_eq!(cut("éé", 3), "é… (cut, 4 bytes in all)");
+        assert_eq!(cut("🎉", 3), "… (cut, 4 bytes in all)");
+    }
+}
