@@ -56,7 +56,10 @@ mod tests {
 
     #[test]
     fn nothing_that_a_terminal_obeys_gets_through() {
-        assert_eq!(printable("a\u{1b}[2J\u{9b}31m\u{7f}\u{202e}b"), "a·[2J·31m··b");
+        assert_eq!(
+            printable("a\u{1b}[2J\u{9b}31m\u{7f}\u{202e}b"),
+            "a·[2J·31m··b"
+        );
         assert_eq!(printable("注文 é 🎉"), "注文 é 🎉");
     }
 

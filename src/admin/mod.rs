@@ -38,7 +38,9 @@ pub use command::{Change, Command, Paused, Reloaded, Resumed};
 pub use control::{PauseFor, Resume};
 pub use dead::{Filter, Group, Groups, Letters, Line, Lines, Moved, Shown};
 pub use queue::{Queued, QueuedEvent};
-pub use report::{Gate, Ledger, PerSecond, Report, SinceStart, Took, lost};
+pub use report::{
+    Destination, Gate, Ledger, PerSecond, Report, Severity, SinceStart, Took, Trouble, lost,
+};
 pub use state::{AdminState, Source};
 pub use tail::Seen;
 pub use trace::{Stored, Trace};
@@ -70,8 +72,8 @@ pub fn spawn(
     listener: UnixListener,
     state: AdminState,
 ) -> (JoinHandle<()>, UnboundedSender<UnixListener>) {
-    let (door, more) = net::door(vec![listener], ADMIN_SOCKET);
-    let service = Service::new(door, ADMIN_SOCKET);
+    let (acceptor, more) = net::acceptor(vec![listener], ADMIN_SOCKET);
+    let service = Service::new(acceptor, ADMIN_SOCKET);
     let routes = Router::new()
         .merge(status::routes())
         .merge(metrics::routes())
@@ -119,8 +121,8 @@ pub fn spawn_metrics(
     listener: StdTcpListener,
     state: AdminState,
 ) -> std::io::Result<JoinHandle<()>> {
-    let (door, _) = net::door(vec![TcpListener::from_std(listener)?], METRICS_PORT);
-    let service = Service::new(door, METRICS_PORT);
+    let (acceptor, _) = net::acceptor(vec![TcpListener::from_std(listener)?], METRICS_PORT);
+    let service = Service::new(acceptor, METRICS_PORT);
     let routes = Router::new()
         .merge(metrics::routes())
         .merge(health::routes())

@@ -1,7 +1,7 @@
 //! `pinrelay clock`: whether the daemon believes this machine's clock, and how the operator vouches
 //! for it.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use clap::Subcommand;
 

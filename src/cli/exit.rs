@@ -10,6 +10,8 @@ pub enum Exit {
     Ok = 0,
     /// A check or a demo did not hold.
     NotHeld = 1,
+    /// `status --check`: somebody has to do something.
+    Critical = 2,
     /// The command line is wrong.
     Usage = 64,
     /// The input is wrong.

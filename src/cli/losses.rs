@@ -1,6 +1,6 @@
 //! `pinrelay losses`: what was lost to damage, until the operator has taken note of it.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use jiff::tz::TimeZone;
 

@@ -121,6 +121,10 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
             };
         }
     };
+    // A daemon outlives the window that it was started in.
+    if !matches!(cli.command, Command::Run(_)) {
+        lifecycle::end_with_the_terminal();
+    }
     let outcome = match cli.command {
         Command::Init(args) => init::run(args),
         Command::Run(args) => run::run(&args),

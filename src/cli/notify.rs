@@ -1,6 +1,6 @@
 //! `pinrelay notify --test`: whether the webhook of the config is reached.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::anyhow;
 
@@ -62,7 +62,9 @@ pub fn run(args: Args) -> Outcome {
 
 fn failure(error: WebhookError) -> Failure {
     let exit = match error {
-        WebhookError::Unreadable { .. } | WebhookError::NoUrl(_) => Exit::Config,
+        WebhookError::Unreadable { .. } | WebhookError::NoUrl(_) | WebhookError::Gone => {
+            Exit::Config
+        }
         WebhookError::Client(_) => Exit::Io,
         WebhookError::Refused(_) | WebhookError::NotReached(_) => Exit::Unavailable,
     };

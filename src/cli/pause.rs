@@ -1,6 +1,6 @@
 //! `pinrelay pause`: delivery waits, acceptance goes on.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use super::admin_arg::AdminArg;

@@ -1,6 +1,6 @@
 //! `pinrelay reload`: has the running daemon read config and token again.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::anyhow;
 

@@ -1,6 +1,6 @@
 //! `pinrelay resume`: ends a pause, and opens a gate that is shut or parked.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::admin_arg::AdminArg;
 use super::daemon::CONTROL;

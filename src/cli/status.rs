@@ -1,33 +1,42 @@
 //! `pinrelay status`: what the daemon says of itself.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use jiff::tz::TimeZone;
 
 use super::admin_arg::AdminArg;
 use super::daemon::CONTROL;
 use super::exit::{Exit, OrExit, Outcome};
-use super::text::out;
-use crate::admin::Report;
+use super::text::{out, printable};
+use crate::admin::{Report, Severity};
 
 /// Flags of `pinrelay status`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Exit codes: 0 · 69 no daemon is there · 78 the config is wrong
+Exit codes: 0 · 69 no daemon is there · 78 the config is wrong; with --check: 0 healthy · \
+1 warning, it ends by itself or can wait · 2 critical, somebody has to do something, or no daemon \
+answers
 
 Examples:
   pinrelay status
-  pinrelay status --json | jq '{state, queued, dead}'")]
+  pinrelay status --json | jq '{state, queued, dead}'
+  pinrelay status --check || mail -s 'pinrelay' ops@example.com < /dev/null")]
 pub struct Args {
     #[command(flatten)]
     admin: AdminArg,
     /// As the daemon gives it, for programs.
     #[arg(long)]
     json: bool,
+    /// One line and an exit code, for cron and Nagios: 0 healthy, 1 warning, 2 critical.
+    #[arg(long, conflicts_with = "json")]
+    check: bool,
 }
 
 /// Prints the report; exit 69 when no daemon is there.
 pub fn run(args: Args) -> Outcome {
+    if args.check {
+        return check(&args.admin);
+    }
     let json = args.admin.client()?.get("/status", CONTROL)?;
     let text = if args.json {
         json
@@ -38,4 +47,26 @@ pub fn run(args: Args) -> Outcome {
     let mut out = out(args.json);
     writeln!(out, "{}", text.trim_end()).or_exit(Exit::Io)?;
     Ok(Exit::Ok)
+}
+
+fn check(admin: &AdminArg) -> Outcome {
+    let report = admin.client().and_then(|client| {
+        let json = client.get("/status", CONTROL)?;
+        serde_json::from_str::<Report>(&json).or_exit(Exit::Io)
+    });
+    let (exit, line) = match report {
+        Ok(report) => {
+            let (severity, line) = report.verdict();
+            let exit = match severity {
+                None => Exit::Ok,
+                Some(Severity::Warning) => Exit::NotHeld,
+                Some(Severity::Critical) => Exit::Critical,
+            };
+            (exit, line)
+        }
+        // What is not known is not healthy.
+        Err(failure) => (Exit::Critical, format!("CRITICAL: {failure}")),
+    };
+    writeln!(out(false), "{}", printable(&line)).or_exit(Exit::Io)?;
+    Ok(exit)
 }

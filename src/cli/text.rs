@@ -49,7 +49,11 @@ impl<W: Write> Write for Out<W> {
             }
             _ => {
                 let text = String::from_utf8_lossy(bytes);
-                let shown = if self.is_json { json(&text) } else { lines(&text) };
+                let shown = if self.is_json {
+                    json(&text)
+                } else {
+                    lines(&text)
+                };
                 self.to.write_all(shown.as_bytes())?;
             }
         }

@@ -1,7 +1,7 @@
 //! `pinrelay trace`: what happened to one event.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::Write;
 
 use jiff::tz::TimeZone;
 

@@ -10,8 +10,8 @@ use clap::Args as ClapArgs;
 
 use super::config_arg::ConfigArg;
 use super::exit::{Exit, Failure, OrExit, Outcome};
-use super::{daemon, offline};
 use super::text::out;
+use super::{daemon, offline};
 use crate::clock::Clock;
 use crate::config::{ConfigError, process_env};
 use crate::queue::{self, OpenError, Verdict};

@@ -7,7 +7,7 @@ use super::error::ConfigError;
 use super::raw::{Place, Problem};
 use super::settings::Config;
 use crate::queue;
-use crate::{deliver, files, ingest, notify, transform};
+use crate::{admin, deliver, files, ingest, notify, transform};
 
 /// Descriptors that are never given to clients, beside one for each request in flight. Some
 /// 30 are in use at once.
@@ -122,6 +122,27 @@ impl Config {
             destination_remembers: deliver::REMEMBERS,
             on_failure,
             ..queue::Options::new(queue::Storage::Folder(folder))
+        }
+    }
+
+    /// Where events go, and by whose word.
+    pub fn destination(&self) -> admin::Destination {
+        let base_url = self.pinterest.base_url.as_str();
+        let account = self.pinterest.ad_account_id.clone().unwrap_or_default();
+        let test = if self.pinterest.test {
+            "?test=true"
+        } else {
+            ""
+        };
+        admin::Destination {
+            url: format!(
+                "{}/ad_accounts/{account}/events{test}",
+                base_url.trim_end_matches('/')
+            ),
+            ad_account_id: account,
+            config: self.file.as_ref().map(|file| file.display().to_string()),
+            elsewhere: (!self.pinterest.base_url.is_pinterests())
+                .then(|| self.base_url_from.to_string()),
         }
     }
 

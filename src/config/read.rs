@@ -142,6 +142,7 @@ fn salvage(
             variable,
         },
         file: file.map(|(path, _)| path.to_owned()),
+        base_url_from: raw.place_of("pinterest", "base_url"),
         event_names: std::mem::take(&mut raw.event_names),
         mappings: std::mem::take(&mut raw.mappings),
         texts: raw.into_texts(),

@@ -50,6 +50,8 @@ pub struct Config {
     pub token: TokenSources,
     /// The file that was read.
     pub file: Option<PathBuf>,
+    /// Where `pinterest.base_url` stands.
+    pub base_url_from: Place,
     /// What was set, as it was written.
     pub(super) texts: BTreeMap<(&'static str, &'static str), String>,
 }

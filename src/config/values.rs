@@ -53,6 +53,12 @@ impl BaseUrl {
         &self.text
     }
 
+    /// Whether it is Pinterest's own.
+    pub fn is_pinterests(&self) -> bool {
+        let rest = self.text.strip_prefix("https://api.pinterest.com");
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Needs a CA store.
     pub const fn is_https(&self) -> bool {
         self.https

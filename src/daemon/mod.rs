@@ -161,6 +161,12 @@ impl Daemon {
             trust,
             unclean_start,
         } = queue::open(&options, clock.clone())?;
+        if unclean_start {
+            tracing::warn!(
+                "the process before this one did not end in order (a kill, no memory, the power, \
+                 the watchdog): what it had accepted is there; `journalctl -b` and `dmesg` say more"
+            );
+        }
         let (pauses, paused) = Pauses::open(queue.clone(), clock.clone(), trust.believed()).await;
         delivery_options.paused = paused;
 
@@ -251,9 +257,16 @@ impl Daemon {
             socket = self.sockets.listened_on(Use::Ingest),
             admin = self.sockets.listened_on(Use::Admin),
             hashing = self.config.user_data.hashing.name(),
+            to = %self.config.destination(),
             "ready: taking events; user_data.hashing says whether personal data is sent raw or \
              as sha256"
         );
+        if let Some(from) = self.config.destination().elsewhere {
+            tracing::warn!(
+                "events do not go to Pinterest but to {}: base_url comes from {from}",
+                self.config.pinterest.base_url.as_str()
+            );
+        }
         notify::ready(&(self.report)().await.line());
         self.stop_limit.drains(self.read.delivery.drain_deadline);
         watchdog::feed(self.queue.clone());

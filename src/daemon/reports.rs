@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::admin::{self, PerSecond, Report, SinceStart, Took};
 use crate::clock::Millis;
@@ -25,6 +25,8 @@ struct Parts {
     observer: Observer,
     sockets: Arc<Sockets>,
     test_mode: bool,
+    destination: admin::Destination,
+    backlog_age: Duration,
     started_at: Millis,
     /// Events accepted before this process.
     accepted_before: u64,
@@ -50,6 +52,8 @@ pub(super) fn reports(
         observer: observer.clone(),
         sockets: sockets.clone(),
         test_mode: config.pinterest.test,
+        destination: config.destination(),
+        backlog_age: config.notify.backlog_age,
         started_at: began,
         accepted_before: queue.census().accepted,
         rates: Mutex::default(),
@@ -85,7 +89,15 @@ impl Parts {
             true => (0, report.delivered),
             false => (report.delivered, 0),
         };
+        let oldest = Duration::from_secs(
+            report
+                .oldest_age_seconds
+                .and_then(|s| u64::try_from(s).ok())
+                .unwrap_or(0),
+        );
         Report {
+            destination: self.destination.clone(),
+            backlog_is_late: self.trust.tells_ages() && oldest > self.backlog_age,
             state: state.into(),
             test_mode: self.test_mode,
             delivered,

@@ -9,10 +9,12 @@ mod memory;
 pub mod notify;
 mod signals;
 mod sink;
+mod terminal;
 mod watch;
 
 pub use limits::{keep_memory_private, open_files};
 pub use log::{LogError, LogFormat, dropped as log_dropped, flush as flush_log, init as init_log};
 pub use memory::give_back;
 pub use signals::{LastResort, Signal, Stops, signals, signals_with};
+pub use terminal::end_with_the_terminal;
 pub use watch::FileWatch;

@@ -9,19 +9,19 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep;
 
+use super::acceptor::{Acceptor, Listener};
 use super::crowd::{Limits, Place};
-use super::door::{Door, Listener};
 
-/// Serves the clients of a door over HTTP.
+/// Serves the clients of a acceptor over HTTP.
 pub struct Service<L: Listener> {
-    door: Door<L>,
+    acceptor: Acceptor<L>,
     limits: Limits,
 }
 
 impl<L: Listener> Service<L> {
-    /// The clients that come through `door`, which has these `limits`.
-    pub fn new(door: Door<L>, limits: Limits) -> Self {
-        Self { door, limits }
+    /// The clients that come through `acceptor`, which has these `limits`.
+    pub fn new(acceptor: Acceptor<L>, limits: Limits) -> Self {
+        Self { acceptor, limits }
     }
 }
 
@@ -34,7 +34,7 @@ where
     type Addr = Arc<Place>;
 
     async fn accept(&mut self) -> (Self::Io, Arc<Place>) {
-        let (stream, place) = self.door.next().await;
+        let (stream, place) = self.acceptor.next().await;
         let place = Arc::new(place);
         let (life, leaving) = (self.limits.life, place.clone());
         let over = async move {
@@ -131,7 +131,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::super::door::door;
+    use super::super::acceptor::acceptor;
     use super::*;
 
     const LIMITS: Limits = Limits {
@@ -144,8 +144,8 @@ mod tests {
     async fn port(limits: Limits) -> (Service<TcpListener>, std::net::SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (door, _) = door(vec![listener], limits);
-        (Service::new(door, limits), address)
+        let (acceptor, _) = acceptor(vec![listener], limits);
+        (Service::new(acceptor, limits), address)
     }
 
     #[tokio::test(start_paused = true)]

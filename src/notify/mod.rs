@@ -20,7 +20,7 @@ pub use options::Options;
 pub use watch::{Facts, Kind, Message, State};
 pub use webhook::{Webhook, WebhookError, read_url};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 use watch::Watch;
 
 /// Between two looks at the facts.
@@ -60,10 +60,18 @@ pub fn spawn(options: Options, facts: Source, clock: Clock) -> Handle {
     }
 }
 
+/// What became of a message.
+struct Outcome {
+    kind: Kind,
+    state: State,
+    error: Option<WebhookError>,
+}
+
 async fn run(mut options: channel::Receiver<Options>, facts: Source, clock: Clock) {
     let (outbox, messages) = mpsc::channel(WAITING);
+    let (ended, mut outcomes) = mpsc::channel(WAITING);
     // A hook that hangs holds up the messages behind it, never the looking.
-    let carrier = carry(options.clone(), messages);
+    let carrier = carry(options.clone(), messages, ended);
     let watcher = async move {
         let mut watch = Watch::default();
         let mut ticks = interval(EVERY);
@@ -75,11 +83,16 @@ async fn run(mut options: channel::Receiver<Options>, facts: Source, clock: Cloc
                 return;
             }
             ticks.tick().await;
+            while let Ok(outcome) = outcomes.try_recv() {
+                account(&mut watch, outcome, clock.monotonic());
+            }
             let facts = facts().await;
             let settings = options.borrow().clone();
             for message in watch.observe(&facts, &settings, clock.monotonic(), clock.now()) {
+                let (kind, state) = (message.kind, message.state);
+                // There is one of a kind at most, and room for all of them.
                 if outbox.try_send(message).is_err() {
-                    tracing::warn!("a notification is dropped: the webhook does not keep up");
+                    watch.told(kind, state, false, clock.monotonic());
                 }
             }
         }
@@ -87,22 +100,42 @@ async fn run(mut options: channel::Receiver<Options>, facts: Source, clock: Cloc
     tokio::join!(carrier, watcher);
 }
 
-async fn carry(options: channel::Receiver<Options>, mut messages: mpsc::Receiver<Message>) {
+fn account(watch: &mut Watch, outcome: Outcome, monotonic: Millis) {
+    let Outcome { kind, state, error } = outcome;
+    let again = watch.told(kind, state, error.is_none(), monotonic);
+    match (error, again) {
+        (None, _) => tracing::info!(kind = kind.name(), "a notification was sent"),
+        (Some(error), again) => tracing::warn!(
+            kind = kind.name(),
+            "a notification could not be sent: {error}; it is tried again in {} s if it is still \
+             true; try `pinrelay notify --test`",
+            again.unwrap_or_default().as_secs()
+        ),
+    }
+}
+
+async fn carry(
+    options: channel::Receiver<Options>,
+    mut messages: mpsc::Receiver<Message>,
+    ended: mpsc::Sender<Outcome>,
+) {
     while let Some(message) = messages.recv().await {
         let settings = options.borrow().clone();
-        let Some(file) = &settings.webhook_url_file else {
-            continue;
+        let error = match &settings.webhook_url_file {
+            Some(file) => match Webhook::new(file) {
+                Ok(webhook) => webhook.tell(&message.to_json(&settings.name)).await.err(),
+                Err(error) => Some(error),
+            },
+            // Nobody is to be told any more.
+            None => Some(WebhookError::Gone),
         };
-        let outcome = match Webhook::new(file) {
-            Ok(webhook) => webhook.tell(&message.to_json(&settings.name)).await,
-            Err(error) => Err(error),
+        let outcome = Outcome {
+            kind: message.kind,
+            state: message.state,
+            error,
         };
-        match outcome {
-            Ok(()) => tracing::info!(kind = message.kind.name(), "a notification was sent"),
-            Err(error) => tracing::warn!(
-                kind = message.kind.name(),
-                "a notification could not be sent: {error}; try `pinrelay notify --test`"
-            ),
+        if ended.send(outcome).await.is_err() {
+            return;
         }
     }
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::options::Options;
 use crate::clock::{Millis, millis};
+use crate::text::plain;
 
 /// A pause longer than this is told.
 const LONG_PAUSE: Millis = 3_600_000;
@@ -69,7 +70,8 @@ impl Kind {
     }
 }
 
-/// What is looked at. Texts hold no personal data.
+/// What is looked at. Texts hold no personal data; what is in the words of others is made
+/// harmless when it is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Why the gate is parked, in words, if it is, other than by `refused_all`.
@@ -135,16 +137,36 @@ impl Message {
     }
 }
 
+/// The first wait after a message that could not be sent; each further one is twice as long.
+const FIRST_RETRY: Duration = Duration::from_secs(10);
+/// The longest of them.
+const LAST_RETRY: Duration = Duration::from_secs(600);
+
 /// The messages of one kind, so far.
 #[derive(Clone, Copy, Default)]
 struct Sent {
     /// It was told that it began, and not yet that it ended.
     raised: bool,
-    /// When the last message of this kind was made, on the monotonic clock.
+    /// When the last message of this kind was told, on the monotonic clock.
     last: Option<Millis>,
+    /// A message is with the carrier.
+    on_its_way: bool,
+    /// The last one could not be sent.
+    retry: Option<Retry>,
+}
+
+#[derive(Clone, Copy)]
+struct Retry {
+    /// Not before this, on the monotonic clock.
+    at: Millis,
+    waited: Duration,
 }
 
 /// Remembers what was sent.
+///
+/// Invariant: what is told is what changed since somebody was last told, and only what was taken
+/// counts as told. So a message that could not be sent is made anew while it is still true, and the
+/// end of what nobody was told of is not told either.
 #[derive(Default)]
 pub(super) struct Watch {
     sent: [Sent; Kind::ALL.len()],
@@ -154,7 +176,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// What is to be told now. `monotonic`: milliseconds that never go back; `now`: wall clock.
+    /// What is to be told now; each has to come back to [`Watch::told`]. `monotonic`: milliseconds
+    /// that never go back; `now`: wall clock.
     pub(super) fn observe(
         &mut self,
         facts: &Facts,
@@ -172,22 +195,27 @@ impl Watch {
         let least = millis(options.min_interval);
         let mut messages = Vec::new();
         for (kind, sent) in Kind::ALL.into_iter().zip(&mut self.sent) {
+            if sent.on_its_way {
+                continue;
+            }
             let text = text(kind, facts, options, rising, now);
             let is = text.is_some();
-            // An unclean start is over as soon as it is told.
             let ended = sent.raised && !is;
             // While paused nothing is tried: the gate may be as it was.
             let unknown =
                 facts.paused_since.is_some() && matches!(kind, Kind::Parked | Kind::RefusedAll);
             if is == sent.raised || (ended && unknown) {
+                sent.retry = None;
                 continue;
             }
             if !ended && sent.last.is_some_and(|last| monotonic - last < least) {
                 // Told a moment ago: if it lasts, it is told when the interval is over.
                 continue;
             }
-            sent.raised = is;
-            sent.last = Some(monotonic);
+            if sent.retry.is_some_and(|retry| monotonic < retry.at) {
+                continue;
+            }
+            sent.on_its_way = true;
             messages.push(Message {
                 kind,
                 state: if is { State::Raised } else { State::Recovered },
@@ -197,6 +225,34 @@ impl Watch {
         }
         messages
     }
+
+    /// What became of a message. After how long it is tried again if it was not taken, and if what
+    /// it says is still so.
+    pub(super) fn told(
+        &mut self,
+        kind: Kind,
+        state: State,
+        taken: bool,
+        monotonic: Millis,
+    ) -> Option<Duration> {
+        let at = Kind::ALL.iter().position(|of| *of == kind)?;
+        let sent = &mut self.sent[at];
+        sent.on_its_way = false;
+        if taken {
+            sent.raised = state == State::Raised;
+            sent.last = Some(monotonic);
+            sent.retry = None;
+            return None;
+        }
+        let waited = sent
+            .retry
+            .map_or(FIRST_RETRY, |last| (last.waited * 2).min(LAST_RETRY));
+        sent.retry = Some(Retry {
+            at: monotonic + millis(waited),
+            waited,
+        });
+        Some(waited)
+    }
 }
 
 /// What there is to say of a kind, if it is so.
@@ -204,9 +260,11 @@ fn text(kind: Kind, facts: &Facts, options: &Options, rising: bool, now: Millis)
     let queued = facts.queued;
     match kind {
         Kind::Parked => facts.parked.as_ref().map(|why| {
+            let why = plain(why);
             format!("parked: {why}. Nothing is delivered, nothing is lost; {queued} events wait")
         }),
         Kind::RefusedAll => facts.refused_all.as_ref().map(|why| {
+            let why = plain(why);
             format!(
                 "Pinterest refuses every event alike: {why}. {queued} events wait; mend the config \
                  and reload"
@@ -230,7 +288,7 @@ fn text(kind: Kind, facts: &Facts, options: &Options, rising: bool, now: Millis)
         Kind::NotAccepting => facts
             .not_accepting
             .as_ref()
-            .map(|why| format!("nothing is accepted: {why}. Producers wait")),
+            .map(|why| format!("nothing is accepted: {}. Producers wait", plain(why))),
         Kind::LedgerImbalance => (facts.ledger_imbalance != 0).then(|| {
             format!(
                 "the ledger is off by {}. Keep a copy of the queue folder and run `pinrelay verify`",
@@ -301,6 +359,7 @@ mod tests {
             let now = second * 1000;
             for message in watch.observe(&facts, &options(), now, 1_700_000_000_000 + now) {
                 noticed.push((second, message.kind, message.state));
+                assert_eq!(watch.told(message.kind, message.state, true, now), None);
             }
         }
         noticed
@@ -393,5 +452,60 @@ mod tests {
                 .collect();
             assert_eq!(states, [State::Raised, State::Recovered], "{kind:?}");
         }
+    }
+
+    /// Looks once a second; the hook takes a message only from second `well` on.
+    fn with_a_hook_that_is_well_from(
+        well: i64,
+        seconds: impl Iterator<Item = Facts>,
+    ) -> Vec<(i64, State, bool)> {
+        let mut watch = Watch::default();
+        let mut tried = Vec::new();
+        for (second, facts) in (0..).zip(seconds) {
+            let now = second * 1000;
+            for message in watch.observe(&facts, &options(), now, 1_700_000_000_000 + now) {
+                // Whoever carries it takes a moment; meanwhile no second one is made.
+                assert_eq!(watch.observe(&facts, &options(), now, now).len(), 0);
+                let taken = second >= well;
+                tried.push((second, message.state, taken));
+                watch.told(message.kind, message.state, taken, now);
+            }
+        }
+        tried
+    }
+
+    #[test]
+    fn what_could_not_be_told_is_told_while_it_is_so() {
+        let seconds = (0..2000).map(|s| parked((100..1500).contains(&s)));
+        let tried = with_a_hook_that_is_well_from(400, seconds);
+        let at: Vec<i64> = tried.iter().map(|t| t.0).collect();
+        assert_eq!(at, [100, 110, 130, 170, 250, 410, 1500], "{tried:?}");
+        let taken: Vec<_> = tried.iter().filter(|t| t.2).map(|t| t.1).collect();
+        assert_eq!(taken, [State::Raised, State::Recovered]);
+        // An end that could not be told is told as well.
+        let seconds = (0..2000).map(|s| parked(s < 5));
+        let mut watch_well = with_a_hook_that_is_well_from(0, seconds);
+        assert_eq!(watch_well.pop().map(|t| t.1), Some(State::Recovered));
+    }
+
+    #[test]
+    fn the_end_of_what_nobody_was_told_of_is_not_told() {
+        let seconds = (0..2000).map(|s| parked((100..300).contains(&s)));
+        let tried = with_a_hook_that_is_well_from(300, seconds);
+        assert!(
+            tried.iter().all(|t| t.1 == State::Raised && !t.2),
+            "{tried:?}"
+        );
+    }
+
+    #[test]
+    fn the_words_of_others_call_nobody() {
+        let facts = Facts {
+            parked: Some("auth (HTTP 401: <!channel> @here \u{202e})".into()),
+            ..Facts::default()
+        };
+        let told = Watch::default().observe(&facts, &options(), 0, 0);
+        let text = told[0].to_json("shop")["text"].to_string();
+        assert!(!text.contains(['<', '>', '@', '\u{202e}']), "{text}");
     }
 }

@@ -32,6 +32,9 @@ pub enum WebhookError {
     /// It holds no URL that can be used.
     #[error("notify.webhook_url_file {} does not hold an https URL, alone on one line (http is taken on loopback only)", .0.display())]
     NoUrl(PathBuf),
+    /// The config names no file any more.
+    #[error("notify.webhook_url_file is not set any more")]
+    Gone,
     /// The set-up failed.
     #[error("no HTTPS client can be built: {0}; install the system's CA certificates")]
     Client(String),

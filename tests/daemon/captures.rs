@@ -127,6 +127,17 @@ fn status_and_dead_list_look_as_the_page_shows_them() {
         let text = run(&["status"]);
         (text.contains("next probe in") && text.contains("; 0 sending")).then_some(text)
     });
+    // Where events go is the stand-in's here, and that it is none of Pinterest's is said.
+    let shown = status.replace(
+        "next:        take it out and restart, unless this is a test\n",
+        "",
+    );
+    assert_ne!(shown, status);
+    let (head, rest) = shown.split_once("\nto  ").expect("a row");
+    let (to, rest) = rest.split_once("\ngate ").expect("a row");
+    assert!(to.contains("NOT PINTEREST: base_url comes from"), "{to}");
+    let theirs = "to           POST https://api.pinterest.com/v5/… for ad account 549755885175,\n             config /etc/pinrelay/pinrelay.toml";
+    let status = format!("{head}\n{theirs}\ngate {rest}");
     for (command, shown) in [
         ("pinrelay status", status),
         ("pinrelay dead list", run(&["dead", "list"])),

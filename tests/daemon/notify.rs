@@ -161,6 +161,28 @@ fn a_start_after_a_kill_is_told() {
     assert_eq!(daemon.stop(s(10)).code, Some(0));
 }
 
+/// Four attempts in seven seconds were all there was: a hook that was away a little longer never
+/// heard that delivery was parked, and then that it was not parked any more.
+#[test]
+fn what_a_hook_did_not_take_is_told_again_while_it_is_true() {
+    let stand_in = StandIn::start();
+    let hook = Hook::answering(&[503, 503, 503, 503, 200]);
+    let site = site(&stand_in, &hook);
+    stand_in.mode(json!({"fault": "401"}));
+    let daemon = site.start();
+    Client::queue(&daemon.socket(), &crate::support::samples("again", 0..5));
+    for _ in 0..4 {
+        hook.hears("parked", "raised");
+    }
+    // The fifth is taken.
+    hook.hears("parked", "raised");
+    stand_in.well();
+    site.token("pina_second");
+    hook.hears("parked", "recovered");
+    assert_eq!(daemon.stop(s(10)).code, Some(0));
+    assert!(hook.posts.try_recv().is_err(), "and nothing else");
+}
+
 #[test]
 fn a_hook_in_trouble_is_asked_again_and_never_holds_up_delivery() {
     let stand_in = StandIn::start();

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -159,6 +159,12 @@ fn connections_that_leak_on_the_admin_socket_take_nothing_from_others() {
     let process = Process::start(&mut site.run_under("prlimit", &["--nofile=256:256"]));
     let daemon = site.ready(process);
     let mut tail = Process::start(&mut site.command(&["tail"]));
+    let mut n = 0;
+    within(s(20), "somebody who listens", || {
+        n += 1;
+        Client::queue(&site.socket(), &samples("heard", n..n + 1));
+        tail.output().contains("heard-").then_some(())
+    });
     let held = leaked(&site.admin(), 400);
     assert_eq!(held.len(), 400);
     for round in 0..5 {
@@ -168,10 +174,10 @@ fn connections_that_leak_on_the_admin_socket_take_nothing_from_others() {
         let more = samples("beside", round * 100..(round + 1) * 100);
         Client::queue(&site.socket(), &more);
     }
-    stand_in.takes(500, s(20));
+    stand_in.takes(500 + n as u64, s(20));
     // Who listens keeps its place.
     within(s(10), "what passes", || {
-        tail.output().contains("delivered").then_some(())
+        tail.output().contains("beside-000499").then_some(())
     });
     assert!(tail.running());
     let log = daemon.log();
@@ -203,9 +209,9 @@ fn idle_clients_of_one_user_do_not_lock_out_another() {
     let out = {
         // As nobody, through a folder that lets it in.
         let folder = site.path("");
-        let open = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o755));
+        let open = fs::Permissions::from_mode(0o755);
         fs::set_permissions(&folder, open).expect("a mode");
-        let all = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let all = fs::Permissions::from_mode(0o666);
         fs::set_permissions(site.socket(), all).expect("a mode");
         let mut command = Command::new("perl");
         command.args([

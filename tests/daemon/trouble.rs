@@ -26,10 +26,10 @@ fn an_outage_that_one_event_meets_is_shown_told_once_and_over() {
     let site = Site::new(&stand_in);
     let daemon = site.start();
     Client::queue(&daemon.socket(), &samples("outage", 0..1));
+    // While the next attempt is under way its moment is not known.
     let first = daemon.shows(s(5), "the first failure", |status| {
-        status["gate"]["reason"] == "unavailable"
+        status["gate"]["reason"] == "unavailable" && status["gate"]["next_probe"].is_i64()
     });
-    assert!(first["gate"]["next_probe"].is_i64(), "{first:#}");
     let since = first["gate"]["since"].as_i64().expect("since when");
     let status = daemon.shows(s(15), "an outage", |status| {
         state(status) == ("backing off", "unavailable")

@@ -251,9 +251,10 @@ fn a_queue_of_another_machine_is_refused_until_it_is_adopted() {
         (&told["queued"], &told["in_doubt"]),
         (&50.into(), &50.into())
     );
+    // The first answer takes long enough to look before it.
+    stand_in.mode(serde_json::json!({"latency_ms": 3000}));
     let daemon = site.start();
     assert_eq!(daemon.status()["in_doubt"], 50);
-    stand_in.well();
     stand_in.takes(50, s(30));
     let status = daemon.shows(s(20), "all settled", |status| status["delivered"] == 50);
     assert_eq!(status["ledger"]["resent"], 50, "{status:#}");

@@ -10,14 +10,22 @@ use crate::queue::{Loss, LossKind};
 
 /// Columns of the screen.
 const WIDTH: usize = 80;
+/// Rows of the screen.
+const HEIGHT: usize = 24;
 /// Where what belongs to a word on the left begins.
 const INDENT: usize = 13;
 
 impl Report {
-    /// For people: at most 24 rows of 80 columns, times in `zone`.
+    /// For people: 24 rows of 80 columns hold it, unless all is wrong at once; times in `zone`.
     pub fn show(&self, zone: &TimeZone) -> String {
         let mut screen = Screen::default();
         screen.line(&self.headline(zone));
+        if !self.destination.url.is_empty() {
+            screen.row("to", &self.destination.to_string());
+        }
+        if let Some(from) = &self.destination.elsewhere {
+            screen.row("", &format!("NOT PINTEREST: base_url comes from {from}"));
+        }
         for why in &self.not_accepting {
             screen.row("accepting", &format!("NO: {why}"));
         }
@@ -69,6 +77,21 @@ impl Report {
         if let Some(error) = &self.delivery.last_error {
             let at = local(error.at, self.now, zone);
             screen.row("last error", &format!("{at} {}", error.message));
+        }
+        // The worst first: what finds no room is shown when that is mended.
+        let mut steps = self
+            .troubles()
+            .into_iter()
+            .filter_map(|trouble| trouble.next);
+        if let Some(first) = steps.next() {
+            screen.row("next:", &first);
+        }
+        for next in steps {
+            let mut longer = Screen::default();
+            longer.row("next:", &next);
+            if screen.rows() + longer.rows() <= HEIGHT {
+                screen.text.push_str(&longer.text);
+            }
         }
         screen.text
     }
@@ -269,6 +292,10 @@ struct Screen {
 }
 
 impl Screen {
+    fn rows(&self) -> usize {
+        self.text.lines().count()
+    }
+
     fn line(&mut self, line: &str) {
         self.text.extend(line.chars().take(WIDTH));
         self.text.push('\n');
@@ -381,8 +408,9 @@ mod tests {
         for line in text.lines() {
             assert!(line.chars().count() <= WIDTH, "{line}");
         }
-        assert!(text.lines().count() <= 24, "{text}");
+        assert!(text.lines().count() <= HEIGHT, "{text}");
         for says in [
+            "next:        write a new token",
             "pinrelay 0.1.0: parked, TEST MODE; up 4 d 15 h since 1994-11-01",
             "gate         parked: credentials refused since 08:46:37, next probe in 40 s\n",
             "queued       123,456,789, oldest 1 d 2 h; 0 sending, 0 in doubt",

@@ -1,6 +1,7 @@
 //! One look at the daemon, as data: the JSON of `GET /status`, and its one line.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,34 @@ pub struct Gate {
     pub until: Option<Millis>,
 }
 
+/// Where events go, and by whose word.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Destination {
+    /// What requests are posted to.
+    pub url: String,
+    /// The ad account.
+    pub ad_account_id: String,
+    /// The config file; `null`: none, the environment alone.
+    pub config: Option<String>,
+    /// Where `pinterest.base_url` comes from, a line of the file or a variable, if it is not
+    /// Pinterest's own.
+    pub elsewhere: Option<String>,
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.config.as_deref().unwrap_or("none");
+        // The account is named once.
+        let url = self.url.split("/ad_accounts/").next().unwrap_or_default();
+        let Self { ad_account_id, .. } = self;
+        write!(
+            f,
+            "POST {url}/… for ad account {ad_account_id}, config {config}"
+        )
+    }
+}
+
 /// One look at the daemon. No personal data and no token in it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -37,6 +66,8 @@ pub struct Report {
     pub state: String,
     /// `?test=true` is on.
     pub test_mode: bool,
+    /// Where events go.
+    pub destination: Destination,
     /// The gate before Pinterest.
     pub gate: Gate,
     /// Events on disk, waiting.
@@ -61,6 +92,8 @@ pub struct Report {
     pub oldest_accepted_at: Option<Millis>,
     /// Its age, seconds.
     pub oldest_age_seconds: Option<i64>,
+    /// The oldest one waits longer than `notify.backlog_age`.
+    pub backlog_is_late: bool,
     /// Why no events come in; empty while they do.
     pub not_accepting: Vec<String>,
     /// When this process began, Unix milliseconds.

@@ -94,8 +94,9 @@ fn examine(config: &Config) -> Vec<Finding> {
         Some(file) => Fine(format!("configuration {}", file.display())),
         None => Advice("no configuration file: defaults and environment variables alone".into()),
     }];
-    if let Err(error) = config.require_run() {
-        found.append(&mut problems(&error));
+    match config.require_run() {
+        Ok(_) => found.extend(destination(config)),
+        Err(error) => found.append(&mut problems(&error)),
     }
     match config.transform() {
         Ok(transform) => found.extend(transform.warnings().into_iter().map(Advice)),
@@ -127,6 +128,20 @@ fn examine(config: &Config) -> Vec<Finding> {
 }
 
 /// Gives its file, if it is in one.
+/// Where events go, and loudly so if that is not Pinterest.
+fn destination(config: &Config) -> Vec<Finding> {
+    let destination = config.destination();
+    let mut found = vec![Fine(format!("events go to: {destination}"))];
+    if let Some(from) = &destination.elsewhere {
+        found.push(Advice(format!(
+            "EVENTS DO NOT GO TO PINTEREST: base_url is {} and comes from {from}; take it out, \
+             unless this is a test",
+            config.pinterest.base_url.as_str()
+        )));
+    }
+    found
+}
+
 fn token(config: &Config, found: &mut Vec<Finding>) -> Option<PathBuf> {
     let read = match config.token.read() {
         Ok(read) => read,
@@ -275,6 +290,8 @@ mod tests {
             let said = self.findings().into_iter().filter_map(|f| match f {
                 Fine(_) => None,
                 Advice(text) if text.starts_with("looked at as root") => None,
+                // No test goes to Pinterest.
+                Advice(text) if text.starts_with("EVENTS DO NOT GO TO PINTEREST") => None,
                 Advice(text) => Some(format!("advice: {text}")),
                 Wrong(text) => Some(format!("wrong: {text}")),
             });
@@ -382,6 +399,24 @@ mod tests {
         let token = open.folder.path().join("token");
         fs::set_permissions(token, fs::Permissions::from_mode(0o644)).expect("a mode");
         open.only("advice: ");
+    }
+
+    #[test]
+    fn where_events_go_is_said_and_elsewhere_loudly() {
+        let said = format!("{:?}", Setting::good().findings());
+        assert!(
+            said.contains("events go to: POST http://127.0.0.1:1/… for ad account 1"),
+            "{said}"
+        );
+        assert!(said.contains("EVENTS DO NOT GO TO PINTEREST"), "{said}");
+        assert!(said.contains("pinrelay.toml:5"), "{said}");
+        let theirs = Setting::good().with("base_url = \"http://127.0.0.1:1\"\n", "");
+        let said = format!("{:?}", theirs.findings());
+        assert!(
+            said.contains("POST https://api.pinterest.com/v5/… for"),
+            "{said}"
+        );
+        assert!(!said.contains("DO NOT GO"), "{said}");
     }
 
     #[test]

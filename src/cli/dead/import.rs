@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::super::admin_arg::AdminArg;
 use super::super::daemon::Client;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
-use super::pages::{PATIENCE, progress};
 use super::super::text::{out, say as say_on_stderr};
+use super::pages::{PATIENCE, progress};
 use crate::admin;
 
 /// Lines and bytes of one request; a line that is longer goes alone.

@@ -1,14 +1,14 @@
 //! `pinrelay dead list`: how many, and why.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, OrExit, Outcome};
 use super::super::text::fit;
+use super::super::text::out;
 use super::filter::FilterArgs;
 use super::human::{count, time};
 use super::pages::groups;
-use super::super::text::out;
 use crate::admin::{Group, Groups};
 
 /// Columns of the table.

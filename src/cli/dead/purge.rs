@@ -6,10 +6,10 @@ use anyhow::anyhow;
 
 use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
+use super::super::text::out;
 use super::filter::FilterArgs;
 use super::human::count;
 use super::pages::{groups, move_all};
-use super::super::text::out;
 
 /// Flags of `pinrelay dead purge`.
 #[derive(clap::Args)]

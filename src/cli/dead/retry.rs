@@ -1,13 +1,13 @@
 //! `pinrelay dead retry`: back into the queue, as they are.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, OrExit, Outcome};
+use super::super::text::out;
 use super::filter::FilterArgs;
 use super::human::count;
 use super::pages::{groups, move_all};
-use super::super::text::out;
 
 /// Flags of `pinrelay dead retry`.
 #[derive(clap::Args)]

@@ -1,6 +1,6 @@
 //! `pinrelay dead show`: one letter, and what would be sent for it now.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::{Context, anyhow};
 use serde_json::value::RawValue;

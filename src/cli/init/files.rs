@@ -44,11 +44,17 @@ pub(super) fn refuse_existing(files: &[&PathBuf], force: bool) -> Result<(), Fai
     Ok(())
 }
 
-/// Writes both.
+/// Writes both. `base_url`: of the environment, in which the config is about to be tried; the
+/// service has another environment, and must not send elsewhere than was tried.
 ///
 /// # Errors
 /// The system's, naming the file.
-pub(super) fn write(config: &Path, token: &Path, answers: &Answers) -> Result<(), Failure> {
+pub(super) fn write(
+    config: &Path,
+    token: &Path,
+    answers: &Answers,
+    base_url: Option<&str>,
+) -> Result<(), Failure> {
     let group = Group::from_name(GROUP)
         .ok()
         .flatten()
@@ -57,7 +63,7 @@ pub(super) fn write(config: &Path, token: &Path, answers: &Answers) -> Result<()
     make_folder(folder, group)
         .with_context(|| format!("making {}", folder.display()))
         .or_exit(Exit::Io)?;
-    let text = filled(answers, token);
+    let text = filled(answers, token, base_url);
     let secret = format!("{}\n", answers.token.expose());
     for (file, text) in [(token, secret), (config, text)] {
         put(file, &text, group)
@@ -76,7 +82,7 @@ pub(super) fn write(config: &Path, token: &Path, answers: &Answers) -> Result<()
 }
 
 /// The shipped config with the answers in it.
-fn filled(answers: &Answers, token: &Path) -> String {
+fn filled(answers: &Answers, token: &Path, base_url: Option<&str>) -> String {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let lines = SHIPPED.lines().map(|line| {
         if line.starts_with("ad_account_id =") {
@@ -87,6 +93,8 @@ fn filled(answers: &Answers, token: &Path) -> String {
             && token != Path::new(crate::config::DEFAULT_TOKEN_FILE)
         {
             format!("token_file = {}", quoted(&token.display().to_string()))
+        } else if let (true, Some(url)) = (line.starts_with("#base_url ="), base_url) {
+            format!("base_url = {}", quoted(url))
         } else {
             line.to_owned()
         }

@@ -26,7 +26,8 @@ pub fn run(args: Args) -> Outcome {
     };
     files::refuse_existing(&[&config, &token], args.force)?;
     let answers = ask::answers(&args)?;
-    files::write(&config, &token, &answers)?;
+    let base_url = std::env::var("PINRELAY_PINTEREST__BASE_URL").ok();
+    files::write(&config, &token, &answers, base_url.as_deref())?;
 
     let mut out = out(false);
     writeln!(out, "wrote {} and {}\n", config.display(), token.display()).or_exit(Exit::Io)?;

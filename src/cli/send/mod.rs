@@ -5,7 +5,7 @@
 //! without, `follow` listens to what becomes of the events.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -16,8 +16,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::config_arg::{ConfigArg, Sockets};
-use super::daemon::Client;
+use super::daemon::{CONTROL, Client};
 use super::exit::{Exit, Failure, OrExit, Outcome};
+use super::text::{out, say};
+use crate::admin::Report;
 use crate::lifecycle;
 
 mod answer;
@@ -88,10 +90,12 @@ pub fn run(args: Args) -> Outcome {
     }
     let client = Client::connect(&sockets.admin)?;
     let lines = client.lines(follow::TAIL)?;
+    // The one that listens is in use by its thread.
+    let asking = Client::connect(&sockets.admin)?;
     let followed = Arc::new(Followed::default());
     thread::scope(|scope| {
         scope.spawn(|| followed.listen(&client, lines));
-        let outcome = send_and_wait(&args, &sockets.ingest, &followed);
+        let outcome = send_and_wait(&args, &asking, &sockets.ingest, &followed);
         followed.stop();
         outcome
     })
@@ -120,7 +124,23 @@ fn tell(answer: &impl std::fmt::Display) -> Result<(), Failure> {
     writeln!(out(true), "{answer}").or_exit(Exit::Io)
 }
 
-fn send_and_wait(args: &Args, ingest: &Path, followed: &Arc<Followed>) -> Outcome {
+/// What keeps events from leaving just now, and what to do; empty, if nothing does or nobody says.
+fn why_nothing_leaves(client: &Client) -> String {
+    let report = client.get("/status", CONTROL).ok();
+    let report = report.and_then(|json| serde_json::from_str::<Report>(&json).ok());
+    let report = report
+        .filter(|report| report.gate.state != "open")
+        .unwrap_or_default();
+    let troubles = report.troubles().into_iter().take(1);
+    troubles
+        .map(|trouble| match trouble.next {
+            Some(next) => format!("nothing leaves now: {}\nnext: {next}\n", trouble.what),
+            None => format!("nothing leaves now: {}\n", trouble.what),
+        })
+        .collect()
+}
+
+fn send_and_wait(args: &Args, client: &Client, ingest: &Path, followed: &Arc<Followed>) -> Outcome {
     let (tally, sent) = send(args, ingest, Some(followed.clone()))?;
     if !args.json {
         say(&summary(&tally));
@@ -140,6 +160,9 @@ fn send_and_wait(args: &Args, ingest: &Path, followed: &Arc<Followed>) -> Outcom
         say(&format!(
             "waiting for {left} to be delivered, at most {most} s; Ctrl-C ends the waiting\n"
         ));
+    }
+    if left > 0 {
+        say(&why_nothing_leaves(client));
     }
     let end = followed.wait(patience, &mut || signals.try_recv().is_ok());
     let account = followed.account();

@@ -4,6 +4,7 @@ mod draw;
 mod history;
 
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -16,7 +17,7 @@ use super::daemon::Client;
 use super::exit::{Exit, Failure, OrExit, Outcome};
 use crate::admin::Report;
 use crate::clock::Clock;
-use crate::lifecycle;
+use crate::lifecycle::{self, LastResort};
 use draw::{Setting, draw};
 use history::History;
 
@@ -24,6 +25,8 @@ use history::History;
 const EVERY: Duration = Duration::from_secs(1);
 /// How long the daemon may take to answer; a key waits as long at most.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a signal may take to end it.
+const SIGNAL_ENDS: Duration = Duration::from_secs(2);
 /// Between two looks for a signal.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -44,7 +47,15 @@ pub fn run(args: Args) -> Outcome {
         });
     }
     let client = args.admin.client()?;
-    let mut signals = lifecycle::signals().or_exit(Exit::Io)?;
+    // Reading keys may hang where there is no terminal any more.
+    let last_resort = LastResort {
+        within: Arc::new(|_| SIGNAL_ENDS),
+        end: || {
+            ratatui::restore();
+            std::process::exit(0);
+        },
+    };
+    let mut signals = lifecycle::signals_with(last_resort).or_exit(Exit::Io)?;
     // From here on the terminal is another; it is given back also after a panic.
     let mut terminal = ratatui::try_init().or_exit(Exit::Io)?;
     let end = show(&client, &mut terminal, &mut || signals.try_recv().is_ok());

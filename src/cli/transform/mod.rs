@@ -4,15 +4,15 @@
 //! comes from, `compare` what another config would change.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
 use super::config_arg::ConfigArg;
 use super::daemon;
-use super::text::buffered;
 use super::exit::{Exit, Failure, OrExit, Outcome};
+use super::text::buffered;
 use crate::clock::Clock;
 use crate::config::{self, Config, Pair, Place, process_env};
 use crate::transform::Transform;

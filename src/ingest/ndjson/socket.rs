@@ -10,7 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::super::intake::Intake;
 use super::super::stop::{Stop, Stopped, stop};
 use super::connection;
-use crate::net::{self, Door, Limits};
+use crate::net::{self, Acceptor, Limits};
 use crate::observe::Peer;
 
 /// The running ingest side.
@@ -30,8 +30,8 @@ pub fn spawn(listeners: Vec<UnixListener>, intake: Arc<Intake>, most: usize) -> 
         // What waits for the queue waits as long as that takes.
         busy_may_go: None,
     };
-    let (door, more) = net::door(listeners, limits);
-    let acceptor = tokio::spawn(accept(door, intake, stopped));
+    let (acceptor, more) = net::acceptor(listeners, limits);
+    let acceptor = tokio::spawn(accept(acceptor, intake, stopped));
     Handle {
         stop,
         acceptor,
@@ -40,7 +40,7 @@ pub fn spawn(listeners: Vec<UnixListener>, intake: Arc<Intake>, most: usize) -> 
 }
 
 async fn accept(
-    mut door: Door<UnixListener>,
+    mut acceptor: Acceptor<UnixListener>,
     intake: Arc<Intake>,
     mut stopped: Stopped,
 ) -> JoinSet<()> {
@@ -49,7 +49,7 @@ async fn accept(
         tokio::select! {
             () = stopped.wait() => return connections,
             Some(_) = connections.join_next() => {}
-            (stream, place) = door.next() => {
+            (stream, place) = acceptor.next() => {
                 let peer = stream.peer_cred().ok().map(|peer| Peer {
                     uid: peer.uid(),
                     pid: peer.pid(),

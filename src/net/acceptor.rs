@@ -60,7 +60,7 @@ impl Listener for TcpListener {
 }
 
 /// The way in.
-pub struct Door<L: Listener> {
+pub struct Acceptor<L: Listener> {
     listeners: Vec<L>,
     /// Where to begin to look, so that one busy listener starves no other.
     turn: usize,
@@ -75,10 +75,13 @@ pub struct Door<L: Listener> {
     told_full: bool,
 }
 
-/// A door, and where further listeners for it go.
-pub fn door<L: Listener>(listeners: Vec<L>, limits: Limits) -> (Door<L>, UnboundedSender<L>) {
+/// A acceptor, and where further listeners for it go.
+pub fn acceptor<L: Listener>(
+    listeners: Vec<L>,
+    limits: Limits,
+) -> (Acceptor<L>, UnboundedSender<L>) {
     let (send, more) = unbounded_channel();
-    let door = Door {
+    let acceptor = Acceptor {
         listeners,
         turn: 0,
         more,
@@ -88,7 +91,7 @@ pub fn door<L: Listener>(listeners: Vec<L>, limits: Limits) -> (Door<L>, Unbound
         refused: None,
         told_full: false,
     };
-    (door, send)
+    (acceptor, send)
 }
 
 enum Step<L: Listener> {
@@ -96,7 +99,7 @@ enum Step<L: Listener> {
     Listener(L),
 }
 
-impl<L: Listener> Door<L> {
+impl<L: Listener> Acceptor<L> {
     /// The next client that there is room for. Cancel-safe.
     pub async fn next(&mut self) -> (L::Stream, Place) {
         loop {
