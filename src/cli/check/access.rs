@@ -10,12 +10,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 
-use super::finding::Finding::{self, Wrong};
+use super::finding::Finding::{self, Advice, Wrong};
 use super::places::nearest;
 use crate::config::Config;
 
@@ -85,8 +86,14 @@ pub(super) fn findings(config: &Config, token: Option<&Path>) -> Vec<Finding> {
     let mut secrets: Vec<PathBuf> = token.map(Path::to_owned).into_iter().collect();
     secrets.extend(config.notify.webhook_url_file.clone());
     let groups = socket_groups(config, daemon.as_ref());
-    let senders = senders(&groups, daemon.as_ref());
     let mut found = Vec::new();
+    let senders = senders(&groups, daemon.as_ref()).unwrap_or_else(|error| {
+        found.push(Advice(format!(
+            "who is in the group of those who may send events cannot be looked up: {error}; \
+             whether one of them can read the token is not known"
+        )));
+        Vec::new()
+    });
     for file in &secrets {
         let parting = Parting {
             socket: &config.ingest.socket,
@@ -203,18 +210,22 @@ fn socket_groups(config: &Config, daemon: Option<&User>) -> BTreeSet<u32> {
 }
 
 /// Everyone in these groups, but root and the daemon itself.
-fn senders(groups: &BTreeSet<u32>, daemon: Option<&User>) -> Vec<Who> {
+fn senders(groups: &BTreeSet<u32>, daemon: Option<&User>) -> io::Result<Vec<Who>> {
     let mut users: BTreeMap<String, (u32, u32)> = BTreeMap::new();
-    let members = groups
-        .iter()
-        .filter_map(|gid| Group::from_gid(Gid::from_raw(*gid)).ok()?);
-    for name in members.flat_map(|group| group.mem) {
-        if let Ok(Some(user)) = User::from_name(&name) {
-            users.insert(name, (user.uid.as_raw(), user.gid.as_raw()));
+    for gid in groups {
+        let group = Group::from_gid(Gid::from_raw(*gid))?;
+        for name in group.into_iter().flat_map(|group| group.mem) {
+            // One that is gone is still in the list.
+            if let Some(user) = User::from_name(&name)? {
+                users.insert(name, (user.uid.as_raw(), user.gid.as_raw()));
+            }
         }
     }
     // A primary group has no list of its members.
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let passwd = match fs::read_to_string("/etc/passwd") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
     for line in passwd.lines() {
         let mut fields = line.split(':');
         let (name, uid, gid) = (fields.next(), fields.nth(1), fields.next());
@@ -228,19 +239,12 @@ fn senders(groups: &BTreeSet<u32>, daemon: Option<&User>) -> Vec<Who> {
     let itself = daemon.map(|user| user.uid.as_raw());
     let others = (users.into_iter()).filter(|(_, (uid, _))| *uid != 0 && Some(*uid) != itself);
     let known = others.map(|(name, (uid, gid))| {
-        let listed = CString::new(name.clone()).ok();
-        let listed = listed.and_then(|name| getgrouplist(&name, Gid::from_raw(gid)).ok());
-        let mut groups: Vec<u32> = listed
-            .unwrap_or_default()
-            .iter()
-            .map(|g| g.as_raw())
-            .collect();
-        groups.push(gid);
-        Who {
+        let listed = getgrouplist(&CString::new(name.as_str())?, Gid::from_raw(gid))?;
+        Ok(Who {
             name,
             uid: Some(uid),
-            groups,
-        }
+            groups: listed.iter().map(|group| group.as_raw()).collect(),
+        })
     });
     known.collect()
 }
