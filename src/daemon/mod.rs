@@ -52,6 +52,9 @@ use token::TokenWatch;
 
 /// How often the service manager's status line is brought up to date.
 const STATUS_EVERY: Duration = Duration::from_secs(3);
+/// How often the token's file is looked at while the token is refused: a file system may tell nothing
+/// of a change.
+const TOKEN_EVERY: Duration = Duration::from_secs(5);
 /// How often the allocator's free pages go back to the system.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(5);
 /// How long one store of the queue may take to be read at a start: each asks for so much more.
@@ -274,6 +277,7 @@ impl Daemon {
         let mut free = tokio::time::interval(GIVE_BACK_EVERY);
         let mut test_mode = tokio::time::interval(TEST_MODE_EVERY);
         let mut look = tokio::time::interval(SOCKETS_EVERY);
+        let mut token = tokio::time::interval(TOKEN_EVERY);
         let mut shown = String::new();
         loop {
             tokio::select! {
@@ -286,6 +290,7 @@ impl Daemon {
                 },
                 Some(command) = self.asked.recv() => self.on_command(command).await,
                 () = self.token_watch.changed() => self.token_file_changed().await,
+                _ = token.tick() => self.look_at_refused_token().await,
                 () = self.pauses.over() => {
                     self.pauses.ended_by_itself().await;
                     self.delivery.pause_over();

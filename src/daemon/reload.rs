@@ -4,6 +4,7 @@ use super::Daemon;
 use super::prepare::prepare;
 use crate::admin::Reloaded;
 use crate::config::{Config, FoundToken};
+use crate::deliver::Reason;
 use crate::lifecycle::notify;
 use crate::transform::Transform;
 
@@ -35,6 +36,14 @@ impl Daemon {
         if self.token.swap(found.token) {
             tracing::info!("the token file has changed: the new token is in use");
             self.delivery.token_changed();
+        }
+    }
+
+    /// Looks at the token's file if the token in use is refused.
+    pub(super) async fn look_at_refused_token(&mut self) {
+        let gate = self.delivery.status().await.gate;
+        if gate.reason == Some(Reason::Auth) && self.token_watch.is_of_a_file() {
+            self.token_file_changed().await;
         }
     }
 

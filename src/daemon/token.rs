@@ -72,6 +72,11 @@ impl TokenWatch {
         self.file = file;
     }
 
+    /// Whether another token in a file would be taken.
+    pub fn is_of_a_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Resolves when the file has changed; never, if none is watched. Cancel-safe.
     pub async fn changed(&mut self) {
         let Some(watch) = &mut self.watch else {

@@ -64,8 +64,12 @@ pub(super) enum Notice<'a> {
 
 /// Carries one request.
 pub(super) trait Transport: Send + Sync + 'static {
-    /// Sends a body once; never follows a redirect, never tries again by itself.
-    fn send(&self, body: Bytes) -> impl Future<Output = Result<Reply, NoReply>> + Send;
+    /// Sends a body once; never follows a redirect, never tries again by itself. `anew`: nothing of
+    /// what was known of the way there is used.
+    fn send(&self, body: Bytes, anew: bool) -> impl Future<Output = Result<Reply, NoReply>> + Send;
+
+    /// Has the way there made anew, without a request; tells where that fails.
+    fn renew(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// An HTTP answer.

@@ -58,7 +58,7 @@ pub(super) fn start(
 
 impl Handle {
     /// Goes on under another config: what has not left and is not in doubt is transformed
-    /// anew, and a parked gate is tried at once.
+    /// anew, and a gate that is not open is tried at once, over a connection of its own making.
     pub fn reload(&self, prepare: Prepare, limits: Limits) {
         // A loop that has ended has said so; there is nothing to reload then.
         let _ = self.commands.send(Command::Reload(prepare, limits));

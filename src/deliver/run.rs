@@ -222,6 +222,8 @@ impl<T: Transport> Run<T> {
         match command {
             Some(Command::Reload(prepare, limits)) => {
                 self.prepare = prepare;
+                let transport = self.transport.clone();
+                tokio::spawn(async move { transport.renew().await });
                 self.courier.reload(now, limits);
             }
             Some(Command::TokenChanged) => self.courier.token_changed(now),

@@ -168,7 +168,7 @@ impl<T: Transport> Work<T> {
             }
             let left = Instant::now();
             let _ = left_at.set(left);
-            let reply = transport.send(batch.body.clone()).await;
+            let reply = transport.send(batch.body.clone(), ticket.probe).await;
             let judged = |reply: Reply| (reply.status, reply.signals, judge(&reply, batch.len()));
             let answer = reply.map(judged);
             let _ = tx.send(Msg::Finished(Box::new(Finished {

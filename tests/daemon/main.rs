@@ -49,6 +49,7 @@ mod stop;
 mod systemd;
 mod tail;
 mod test_mode;
+mod tls;
 mod token;
 mod trace;
 mod transform;

@@ -133,3 +133,24 @@ fn check_says_what_a_change_reaches() {
         "{said}"
     );
 }
+
+/// A mount or a network file system may tell nothing of a change. Here nothing is told because the
+/// writer never closes the file.
+#[test]
+fn a_token_whose_change_nothing_tells_is_looked_at_again_while_parked() {
+    let stand_in = StandIn::with(&["--token", "pina_other"]);
+    let site = site(&stand_in);
+    let mut file = fs::File::options()
+        .write(true)
+        .open(site.path("token"))
+        .expect("open");
+    let daemon = parked(&stand_in, &site);
+    std::io::Write::write_all(&mut file, b"pina_other\n").expect("written");
+    stand_in.takes(50, s(30));
+    assert!(
+        daemon.log().contains("the new token is in use"),
+        "{}",
+        daemon.log()
+    );
+    drop(file);
+}

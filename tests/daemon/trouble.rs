@@ -1,5 +1,6 @@
 //! Trouble of the destination shows, however little there is to send, and its end does.
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::{Client, Daemon, Site, StandIn, s, samples};
@@ -99,4 +100,25 @@ fn a_wait_for_calls_is_shown_and_ended_by_resume_and_no_stop_waits_for_it() {
     let ended = daemon.stop(s(15));
     assert!(begun.elapsed() < s(8), "it waited for what cannot be");
     assert_eq!(ended.code, Some(0), "{}", ended.output);
+}
+
+/// Each answer lay there when the process came back; each was thrown away as one that came too late,
+/// and its events sent again.
+#[test]
+fn answers_that_came_while_the_process_was_frozen_are_used() {
+    let stand_in = StandIn::with(&["--latency-ms", "1000"]);
+    let site = Site::new(&stand_in)
+        .set("delivery", "request_timeout", "2s")
+        .set("delivery", "max_batch_events", "1");
+    let daemon = site.start();
+    Client::queue(&daemon.socket(), &samples("frozen", 0..10));
+    stand_in.asked(10, s(10));
+    daemon.signal(Signal::SIGSTOP);
+    // Beyond the time-out of each, and its answer's latency.
+    std::thread::sleep(s(4));
+    daemon.signal(Signal::SIGCONT);
+    let status = daemon.shows(s(10), "all delivered", |status| status["delivered"] == 10);
+    assert_eq!(stand_in.totals().requests, 10, "none was sent again");
+    assert_eq!(status["ledger"]["resent"], 0);
+    assert_eq!(told(&daemon, "no answer for"), 0, "{}", daemon.log());
 }

@@ -2,11 +2,14 @@
 
 use std::error::Error as _;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Response, Url, redirect, retry, tls};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::headers::signals;
 use crate::clock::Clock;
@@ -23,6 +26,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle connections are given up before usual servers close them, so that a request seldom
 /// meets a closing one.
 const IDLE: Duration = Duration::from_secs(50);
+/// After a time-out, for an answer that is there already.
+const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// Why there can be no client.
 #[derive(Debug, thiserror::Error)]
@@ -49,11 +54,52 @@ pub enum ClientError {
 }
 
 /// Sends requests to one ad account.
+///
+/// Invariant: `way` is used for as long as all is well over it. After any failure, before a probe
+/// and after a reload it is made anew: the CA certificates are read again, and no connection and no
+/// address of before is used. One that cannot be made leaves the one before in use.
 pub struct Http {
-    client: Client,
+    way: Mutex<Client>,
+    is_stale: AtomicBool,
+    make: Make,
     url: Url,
     token: SharedToken,
     clock: Clock,
+}
+
+/// What a client is made by.
+#[derive(Clone)]
+struct Make {
+    is_loopback: bool,
+    is_plain: bool,
+    most_idle: usize,
+    timeout: Duration,
+}
+
+impl Make {
+    /// Reads the CA certificates.
+    fn client(&self) -> Result<Client, ClientError> {
+        let mut builder = Client::builder()
+            .user_agent(concat!("pinrelay/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT.min(self.timeout))
+            .pool_max_idle_per_host(self.most_idle)
+            .pool_idle_timeout(IDLE)
+            .tcp_nodelay(true)
+            .tls_version_min(tls::Version::TLS_1_2);
+        if self.is_loopback {
+            builder = builder.no_proxy();
+        }
+        if self.is_plain {
+            // Plain HTTP needs no CA store, so a missing one is no error.
+            builder = builder.tls_certs_only([]);
+        } else {
+            builder = builder.https_only(true);
+        }
+        (builder.build()).map_err(|error| ClientError::Tls(root_cause(&error)))
+    }
 }
 
 impl Http {
@@ -62,58 +108,57 @@ impl Http {
         let url = endpoint(options)?;
         // Another provider that was installed before serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = Client::builder()
-            .user_agent(concat!("pinrelay/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            .timeout(options.request_timeout)
-            .connect_timeout(CONNECT_TIMEOUT.min(options.request_timeout))
-            .pool_max_idle_per_host(options.limits.max_in_flight)
-            .pool_idle_timeout(IDLE)
-            .tcp_nodelay(true)
-            .tls_version_min(tls::Version::TLS_1_2);
-        if loopback(&url) {
-            builder = builder.no_proxy();
-        }
-        if url.scheme() == "http" {
-            // Plain HTTP needs no CA store, so a missing one is no error.
-            builder = builder.tls_certs_only([]);
-        } else {
-            builder = builder.https_only(true);
-        }
-        let client = builder
-            .build()
-            .map_err(|error| ClientError::Tls(root_cause(&error)))?;
+        let make = Make {
+            is_loopback: loopback(&url),
+            is_plain: url.scheme() == "http",
+            most_idle: options.limits.max_in_flight,
+            timeout: options.request_timeout,
+        };
         Ok(Self {
-            client,
+            way: Mutex::new(make.client()?),
+            is_stale: AtomicBool::new(false),
+            make,
             url,
             token,
             clock,
         })
     }
-}
 
-impl Transport for Http {
-    async fn send(&self, body: Bytes) -> Result<Reply, NoReply> {
+    async fn client(&self, anew: bool) -> Client {
+        let way = || self.way.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_stale = self.is_stale.swap(false, Ordering::AcqRel);
+        if !is_stale && !anew {
+            return way().clone();
+        }
+        let make = self.make.clone();
+        match tokio::task::spawn_blocking(move || make.client()).await {
+            Ok(Ok(client)) => *way() = client,
+            Ok(Err(error)) => tracing::error!("{error}; the one before stays in use"),
+            Err(error) => tracing::error!("no HTTPS client can be built, a bug: {error}"),
+        }
+        way().clone()
+    }
+
+    async fn exchange(&self, body: Bytes, anew: bool) -> Result<Reply, NoReply> {
         let token = self.token.get();
         let bearer = format!("Bearer {}", token.expose());
         let mut bearer = HeaderValue::from_str(&bearer)
             .map_err(|_| NoReply::NotSent("the token does not fit a header".into()))?;
         bearer.set_sensitive(true);
-        let request = self
-            .client
+        let client = self.client(anew).await;
+        let deadline = Instant::now() + self.make.timeout;
+        let request = client
             .post(self.url.clone())
             .header(AUTHORIZATION, bearer)
             .header(CONTENT_TYPE, "application/json")
             .body(body);
-        let response = request.send().await.map_err(no_reply)?;
+        let response = in_time(deadline, request.send()).await?;
         let header = |name: &str| response.headers().get(name)?.to_str().ok();
         let (status, signals) = (
             response.status().as_u16(),
             signals(self.clock.now(), header),
         );
-        let body = match read(response).await {
+        let body = match in_time(deadline, read(response)).await {
             Ok(body) => without(token.expose(), body),
             // What is refused is refused, whatever became of the reasons. What may be judged
             // by position cannot do without the list.
@@ -125,6 +170,40 @@ impl Transport for Http {
             signals,
             body,
         })
+    }
+}
+
+impl Transport for Http {
+    async fn send(&self, body: Bytes, anew: bool) -> Result<Reply, NoReply> {
+        let reply = self.exchange(body, anew).await;
+        if reply.is_err() {
+            self.is_stale.store(true, Ordering::Release);
+        }
+        reply
+    }
+
+    async fn renew(&self) {
+        self.client(true).await;
+    }
+}
+
+/// What comes before the deadline, or is there already when that is noticed: a process that was
+/// frozen finds its timers over first, and behind them what came meanwhile.
+async fn in_time<T, E>(
+    deadline: Instant,
+    what: impl Future<Output = Result<T, E>>,
+) -> Result<T, NoReply>
+where
+    NoReply: From<E>,
+{
+    let mut what = std::pin::pin!(what);
+    let come = match timeout_at(deadline, what.as_mut()).await {
+        Ok(come) => Ok(come),
+        Err(_) => timeout(LAST_LOOK, what).await,
+    };
+    match come {
+        Ok(come) => come.map_err(NoReply::from),
+        Err(_) => Err(NoReply::Unknown("time-out".into())),
     }
 }
 
@@ -150,7 +229,7 @@ fn without(token: &str, body: Bytes) -> Bytes {
 
 async fn read(mut response: Response) -> Result<Bytes, NoReply> {
     let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(no_reply)? {
+    while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > LONGEST_ANSWER {
             return Err(NoReply::Unknown("an endless answer".into()));
         }
@@ -159,8 +238,14 @@ async fn read(mut response: Response) -> Result<Bytes, NoReply> {
     Ok(body.freeze())
 }
 
-fn no_reply(error: reqwest::Error) -> NoReply {
-    let cause = root_cause(&error);
+impl From<reqwest::Error> for NoReply {
+    fn from(error: reqwest::Error) -> Self {
+        no_reply(&error)
+    }
+}
+
+fn no_reply(error: &reqwest::Error) -> NoReply {
+    let cause = root_cause(error);
     if error.is_connect() || error.is_builder() {
         NoReply::NotSent(format!("no connection: {cause}"))
     } else if error.is_timeout() {

@@ -48,6 +48,10 @@ async fn server(answer: Option<String>) -> Server {
     }
 }
 
+async fn closing_server() -> Server {
+    server(None).await
+}
+
 fn http(base_url: &str) -> Http {
     let mut options = options();
     options.base_url = base_url.to_owned();
@@ -62,7 +66,7 @@ fn http(base_url: &str) -> Http {
 }
 
 async fn send(base_url: &str) -> Result<Reply, NoReply> {
-    http(base_url).send(Bytes::from_static(b"{}")).await
+    http(base_url).send(Bytes::from_static(b"{}"), false).await
 }
 
 fn response(status: &str, headers: &str, body: &str) -> Option<String> {
@@ -78,7 +82,9 @@ async fn a_request_carries_token_path_and_type_and_the_connection_is_kept() {
     let server = server(response("200 OK", headers, "{}")).await;
     let client = http(&server.base_url);
     for _ in 0..3 {
-        let reply = client.send(Bytes::from_static(b"{\"data\":[]}")).await;
+        let reply = client
+            .send(Bytes::from_static(b"{\"data\":[]}"), false)
+            .await;
         let reply = reply.unwrap();
         assert_eq!((reply.status, &*reply.body), (200, &b"{}"[..]));
         assert_eq!(reply.signals.remaining, Some(7));
@@ -92,12 +98,33 @@ async fn a_request_carries_token_path_and_type_and_the_connection_is_kept() {
     assert!(request.ends_with("{\"data\":[]}"));
 }
 
+/// A kept connection leads where the name led once.
+#[tokio::test]
+async fn a_probe_and_what_follows_a_failure_or_a_reload_find_the_way_anew() {
+    let server = server(response("200 OK", "", "{}")).await;
+    let client = http(&server.base_url);
+    let connections = || server.connections.load(Ordering::SeqCst);
+    for (anew, expected) in [(false, 1), (false, 1), (true, 2), (false, 2), (true, 3)] {
+        client.send(Bytes::new(), anew).await.unwrap();
+        assert_eq!(connections(), expected);
+    }
+    client.renew().await;
+    for _ in 0..2 {
+        client.send(Bytes::new(), false).await.unwrap();
+        assert_eq!(connections(), 4);
+    }
+    let closing = closing_server().await;
+    let client = http(&closing.base_url);
+    client.send(Bytes::new(), false).await.unwrap_err();
+    assert!(client.is_stale.load(Ordering::SeqCst));
+}
+
 #[tokio::test]
 async fn a_swapped_token_goes_with_the_next_request() {
     let server = server(response("200 OK", "", "{}")).await;
     let client = http(&server.base_url);
     client.token.swap(Token::new("pina_NEW"));
-    client.send(Bytes::new()).await.unwrap();
+    client.send(Bytes::new(), false).await.unwrap();
     assert!(server.request.lock().await.contains("Bearer pina_NEW"));
 }
 
@@ -107,7 +134,7 @@ async fn an_answer_that_quotes_the_token_is_read_without_it() {
     let server = server(response("401 Unauthorized", "", body)).await;
     let client = http(&server.base_url);
     client.token.swap(Token::new("pina_NEW-SECRET"));
-    let reply = client.send(Bytes::new()).await.unwrap();
+    let reply = client.send(Bytes::new(), false).await.unwrap();
     let text = std::str::from_utf8(&reply.body).unwrap();
     assert_eq!(text, r#"{"code":2,"message":"Token … is bad: …"}"#);
 }
@@ -162,7 +189,7 @@ async fn an_endless_answer_is_not_read_to_its_end() {
     let mut options = options();
     options.base_url = server.base_url.clone();
     let client = Http::new(&options, SharedToken::new(Token::new("t")), Clock::system()).unwrap();
-    let lost = client.send(Bytes::new()).await.unwrap_err();
+    let lost = client.send(Bytes::new(), false).await.unwrap_err();
     assert_eq!(lost, NoReply::Unknown("an endless answer".into()));
 }
 

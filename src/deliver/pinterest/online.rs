@@ -49,7 +49,7 @@ pub async fn try_online(
     };
     let http = Http::new(&options, token, Clock::system())?;
     let body = [FRAMING.head, event, FRAMING.tail].concat();
-    let reply = match http.send(Bytes::from(body)).await {
+    let reply = match http.send(Bytes::from(body), false).await {
         Ok(reply) => reply,
         Err(NoReply::NotSent(why)) => return Ok(Online::NoConnection(why)),
         Err(NoReply::Unknown(why)) => return Ok(Online::Unavailable(why)),

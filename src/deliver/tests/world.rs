@@ -354,7 +354,9 @@ fn names(event: &Value) -> (String, String) {
 }
 
 impl Transport for Fake {
-    async fn send(&self, body: Bytes) -> Result<Reply, NoReply> {
+    async fn renew(&self) {}
+
+    async fn send(&self, body: Bytes, _anew: bool) -> Result<Reply, NoReply> {
         let call = self.arrives(&body);
         let answer = (self.script)(&call);
         let flight = self.takes(&call, &answer);
