@@ -40,8 +40,17 @@ pub fn plain(text: &str) -> String {
     text.replace("://", ":/").chars().map(shown).collect()
 }
 
+/// The longest message of somebody else's that is kept or shown, bytes.
+const LONGEST_MESSAGE: usize = 1 << 10;
+
+/// A message of somebody else's, of bounded length: whoever sends it chooses how long it is, and it
+/// is kept with each event that it is about.
+pub fn message(text: &str) -> String {
+    cut(text, LONGEST_MESSAGE)
+}
+
 /// At most about `most` bytes of it, cut on a character, and the cut is said.
-pub fn cut(text: &str, most: usize) -> String {
+fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }

@@ -1,5 +1,7 @@
 //! The destination's messages, made comparable and fit for a log.
 
+use crate::text::printable;
+
 /// Longest message that is compared, logged or shown.
 const LONGEST: usize = 200;
 
@@ -32,7 +34,7 @@ pub fn normalise(message: &str, message_id: &str, json: &[u8]) -> String {
     if let Some((at, _)) = out.char_indices().nth(LONGEST) {
         out.truncate(at);
     }
-    out
+    printable(&out)
 }
 
 /// Puts `…` in the place of what stands in quotes. An apostrophe inside a word opens none.
@@ -116,6 +118,7 @@ mod tests {
             ),
             ("id 9f86d081-884c-7d65 unknown", "id … unknown"),
             ("an 'open quote", "an 'open quote"),
+            ("a\u{1b}[2J \u{202e}b\u{7}", "a·[#J ·b·"),
             ("", ""),
         ] {
             assert_eq!(normalise(message, "m-9", json), expected);

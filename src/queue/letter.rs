@@ -12,7 +12,7 @@ use crate::clock::Millis;
 
 /// Numbers that one [`Page`] looks at, at most.
 pub const PAGE_NUMBERS: u64 = 4096;
-/// Bytes of bodies after which a [`Page`] ends.
+/// Bytes of bodies and messages after which a [`Page`] ends.
 pub const PAGE_BYTES: usize = 4 << 20;
 
 /// Names one dead letter. Only the queue makes them, by reading the letter.

@@ -203,7 +203,14 @@ pub fn repair(
 }
 
 fn open_folder(options: sled::Options, clock: Clock) -> Result<Opened, OpenError> {
-    let engine = SledEngine::open(options, clock)?;
+    let path = options.path.clone();
+    let engine = SledEngine::open(options, clock).map_err(|error| match error {
+        OpenError::Io(why) => OpenError::Io(match sled::if_out_of_inodes(&path) {
+            Some(cure) => format!("{why}; {cure}"),
+            None => why,
+        }),
+        error => error,
+    })?;
     Ok(Opened {
         trust: engine.trust(),
         unclean_start: engine.is_unclean_start(),

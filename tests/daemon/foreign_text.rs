@@ -157,3 +157,30 @@ fn top_draws_nothing_that_a_terminal_obeys_but_its_own() {
         !seen.contains("\u{1b}]0;owned") && !seen.contains('\u{202e}') && !seen.contains('\u{9b}')
     );
 }
+
+/// Each letter kept its message whole, however long Pinterest, or whoever answered, made it.
+#[test]
+fn a_long_message_is_cut_on_a_character_and_says_so() {
+    let stand_in = StandIn::start();
+    let long = format!("no: {}", "é".repeat(200_000));
+    stand_in.mode(json!({"refuse_containing": "long-", "refuse_message": long}));
+    let site = Site::new(&stand_in);
+    let daemon = site.start();
+    for n in 0..5 {
+        let event = json!({"messageId": format!("long-{n}"), "type": "page",
+            "properties": {"email": "a@example.com", "title": format!("long-{n}")}});
+        Client::connect(&site.socket()).ask(&event.to_string());
+    }
+    daemon.shows(s(20), "dead letters", |status| status["dead_total"] == 5);
+    let stream = std::os::unix::net::UnixStream::connect(site.admin()).expect("connected");
+    let (code, page) = crate::support::get(stream, "/dead");
+    assert_eq!(code, 200);
+    assert!(page.len() < 20_000, "{}", page.len());
+    let page: serde_json::Value = serde_json::from_str(&page).expect("JSON");
+    let message = page["letters"][0]["message"].as_str().expect("a message");
+    assert!(message.starts_with("no: éé"), "{message}");
+    assert!(
+        message.ends_with("… (cut, 400004 bytes in all)"),
+        "{message}"
+    );
+}

@@ -270,6 +270,50 @@ fn nearly_out_of_inodes_nothing_is_taken_and_deliveries_go_on() {
     assert_eq!(daemon.stop(s(30)).code, Some(0));
 }
 
+/// The system words it as a full disk, and whoever looks finds bytes left.
+#[test]
+fn an_end_for_want_of_inodes_says_so_and_so_does_the_next_start() {
+    let stand_in = StandIn::start();
+    stand_in.mode(json!({"fault": "503"}));
+    // Nothing is kept.
+    let site = site(&stand_in).set("queue", "min_free", "0");
+    let Some(mount) = Mount::few_files(&site, 400) else {
+        return;
+    };
+    let daemon = site.ready(Process::start(&mut mount.run(&site)));
+    let others = mount.path("others");
+    fs::create_dir(&others).expect("a folder");
+    let full =
+        (0..).find(|number: &u32| fs::File::create(others.join(number.to_string())).is_err());
+    assert!(full.is_some_and(|number| number > 100));
+    // Until a store has to be made; the answer to the line at which it ends does not come.
+    let mut client = Client::connect(&daemon.socket());
+    for sample in samples("until", 0..2000) {
+        if client
+            .write(format!("{}\n", sample.line).as_bytes())
+            .is_err()
+            || client.answer().is_err()
+        {
+            break;
+        }
+    }
+    let ended = daemon.end(s(30));
+    assert_eq!(ended.code, Some(74), "{}", ended.output);
+    for words in ["storage failed", "is out of inodes (`df -i`)"] {
+        assert!(ended.output.contains(words), "{words}: {}", ended.output);
+    }
+    let again = Process::start(&mut mount.run(&site)).ended(s(30));
+    assert_eq!(again.code, Some(74), "{}", again.output);
+    assert!(
+        again.output.contains("is out of inodes (`df -i`)"),
+        "{}",
+        again.output
+    );
+    fs::remove_dir_all(&others).expect("removed");
+    let daemon = site.ready(Process::start(&mut mount.run(&site)));
+    assert_eq!(daemon.status()["ledger"]["ledger_imbalance"], 0);
+}
+
 /// The reserve never counts for more than a quarter of the file system: else a small disk would
 /// take nothing with the default.
 #[test]

@@ -31,6 +31,7 @@ use crate::clock::Millis;
 use crate::deliver::normalise;
 use crate::event;
 use crate::queue::{DeadReason, Letter, Page};
+use crate::text;
 pub use filter::Filter;
 pub use import::{Line, Lines};
 use refused::Refused;
@@ -233,15 +234,17 @@ impl Normalised {
             DeadReason::Refused | DeadReason::TooLarge | DeadReason::CustomRefused => false,
             DeadReason::NoMatchKey | DeadReason::Expired | DeadReason::Late => true,
         };
+        // An older release kept it however long it was.
+        let said = text::message(&letter.message);
         if is_own {
-            return letter.message.clone();
+            return said;
         }
-        if let Some(message) = self.0.get(&letter.message) {
+        if let Some(message) = self.0.get(&said) {
             return message.clone();
         }
-        let message = normalise(&letter.message, &message_id(letter), &letter.body);
+        let message = normalise(&said, &message_id(letter), &letter.body);
         if self.0.len() < MOST_GROUPS {
-            self.0.insert(letter.message.clone(), message.clone());
+            self.0.insert(said, message.clone());
         }
         message
     }
@@ -255,7 +258,7 @@ fn shown(letter: &Letter) -> Shown {
         accepted_at: letter.accepted_at,
         died_at: letter.died_at,
         reason: letter.key.reason().name().into(),
-        message: letter.message.clone(),
+        message: text::message(&letter.message),
         event_time: letter.event_time,
         event: event.unwrap_or_else(|_| RawValue::NULL.to_owned()),
     }

@@ -14,6 +14,7 @@ use super::page::page;
 use crate::deliver::destination::Signals;
 use crate::deliver::judgement::{Class, Judgement, Refusal, Verdict};
 use crate::deliver::normalise::normalise;
+use crate::text;
 
 /// Judges the answer to a request of `events` events.
 pub fn classify(status: u16, signals: &Signals, body: &[u8], events: usize) -> Judgement {
@@ -127,7 +128,7 @@ fn or_else(message: &str, otherwise: &str) -> String {
     } else {
         message
     };
-    message.to_owned()
+    text::message(message)
 }
 
 /// Counts warnings by kind. Most answers repeat one text, so only a text that differs from

@@ -62,6 +62,7 @@ mod threads;
 mod turn;
 mod verify;
 
+pub use disk::if_out_of_inodes;
 pub use engine::SledEngine;
 pub use options::Options;
 pub use repair::repair;

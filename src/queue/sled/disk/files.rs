@@ -151,6 +151,21 @@ pub fn has_room(root: &Path, size: u64) -> Result<bool, StoreError> {
     Ok(free >= size + (size >> 2))
 }
 
+/// What there is to know of a failure that the system words as a full disk: its file system may have
+/// bytes left, and no inode for another file.
+pub fn if_out_of_inodes(root: &Path) -> Option<String> {
+    let stat = statvfs(root).ok()?;
+    // Some file systems count none at all.
+    let is_out = stat.files() > 0 && stat.files_available() == 0;
+    is_out.then(|| {
+        format!(
+            "the file system of {} is out of inodes (`df -i`): delete the many small files of \
+             whoever made them there, not the queue's",
+            root.display()
+        )
+    })
+}
+
 /// Where the successor of a folder is made, beside it. A start deletes what a crash left there.
 pub fn successor(of: &Path) -> PathBuf {
     of.with_extension("next.deleting")

@@ -21,8 +21,9 @@ pub use batch::{Batch, part_key, parts, split_part};
 pub use error::{At, StoreError};
 pub use evidence::Evidence;
 pub use files::{
-    create_private_dir, delete_folder, disk_usage, entries, exchange, file_id, has_room, is_there,
-    numbered, put_in_place, replace, retry_without_fds, successor, sweep, sync_dir,
+    create_private_dir, delete_folder, disk_usage, entries, exchange, file_id, has_room,
+    if_out_of_inodes, is_there, numbered, put_in_place, replace, retry_without_fds, successor,
+    sweep, sync_dir,
 };
 pub use layout::{
     DEAD, GENERATIONS, PAUSE, PURGED, QUARANTINE, SEEN, generation_folder, generation_name,

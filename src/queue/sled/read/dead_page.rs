@@ -42,8 +42,13 @@ pub fn read(shared: &Shared, stretch: &Stretch, keep: &LetterFilter) -> Result<P
                 from = from.max(first + records.len() as u64);
                 let wanted = first.onward().zip(records);
                 for (number, record) in wanted.filter(|(number, _)| numbers.contains(*number)) {
+                    // Also within a group, whose letters may be large, messages included.
+                    if bytes >= PAGE_BYTES {
+                        page.next = Some(number);
+                        return Ok(page);
+                    }
                     if let Some(letter) = shown(number, record).filter(|letter| keep(letter)) {
-                        bytes += letter.body.len();
+                        bytes += letter.body.len() + letter.message.len();
                         page.letters.push(letter);
                     }
                 }

@@ -12,7 +12,7 @@ use crate::queue::contract::{Census, Disk, IdHasher, Loss};
 use crate::queue::lock::lock;
 use crate::queue::sled::account::{Anchor, anchor};
 use crate::queue::sled::dead::{DeadLetters, Opening};
-use crate::queue::sled::disk::{StoreError, is_there};
+use crate::queue::sled::disk::{StoreError, if_out_of_inodes, is_there};
 use crate::queue::sled::line::{Claims, Deferred, Tail};
 use crate::queue::sled::options::Options;
 use crate::queue::sled::runtime::{ops::CommitterOp, places::Places};
@@ -95,10 +95,14 @@ impl Shared {
                 self.leave_anchor();
             }
             match displaced {
-                Ok(None) => tracing::error!(
-                    "storage failed, nothing more is acknowledged: {why}; free the disk or \
-                     replace it, then start again: what was acknowledged is on it"
-                ),
+                Ok(None) => {
+                    let cure = if_out_of_inodes(&self.options.path)
+                        .unwrap_or_else(|| "free the disk or replace it".to_owned());
+                    tracing::error!(
+                        "storage failed, nothing more is acknowledged: {why}; {cure}, then start \
+                         again: what was acknowledged is on it"
+                    );
+                }
                 Ok(Some(path)) => tracing::error!(
                     "{} is gone or was replaced while it was open, nothing more is acknowledged: \
                      {why}; what is still queued cannot be promised any more: find out who \

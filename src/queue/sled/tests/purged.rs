@@ -11,7 +11,8 @@ use super::support::{block_on, copy, put_in_place};
 use crate::queue::Queue;
 use crate::queue::block::BlockBuilder;
 use crate::queue::contract::{
-    DeadReason, Found, Import, Imported, LetterFilter, LetterNumber, Outcome, Settlement,
+    DeadReason, Found, Import, Imported, LetterFilter, LetterNumber, Outcome, PAGE_BYTES,
+    Settlement,
 };
 use crate::queue::sled::account::{ledger, meta};
 use crate::queue::sled::disk::store;
@@ -150,6 +151,42 @@ fn refused() -> Outcome {
         reason: DeadReason::Refused,
         message: "no".into(),
     }
+}
+
+/// 51 letters with messages of 7 MB were one answer of 350 MB.
+#[test]
+fn a_page_of_letters_is_bounded_in_bytes_messages_included() {
+    block_on(async {
+        let bench = Bench::new();
+        bench.send(0..20).await;
+        let long = || Outcome::Dead {
+            reason: DeadReason::Refused,
+            message: "n".repeat(1 << 20),
+        };
+        bench.end(20, long).await;
+        let (mut from, mut seen, mut pages) = (LetterNumber(1), 0, 0);
+        loop {
+            let all: LetterFilter = Arc::new(|_| true);
+            let range = from..=LetterNumber(u64::MAX);
+            let page = bench.queue.dead_page(range, all).await.unwrap();
+            let bytes: usize = page.letters.iter().map(|l| l.message.len()).sum();
+            assert!(bytes <= PAGE_BYTES + (1 << 20), "{bytes}");
+            for letter in &page.letters {
+                seen += 1;
+                assert_eq!(
+                    letter.key.number(),
+                    LetterNumber(seen),
+                    "each once, in order"
+                );
+            }
+            pages += 1;
+            match page.next {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        assert_eq!((seen, pages), (20, 5));
+    });
 }
 
 #[test]
