@@ -11,13 +11,22 @@ use tokio::net::UnixListener;
 
 use crate::net::{Place, Service};
 
-/// The connection.
+/// The connection, and who is at its other end, as the kernel says.
 #[derive(Clone)]
-pub(super) struct Caller(pub Arc<Place>);
+pub(super) struct Caller {
+    pub place: Arc<Place>,
+    pub uid: Option<u32>,
+    pub pid: Option<i32>,
+}
 
 impl Connected<IncomingStream<'_, Service<UnixListener>>> for Caller {
     fn connect_info(stream: IncomingStream<'_, Service<UnixListener>>) -> Self {
-        Self(stream.remote_addr().clone())
+        let credentials = stream.io().stream().peer_cred().ok();
+        Self {
+            place: stream.remote_addr().clone(),
+            uid: credentials.as_ref().map(|of| of.uid()),
+            pid: credentials.and_then(|of| of.pid()),
+        }
     }
 }
 
@@ -27,6 +36,6 @@ pub(super) async fn while_it_works(
     request: Request,
     next: Next,
 ) -> Response {
-    let _busy = caller.0.busy();
+    let _busy = caller.place.busy();
     next.run(request).await
 }

@@ -1,7 +1,7 @@
 //! The operator's socket: a Unix socket that speaks HTTP/1.1 and JSON.
 //!
 //! One file per group of routes: `status`, `metrics` and `health`, `tail`, `trace`, `verify`,
-//! `losses`, `control`, `clock`, `dead`, `queue`. All of them work on `state`; what only the
+//! `losses`, `control`, `clock`, `dead`, `forget`, `queue`. All of them work on `state`; what only the
 //! daemon's own loop can do goes to it as a `command`; `report` is what `status` shows; `caller` is whose
 //! connection it is, `host` whom a request to the metrics port means. Errors are
 //! plain text with a status code: 400 when a request is wrong, 503 when the queue has stopped, 422
@@ -12,6 +12,7 @@ mod clock;
 mod command;
 mod control;
 mod dead;
+mod forget;
 mod health;
 mod host;
 mod losses;
@@ -37,11 +38,12 @@ use tokio::task::JoinHandle;
 pub use command::{Change, Command, Paused, Reloaded, Resumed};
 pub use control::{PauseFor, Resume};
 pub use dead::{Filter, Group, Groups, Letters, Line, Lines, Moved, Shown};
+pub use forget::{Forget, Forgot};
 pub use queue::{Queued, QueuedEvent};
 pub use report::{
     Destination, Gate, Ledger, PerSecond, Report, Severity, SinceStart, Took, Trouble, lost,
 };
-pub use state::{AdminState, Source};
+pub use state::{AdminState, Person, Persons, Source};
 pub use tail::Seen;
 pub use trace::{Stored, Trace};
 
@@ -86,6 +88,7 @@ pub fn spawn(
         .merge(control::routes())
         .merge(clock::routes())
         .merge(dead::routes())
+        .merge(forget::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn(caller::while_it_works))

@@ -9,11 +9,22 @@ use super::command::Command;
 use super::report::Report;
 use crate::clock::{Clock, WallTrust};
 use crate::observe::Observer;
-use crate::queue::Queue;
+use crate::queue::{Queue, Whose};
 
 /// Makes a report of this moment.
 pub type Source =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Report> + Send>> + Send + Sync + 'static>;
+
+/// Whom a request is about.
+pub enum Person {
+    /// By an address.
+    Email(String),
+    /// By a `userId`.
+    UserId(String),
+}
+
+/// Says by the config in effect whose events are meant; `None` where the name holds nothing.
+pub type Persons = Arc<dyn Fn(Person) -> Option<Whose> + Send + Sync>;
 
 /// What every route works on: all that one may ask or change.
 #[derive(Clone)]
@@ -28,6 +39,8 @@ pub struct AdminState {
     pub clock: Clock,
     /// Whether it is believed.
     pub trust: WallTrust,
+    /// Whose events are meant by a name.
+    pub persons: Persons,
     /// What only the daemon's own loop can do.
     pub commands: mpsc::UnboundedSender<Command>,
 }

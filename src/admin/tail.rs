@@ -160,7 +160,7 @@ async fn tail(
     };
     let listener = state.observer.passing().listen();
     // However little passes, somebody listens.
-    let begin = (listener, filter, caller.0.busy());
+    let begin = (listener, filter, caller.place.busy());
     let lines = stream::unfold(begin, |(mut listener, filter, busy)| async move {
         let piece = piece(&mut listener, &filter).await?;
         Some((

@@ -20,6 +20,7 @@ mod daemon;
 mod dead;
 mod demo;
 pub mod exit;
+mod forget;
 mod init;
 mod losses;
 mod manual;
@@ -82,6 +83,8 @@ enum Command {
     Clock(clock::Args),
     /// The events that could not be delivered: see why, and send them again or give them up.
     Dead(dead::Args),
+    /// Give up all that is queued or dead of one person.
+    Forget(forget::Args),
     /// Check everything stored against the ledger: stopped or running.
     Verify(verify::Args),
     /// What was lost to damage, until you acknowledge it.
@@ -139,6 +142,7 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Resume(args) => resume::run(args),
         Command::Clock(args) => clock::run(args),
         Command::Dead(args) => dead::run(args),
+        Command::Forget(args) => forget::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Losses(args) => losses::run(args),
         Command::Adopt(args) => adopt::run(args),

@@ -44,7 +44,7 @@ pub use reader::Load;
 
 use end::StopLimit;
 use pause::Pauses;
-use prepare::prepare;
+use prepare::{InEffect, prepare};
 use reader::Reader;
 use reports::reports;
 use sockets::{Sockets, Use};
@@ -114,6 +114,7 @@ struct Daemon {
     token_watch: TokenWatch,
     ingest: ingest::Handle,
     delivery: Arc<deliver::Handle>,
+    transform: InEffect,
     /// The admin socket, and the metrics port if there is one.
     admin_tasks: Vec<tokio::task::JoinHandle<()>>,
     more_admin: UnboundedSender<UnixListener>,
@@ -138,7 +139,7 @@ impl Daemon {
         let began = clock.now();
         // Everything that can be wrong with the config comes before the folder is touched.
         let required = config.require_run()?;
-        let transform = config.transform()?;
+        let transform = Arc::new(config.transform()?);
         let machine_id = config.machine_id()?;
         let found = token::read(&config)?;
         let mut token_watch = TokenWatch::default();
@@ -184,7 +185,7 @@ impl Daemon {
         let delivery = deliver::spawn(
             &delivery_options,
             queue.clone(),
-            prepare(transform),
+            prepare(transform.clone()),
             token.clone(),
             deliver::Environment {
                 clock: clock.clone(),
@@ -205,12 +206,14 @@ impl Daemon {
         let facts = notices::facts(report.clone(), trust.clone(), unclean_start);
         let notify = crate::notify::spawn(config.notify_options(), facts, clock.clone());
         let (commands, asked) = mpsc::unbounded_channel();
+        let in_effect = InEffect::new(transform);
         let state = AdminState {
             queue: queue.clone(),
             observer: observer.clone(),
             report: report.clone(),
             clock: clock.clone(),
             trust: trust.clone(),
+            persons: in_effect.persons(),
             commands,
         };
         let admin_listener = UnixListener::from_std(listeners.admin).map_err(watched)?;
@@ -242,6 +245,7 @@ impl Daemon {
             token_watch,
             ingest,
             delivery,
+            transform: in_effect,
             admin_tasks,
             more_admin,
             draining,

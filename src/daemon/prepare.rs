@@ -1,13 +1,43 @@
-//! The seam between delivery and transform.
+//! The seams of the transform: to delivery, and to whoever asks whose an event is.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::admin::{self, Persons};
 use crate::deliver::{self, Prepare};
-use crate::queue::DeadReason;
-use crate::transform::{Dead, Transform};
+use crate::queue::{DeadReason, Whose};
+use crate::transform::{Dead, Person, Transform};
+
+/// The transform of the config that was read last.
+#[derive(Clone)]
+pub(super) struct InEffect(Arc<Mutex<Arc<Transform>>>);
+
+impl InEffect {
+    pub fn new(transform: Arc<Transform>) -> Self {
+        Self(Arc::new(Mutex::new(transform)))
+    }
+
+    pub fn replace(&self, transform: Arc<Transform>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = transform;
+    }
+
+    /// Whose an event is, as the transform reads it.
+    pub fn persons(&self) -> Persons {
+        let in_effect = self.clone();
+        Arc::new(move |named| {
+            let person = match named {
+                admin::Person::Email(address) => Person::of_email(&address),
+                admin::Person::UserId(user_id) => Person::of_user_id(&user_id),
+            }?;
+            let transform = in_effect.0.lock();
+            let transform = transform.unwrap_or_else(PoisonError::into_inner).clone();
+            let whose: Whose = Arc::new(move |_, body| transform.is_of(body, &person));
+            Some(whose)
+        })
+    }
+}
 
 /// Transforms each event under this config as it is about to be sent.
-pub(super) fn prepare(transform: Transform) -> Prepare {
+pub(super) fn prepare(transform: Arc<Transform>) -> Prepare {
     // Warned of once per process, with the number since.
     let unusable = Mutex::new(0u64);
     Arc::new(move |entry, stripped| {

@@ -1,5 +1,7 @@
 //! Taking config and token that were read again.
 
+use std::sync::Arc;
+
 use super::Daemon;
 use super::prepare::prepare;
 use crate::admin::Reloaded;
@@ -61,6 +63,8 @@ impl Daemon {
         for change in &reloaded.needs_restart {
             tracing::warn!("reload: {change} needs a restart to take effect");
         }
+        let transform = Arc::new(transform);
+        self.transform.replace(transform.clone());
         self.delivery
             .reload(prepare(transform), config.delivery_limits());
         if reloaded.token_changed {

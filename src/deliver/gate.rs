@@ -364,6 +364,11 @@ impl Gate {
         }
     }
 
+    /// A request did not leave after all: it was no probe.
+    pub fn unsent(&mut self, ticket: Ticket) {
+        self.accepts(ticket);
+    }
+
     /// Whether an answer is one to the gate as it stands; a probe is over then.
     fn accepts(&mut self, ticket: Ticket) -> bool {
         let is_current = ticket.epoch == self.epoch;

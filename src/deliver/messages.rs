@@ -20,6 +20,7 @@ pub(super) enum Msg {
     Claimed(Vec<Entry>),
     Prepared(Done),
     Finished(Box<Finished>),
+    Unsent(Box<Unsent>),
     /// So many settlements are durable.
     Settled(usize),
     /// The queue has stopped.
@@ -58,6 +59,14 @@ pub(super) struct Finished {
     /// From its leaving to its end.
     pub took: Duration,
     pub answer: Answer,
+}
+
+/// A request that did not leave, since some of its events were forgotten before.
+pub(super) struct Unsent {
+    pub batch: Batch,
+    pub ticket: Ticket,
+    /// Which; the others are marked.
+    pub forgotten: Vec<EntryId>,
 }
 
 /// The status, what the headers say, and what the answer means.

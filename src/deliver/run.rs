@@ -193,6 +193,7 @@ impl<T: Transport> Run<T> {
             Msg::Claimed(entries) => self.courier.claimed(now, entries),
             Msg::Prepared(done) => self.courier.prepared(now, done),
             Msg::Finished(finished) => self.courier.finished(now, *finished),
+            Msg::Unsent(unsent) => self.courier.unsent(now, *unsent),
             Msg::Settled(_) => {}
             Msg::Stopped(QueueError::TurnOver) => is_lost = true,
             Msg::Stopped(error) => self.stopped(&error),

@@ -30,6 +30,11 @@ impl Witness {
         self.pass_batch(batch, Stage::Sending, None);
     }
 
+    /// It did not leave after all.
+    pub fn unsent(&self, batch: &Batch) {
+        self.pass_batch(batch, Stage::Released, None);
+    }
+
     /// A request is over, `took` after it left. Called before anything follows from it.
     pub fn finished(&self, batch: &Batch, took: Duration, answer: &Answer) {
         let class = class_of(answer);

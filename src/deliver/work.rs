@@ -11,7 +11,7 @@ use super::courier::Left;
 use super::destination::{Destination, Reply, Transport};
 use super::gate::Ticket;
 use super::item::Prepare;
-use super::messages::{Finished, Job, Msg, Outbox};
+use super::messages::{Finished, Job, Msg, Outbox, Unsent};
 use super::prepare::preparer;
 use super::recall::recall_and_tell;
 use crate::queue::{Queue, Settlement, Turn};
@@ -162,8 +162,19 @@ impl<T: Transport> Work<T> {
         self.requests.spawn(async move {
             // The mark is durable before the request leaves: after a crash it is known which
             // events the destination may have seen, and under which names.
-            if let Err(error) = turn.mark(batch.mark()).await {
-                let _ = tx.send(Msg::Stopped(error));
+            let forgotten = match turn.mark(batch.mark()).await {
+                Ok(forgotten) => forgotten,
+                Err(error) => {
+                    let _ = tx.send(Msg::Stopped(error));
+                    return;
+                }
+            };
+            if !forgotten.is_empty() {
+                let _ = tx.send(Msg::Unsent(Box::new(Unsent {
+                    batch,
+                    ticket,
+                    forgotten,
+                })));
                 return;
             }
             let left = Instant::now();

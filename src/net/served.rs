@@ -70,6 +70,11 @@ pub struct Served<S> {
 }
 
 impl<S> Served<S> {
+    /// What is served.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
     /// Ready, with an error, when it is over.
     fn poll_over<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         // Once it is over it stays so, however often it is asked.

@@ -285,6 +285,16 @@ impl Subject {
         some.map(|letter| letter.key).collect()
     }
 
+    /// Gives up what has these ids, by the bodies of [`Subject::enqueue`].
+    pub(super) async fn forget(&self, ids: &[u8], is_dry_run: bool) -> Forgotten {
+        let named: Vec<String> = ids.iter().map(|id| format!("{{\"id\":{id},")).collect();
+        let is_theirs = move |_: u128, body: &[u8]| {
+            named.iter().any(|named| body.starts_with(named.as_bytes()))
+        };
+        let forgotten = self.queue.forget(Arc::new(is_theirs), is_dry_run);
+        forgotten.await.unwrap()
+    }
+
     pub(super) async fn import(&self, events: &[(u8, u8)], at: Millis) -> Vec<Imported> {
         let hasher = self.queue.hasher();
         let import = |(id, body): &(u8, u8)| {

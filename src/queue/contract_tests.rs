@@ -33,6 +33,8 @@ enum Op {
     Purge(Vec<usize>),
     /// The operator has the last dead stay dead.
     KeepDead,
+    /// Ids of the pool, wherever they are, also in hand.
+    Forget(Vec<u8>, bool),
     /// Ids of the pool, whatever became of them, with one of a few bodies.
     Import(Vec<(u8, u8)>),
     /// The right to deliver goes to another. Whoever had it goes on for a while: before the other
@@ -59,6 +61,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => some().prop_map(Op::Revive),
         2 => some().prop_map(Op::Purge),
         1 => Just(Op::KeepDead),
+        2 => (prop::collection::vec(0u8..60, 1..20), any::<bool>())
+            .prop_map(|(ids, is_dry_run)| Op::Forget(ids, is_dry_run)),
         2 => prop::collection::vec((0u8..60, 0u8..3), 1..6).prop_map(Op::Import),
         1 => any::<bool>().prop_map(|late| Op::Turn { late }),
         1 => Just(Op::Reopen),
@@ -121,14 +125,18 @@ async fn lockstep<B: Bench>(ops: Vec<Op>) {
             }
             Op::Mark(at, name) => {
                 let name: Arc<str> = format!("name-{name}").into();
+                let mut forgotten = Vec::new();
                 for subject in [&model, &real] {
                     let named = |id: &EntryId| {
                         let held = subject.held.iter().find(|entry| entry.id == *id).unwrap();
                         (*id, held.sent_as.clone().unwrap_or_else(|| name.clone()))
                     };
                     let events = subject.ids(at).iter().map(named).collect();
-                    subject.turn.mark(Mark { events }).await.unwrap();
+                    let told = subject.turn.mark(Mark { events }).await.unwrap();
+                    forgotten.push(told);
                 }
+                let paired = forgotten[0].iter().map(|id| pairs.of(*id).unwrap());
+                assert_eq!(forgotten[1], paired.collect::<Vec<_>>(), "{op:?}");
             }
             Op::Doubt(at) => {
                 model.turn.doubt(&model.ids(at));
@@ -155,6 +163,10 @@ async fn lockstep<B: Bench>(ops: Vec<Op>) {
             Op::KeepDead => {
                 model.queue.keep_dead().await.unwrap();
                 real.queue.keep_dead().await.unwrap();
+            }
+            Op::Forget(ids, is_dry_run) => {
+                let expected = model.forget(ids, *is_dry_run).await;
+                assert_eq!(real.forget(ids, *is_dry_run).await, expected, "{op:?}");
             }
             Op::Import(events) => {
                 let expected = model.import(events, now - 1000).await;

@@ -113,6 +113,9 @@ pub enum Outcome {
         /// Pinterest's message, or what was missing. Never personal data of our own adding.
         message: String,
     },
+    /// [`Queue::forget`](crate::queue::Queue::forget) has given it up while it was claimed, as its
+    /// mark was told: it was not sent.
+    Forgotten,
     /// The event keeps failing alone without a verdict: it leaves the line, so that the
     /// low-water mark passes it, and is queued again at once under a dead-letter number.
     Deferred {

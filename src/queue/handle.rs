@@ -9,6 +9,7 @@ use super::engines::each;
 use super::entry::Receipt;
 use super::error::QueueError;
 use super::find::{Found, WaitingPage};
+use super::forget::{Forgotten, Whose};
 use super::id_hash::IdHasher;
 use super::letter::{Import, Imported, LetterFilter, LetterKey, Page};
 use super::loss::Loss;
@@ -153,6 +154,19 @@ impl Queue {
     /// [`QueueError::Stopped`]; some may be gone.
     pub async fn purge(&self, letters: Vec<LetterKey>) -> Result<u64, QueueError> {
         each!(Engine, &self.engine, engine => engine.purge(letters).await)
+    }
+
+    /// Gives up everything of one person that is queued or dead, and was accepted before this was
+    /// called; counted `purged`. What is being sent is given up after its answer, unless that says
+    /// that it was delivered; over a crash as well. Nothing brings these events back: their
+    /// messageIds stay known for a window from now on. `is_dry_run`: counts them, and changes
+    /// nothing. Reads beside the committer and the claims; takes up to minutes in a long backlog.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] where what would tell cannot be read, [`QueueError::Stopped`];
+    /// some may be gone.
+    pub async fn forget(&self, whose: Whose, is_dry_run: bool) -> Result<Forgotten, QueueError> {
+        each!(Engine, &self.engine, engine => engine.forget(whose, is_dry_run).await)
     }
 
     /// Takes events back under their messageIds: in place of a dead or purged letter, otherwise

@@ -30,6 +30,8 @@ enum Op {
     /// Of the dead letters, by their place among them.
     Retry(Vec<usize>),
     Purge(Vec<usize>),
+    /// A person's events, wherever they are, also in hand.
+    Forget(u8),
     Pass(Time),
     /// A stop in order.
     Restart,
@@ -85,6 +87,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         5 => prop::collection::vec(end, 1..4).prop_map(Op::End),
         2 => some().prop_map(Op::Retry),
         2 => some().prop_map(Op::Purge),
+        2 => (0..IDS).prop_map(Op::Forget),
         4 => time.prop_map(Op::Pass),
         1 => Just(Op::Restart),
         1 => Just(Op::Crash),
@@ -195,6 +198,23 @@ impl<B: Bench> World<B> {
                 let expected = self.model.queue.purge(letters).await.unwrap();
                 let letters = self.real.some_dead(at).await;
                 assert_eq!(self.real.queue.purge(letters).await.unwrap(), expected);
+            }
+            Op::Forget(id) => {
+                let expected = self.model.forget(&[*id], false).await;
+                assert_eq!(self.real.forget(&[*id], false).await, expected);
+                // Who has it in hand is told, and lets go.
+                for subject in [&mut self.model, &mut self.real] {
+                    let held = subject.held.drain(..);
+                    let (theirs, others): (Vec<_>, Vec<_>) =
+                        held.partition(|entry| id_of(&entry.body) == *id);
+                    subject.held = others;
+                    let forgotten = |entry| Settlement {
+                        entry,
+                        outcome: Outcome::Forgotten,
+                    };
+                    let settled = theirs.into_iter().map(forgotten).collect();
+                    subject.turn.settle(settled).await.unwrap();
+                }
             }
             Op::Pass(time) => self.pass(*time).await,
             Op::Restart => {

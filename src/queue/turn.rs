@@ -55,11 +55,13 @@ impl Turn {
     }
 
     /// Makes it durable that these events leave now under these names. An event that is marked
-    /// already (its last outcome is unknown) is counted as resent.
+    /// already (its last outcome is unknown) is counted as resent. Gives those that were forgotten
+    /// since they were claimed: they are not marked and must not leave, and are settled as
+    /// [`Outcome::Forgotten`](crate::queue::Outcome::Forgotten).
     ///
     /// # Errors
     /// [`QueueError::TurnOver`], [`QueueError::Stopped`]; then the request must not leave.
-    pub async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
+    pub async fn mark(&self, mark: Mark) -> Result<Vec<EntryId>, QueueError> {
         each!(Held, &self.held, turn => turn.mark(mark).await)
     }
 

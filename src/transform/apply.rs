@@ -109,6 +109,11 @@ impl Transform {
         })
     }
 
+    /// All that the rows and the mappings may look at.
+    pub(super) fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
     /// The wire event of a parsed line, match key or not, and what the mappings did.
     pub(super) fn event<'t>(
         &'t self,

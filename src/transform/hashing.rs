@@ -53,7 +53,9 @@ impl Hashing {
     }
 }
 
-fn hashed(text: &str, normal: Normal) -> Option<String> {
+/// The SHA-256 of a text after normalising; a text that is one already stays. `None`: nothing is
+/// left of it.
+pub(super) fn hashed(text: &str, normal: Normal) -> Option<String> {
     if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Some(text.to_ascii_lowercase());
     }

@@ -151,6 +151,13 @@ impl Mappings {
         })
     }
 
+    /// What the rules find in this event that feed the address of a person.
+    pub(super) fn emails<'t>(&'t self, root: &'t Node<'t>) -> impl Iterator<Item = &'t Node<'t>> {
+        let feeds = self.rules.iter();
+        let feeds = feeds.filter(|rule| matches!(rule.destination, Destination::Pii(0)));
+        feeds.filter_map(|rule| rule.value(root))
+    }
+
     pub(super) fn warnings(&self) -> &[String] {
         &self.warnings
     }

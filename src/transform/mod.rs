@@ -10,6 +10,8 @@
 //! `rows` is the same mapping as data, read by `reading`: `explain` tells by it where each field of
 //! a payload came from, and `apply` which members of a line need not be parsed.
 //!
+//! `person` says by the same sources whether a line is of somebody.
+//!
 //! The line is read once into a borrowed tree, without the members that no row and no mapping
 //! looks at; texts are borrowed from it up to the output.
 
@@ -23,6 +25,7 @@ mod money;
 mod options;
 mod outcome;
 mod payload;
+mod person;
 mod reading;
 mod rows;
 mod scalar;
@@ -33,3 +36,4 @@ pub use explain::{Explanation, Field, MappingNote, Tried};
 pub use hashing::Hashing;
 pub use options::{MappingRule, Options, OptionsError};
 pub use outcome::{Dead, Payload};
+pub use person::{EmailHash, Person};

@@ -24,6 +24,7 @@ mod demo;
 mod events_of_their_own;
 mod every_state;
 mod foreign_text;
+mod forget;
 mod full_disk;
 mod full_scale;
 mod hangup;

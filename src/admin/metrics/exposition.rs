@@ -85,7 +85,7 @@ fn events(page: &Page, report: &Report) -> Result<(), Error> {
         (
             "purged",
             ledger.purged,
-            "Dead letters deleted by retention or the operator.",
+            "Events given up: dead letters by retention or the operator, and what was forgotten.",
         ),
         (
             "set_aside",

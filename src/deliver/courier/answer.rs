@@ -10,7 +10,7 @@ use crate::deliver::destination::{NoReply, Notice, Signals};
 use crate::deliver::gate::{LIMITED_MAX, Ticket};
 use crate::deliver::item::Item;
 use crate::deliver::judgement::{Class, Refusal, Verdict};
-use crate::deliver::messages::{Finished, Kind};
+use crate::deliver::messages::{Finished, Kind, Unsent};
 use crate::deliver::normalise::normalise;
 use crate::deliver::options::OnRefused;
 use crate::deliver::status::Reason;
@@ -122,6 +122,36 @@ impl Courier {
                 "{}: {next_step}",
                 (self.config.destination.notice)(Notice::NoCallsLeft)
             );
+        }
+    }
+
+    /// Takes a request back that did not leave: what is forgotten goes, the rest gathers anew.
+    pub fn unsent(&mut self, now: Instant, unsent: Unsent) {
+        let Unsent {
+            batch,
+            ticket,
+            forgotten,
+        } = unsent;
+        self.witness.unsent(&batch);
+        self.flights.finished(batch.id);
+        if batch.is_stubborn() {
+            self.stubborn.finished();
+        }
+        if batch.trial.piece {
+            self.isolation.finished();
+        }
+        self.gate.unsent(ticket);
+        let mut gone = Vec::new();
+        let left = batch.without(
+            |item| forgotten.contains(&item.entry.id),
+            |item| gone.push(item.entry),
+        );
+        for entry in gone {
+            self.settle(entry, Outcome::Forgotten);
+        }
+        if let Some(batch) = left {
+            self.release(&batch);
+            self.put_back(now, batch);
         }
     }
 

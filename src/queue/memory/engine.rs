@@ -48,7 +48,7 @@ impl MemoryEngine {
     pub fn reopen(&self) {
         let mut state = self.lock();
         state.stopped = false;
-        state.drop_claims();
+        state.drop_claims(self.shared.clock.now());
         drop(state);
         self.take_turn_away();
     }

@@ -4,6 +4,7 @@
 //! delivery loop is simulated on. [`MemoryEngine::reopen`] forgets what a crash forgets.
 
 mod engine;
+mod forget;
 mod letters;
 mod state;
 mod turn;

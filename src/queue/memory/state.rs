@@ -1,6 +1,6 @@
 //! What the reference engine holds, and what becomes of it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ pub struct State {
     /// When a letter of each id was last delivered.
     pub delivered: HashMap<u128, Millis>,
     pub marks: HashMap<EntryId, Marked>,
+    /// Being sent, and given up unless they are delivered.
+    pub forgetting: HashSet<EntryId>,
     pub counts: Census,
     pub pause: Option<PauseRecord>,
 }
@@ -82,7 +84,11 @@ impl State {
     }
 
     /// Forgets who has what in hand; what was marked is in doubt.
-    pub fn drop_claims(&mut self) {
+    pub fn drop_claims(&mut self, now: Millis) {
+        // No answer will come.
+        for id in std::mem::take(&mut self.forgetting) {
+            self.give_up(id, now);
+        }
         self.claimed_up_to = Seq::default();
         let deferred = self.letters.iter().filter(|(_, l)| l.reason.is_none());
         self.deferred = deferred.map(|(number, _)| *number).collect();
@@ -160,6 +166,13 @@ impl State {
 
     pub fn settle(&mut self, Settlement { entry, outcome }: Settlement, now: Millis) {
         self.bytes_in_hand -= entry.body.len();
+        if !self.is_open(entry.id) {
+            // Forgotten meanwhile.
+            return;
+        }
+        if self.forgetting.remove(&entry.id) && outcome != Outcome::Delivered {
+            return self.give_up(entry.id, now);
+        }
         let mark = self.marks.remove(&entry.id);
         match entry.id.origin() {
             Origin::Line(seq) => {
@@ -175,6 +188,11 @@ impl State {
                 if let Origin::Dead(_) = entry.id.origin() {
                     self.delivered.insert(entry.id_hash, now);
                 }
+                return;
+            }
+            Outcome::Forgotten => {
+                self.counts.purged += 1;
+                self.delivered.insert(entry.id_hash, now);
                 return;
             }
             Outcome::Dead { reason, message } => {

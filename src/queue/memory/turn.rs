@@ -49,7 +49,7 @@ impl MemoryEngine {
         }
         state.turns.last += 1;
         state.turns.is_held = true;
-        state.drop_claims();
+        state.drop_claims(self.shared.clock.now());
         state.undelivered = state.undelivered.filter(|(_, first)| first.is_some());
         Ok(Some(state.turns.last))
     }
@@ -132,19 +132,24 @@ impl MemoryTurn {
 
     /// A change that is made all of it or, once the turn is over, not at all. Who asked for it is
     /// not told that it was made if the turn was lost meanwhile.
-    async fn write(&self, change: impl FnOnce(&mut State)) -> Result<(), QueueError> {
+    async fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T, QueueError> {
         let (until_written, until_answered) = self.state()?.turns.latency;
         takes(until_written).await;
-        change(&mut *self.state()?);
+        let changed = change(&mut *self.state()?);
         self.0.engine.shared.changed.notify_waiters();
         takes(until_answered).await;
-        self.state().map(drop)
+        self.state().map(|_| changed)
     }
 
-    pub async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
+    pub async fn mark(&self, mark: Mark) -> Result<Vec<EntryId>, QueueError> {
         let at = self.0.engine.shared.clock.now();
         let change = |state: &mut State| {
+            let mut forgotten = Vec::new();
             for (id, name) in mark.events {
+                if !state.is_open(id) {
+                    forgotten.push(id);
+                    continue;
+                }
                 match state.marks.get_mut(&id) {
                     Some(_) => state.counts.resent += 1,
                     None => {
@@ -153,6 +158,7 @@ impl MemoryTurn {
                     }
                 }
             }
+            forgotten
         };
         self.write(change).await
     }
@@ -165,6 +171,7 @@ impl MemoryTurn {
                 mark.in_doubt = true;
             }
         }
+        state.give_up_if_forgetting(ids, self.0.engine.shared.clock.now());
     }
 
     pub fn release(&self, ids: &[EntryId]) {
@@ -174,6 +181,7 @@ impl MemoryTurn {
                 state.marks.remove(id);
             }
         }
+        state.give_up_if_forgetting(ids, self.0.engine.shared.clock.now());
     }
 
     pub async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), QueueError> {

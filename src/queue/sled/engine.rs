@@ -29,7 +29,7 @@ use crate::queue::sled::runtime::{
 use crate::queue::sled::start;
 
 /// Letters of one operation: others get their turn between two.
-const LETTERS: usize = 512;
+pub const LETTERS: usize = 512;
 /// Events that one operation takes back: each may take a number out of the midst of a range.
 const IMPORTS: usize = 100;
 
@@ -172,7 +172,7 @@ impl SledEngine {
         }
     }
 
-    pub async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
+    pub async fn mark(&self, mark: Mark) -> Result<Vec<EntryId>, QueueError> {
         self.ask(|reply| CommitterOp::Mark(mark, reply)).await
     }
 
@@ -219,8 +219,7 @@ impl SledEngine {
         Disk { closed, ..disk }
     }
 
-    /// What the threads share, for the tests that look inside.
-    #[cfg(test)]
+    /// What the threads share.
     pub fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -274,7 +273,7 @@ impl SledEngine {
         done.await.map_err(|_| self.stopped())
     }
 
-    async fn operator<T>(
+    pub async fn operator<T>(
         &self,
         op: impl FnOnce(oneshot::Sender<T>) -> OperatorOp,
     ) -> Result<T, QueueError> {

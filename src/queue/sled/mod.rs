@@ -23,6 +23,7 @@
 //! |---|---|
 //! | `repair` | `verify --repair`: a start, and what only reading finds taken out |
 //! | `turn` | the right to deliver |
+//! | `forget` | finding all that is of one person, and having it given up |
 //! | `engine` | what the queue asks of this engine, call by call |
 //! | `start` | what recovery hands over becomes a running engine: the threads begin here |
 //! | `threads/` | the committer (the one writer) and the housekeeper (the slow part) |
@@ -44,6 +45,7 @@ mod account;
 mod dead;
 mod disk;
 mod engine;
+mod forget;
 mod ids;
 mod line;
 mod numbers;

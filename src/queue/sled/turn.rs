@@ -45,7 +45,7 @@ impl SledTurn {
         }
     }
 
-    pub async fn mark(&self, mark: Mark) -> Result<(), QueueError> {
+    pub async fn mark(&self, mark: Mark) -> Result<Vec<EntryId>, QueueError> {
         let _right = self.right()?;
         self.engine.mark(mark).await
     }

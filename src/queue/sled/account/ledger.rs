@@ -41,6 +41,9 @@ pub struct Ledger {
     /// By first number.
     pub lists: BTreeMap<LetterNumber, List>,
     pub marks: Marks,
+    /// Forgotten while they were being sent, with the hashes of their messageIds: given up unless
+    /// they are delivered.
+    pub forgetting: BTreeMap<EntryId, u128>,
     /// Generations in which something could not be used.
     pub held_generations: BTreeSet<Generation>,
     /// The same of periods.
@@ -101,6 +104,8 @@ impl Ledger {
         ledger.keeps_dead_no_longer();
         let doubtful = Row::DoubtfulLetter.load(meta, "a dead letter in doubt", rows::doubtful);
         ledger.doubtful_letters = doubtful.collect::<Result<_, _>>()?;
+        let forgetting = Row::Forgetting.load(meta, "a forgotten event", rows::forgetting);
+        ledger.forgetting = forgetting.collect::<Result<_, _>>()?;
         ledger.marks = Marks::load(meta, |id| ledger.is_open(id))?;
         Ok(ledger)
     }
@@ -147,13 +152,23 @@ impl Ledger {
 
     /// Lays a mark. Events that are marked already keep their first name and count as resent,
     /// as do those that a damaged or copied queue left in doubt. `remembers`: how long the
-    /// destination knows an event_id.
-    pub fn lay_mark(&mut self, batch: &mut Batch, mark: &Mark, now: Millis, remembers: Millis) {
+    /// destination knows an event_id. Gives those that are not marked, since they are forgotten.
+    pub fn lay_mark(
+        &mut self,
+        batch: &mut Batch,
+        mark: &Mark,
+        now: Millis,
+        remembers: Millis,
+    ) -> Vec<EntryId> {
+        let mut forgotten = Vec::new();
         let mut fresh = Vec::with_capacity(mark.events.len());
         for (id, name) in &mark.events {
             let first_sent = match self.marks.get(*id) {
                 Some(marked) => Some(marked.at),
-                None if !self.is_open(*id) => continue,
+                None if !self.is_open(*id) => {
+                    forgotten.push(*id);
+                    continue;
+                }
                 None => {
                     fresh.push((*id, name.clone()));
                     self.is_doubtful(*id).then_some(self.state.doubt_since)
@@ -165,6 +180,21 @@ impl Ledger {
             }
         }
         self.marks.lay(batch, &fresh, now);
+        forgotten
+    }
+
+    /// Notes that the event is to be given up, unless the answer that is awaited says that it was
+    /// delivered.
+    pub fn forget_after_answer(&mut self, batch: &mut Batch, event: EntryId, id_hash: u128) {
+        rows::put_forgetting(batch, event, id_hash);
+        self.forgetting.insert(event, id_hash);
+    }
+
+    /// It is waited for no more; gives the hash of its messageId, if it was.
+    pub fn forgets(&mut self, batch: &mut Batch, event: EntryId) -> Option<u128> {
+        let id_hash = self.forgetting.remove(&event)?;
+        batch.remove(&Row::Forgetting.numbered(event.to_raw()));
+        Some(id_hash)
     }
 
     /// Whether the event was open when the queue was found damaged or copied.

@@ -137,6 +137,21 @@ impl Ledger {
         put_diff(batch, Row::DeadPurged, &diff);
     }
 
+    /// Dead letters are given up for good; the caller counts them as purged.
+    pub fn forget_dead(&mut self, batch: &mut Batch, numbers: RangeInclusive<LetterNumber>) {
+        let diff = self.dead_gone.insert(numbers);
+        put_diff(batch, Row::DeadGone, &diff);
+    }
+
+    /// The dead letters that are queued again, by period.
+    pub fn deferred_numbers(&self) -> Vec<(PeriodNumber, RangeSet<LetterNumber>)> {
+        let by_period = self.periods.iter().map(|(period, numbers)| {
+            let within = self.dead_queued.within(numbers.first..=numbers.last);
+            (*period, within.collect())
+        });
+        by_period.collect()
+    }
+
     /// Whether this number was purged, as far as an import goes.
     pub fn is_purged(&self, number: LetterNumber) -> bool {
         self.dead_purged.contains(number) || self.period_of(number).is_none()

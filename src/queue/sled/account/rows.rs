@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::clock::{Millis, Reading, Unproven};
-use crate::queue::contract::{DeadReason, LetterNumber, Loss, LossKind, Number, Seq};
+use crate::queue::contract::{DeadReason, EntryId, LetterNumber, Loss, LossKind, Number, Seq};
 use crate::queue::ranges::RangeDiff;
 use crate::queue::record::codec::{DecodeError, Reader, Writer};
 use crate::queue::sled::disk::{Batch, Store, StoreError, StoredRow};
@@ -56,6 +56,8 @@ pub enum Row {
     ListedBack = b'z',
     /// \+ number: ids of delivered letters.
     DeliveredLetters = b'k',
+    /// \+ event: it is forgotten, and was being sent: given up unless it is delivered.
+    Forgetting = b'w',
     /// \+ name: a file of remembered ids.
     IdFile = b'f',
     /// \+ kind + object: a loss that nobody has acknowledged yet.
@@ -341,6 +343,18 @@ pub fn unproven(value: &[u8]) -> Result<Unproven, DecodeError> {
         letter: r.u64()?,
         since: r.i64()?,
     })
+}
+
+/// An event that is being sent and forgotten, and the hash of its messageId.
+pub fn put_forgetting(batch: &mut Batch, event: EntryId, id_hash: u128) {
+    let mut w = Writer::versioned();
+    w.u128(id_hash);
+    batch.put(&Row::Forgetting.numbered(event.to_raw()), w.0);
+}
+
+pub fn forgetting(key: &[u8], value: &[u8]) -> Result<(EntryId, u128), DecodeError> {
+    let event = EntryId::from_raw(number(key)?);
+    Ok((event, Reader::versioned(value)?.u128()?))
 }
 
 /// Ids of delivered letters, and when each was delivered.

@@ -46,6 +46,19 @@ impl Claims {
         self.loaded.clear();
     }
 
+    /// These are settled, though nobody had claimed them: they are not handed out any more.
+    pub fn pass_over(&mut self, seqs: &[Seq]) {
+        for seq in seqs {
+            self.settled.settle(*seq..=*seq);
+        }
+        let settled = &self.settled;
+        let is_open = |entry: &Entry| match entry.id.origin() {
+            Origin::Line(seq) => !settled.is_settled(seq),
+            Origin::Dead(_) => true,
+        };
+        self.loaded.retain(is_open);
+    }
+
     /// The next number to load.
     pub fn next(&self) -> Seq {
         self.next

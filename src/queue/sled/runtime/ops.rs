@@ -1,5 +1,6 @@
 //! What the threads say to each other.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::clock::Millis;
 use crate::queue::block::Block;
 use crate::queue::contract::{
-    EntryId, Import, Imported, LetterKey, LetterNumber, Loss, Mark, QueueError, Receipt, Sent, Seq,
-    Settlement, Verdict,
+    EntryId, Forgotten, Import, Imported, LetterKey, LetterNumber, Loss, Mark, QueueError, Receipt,
+    Sent, Seq, Settlement, Verdict,
 };
 use crate::queue::ranges::{Cursor, RangeSet};
 use crate::queue::sled::account::{Ledger, Period, Sealed, Stretch};
@@ -20,7 +21,7 @@ use crate::queue::sled::numbers::{Generation, PeriodNumber};
 /// Work for the committer.
 pub enum CommitterOp {
     Enqueue(Arrival),
-    Mark(Mark, oneshot::Sender<()>),
+    Mark(Mark, oneshot::Sender<Vec<EntryId>>),
     Doubt(Vec<EntryId>),
     Release(Vec<EntryId>),
     Settle(Vec<Settlement>, oneshot::Sender<()>),
@@ -69,6 +70,12 @@ pub enum OperatorOp {
     KeepDead(oneshot::Sender<()>),
     Retry(Vec<LetterKey>, oneshot::Sender<u64>),
     Purge(Vec<LetterKey>, oneshot::Sender<u64>),
+    /// Give these up, letters that are dead, without a way back.
+    ForgetDead(Vec<LetterKey>, oneshot::Sender<u64>),
+    /// Give up what of these is not settled.
+    Forget(Theirs, oneshot::Sender<Forgotten>),
+    /// The dead letters that are queued again, by period.
+    Deferred(oneshot::Sender<DeferredNumbers>),
     TakeBack(Vec<Import>, oneshot::Sender<Vec<Option<Imported>>>),
     /// What is known of a messageId.
     Look(u128, oneshot::Sender<IdRecord>),
@@ -76,6 +83,20 @@ pub enum OperatorOp {
     Acknowledge(oneshot::Sender<Vec<Loss>>),
     /// Whether an event is open.
     State(EntryId, oneshot::Sender<OpenState>),
+}
+
+/// Numbers of dead letters that are queued again.
+pub type DeferredNumbers = Vec<(PeriodNumber, RangeSet<LetterNumber>)>;
+
+/// What was found of a person.
+#[derive(Debug, Default)]
+pub struct Theirs {
+    /// With the hashes of their messageIds. Some may be settled.
+    pub events: Vec<(EntryId, u128)>,
+    /// Where bytes of theirs are, settled or not.
+    pub generations: BTreeSet<Generation>,
+    /// Count only.
+    pub is_dry_run: bool,
 }
 
 /// What the committer knows of an id.
@@ -89,7 +110,7 @@ pub struct IdRecord {
     /// When a letter of it was delivered, if that is remembered.
     pub delivered_at: Option<Millis>,
     /// The dead letters that are queued again, by period.
-    pub deferred: Vec<(PeriodNumber, RangeSet<LetterNumber>)>,
+    pub deferred: DeferredNumbers,
 }
 
 /// Whether an event waits for its settlement.

@@ -92,7 +92,7 @@ pub async fn end(queue: &Queue, count: usize, known: &mut Known, outcome: impl F
             match outcome {
                 Outcome::Delivered => drop(known.delivered.insert(id)),
                 Outcome::Dead { .. } => drop(known.dead.insert(id)),
-                Outcome::Deferred { .. } => {}
+                Outcome::Deferred { .. } | Outcome::Forgotten => {}
             }
             settlements.push(Settlement { entry, outcome });
         }

@@ -20,6 +20,8 @@ const RUNS: usize = 128;
 enum LetterMove {
     Retry,
     Purge,
+    /// Away, without a way back.
+    Forget,
 }
 
 impl Committer {
@@ -43,6 +45,15 @@ impl Committer {
             }
             OperatorOp::Purge(letters, reply) => {
                 let _ = reply.send(self.take_out(letters, LetterMove::Purge)?);
+            }
+            OperatorOp::ForgetDead(letters, reply) => {
+                let _ = reply.send(self.take_out(letters, LetterMove::Forget)?);
+            }
+            OperatorOp::Forget(theirs, reply) => {
+                let _ = reply.send(self.forget(theirs)?);
+            }
+            OperatorOp::Deferred(reply) => {
+                let _ = reply.send(self.ledger.deferred_numbers());
             }
             OperatorOp::TakeBack(events, reply) => {
                 let _ = reply.send(self.take_back(events)?);
@@ -92,13 +103,22 @@ impl Committer {
                         self.ledger.state.purged += run.len() as u64;
                         self.ledger.purge_dead(&mut batch, numbers);
                     }
+                    LetterMove::Forget => {
+                        self.ledger.state.purged += run.len() as u64;
+                        self.ledger.forget_dead(&mut batch, numbers);
+                        let ids: Vec<u128> = run.iter().map(|key| key.id_hash).collect();
+                        let now = self.shared.trust.stamp();
+                        self.delivered.insert(&mut batch, now, &ids);
+                    }
                 }
                 let mut dead = lock(&self.shared.dead);
                 for key in *run {
                     self.ledger.uncount_dead(key.number, key.reason);
                     match to {
                         LetterMove::Retry => dead.queue(key.id_hash, key.number),
-                        LetterMove::Purge => dead.forget(key.id_hash, key.number),
+                        LetterMove::Purge | LetterMove::Forget => {
+                            dead.forget(key.id_hash, key.number);
+                        }
                     }
                     let period = self.ledger.period_of(key.number).unwrap_or_default();
                     periods.insert(period);
@@ -109,11 +129,12 @@ impl Committer {
                             sent_as: self.ledger.queue_doubtful(&mut batch, key.number),
                         }),
                         LetterMove::Purge => self.purged.insert((key.id_hash, key.number)),
+                        LetterMove::Forget => {}
                     }
                 }
             }
             for period in periods {
-                if to == LetterMove::Purge {
+                if to != LetterMove::Retry {
                     self.to_erase.want(Piece::Period(period));
                 }
                 let numbers = self.ledger.periods.get(&period).copied();

@@ -12,16 +12,12 @@ impl Committer {
         let dead = lock(&self.shared.dead).lookup(id_hash);
         let dead = dead.filter(|known| self.ledger.is_dead(known.number));
         let period = |number| self.ledger.period_of(number).map(|p| (p, number));
-        let deferred = self.ledger.periods.iter().map(|(period, numbers)| {
-            let within = self.ledger.dead_queued.within(numbers.first..=numbers.last);
-            (*period, within.collect())
-        });
         Ok(IdRecord {
             dead: dead.and_then(|known| period(known.number)),
             purged: self.purged.number(id_hash),
             known: (self.dedup).find(id_hash, horizon, self.ledger.cursor.low_water())?,
             delivered_at: self.delivered.delivered_at(id_hash, horizon.at),
-            deferred: deferred.collect(),
+            deferred: self.ledger.deferred_numbers(),
         })
     }
 

@@ -5,7 +5,8 @@
 //!
 //! - `accept` decides which events are new, and holds the line of commitment.
 //! - `settle` ends claims: marks, settlements, deaths, and what cannot be read.
-//! - `letters` does what the operator asks: retry, purge, import. `lookup` finds an id.
+//! - `letters` does what the operator asks: retry, purge, import; `forget` gives up what is of one
+//!   person. `lookup` finds an id.
 //! - `retention`, `erasure` (of what `to_erase` knows) and `upkeep` do what is due by itself;
 //!   `quota_warning` says once what is near.
 //!
@@ -13,6 +14,7 @@
 
 mod accept;
 mod erasure;
+mod forget;
 mod letters;
 mod lookup;
 mod quota_warning;
@@ -163,6 +165,10 @@ impl Committer {
             shared: &shared,
             thread: "committer",
         };
+        if let Err(error) = self.finish_forgetting() {
+            self.shared.fail(&error.to_string());
+            return self.abandon();
+        }
         while let Some(op) = self.ops.blocking_recv() {
             let mut group = CommitGroup::default();
             group.push(op);
@@ -201,7 +207,7 @@ impl Committer {
             self.operate(op)?;
         }
         if let Some(reply) = group.turn {
-            self.begin_turn();
+            self.begin_turn()?;
             // Whoever asked may be gone; the next asks again.
             let _ = reply.send(());
         }

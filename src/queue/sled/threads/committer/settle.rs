@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use tokio::sync::oneshot;
+
 use crate::clock::millis;
 use crate::queue::contract::{
     EntryId, LetterNumber, LossKind, Number, Origin, Outcome, Seq, Settlement,
@@ -19,6 +21,7 @@ impl Committer {
     pub(super) fn settle(&mut self, ops: Vec<CommitterOp>) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         let mut replies = Vec::new();
+        let mut marked = Vec::new();
         let mut deferred = Vec::new();
         let mut freed = 0;
         // A resend lays no new mark, but it is counted as durably as one.
@@ -29,14 +32,18 @@ impl Committer {
             match op {
                 CommitterOp::Mark(mark, reply) => {
                     let resent = self.ledger.state.resent;
-                    self.ledger.lay_mark(&mut batch, &mark, now, remembers);
+                    let forgotten = self.ledger.lay_mark(&mut batch, &mark, now, remembers);
                     recount |= self.ledger.state.resent != resent;
-                    replies.push(reply);
+                    marked.push((reply, forgotten));
                 }
                 CommitterOp::Doubt(ids) => {
-                    ids.into_iter().for_each(|id| self.ledger.marks.doubt(id));
+                    ids.iter().for_each(|id| self.ledger.marks.doubt(*id));
+                    self.give_up_undelivered(&mut batch, &ids);
                 }
-                CommitterOp::Release(ids) => self.ledger.marks.release(&mut batch, &ids),
+                CommitterOp::Release(ids) => {
+                    self.ledger.marks.release(&mut batch, &ids);
+                    self.give_up_undelivered(&mut batch, &ids);
+                }
                 CommitterOp::Settle(settlements, reply) => {
                     freed += settlements
                         .iter()
@@ -67,6 +74,7 @@ impl Committer {
                 self.write_meta(std::mem::take(&mut batch))?;
                 self.publish_census();
                 answer(&mut replies);
+                answer_marks(&mut marked);
             }
         }
         if batch.len() > 0 || recount {
@@ -79,6 +87,7 @@ impl Committer {
         lock(&self.shared.deferred).extend(deferred);
         self.publish_census();
         answer(&mut replies);
+        answer_marks(&mut marked);
         Ok(())
     }
 
@@ -125,11 +134,17 @@ impl Committer {
 
     /// Makes everything that the last turn had in hand claimable again: as after a start, claims
     /// restart at the low-water mark, and what was marked is in doubt. Nobody claims meanwhile.
-    pub(super) fn begin_turn(&mut self) {
+    pub(super) fn begin_turn(&mut self) -> Result<(), StoreError> {
         let ledger = &mut self.ledger;
         ledger.keeps_dead_no_longer();
+        ledger
+            .marks
+            .names()
+            .keys()
+            .for_each(|id| ledger.marks.doubt(*id));
+        self.finish_forgetting()?;
+        let ledger = &self.ledger;
         let marked = ledger.marks.names();
-        marked.keys().for_each(|id| ledger.marks.doubt(*id));
         let shared = &self.shared;
         let mut claims = lock(&shared.claims);
         claims.rewind(ledger.cursor.clone(), marked);
@@ -138,6 +153,7 @@ impl Committer {
         shared.bytes_in_hand.store(0, Ordering::Release);
         drop(claims);
         self.publish_census();
+        Ok(())
     }
 
     /// Ends claims: dead letters are written and synced first, then counted.
@@ -154,6 +170,15 @@ impl Committer {
         let mut delivered_letters = Vec::new();
         let mut deaths = Vec::new();
         for Settlement { entry, outcome } in settlements {
+            if !self.ledger.is_open(entry.id) {
+                // Forgotten while it was claimed, and counted then.
+                continue;
+            }
+            let is_forgotten = self.ledger.forgets(batch, entry.id).is_some();
+            if outcome == Outcome::Forgotten || (is_forgotten && outcome != Outcome::Delivered) {
+                self.give_up(batch, &[(entry.id, entry.id_hash)]);
+                continue;
+            }
             let marked = self.ledger.marks.remove(batch, entry.id);
             match entry.id.origin() {
                 Origin::Line(seq) => line.push(seq),
@@ -164,6 +189,7 @@ impl Committer {
             }
             let delivered = self.ledger.state.delivered;
             let (reason, message, failures) = match outcome {
+                Outcome::Forgotten => continue,
                 Outcome::Delivered => {
                     self.ledger.state.delivered += 1;
                     if let Origin::Dead(_) = entry.id.origin() {
@@ -238,5 +264,13 @@ impl Committer {
             at += run;
         }
         Ok(())
+    }
+}
+
+/// Tells each which of its events are forgotten.
+fn answer_marks(marked: &mut Vec<(oneshot::Sender<Vec<EntryId>>, Vec<EntryId>)>) {
+    for (reply, forgotten) in marked.drain(..) {
+        // A caller that gave up waiting needs no answer.
+        let _ = reply.send(forgotten);
     }
 }

@@ -5,7 +5,7 @@
 //! all of it goes, and is looked at four times a day. What a last life did not get to is not known,
 //! and is looked at after each start: no age is that of a process.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::clock::Millis;
 use crate::queue::sled::numbers::{Generation, PeriodNumber};
@@ -27,6 +27,8 @@ pub struct ToErase {
     /// The housekeeper is at one.
     pub is_busy: bool,
     looked_at: Option<Millis>,
+    /// Wanted, and not sealed yet.
+    once_sealed: BTreeSet<Generation>,
     /// When this life sealed each generation.
     pub sealed_at: BTreeMap<Generation, Millis>,
     /// How many events were settled in each generation, and letters gone in each period, when it
@@ -43,8 +45,19 @@ impl ToErase {
         }
     }
 
+    /// The same of a generation, which may still have to be sealed.
+    pub fn want_events(&mut self, generation: Generation, is_sealed: bool) {
+        match is_sealed {
+            true => self.want(Piece::Generation(generation)),
+            false => drop(self.once_sealed.insert(generation)),
+        }
+    }
+
     pub fn sealed(&mut self, generation: Generation, now: Millis) {
         self.sealed_at.insert(generation, now);
+        if self.once_sealed.remove(&generation) {
+            self.want(Piece::Generation(generation));
+        }
     }
 
     /// The housekeeper is done with one.
