@@ -49,14 +49,16 @@ pub fn message(text: &str) -> String {
     cut(text, LONGEST_MESSAGE)
 }
 
-/// At most about `most` bytes of it, cut on a character, and the cut is said.
+/// At most `most` bytes of it, cut on a character, and the cut is said within them: what was cut once
+/// is not cut again.
 fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }
-    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at));
-    let kept = &text[..end.unwrap_or(0)];
-    format!("{kept}… (cut, {} bytes in all)", text.len())
+    let note = format!("… (cut, {} bytes in all)", text.len());
+    let room = most.saturating_sub(note.len());
+    let end = (0..=room).rev().find(|at| text.is_char_boundary(*at));
+    format!("{}{note}", &text[..end.unwrap_or(0)])
 }
 
 #[cfg(test)]
@@ -84,7 +86,13 @@ mod tests {
     #[test]
     fn a_cut_is_on_a_character_and_is_said() {
         assert_eq!(cut("short", 5), "short");
-        assert_eq!(cut("éé", 3), "é… (cut, 4 bytes in all)");
-        assert_eq!(cut("🎉", 3), "… (cut, 4 bytes in all)");
+        let long = "🎉".repeat(20);
+        let once = cut(&long, 40);
+        assert_eq!(once, "🎉🎉🎉… (cut, 80 bytes in all)");
+        assert_eq!(cut(&once, 40), once);
+        assert_eq!(
+            message(&message(&"é".repeat(5000))),
+            message(&"é".repeat(5000))
+        );
     }
 }

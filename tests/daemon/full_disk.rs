@@ -276,7 +276,8 @@ fn an_end_for_want_of_inodes_says_so_and_so_does_the_next_start() {
     let stand_in = StandIn::start();
     stand_in.mode(json!({"fault": "503"}));
     // Nothing is kept.
-    let site = site(&stand_in).set("queue", "min_free", "0");
+    let site =
+        (site(&stand_in).set("queue", "min_free", "0")).set("queue", "generation_events", "100");
     let Some(mount) = Mount::few_files(&site, 400) else {
         return;
     };
