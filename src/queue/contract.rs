@@ -14,5 +14,5 @@ pub use super::loss::{Loss, LossKind};
 pub use super::numbers::{LetterNumber, Number, Seq};
 pub use super::pause::PauseRecord;
 pub use super::pending::Pending;
-pub use super::verdict::{Finding, Verdict};
+pub use super::verdict::{Account, Finding, Verdict};
 pub use super::window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS, deferred_share};

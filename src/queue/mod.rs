@@ -122,7 +122,7 @@ pub use pending::Pending;
 #[doc(hidden)]
 pub use sled::properties;
 pub use turn::Turn;
-pub use verdict::{Checked, Finding, Verdict};
+pub use verdict::{Account, Checked, Finding, Verdict};
 pub use window::{CLAIM_WINDOW_BYTES, CLAIM_WINDOW_EVENTS};
 
 #[cfg(test)]

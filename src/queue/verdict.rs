@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::census::Census;
+
 /// One thing that is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -15,6 +17,42 @@ pub struct Finding {
     pub next: String,
 }
 
+/// The account as it was found, in the words and numbers of `status`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Events accepted, ever.
+    pub accepted: u64,
+    /// Waiting to be sent; of a queue that is stopped all that is not settled.
+    pub queued: u64,
+    /// In requests under way.
+    pub sending: u64,
+    /// Of both: those that Pinterest may have seen.
+    pub in_doubt: u64,
+    /// Answered `processed`.
+    pub delivered: u64,
+    /// Dead letters now.
+    pub dead: u64,
+    /// Dead letters deleted, and events forgotten.
+    pub purged: u64,
+    /// Lost to damage, their number known.
+    pub set_aside: u64,
+}
+
+impl From<&Census> for Account {
+    fn from(census: &Census) -> Self {
+        Self {
+            accepted: census.accepted,
+            queued: census.queued,
+            sending: census.sending,
+            in_doubt: census.in_doubt,
+            delivered: census.delivered,
+            dead: census.dead_total(),
+            purged: census.purged,
+            set_aside: census.set_aside,
+        }
+    }
+}
+
 /// How much was looked at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
@@ -22,9 +60,10 @@ pub struct Checked {
     pub generations: u64,
     /// Events read and unpacked, settled ones included.
     pub events: u64,
-    /// Dead letters read and unpacked.
+    /// Dead letters whose bytes were read: those that are dead now, none that was queued again or
+    /// purged.
     pub dead_letters: u64,
-    /// Remembered messageIds read.
+    /// Remembered messageIds that were read, in files of their own or beside their events.
     pub message_ids: u64,
 }
 
@@ -40,6 +79,8 @@ pub struct Verdict {
     /// Accepted events that are neither delivered nor purged: those that wait, and the dead
     /// letters. Unknown where the account cannot be read.
     pub undelivered: Option<u64>,
+    /// The account. Unknown where it cannot be read.
+    pub ledger: Option<Account>,
     /// What the account is off by; 0 or there is a finding.
     pub ledger_imbalance: i64,
 }
@@ -64,20 +105,32 @@ impl fmt::Display for Verdict {
         let c = &self.checked;
         writeln!(
             f,
-            "read {} events in {} generations, {} dead letters, {} remembered messageIds",
+            "read  {} events in {} stores (those whose bytes are still there, delivered ones \
+             among them), {} dead letters, {} remembered messageIds",
             c.events, c.generations, c.dead_letters, c.message_ids
         )?;
-        if let Some(undelivered) = self.undelivered {
+        if let Some(l) = &self.ledger {
             writeln!(
                 f,
-                "{undelivered} of them are undelivered, dead letters included"
+                "holds {} accepted = {} queued + {} sending + {} delivered + {} dead + {} purged + \
+                 {} set aside, as `pinrelay status` counts them",
+                l.accepted, l.queued, l.sending, l.delivered, l.dead, l.purged, l.set_aside
+            )?;
+            writeln!(
+                f,
+                "      {} are not delivered yet: {} wait or are being sent, {} of them in doubt; {} \
+                 are dead letters (`pinrelay dead list`)",
+                l.queued + l.sending + l.dead,
+                l.queued + l.sending,
+                l.in_doubt,
+                l.dead
             )?;
         }
         match self.findings.len() {
-            0 => writeln!(f, "the queue holds what it promised; ledger_imbalance 0"),
+            0 => writeln!(f, "the queue holds what it promised"),
             n => writeln!(
                 f,
-                "{n} finding{}; ledger_imbalance {}",
+                "{n} thing{} found; the ledger is off by {}",
                 if n == 1 { "" } else { "s" },
                 self.ledger_imbalance
             ),

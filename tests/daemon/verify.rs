@@ -262,3 +262,90 @@ fn a_queue_of_another_machine_is_refused_until_it_is_adopted() {
     assert_eq!(verdict(&site).0, Some(0));
     daemon.stop(s(20));
 }
+
+/// It counted letters that were queued again or purged, and no messageId that was not yet in a file
+/// of its own.
+#[test]
+fn its_numbers_are_those_of_status_through_retries_purges_and_imports() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in)
+        .set("queue", "generation_events", "100")
+        .set("delivery", "drain_deadline", "0s");
+    site.config("");
+    let daemon = site.start();
+    Client::queue(&daemon.socket(), &samples("sold", 0..300));
+    daemon.shows(s(20), "delivered", |status| status["delivered"] == 300);
+    let faceless = |n: usize| crate::support::Sample {
+        id: format!("faceless-{n}"),
+        event_name: "page_visit",
+        line: serde_json::json!({"messageId": format!("faceless-{n}"), "type": "page"}).to_string(),
+    };
+    let nobody: Vec<_> = (0..20).map(faceless).collect();
+    Client::queue(&daemon.socket(), &nobody);
+    daemon.shows(s(20), "dead", |status| status["dead_total"] == 20);
+    let export = site.path("export");
+    let export = export.to_str().expect("a path");
+    let asked = |args: &[&str]| {
+        let said = run(&site, args);
+        assert_eq!(said.code, Some(0), "{args:?}: {} {}", said.out, said.err);
+    };
+    asked(&["dead", "export", "-o", export]);
+    // Twice: each retry dies again, under a new number.
+    for _ in 0..2 {
+        asked(&["dead", "retry", "--id", "faceless-3"]);
+        asked(&["dead", "retry", "--id", "faceless-4"]);
+        daemon.shows(s(20), "dead again", |status| status["dead_total"] == 20);
+    }
+    for purged in ["faceless-5", "faceless-6", "faceless-7"] {
+        asked(&["dead", "purge", "--yes", "--id", purged]);
+    }
+    // The three come back, and die as well.
+    asked(&["dead", "import", export]);
+    daemon.shows(s(20), "dead again", |status| {
+        status["dead_total"] == 20 && status["queued"] == 0
+    });
+    asked(&["dead", "purge", "--yes", "--id", "faceless-8"]);
+    stand_in.mode(serde_json::json!({"fault": "503"}));
+    Client::queue(&daemon.socket(), &samples("waits", 0..30));
+    let paused = run(&site, &["pause"]);
+    assert_eq!(paused.code, Some(0), "{}", paused.err);
+    let status = daemon.shows(s(20), "nothing under way", |status| status["sending"] == 0);
+    let compare = |code: Option<i32>, verdict: &Value| {
+        assert_eq!(code, Some(0), "{verdict:#}");
+        for key in [
+            "accepted",
+            "queued",
+            "sending",
+            "delivered",
+            "dead",
+            "purged",
+            "set_aside",
+        ] {
+            assert_eq!(
+                verdict["ledger"][key], status["ledger"][key],
+                "{key}: {verdict:#}"
+            );
+        }
+        assert_eq!(verdict["ledger"]["in_doubt"], status["in_doubt"]);
+        assert_eq!(
+            verdict["checked"]["dead_letters"], status["dead_total"],
+            "{verdict:#}"
+        );
+        assert_eq!(verdict["checked"]["message_ids"], 350, "{verdict:#}");
+        assert_eq!(verdict["undelivered"], 30 + 19);
+    };
+    assert_eq!(status["ledger"]["purged"], 1);
+    let (code, running) = verdict(&site);
+    compare(code, &running);
+    let people = run(&site, &["verify"]).out;
+    for words in [
+        "19 dead letters, 350 remembered messageIds",
+        "350 accepted = 30 queued + 0 sending + 300 delivered + 19 dead + 1 purged + 0 set aside",
+        "49 are not delivered yet",
+    ] {
+        assert!(people.contains(words), "{words}: {people}");
+    }
+    assert_eq!(daemon.stop(s(20)).code, Some(0));
+    let (code, stopped) = verdict(&site);
+    compare(code, &stopped);
+}

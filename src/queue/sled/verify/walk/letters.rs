@@ -32,8 +32,9 @@ impl Walk<'_> {
                     Ok(records) => {
                         for (number, record) in first.onward().zip(records) {
                             missing.remove(number..=number);
-                            checked += 1;
+                            // Those that were queued again, or purged, are no letters any more.
                             if let (true, Some(reason)) = (ledger.is_dead(number), record.reason) {
+                                checked += 1;
                                 dead[reason.index()] += 1;
                             }
                         }

@@ -7,7 +7,7 @@ mod lines;
 use std::collections::HashSet;
 use std::path::Path;
 
-use crate::queue::contract::{Finding, LetterNumber, Seq, Verdict};
+use crate::queue::contract::{Account, Finding, LetterNumber, Seq, Verdict};
 use crate::queue::ranges::RangeSet;
 use crate::queue::record::chunk::AcceptTotals;
 use crate::queue::sled::account::Ledger;
@@ -141,6 +141,8 @@ impl<'a> Walk<'a> {
         for generation in left {
             tell(&generation_name(generation));
             let ids = self.generation(generation, stores, is_live)?;
+            // Until it is sealed it is the one that remembers them.
+            self.verdict.checked.message_ids += ids.len() as u64;
             if self.ledger.generations.contains_key(&generation) && !ids.is_empty() {
                 self.find(
                     Piece::AtOpen,
@@ -254,6 +256,8 @@ impl<'a> Walk<'a> {
             let replaced = self.retried.iter().filter(|n| self.ledger.is_dead(**n));
             pending = replaced.count() as i64;
         }
+        self.verdict.ledger = Some(Account::from(&census));
+        self.verdict.undelivered = Some(census.queued + census.sending + census.dead_total());
         let imbalance = census.imbalance() + pending;
         self.verdict.ledger_imbalance = imbalance;
         if imbalance != 0 {
