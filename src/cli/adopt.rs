@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::config_arg::ConfigArg;
 use super::exit::{Exit, OrExit, Outcome};
+use super::text::say;
 use super::{offline, verify};
 use crate::clock::Clock;
 use crate::config::process_env;
@@ -43,7 +44,7 @@ pub fn run(args: Args) -> Outcome {
     let root = args.queue.unwrap_or_else(|| config.queue_folder());
     offline::become_owner_of(&root)?;
     offline::log_to_stderr();
-    let failed = Arc::new(|why: &str| eprintln!("pinrelay: storage failed: {why}"));
+    let failed = Arc::new(|why: &str| say(&format!("pinrelay: storage failed: {why}\n")));
     let machine_id = config.machine_id().or_exit(Exit::Config)?;
     let options = config.queue_options(machine_id, failed).in_folder(root);
     let queue = queue::adopt(&options, Clock::system())

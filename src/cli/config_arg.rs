@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Failure, OrExit};
+use super::text::say;
 use crate::config::{self, Config, ConfigError, Instance};
 
 /// Read where neither `--config` nor `$PINRELAY_CONFIG` names a file, if it is there.
@@ -94,7 +95,9 @@ impl Salvaged {
         };
         // A message of the parser may have several lines.
         let first = first.split_whitespace().collect::<Vec<_>>().join(" ");
-        eprintln!("pinrelay: {first}; `pinrelay check` names everything; {instead}");
+        say(&format!(
+            "pinrelay: {first}; `pinrelay check` names everything; {instead}\n"
+        ));
     }
 }
 

@@ -82,6 +82,7 @@ fn owner(path: &Path) -> anyhow::Result<Metadata> {
     while let Some(name) = left.pop_front() {
         if name == ".." {
             at.pop();
+            about = fs::symlink_metadata(&at)?;
             continue;
         }
         let next = at.join(&name);

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use super::admin_arg::AdminArg;
 use super::daemon::Next;
 use super::exit::{Exit, OrExit, Outcome};
-use super::text::{json, out, printable};
+use super::text::{json, out, printable, say};
 use crate::admin::Seen;
 use crate::clock::Millis;
 
@@ -54,7 +54,7 @@ pub fn run(args: Args) -> Outcome {
     let mut out = out(args.json);
     loop {
         let Next::Line(line) = lines.next(pending::<()>())? else {
-            eprintln!("pinrelay: the daemon has ended");
+            say("pinrelay: the daemon has ended\n");
             return Ok(Exit::Unavailable);
         };
         let shown = match args.json {

@@ -37,6 +37,11 @@ impl<W: Write> Out<W> {
     fn new(to: W, is_json: bool) -> Self {
         Self { to, is_json }
     }
+
+    /// Of what steers. A carriage return would have what follows written over what stood there.
+    fn passes(&self, c: char) -> bool {
+        is_layout(c) && (self.is_json || c != '\r')
+    }
 }
 
 impl<W: Write> Write for Out<W> {
@@ -44,7 +49,7 @@ impl<W: Write> Write for Out<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // Mostly there is nothing to do, and no copy to make.
         match std::str::from_utf8(bytes) {
-            Ok(text) if !text.chars().any(|c| steers(c) && !is_layout(c)) => {
+            Ok(text) if !text.chars().any(|c| steers(c) && !self.passes(c)) => {
                 self.to.write_all(bytes)?;
             }
             _ => {

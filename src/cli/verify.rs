@@ -10,7 +10,7 @@ use clap::Args as ClapArgs;
 
 use super::config_arg::ConfigArg;
 use super::exit::{Exit, Failure, OrExit, Outcome};
-use super::text::out;
+use super::text::{out, say};
 use super::{daemon, offline};
 use crate::clock::Clock;
 use crate::config::{ConfigError, process_env};
@@ -69,11 +69,11 @@ pub fn run(args: Args) -> Outcome {
     let shows = io::stderr().is_terminal();
     let mut tell = |what: &str| {
         if shows {
-            eprintln!("reading {what}");
+            say(&format!("reading {what}\n"));
         }
     };
     offline::log_to_stderr();
-    let failed = Arc::new(|why: &str| eprintln!("pinrelay: storage failed: {why}"));
+    let failed = Arc::new(|why: &str| say(&format!("pinrelay: storage failed: {why}\n")));
     let machine_id = config.machine_id().or_exit(Exit::Config)?;
     let options = config.queue_options(machine_id, failed).in_folder(root);
     let clock = Clock::system();

@@ -140,7 +140,11 @@ impl Config {
                 base_url.trim_end_matches('/')
             ),
             ad_account_id: account,
-            config: self.file.as_ref().map(|file| file.display().to_string()),
+            // Whoever reads it is in another folder.
+            config: self.file.as_ref().map(|file| {
+                let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+                file.display().to_string()
+            }),
             elsewhere: (!self.pinterest.base_url.is_pinterests())
                 .then(|| self.base_url_from.to_string()),
         }

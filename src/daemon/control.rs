@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use super::Daemon;
-use super::pause::log_pause;
+use super::pause::{STORES, log_pause};
 use crate::admin::{Command, Paused, Resumed};
 use crate::deliver::GateState;
+use crate::queue::QueueError;
+
+/// Said of a disk that does not answer in time.
+const SILENT: &str = "the disk of the queue does not answer (`dmesg`)";
 
 impl Daemon {
     pub(super) async fn on_command(&mut self, command: Command) {
@@ -55,11 +59,12 @@ impl Daemon {
     /// That the pause is over is durable before anything leaves.
     async fn resume(&mut self, isolate: bool) -> Result<Resumed, String> {
         let was = self.delivery.status().await.gate.state;
-        self.pauses.end().await?;
         if isolate {
-            let kept = self.queue.keep_dead().await;
-            kept.map_err(|error| format!("{error}; nothing was changed"))?;
+            let kept = tokio::time::timeout(STORES, self.queue.keep_dead()).await;
+            let kept = kept.unwrap_or_else(|_| Err(QueueError::Unavailable(SILENT.to_owned())));
+            kept.map_err(|error| format!("{error}; delivery stays as it is"))?;
         }
+        self.pauses.end().await?;
         self.delivery.resume(isolate);
         tracing::info!(was = was.name(), isolate, "resumed by the operator");
         Ok(Resumed {

@@ -6,6 +6,7 @@
 //! answers, `sockets` binds, `reports` is what `status` shows, `notices` what notifications are
 //! made of, `prepare` the seam between delivery and transform.
 
+use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -100,6 +101,9 @@ async fn serve(config: Config, load: Load) -> Result<(), DaemonError> {
     daemon.run(signals).await
 }
 
+/// A listener whose file was bound anew.
+type Mended = (Use, StdUnixListener);
+
 /// The parts, joined.
 struct Daemon {
     /// As it was started with.
@@ -127,6 +131,10 @@ struct Daemon {
     /// What the admin socket asks of the daemon itself.
     asked: UnboundedReceiver<admin::Command>,
     sockets: Arc<Sockets>,
+    /// A look at the sockets' files, and the listeners that came of it.
+    looking: Option<tokio::task::JoinHandle<()>>,
+    mended: UnboundedReceiver<Mended>,
+    mends: UnboundedSender<Mended>,
 }
 
 impl Daemon {
@@ -179,6 +187,7 @@ impl Daemon {
         for listener in &listeners.ingest {
             token::tell_shared(&found, listener);
         }
+        let (mends, mended) = mpsc::unbounded_channel();
         let metrics_listener = config.metrics.listen.map(sockets::metrics).transpose()?;
 
         let seed = rand::random();
@@ -256,6 +265,9 @@ impl Daemon {
             notify,
             asked,
             sockets,
+            looking: None,
+            mended,
+            mends,
         })
     }
 
@@ -304,7 +316,8 @@ impl Daemon {
                     "TEST MODE: Pinterest checks the events and records none of them; remove \
                      [pinterest] test = true and restart to go live"
                 ),
-                _ = look.tick() => self.mend_sockets(),
+                _ = look.tick() => self.look_at_sockets(),
+                Some(listener) = self.mended.recv() => self.take_socket(listener),
                 _ = free.tick() => drop(tokio::task::spawn_blocking(lifecycle::give_back)),
                 _ = status.tick() => {
                     self.observe_lateness().await;
@@ -319,15 +332,29 @@ impl Daemon {
         self.stop(signals).await
     }
 
-    /// Whoever cannot find a socket loses events without a word.
-    fn mend_sockets(&self) {
-        for (used_by, listener) in self.sockets.mend() {
-            match (UnixListener::from_std(listener), used_by) {
-                (Ok(listener), Use::Ingest) => self.ingest.listen(listener),
-                // One that has ended has said so.
-                (Ok(listener), Use::Admin) => drop(self.more_admin.send(listener)),
-                (Err(error), _) => tracing::error!("a socket cannot be watched: {error}"),
-            }
+    /// Whoever cannot find a socket loses events without a word. Beside the loop, one look at a
+    /// time.
+    fn look_at_sockets(&mut self) {
+        let is_looking = self
+            .looking
+            .as_ref()
+            .is_some_and(|look| !look.is_finished());
+        if !is_looking {
+            let (sockets, mended) = (self.sockets.clone(), self.mends.clone());
+            self.looking = Some(tokio::task::spawn_blocking(move || {
+                for listener in sockets.mend() {
+                    let _ = mended.send(listener);
+                }
+            }));
+        }
+    }
+
+    fn take_socket(&self, (used_by, listener): Mended) {
+        match (UnixListener::from_std(listener), used_by) {
+            (Ok(listener), Use::Ingest) => self.ingest.listen(listener),
+            // One that has ended has said so.
+            (Ok(listener), Use::Admin) => drop(self.more_admin.send(listener)),
+            (Err(error), _) => tracing::error!("a socket cannot be watched: {error}"),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::queue::{PauseRecord, Queue};
 
 /// How long the queue's folder may take to keep a pause or to let it go: a disk that does not answer
 /// must not hold up the next command, nor a signal.
-const STORES: Duration = Duration::from_secs(2);
+pub(super) const STORES: Duration = Duration::from_secs(2);
 
 /// What is left of it at wall time `now`; `None`: it ends when it is ended.
 fn left(record: &PauseRecord, now: Millis, believed: bool) -> Option<Duration> {

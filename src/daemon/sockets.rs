@@ -5,12 +5,12 @@
 
 use std::fs::{self, Permissions};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nix::unistd::{Group, chown};
+use nix::unistd::{Gid, Group, chown};
 
 use super::error::DaemonError;
 use crate::config::{Admin, Config, Ingest};
@@ -45,6 +45,8 @@ struct Watched {
     path: PathBuf,
     /// `None`: it was not there when it was looked for.
     file: Option<SocketFile>,
+    /// Mode and group of a file that systemd made.
+    rights: Option<(u32, u32)>,
     /// Bound here, and so removed here.
     ours: bool,
     /// Why it could not be bound anew.
@@ -88,10 +90,15 @@ impl Sockets {
     }
 
     fn watch(&self, used_by: Use, path: &Path, ours: bool) {
+        // A listener that is passed may have lost its file, in whose place stands what a process
+        // that was killed had bound anew: nobody listens there.
+        let leads_somewhere = ours || net::is_listened_on(path);
+        let about = fs::symlink_metadata(path).ok().filter(|_| !ours);
         self.lock().push(Watched {
             used_by,
             path: path.to_owned(),
-            file: SocketFile::at(path).ok(),
+            file: SocketFile::at(path).ok().filter(|_| leads_somewhere),
+            rights: about.map(|about| (about.mode() & 0o777, about.gid())),
             ours,
             wrong: None,
         });
@@ -144,20 +151,32 @@ impl Sockets {
 
     /// Binds anew what is gone; the listeners are for the parts that serve them. Each trouble is
     /// told once.
+    ///
+    /// Blocks: groups are looked up, and whoever knows them may not answer. The lock is not held
+    /// meanwhile, for `status` asks for it.
     pub fn mend(&self) -> Vec<(Use, UnixListener)> {
         let mut bound = Vec::new();
-        let mut files = self.lock();
-        for watched in files.iter_mut().filter(|watched| !watched.is_there()) {
-            let path = watched.path.clone();
-            let listener = match watched.used_by {
-                Use::Ingest => self.bind_ingest(&path),
-                Use::Admin => admin(&self.admin),
+        let gone: Vec<_> = (self.lock().iter().enumerate())
+            .filter(|(_, watched)| !watched.is_there())
+            .map(|(at, watched)| (at, watched.used_by, watched.path.clone(), watched.rights))
+            .collect();
+        for (at, used_by, path, rights) in gone {
+            let listener = match (used_by, rights) {
+                (Use::Ingest, Some(rights)) => bind_as_it_was(&path, rights),
+                (Use::Ingest, None) => self.bind_ingest(&path),
+                (Use::Admin, _) => admin(&self.admin),
             };
+            let mut files = self.lock();
+            let watched = &mut files[at];
             match listener {
                 Ok(listener) => {
+                    let of_systemd = match watched.ours {
+                        true => "",
+                        false => "; `systemctl restart pinrelay.socket` gives it back to systemd",
+                    };
                     tracing::warn!(
                         "the socket {} was removed, and clients did not find it: bound anew; see \
-                         who removes it",
+                         who removes it{of_systemd}",
                         path.display()
                     );
                     (watched.file, watched.ours) = (SocketFile::at(&path).ok(), true);
@@ -191,6 +210,19 @@ impl Sockets {
     fn lock(&self) -> MutexGuard<'_, Vec<Watched>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// With the mode and the group that systemd gave it.
+fn bind_as_it_was(path: &Path, (mode, gid): (u32, u32)) -> Result<UnixListener, BindError> {
+    let listener = net::bind(path, mode, "")?;
+    if let Err(errno) = chown(path, None, Some(Gid::from_raw(gid))) {
+        tracing::warn!(
+            "socket {}: it cannot be given to the group {gid} that it had ({errno}): restart \
+             pinrelay.socket",
+            path.display()
+        );
+    }
+    Ok(listener)
 }
 
 impl Watched {

@@ -75,7 +75,7 @@ pub struct Acceptor<L: Listener> {
     told_full: bool,
 }
 
-/// A acceptor, and where further listeners for it go.
+/// An acceptor, and where further listeners for it go.
 pub fn acceptor<L: Listener>(
     listeners: Vec<L>,
     limits: Limits,
@@ -111,7 +111,7 @@ impl<L: Listener> Acceptor<L> {
                     return (stream, place);
                 }
                 self.waiting = Some((stream, who));
-                self.full(most);
+                self.full(most, who);
                 tokio::select! {
                     () = self.crowd.one_leaves() => {}
                     () = sleep(LOOK) => {}
@@ -142,8 +142,8 @@ impl<L: Listener> Acceptor<L> {
     }
 
     /// Makes room, and says once that there is none.
-    fn full(&mut self, most: usize) {
-        let evicted = self.crowd.make_room();
+    fn full(&mut self, most: usize, newcomer: Who) {
+        let evicted = self.crowd.make_room(newcomer);
         if self.told_full {
             return;
         }
@@ -176,7 +176,7 @@ impl<L: Listener> Acceptor<L> {
         }
         let short = [Errno::EMFILE, Errno::ENFILE].map(|errno| Some(errno as i32));
         if short.contains(&error.raw_os_error()) {
-            self.crowd.make_room();
+            self.crowd.make_room(Who::Unknown);
         }
         tokio::select! {
             () = self.crowd.one_leaves() => {}

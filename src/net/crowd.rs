@@ -2,8 +2,10 @@
 //!
 //! Invariant: nobody's connections are another's wait. Where room is short, one that is idle goes:
 //! of whoever holds most connections, first those that never said anything, then the one that has
-//! been quiet longest. One in whose name something is under way stays, unless the service says
-//! that even those may go once they are quiet for long.
+//! been quiet longest; never for somebody who holds more. One in whose name something is under way
+//! goes only for somebody who holds fewer, when that one has nothing idle, or where the service
+//! says that even those may go once they are quiet for long. Whoever was told to go and does not
+//! holds up nobody.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,6 +16,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+/// Milliseconds within which one that was told to leave leaves, as a rule.
+const LEAVES_WITHIN: u64 = 500;
 
 /// Whose a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +68,8 @@ struct Seat {
     spoke: AtomicBool,
     busy: AtomicU32,
     leaves: AtomicBool,
+    /// Milliseconds since the crowd began: when it was told to leave.
+    told_at: AtomicU64,
     told: Notify,
 }
 
@@ -100,6 +107,7 @@ impl Crowd {
             spoke: AtomicBool::new(false),
             busy: AtomicU32::new(0),
             leaves: AtomicBool::new(false),
+            told_at: AtomicU64::new(0),
             told: Notify::new(),
         });
         seats.taken.insert(id, seat.clone());
@@ -115,37 +123,42 @@ impl Crowd {
         self.seats().taken.len()
     }
 
-    /// Tells one to leave, if any may go.
-    pub fn make_room(&self) -> Option<Evicted> {
+    /// Tells one to leave for `newcomer`, if any may go.
+    pub fn make_room(&self, newcomer: Who) -> Option<Evicted> {
         let now = self.now();
         let seats = self.seats();
         let mut held: HashMap<Who, usize> = HashMap::new();
         for seat in seats.taken.values() {
             *held.entry(seat.who).or_default() += 1;
         }
-        let quiet = |seat: &Seat| now.saturating_sub(seat.heard.load(Ordering::Relaxed));
-        let may_go =
-            |seat: &Seat| match (seat.busy.load(Ordering::Relaxed), self.0.limits.busy_may_go) {
-                (0, _) => true,
-                (_, Some(limit)) => u128::from(quiet(seat)) >= limit.as_millis(),
-                (_, None) => false,
-            };
-        let leaving = seats
-            .taken
-            .values()
-            .filter(|seat| seat.leaves.load(Ordering::Relaxed));
-        if leaving.count() > 0 {
-            // On its way out: that is the room.
+        let own = held.get(&newcomer).copied().unwrap_or(0);
+        let leaves = |seat: &Seat| seat.leaves.load(Ordering::Relaxed);
+        let is_on_its_way = |seat: &Arc<Seat>| {
+            let told_at = seat.told_at.load(Ordering::Relaxed);
+            leaves(seat) && now.saturating_sub(told_at) < LEAVES_WITHIN
+        };
+        if seats.taken.values().any(is_on_its_way) {
+            // That is the room.
             return None;
         }
+        let quiet = |seat: &Seat| now.saturating_sub(seat.heard.load(Ordering::Relaxed));
+        let is_idle = |seat: &Seat| seat.busy.load(Ordering::Relaxed) == 0;
+        let may_go = |seat: &Seat| {
+            let holds = held[&seat.who];
+            let is_fair = seat.who == newcomer || holds >= own;
+            let is_overdue = (self.0.limits.busy_may_go)
+                .is_some_and(|limit| u128::from(quiet(seat)) >= limit.as_millis());
+            let is_free = is_idle(seat) || is_overdue || holds > own + 1;
+            !leaves(seat) && is_fair && is_free
+        };
         let goes = (seats.taken.values())
             .filter(|seat| may_go(seat))
             .max_by_key(|seat| {
-                let is_idle = seat.busy.load(Ordering::Relaxed) == 0;
                 let is_silent = !seat.spoke.load(Ordering::Relaxed);
-                (is_idle, held[&seat.who], is_silent, quiet(seat))
+                (held[&seat.who], is_idle(seat), is_silent, quiet(seat))
             })?;
         goes.leaves.store(true, Ordering::Relaxed);
+        goes.told_at.store(now, Ordering::Relaxed);
         goes.told.notify_waiters();
         Some(Evicted {
             who: goes.who,
@@ -268,17 +281,24 @@ mod tests {
         // The oldest has something under way, the next of that user spoke a moment ago.
         let busy = places[0].busy();
         places[2].heard();
-        let gone = crowd.make_room().expect("one that may go");
+        let gone = crowd.make_room(Who::User(3)).expect("one that may go");
         assert_eq!((gone.who, gone.held), (Who::User(1), 4));
+        assert_eq!(
+            crowd.make_room(Who::User(3)),
+            None,
+            "that one is on its way"
+        );
         assert!(leaves(&places[4]).await);
         assert!(!leaves(&places[5]).await && !leaves(&places[1]).await);
-        assert_eq!(crowd.make_room(), None, "that one is on its way");
+        // It takes its time: that holds up nobody.
+        assert!(crowd.make_room(Who::User(3)).is_some());
+        places[5].seat.leaves.store(false, Ordering::Relaxed);
         drop(places.remove(4));
         assert_eq!(crowd.len(), 5);
         crowd.one_leaves().await;
         let newcomer = crowd.enter(Who::User(3)).expect("room");
         let mut next = || {
-            let gone = crowd.make_room().expect("one that may go");
+            let gone = crowd.make_room(Who::User(3)).expect("one that may go");
             let leaves = |place: &Arc<Place>| place.seat.leaves.load(Ordering::Relaxed);
             let at = places.iter().position(leaves).expect("one that leaves");
             drop(places.remove(at));
@@ -296,7 +316,12 @@ mod tests {
     async fn who_has_something_under_way_stays_unless_it_is_quiet_for_long() {
         let (crowd, places) = six(LIMITS).await;
         let busy: Vec<_> = places.iter().map(Place::busy).collect();
-        assert_eq!(crowd.make_room(), None);
+        assert_eq!(crowd.make_room(Who::User(1)), None);
+        // User 2 holds two and user 1 four: one of these goes for the other, busy or not.
+        let gone = crowd
+            .make_room(Who::User(2))
+            .expect("one of those who hold most");
+        assert_eq!(gone.who, Who::User(1));
         drop(busy);
         let limits = Limits {
             busy_may_go: Some(Duration::from_secs(30)),
@@ -304,10 +329,13 @@ mod tests {
         };
         let (crowd, places) = six(limits).await;
         let mut busy: Vec<_> = places.iter().map(Place::busy).collect();
-        assert_eq!(crowd.make_room(), None);
+        assert_eq!(crowd.make_room(Who::User(1)), None);
         tokio::time::advance(Duration::from_secs(30)).await;
         drop(busy.remove(3));
-        // Still one that is idle goes before those that are not.
-        assert_eq!(crowd.make_room().expect("one").who, Who::User(2));
+        // Its own, for the other holds less.
+        assert_eq!(
+            crowd.make_room(Who::User(1)).expect("one").who,
+            Who::User(1)
+        );
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::acceptor::{Acceptor, Listener};
 use super::crowd::{Limits, Place};
 
-/// Serves the clients of a acceptor over HTTP.
+/// Serves the clients of an acceptor over HTTP.
 pub struct Service<L: Listener> {
     acceptor: Acceptor<L>,
     limits: Limits,

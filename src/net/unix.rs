@@ -120,6 +120,12 @@ pub fn bind(path: &Path, mode: u32, group: &str) -> Result<UnixListener, BindErr
     Ok(listener)
 }
 
+/// Whether somebody listens there.
+pub fn is_listened_on(path: &Path) -> bool {
+    // Full of clients that wait, it is somebody's as well.
+    matches!(connect_now(path), Ok(()) | Err(Errno::EAGAIN))
+}
+
 /// Connects without waiting: whoever listens there may hang.
 fn connect_now(path: &Path) -> Result<(), Errno> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;

@@ -141,6 +141,67 @@ fn a_stopping_daemon_leaves_its_successors_socket() {
     drop(successor);
 }
 
+/// A process that was killed had bound the file anew, so the passed listener has none; and the dead
+/// file stood for it: "ready", and nobody could connect.
+#[test]
+fn a_passed_listener_whose_file_is_a_dead_ones_is_bound_anew() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let passed = UnixListener::bind(site.socket()).expect("bound");
+    let second = UnixListener::bind(site.path("second.sock")).expect("bound");
+    fs::remove_file(site.socket()).expect("removed");
+    // What the killed one left.
+    drop(UnixListener::bind(site.socket()).expect("bound"));
+    let mode = fs::Permissions::from_mode(0o640);
+    fs::set_permissions(site.socket(), mode).expect("a mode");
+    let mut command = handed(&site, passed.into(), second.into());
+    let log = fs::File::create(site.path("log")).expect("a log");
+    let mut daemon = command.stderr(log).spawn().expect("it starts");
+    let mut client = within(s(20), "an ingest socket", || {
+        Client::try_connect(&site.socket()).ok()
+    });
+    assert_eq!(
+        client.ask(&samples("anew", 0..1)[0].line).status(),
+        "queued"
+    );
+    let mode = fs::metadata(site.socket())
+        .expect("there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o640, "as it was");
+    let log = fs::read_to_string(site.path("log")).expect("the log");
+    assert!(log.contains("gives it back to systemd"), "{log}");
+    daemon.kill().expect("our own child");
+    daemon.wait().expect("gone");
+}
+
+/// Those that flood wait for minutes before they are read on: told to leave, they leave all the
+/// same.
+#[test]
+fn those_that_flood_do_not_keep_their_places() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let process = Process::start(&mut site.run_under("prlimit", &["--nofile=160:160"]));
+    let daemon = site.ready(process);
+    let blank = vec![b'\n'; 128 << 10];
+    let flooding: Vec<_> = (0..60)
+        .map(|_| {
+            let stream = UnixStream::connect(site.socket()).expect("in the backlog");
+            stream.set_nonblocking(true).expect("nonblocking");
+            let _ = (&stream).write(&blank);
+            stream
+        })
+        .collect();
+    for n in 0..3 {
+        let begun = Instant::now();
+        let line = &samples("newcomer", n..n + 1)[0].line;
+        assert_eq!(Client::connect(&site.socket()).ask(line).status(), "queued");
+        assert!(begun.elapsed() < s(15), "{:?}", begun.elapsed());
+    }
+    drop(flooding);
+    daemon.kill();
+}
+
 fn leaked(socket: &Path, count: usize) -> Vec<UnixStream> {
     (0..count)
         .map_while(|_| {

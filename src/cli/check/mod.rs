@@ -127,7 +127,6 @@ fn examine(config: &Config) -> Vec<Finding> {
     found
 }
 
-/// Gives its file, if it is in one.
 /// Where events go, and loudly so if that is not Pinterest.
 fn destination(config: &Config) -> Vec<Finding> {
     let destination = config.destination();
@@ -142,6 +141,7 @@ fn destination(config: &Config) -> Vec<Finding> {
     found
 }
 
+/// Gives its file, if it is in one.
 fn token(config: &Config, found: &mut Vec<Finding>) -> Option<PathBuf> {
     let read = match config.token.read() {
         Ok(read) => read,

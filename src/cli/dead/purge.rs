@@ -6,7 +6,7 @@ use anyhow::anyhow;
 
 use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
-use super::super::text::out;
+use super::super::text::{out, say};
 use super::filter::FilterArgs;
 use super::human::count;
 use super::pages::{groups, move_all};
@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let client = args.admin.client()?;
     let groups = groups(&client, &args.filter)?;
     if groups.letters > 0 && !args.yes && !is_wanted(groups.letters)? {
-        eprintln!("nothing was purged");
+        say("nothing was purged\n");
         return Ok(Exit::NotHeld);
     }
     let purged = match groups.letters {
@@ -67,7 +67,9 @@ fn is_wanted(letters: u64) -> Result<bool, Failure> {
             error: anyhow!("{letters} would be purged: say --yes, for there is no terminal to ask"),
         });
     }
-    eprint!("Purge {letters}? Their events will not be sent. [y/N] ");
+    say(&format!(
+        "Purge {letters}? Their events will not be sent. [y/N] "
+    ));
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).or_exit(Exit::Io)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -1,13 +1,14 @@
 //! The three answers, from flags or from the user at the terminal.
 
 use std::fs;
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Read};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
 
 use super::args::Args;
 use crate::cli::exit::{Exit, Failure, OrExit};
+use crate::cli::text::say;
 use crate::config::{parse_ad_account_id, parse_app_name};
 use crate::secret::Token;
 
@@ -72,15 +73,14 @@ fn missing(flag: &str) -> Failure {
 
 fn prompt(question: &str, parse: fn(&str) -> Result<String, String>) -> anyhow::Result<String> {
     loop {
-        eprint!("{question}");
-        io::stderr().flush()?;
+        say(question);
         let mut line = String::new();
         if io::stdin().lock().read_line(&mut line)? == 0 {
             return Err(anyhow!("the input ended: nothing was written"));
         }
         match parse(line.trim()) {
             Ok(answer) => return Ok(answer),
-            Err(expected) => eprintln!("This has to be {expected}."),
+            Err(expected) => say(&format!("This has to be {expected}.\n")),
         }
     }
 }
@@ -91,7 +91,7 @@ fn prompt_token() -> anyhow::Result<Token> {
         let typed = rpassword::prompt_password(question).context("reading the token")?;
         match Token::parse(&typed) {
             Ok(token) => return Ok(token),
-            Err(what) => eprintln!("This is no token: it {what}."),
+            Err(what) => say(&format!("This is no token: it {what}.\n")),
         }
     }
 }

@@ -28,6 +28,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(50);
 /// After a time-out, for an answer that is there already.
 const LAST_LOOK: Duration = Duration::from_millis(500);
+/// How long a client may take to be made anew: it reads the certificate authorities.
+const MAKING: Duration = Duration::from_secs(2);
 
 /// Why there can be no client.
 #[derive(Debug, thiserror::Error)]
@@ -131,10 +133,15 @@ impl Http {
             return way().clone();
         }
         let make = self.make.clone();
-        match tokio::task::spawn_blocking(move || make.client()).await {
-            Ok(Ok(client)) => *way() = client,
-            Ok(Err(error)) => tracing::error!("{error}; the one before stays in use"),
-            Err(error) => tracing::error!("no HTTPS client can be built, a bug: {error}"),
+        let made = tokio::task::spawn_blocking(move || make.client());
+        match tokio::time::timeout(MAKING, made).await {
+            Ok(Ok(Ok(client))) => *way() = client,
+            Ok(Ok(Err(error))) => tracing::error!("{error}; the one before stays in use"),
+            Ok(Err(error)) => tracing::error!("no HTTPS client can be built, a bug: {error}"),
+            Err(_) => tracing::error!(
+                "the certificate authorities could not be read in time: the HTTPS client from \
+                 before stays in use; see the file system that they are on"
+            ),
         }
         way().clone()
     }

@@ -88,8 +88,8 @@ async fn answer(
             Some(text) => {
                 tokio::select! {
                     written = write.write_all(&text) => written?,
-                    // Its events are stored.
-                    () = place.must_leave() => return Err(io::ErrorKind::TimedOut.into()),
+                    // It does not read; its events are stored.
+                    () = leaves_slowly(place) => return Err(io::ErrorKind::TimedOut.into()),
                 }
                 place.heard();
             }
@@ -98,6 +98,12 @@ async fn answer(
         }
     }
     write.shutdown().await
+}
+
+/// Resolves a moment after its place is needed: whoever reads has what is due by then.
+async fn leaves_slowly(place: &Place) {
+    place.must_leave().await;
+    tokio::time::sleep(STILL_THERE).await;
 }
 
 struct Reader {
@@ -149,9 +155,9 @@ impl Reader {
                 biased;
                 () = stopped.wait() => return Ok(()),
                 () = self.owe.closed() => return Ok(()),
-                bytes = fill(&mut read, &mut buffer) => bytes?,
-                // Its place is needed, and nothing of it is under way.
+                // Its place is needed: what is due is answered, nothing more is read.
                 () = self.place.must_leave() => return Ok(()),
+                bytes = fill(&mut read, &mut buffer) => bytes?,
             };
             self.place.heard();
             let last = bytes == 0;
@@ -204,6 +210,7 @@ impl Reader {
         if let Some(until) = self.session.held_until() {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => {}
+                () = self.place.must_leave() => {}
                 () = self.stopped.wait() => {}
                 () = self.owe.closed() => {}
             }
@@ -221,13 +228,19 @@ impl Reader {
         let answers = std::mem::take(&mut self.answers);
         let bytes = answers.bytes().min(DUE_BYTES) as u32;
         // A writer that is gone gives back what it held. The semaphore is never closed.
-        let share = (self.room.clone().acquire_many_owned(bytes).await)
-            .map_err(|_| io::ErrorKind::BrokenPipe)?;
+        let share = tokio::select! {
+            share = self.room.clone().acquire_many_owned(bytes) => share,
+            // It does not read: what it sent here was not acknowledged.
+            () = self.place.must_leave() => return Err(io::ErrorKind::TimedOut.into()),
+        };
+        let share = share.map_err(|_| io::ErrorKind::BrokenPipe)?;
         let busy = self.place.busy();
         let due = tokio::select! {
             biased;
             due = self.intake.hand_over(sealed) => due,
             () = gone(read) => return Err(io::ErrorKind::ConnectionAborted.into()),
+            // While the queue lets nothing in, this would keep the place for hours.
+            () = self.place.must_leave() => return Err(io::ErrorKind::TimedOut.into()),
         };
         // A writer that is gone has lost its client; what was sent is stored all the same.
         let owed = Owed {

@@ -171,8 +171,16 @@ pub enum Done {
         file: Arc<SeenFile>,
     },
     Deleted(Generation),
-    /// Bytes of what is gone were taken out of a store, as far as that could be done.
-    Erased,
+    /// Bytes of what is gone were taken out of a store, or that could not be done yet.
+    ErasedEvents {
+        generation: Generation,
+        is_done: bool,
+    },
+    /// The same of dead letters.
+    ErasedLetters {
+        period: PeriodNumber,
+        is_done: bool,
+    },
     /// The names of the files that it was made of.
     Merged(Option<Arc<SeenFile>>, Vec<String>),
     Forgotten(String),

@@ -28,17 +28,28 @@ const NO_ROOM: &str = "there is no room to write its rest anew; free some of the
 const NO_EXCHANGE: &str =
     "this file system cannot exchange two folders; use ext4, XFS, btrfs or another that can";
 
+/// What a store without the bytes of what is gone came to.
+enum Rest {
+    /// It holds none of them.
+    NotNeeded,
+    /// They stay for now, which was told.
+    Later,
+    Written(PathBuf),
+}
+
 /// Takes the bytes of settled events out of a full generation. One in which something is damaged
-/// stays as it is: claiming meets that, and keeps it.
+/// stays as it is: claiming meets that, and keeps it. Whether none is left; false: to be tried
+/// again.
 pub fn generation(
     shared: &Shared,
     generation: Generation,
     settled: &Cursor,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let held = lock(&shared.claims).generations.hold(generation);
     let store = match held {
         Ok(Some(store)) => store,
-        Ok(None) | Err(StoreError::Damaged { .. }) => return Ok(()),
+        Ok(None) => return Ok(false),
+        Err(StoreError::Damaged { .. }) => return Ok(true),
         Err(error) => return Err(error),
     };
     let path = generation_folder(&shared.options.path, generation);
@@ -47,8 +58,9 @@ pub fn generation(
     let mut claims = lock(&shared.claims);
     claims.generations.close(generation);
     drop(store);
-    let Some(next) = passing_damage(written)? else {
-        return Ok(());
+    let next = match passing_damage(written)? {
+        Rest::Written(next) => next,
+        rest => return Ok(matches!(rest, Rest::NotNeeded)),
     };
     let is_exchanged = claims.generations.holds(generation) && exchange(&path, &next)?;
     drop(claims);
@@ -61,17 +73,18 @@ pub fn period(
     period: PeriodNumber,
     numbers: &Period,
     gone: &RangeSet<LetterNumber>,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let store = match period_store(shared, period) {
         Ok(Some(store)) => store,
-        Ok(None) | Err(StoreError::Damaged { .. }) => return Ok(()),
+        Ok(None) | Err(StoreError::Damaged { .. }) => return Ok(true),
         Err(error) => return Err(error),
     };
     let path = period_folder(&shared.options.path, period);
     let written = write_letters(shared, &store, &path, numbers, gone);
     drop(store);
-    let Some(next) = passing_damage(written)? else {
-        return Ok(());
+    let next = match passing_damage(written)? {
+        Rest::Written(next) => next,
+        rest => return Ok(matches!(rest, Rest::NotNeeded)),
     };
     let opening = lock(&shared.opening);
     let is_exchanged = is_there(&path)? && lock(&shared.dead).exchange(&opening, period, &next)?;
@@ -79,13 +92,13 @@ pub fn period(
     finish(shared, &path, &next, is_exchanged)
 }
 
-/// The generation without the bytes of what is settled; `None` if it holds none.
+/// The generation without the bytes of what is settled.
 fn write_events(
     shared: &Shared,
     store: &Store,
     path: &Path,
     settled: &Cursor,
-) -> Result<Option<PathBuf>, StoreError> {
+) -> Result<Rest, StoreError> {
     let (firsts, met) = store.firsts::<Seq>()?;
     if let Some(damage) = met {
         return Err(damage);
@@ -100,25 +113,28 @@ fn write_events(
     for first in &firsts {
         is_needed |= read(*first)?.1.is_some();
     }
-    if !is_needed || !may_write(shared, path)? {
-        return Ok(None);
+    if !is_needed {
+        return Ok(Rest::NotNeeded);
+    }
+    if !may_write(shared, path)? {
+        return Ok(Rest::Later);
     }
     let mut next = Successor::begin(path)?;
     for first in firsts {
         let (chunk, erased) = read(first)?;
         next.put(first, &erased.unwrap_or(chunk).encode())?;
     }
-    next.close(&shared.options.path).map(Some)
+    next.close(&shared.options.path).map(Rest::Written)
 }
 
-/// The period without the bytes of what is gone; `None` if it holds none.
+/// The period without the bytes of what is gone.
 fn write_letters(
     shared: &Shared,
     store: &Store,
     path: &Path,
     numbers: &Period,
     gone: &RangeSet<LetterNumber>,
-) -> Result<Option<PathBuf>, StoreError> {
+) -> Result<Rest, StoreError> {
     let (firsts, met) = store.firsts::<LetterNumber>()?;
     if let Some(damage) = met {
         return Err(damage);
@@ -129,8 +145,11 @@ fn write_letters(
     let has_bytes = heads(store)?
         .iter()
         .any(|(number, head)| gone.contains(*number) && !head.is_erased());
-    if (!has_bytes && beyond.is_empty()) || !may_write(shared, path)? {
-        return Ok(None);
+    if !has_bytes && beyond.is_empty() {
+        return Ok(Rest::NotNeeded);
+    }
+    if !may_write(shared, path)? {
+        return Ok(Rest::Later);
     }
     let mut next = Successor::begin(path)?;
     for first in firsts {
@@ -142,7 +161,7 @@ fn write_letters(
         }
         next.put(first, &dead_record::encode(&records))?;
     }
-    next.close(&shared.options.path).map(Some)
+    next.close(&shared.options.path).map(Rest::Written)
 }
 
 /// Whether there is room for the rest beside it, which is told if not.
@@ -163,11 +182,9 @@ fn tell(shared: &Shared, path: &Path, why: &str) {
 }
 
 /// A damaged store is nobody's here to tell of, and stays as it is.
-fn passing_damage(
-    written: Result<Option<PathBuf>, StoreError>,
-) -> Result<Option<PathBuf>, StoreError> {
+fn passing_damage(written: Result<Rest, StoreError>) -> Result<Rest, StoreError> {
     match written {
-        Err(StoreError::Damaged { .. }) => Ok(None),
+        Err(StoreError::Damaged { .. }) => Ok(Rest::NotNeeded),
         written => written,
     }
 }
@@ -178,13 +195,14 @@ fn finish(
     path: &Path,
     other: &Path,
     is_exchanged: bool,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     if is_exchanged {
         forget_copy(&shared.options.path, path)?;
     } else if is_there(path)? {
         tell(shared, path, NO_EXCHANGE);
     }
-    retry_without_fds(|| std::fs::remove_dir_all(other)).at(other)
+    retry_without_fds(|| std::fs::remove_dir_all(other)).at(other)?;
+    Ok(is_exchanged)
 }
 
 /// The store that is to take another's place. Until then it bears a name that a start deletes.

@@ -139,16 +139,19 @@ fn work(shared: &Shared, job: Job) -> Result<Option<Done>, StoreError> {
             generation,
             settled,
         } => {
-            erase::generation(shared, generation, &settled)?;
-            Some(Done::Erased)
+            let is_done = erase::generation(shared, generation, &settled)?;
+            Some(Done::ErasedEvents {
+                generation,
+                is_done,
+            })
         }
         Job::EraseLetters {
             period,
             numbers,
             gone,
         } => {
-            erase::period(shared, period, &numbers, &gone)?;
-            Some(Done::Erased)
+            let is_done = erase::period(shared, period, &numbers, &gone)?;
+            Some(Done::ErasedLetters { period, is_done })
         }
         Job::Merge(files) => {
             let merged = match merge::merge(&root.join(SEEN), &files) {

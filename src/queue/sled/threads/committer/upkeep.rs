@@ -116,7 +116,21 @@ impl Committer {
                 self.to_erase.sealed(generation, self.shared.trust.stamp());
                 self.merge_small();
             }
-            Done::Erased => {
+            Done::ErasedEvents {
+                generation,
+                is_done,
+            } => {
+                if !is_done {
+                    // Wanted anew at the next look at all stores.
+                    self.to_erase.settled.remove(&generation);
+                }
+                self.to_erase.done();
+                self.erase();
+            }
+            Done::ErasedLetters { period, is_done } => {
+                if !is_done {
+                    self.to_erase.gone.remove(&period);
+                }
                 self.to_erase.done();
                 self.erase();
             }
