@@ -267,7 +267,7 @@ fn idle_clients_of_one_user_do_not_lock_out_another() {
         assert_eq!(Client::connect(&site.socket()).ask(line).status(), "queued");
         return;
     }
-    let out = {
+    let Ok(out) = ({
         // As nobody, through a folder that lets it in.
         let folder = site.path("");
         let open = fs::Permissions::from_mode(0o755);
@@ -282,7 +282,10 @@ fn idle_clients_of_one_user_do_not_lock_out_another() {
              $s->flush; alarm 8; print scalar <$s>",
         ]);
         command.arg(site.socket()).arg(line).uid(65534).gid(65534);
-        command.output().expect("perl runs")
+        command.output()
+    }) else {
+        println!("skipped: no perl on this machine");
+        return;
     };
     let said = String::from_utf8_lossy(&out.stdout);
     assert!(said.contains("queued"), "{out:?}");
