@@ -65,7 +65,7 @@ fn failure(error: WebhookError) -> Failure {
         WebhookError::Unreadable { .. } | WebhookError::NoUrl(_) | WebhookError::Gone => {
             Exit::Config
         }
-        WebhookError::Client(_) => Exit::Io,
+        WebhookError::Client(_) | WebhookError::Silent => Exit::Io,
         WebhookError::Refused(_) | WebhookError::NotReached(_) => Exit::Unavailable,
     };
     Failure {

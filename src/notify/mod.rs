@@ -9,6 +9,7 @@ mod options;
 mod watch;
 mod webhook;
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,8 @@ use watch::Watch;
 
 /// Between two looks at the facts.
 const EVERY: Duration = Duration::from_secs(1);
+/// How long the file of the hook's address may take to be read.
+const READING: Duration = Duration::from_secs(5);
 /// Messages that wait for the hook; what comes on top of them is in the log alone.
 const WAITING: usize = 64;
 
@@ -77,6 +80,10 @@ async fn run(mut options: channel::Receiver<Options>, facts: Source, clock: Cloc
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // What follows takes note of the change.
+            if options.has_changed().unwrap_or(false) {
+                watch.try_at_once();
+            }
             // Without a hook there is nobody to tell, and an idle process is not woken for it.
             let hook = |options: &Options| options.webhook_url_file.is_some();
             if options.wait_for(hook).await.is_err() {
@@ -114,6 +121,16 @@ fn account(watch: &mut Watch, outcome: Outcome, monotonic: Millis) {
     }
 }
 
+/// Reads the file beside the workers, which a file system that does not answer would keep.
+async fn hook(file: PathBuf) -> Result<Webhook, WebhookError> {
+    let read = tokio::task::spawn_blocking(move || Webhook::new(&file));
+    match tokio::time::timeout(READING, read).await {
+        Ok(Ok(hook)) => hook,
+        Ok(Err(bug)) => Err(WebhookError::Client(bug.to_string())),
+        Err(_) => Err(WebhookError::Silent),
+    }
+}
+
 async fn carry(
     options: channel::Receiver<Options>,
     mut messages: mpsc::Receiver<Message>,
@@ -122,7 +139,7 @@ async fn carry(
     while let Some(message) = messages.recv().await {
         let settings = options.borrow().clone();
         let error = match &settings.webhook_url_file {
-            Some(file) => match Webhook::new(file) {
+            Some(file) => match hook(file.clone()).await {
                 Ok(webhook) => webhook.tell(&message.to_json(&settings.name)).await.err(),
                 Err(error) => Some(error),
             },

@@ -226,6 +226,11 @@ impl Watch {
         messages
     }
 
+    /// Another hook may take what the last one did not.
+    pub(super) fn try_at_once(&mut self) {
+        self.sent.iter_mut().for_each(|sent| sent.retry = None);
+    }
+
     /// What became of a message. After how long it is tried again if it was not taken, and if what
     /// it says is still so.
     pub(super) fn told(
@@ -486,6 +491,18 @@ mod tests {
         let seconds = (0..2000).map(|s| parked(s < 5));
         let mut watch_well = with_a_hook_that_is_well_from(0, seconds);
         assert_eq!(watch_well.pop().map(|t| t.1), Some(State::Recovered));
+    }
+
+    #[test]
+    fn after_a_reload_it_is_tried_at_once() {
+        let mut watch = Watch::default();
+        let mut tell =
+            |watch: &mut Watch, now| watch.observe(&parked(true), &options(), now, now).len();
+        assert_eq!(tell(&mut watch, 0), 1);
+        watch.told(Kind::Parked, State::Raised, false, 0);
+        assert_eq!(tell(&mut watch, 1000), 0);
+        watch.try_at_once();
+        assert_eq!(tell(&mut watch, 1000), 1);
     }
 
     #[test]

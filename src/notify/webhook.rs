@@ -32,6 +32,9 @@ pub enum WebhookError {
     /// It holds no URL that can be used.
     #[error("notify.webhook_url_file {} does not hold an https URL, alone on one line (http is taken on loopback only)", .0.display())]
     NoUrl(PathBuf),
+    /// The file's file system does not answer.
+    #[error("notify.webhook_url_file could not be read in time: see the file system that it is on")]
+    Silent,
     /// The config names no file any more.
     #[error("notify.webhook_url_file is not set any more")]
     Gone,

@@ -105,9 +105,13 @@ impl fmt::Display for Verdict {
         let c = &self.checked;
         writeln!(
             f,
-            "read  {} events in {} stores (those whose bytes are still there, delivered ones \
+            "read {} events in {} store{} (those whose bytes are still there, delivered ones \
              among them), {} dead letters, {} remembered messageIds",
-            c.events, c.generations, c.dead_letters, c.message_ids
+            c.events,
+            c.generations,
+            if c.generations == 1 { "" } else { "s" },
+            c.dead_letters,
+            c.message_ids
         )?;
         if let Some(l) = &self.ledger {
             writeln!(
