@@ -496,7 +496,7 @@ mod tests {
     #[test]
     fn after_a_reload_it_is_tried_at_once() {
         let mut watch = Watch::default();
-        let mut tell =
+        let tell =
             |watch: &mut Watch, now| watch.observe(&parked(true), &options(), now, now).len();
         assert_eq!(tell(&mut watch, 0), 1);
         watch.told(Kind::Parked, State::Raised, false, 0);
