@@ -128,20 +128,21 @@ impl OpenGenerations {
                 readable.store = None;
             }
         }
-        let store = match self.open(generation)? {
-            None => return Ok(None),
-            Some(Opened::Shared(store)) => store,
-            Some(Opened::Alone(store)) => Arc::new(store),
-        };
-        if let Some(readable) = self.readable.get_mut(&generation) {
-            readable.store = Some(store.clone());
-        }
-        Ok(Some(store))
+        self.open_shared(generation)
     }
 
     /// Opens a full generation for somebody who reads it beside the claims, until
     /// [`OpenGenerations::close`]; none once it is gone.
     pub fn hold(&mut self, generation: Generation) -> Result<Option<Arc<Store>>, StoreError> {
+        let store = self.open_shared(generation)?;
+        if let (Some(_), Some(readable)) = (&store, self.readable.get_mut(&generation)) {
+            readable.is_held = true;
+        }
+        Ok(store)
+    }
+
+    /// Opens it for whoever asks next as well.
+    fn open_shared(&mut self, generation: Generation) -> Result<Option<Arc<Store>>, StoreError> {
         let store = match self.open(generation)? {
             None => return Ok(None),
             Some(Opened::Shared(store)) => store,
@@ -149,7 +150,6 @@ impl OpenGenerations {
         };
         if let Some(readable) = self.readable.get_mut(&generation) {
             readable.store = Some(store.clone());
-            readable.is_held = true;
         }
         Ok(Some(store))
     }
