@@ -45,6 +45,15 @@ pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
+/// Whether a path leads to a plain file, for those who have it read by a library that would open
+/// anything.
+///
+/// # Errors
+/// The system's; [`io::ErrorKind::InvalidInput`] for what is no plain file.
+pub fn check_plain(path: &Path) -> io::Result<()> {
+    is_plain(&metadata(path)?)
+}
+
 fn is_plain(about: &Metadata) -> io::Result<()> {
     let kind = about.file_type();
     let what = match () {
@@ -74,6 +83,8 @@ mod tests {
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
         for odd in [&fifo, folder.path(), Path::new("/dev/null")] {
             assert_eq!(kind(read_text(odd, 5)), io::ErrorKind::InvalidInput);
+            let refused = check_plain(odd).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
         }
         // A link to a plain file is one, as secrets are mounted.
         let link = folder.path().join("link");

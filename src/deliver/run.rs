@@ -105,7 +105,7 @@ impl<T: Transport> Run<T> {
         let mut work = Work::new(turn, self.transport.clone());
         self.remember().await;
         let mut is_lost = false;
-        while !is_lost {
+        while !is_lost && self.end.is_none() {
             let now = Instant::now();
             self.step(now, &mut work);
             self.end = self.end.or_else(|| self.over(now, &work));
@@ -149,22 +149,45 @@ impl<T: Transport> Run<T> {
         work.end(self.courier.take_outbox(), &self.prepare).await;
     }
 
-    /// Before anything is claimed: what died of refusals in the turns before counts.
+    /// Before anything is claimed: what died of refusals in the turns before counts. It may be
+    /// long, so it is left where it is when delivery is to end; whoever is next begins anew.
     async fn remember(&mut self) {
         let destination = self.courier.destination();
-        match count(&self.queue, &self.prepare, destination).await {
-            Ok(alike) => {
+        let (queue, prepare) = (self.queue.clone(), self.prepare.clone());
+        let counted = self.hearing(count(&queue, &prepare, destination)).await;
+        match counted {
+            Some(Ok(alike)) => {
                 for message in self.courier.remember(alike) {
-                    recall_and_tell(&self.queue, &self.prepare, &message).await;
+                    let recalled = recall_and_tell(&queue, &prepare, &message);
+                    if self.hearing(recalled).await.is_none() {
+                        return;
+                    }
                 }
             }
             // Whoever uses the queue next is told.
-            Err(QueueError::Stopped(_)) => {}
-            Err(error) => tracing::error!(
+            None | Some(Err(QueueError::Stopped(_))) => {}
+            Some(Err(error)) => tracing::error!(
                 "the dead letters of before cannot be read: {error}; refusals are counted from now \
                  on"
             ),
         }
+    }
+
+    /// Awaits something, and does meanwhile what is asked for; `None`: delivery is to end.
+    async fn hearing<R>(&mut self, what: impl Future<Output = R>) -> Option<R> {
+        tokio::pin!(what);
+        while self.end.is_none() {
+            let deadline = self.drain.as_ref().map(|drain| drain.deadline);
+            tokio::select! {
+                biased;
+                result = &mut what => return Some(result),
+                command = self.commands.recv() => self.on_command(Instant::now(), command),
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    self.end = Some(DrainEnd::Deadline);
+                }
+            }
+        }
+        None
     }
 
     fn step(&mut self, now: Instant, work: &mut Work<T>) {

@@ -143,7 +143,7 @@ impl<L: Listener> Acceptor<L> {
 
     /// Makes room, and says once that there is none.
     fn full(&mut self, most: usize, newcomer: Who) {
-        let evicted = self.crowd.make_room(newcomer);
+        let evicted = self.crowd.make_room(Some(newcomer));
         if self.told_full {
             return;
         }
@@ -176,7 +176,7 @@ impl<L: Listener> Acceptor<L> {
         }
         let short = [Errno::EMFILE, Errno::ENFILE].map(|errno| Some(errno as i32));
         if short.contains(&error.raw_os_error()) {
-            self.crowd.make_room(Who::Unknown);
+            self.crowd.make_room(None);
         }
         tokio::select! {
             () = self.crowd.one_leaves() => {}

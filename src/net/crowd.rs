@@ -4,8 +4,10 @@
 //! of whoever holds most connections, first those that never said anything, then the one that has
 //! been quiet longest; never for somebody who holds more. One in whose name something is under way
 //! goes only for somebody who holds fewer, when that one has nothing idle, or where the service
-//! says that even those may go once they are quiet for long. Whoever was told to go and does not
-//! holds up nobody.
+//! says that even those may go once they are quiet for long. Nobody's only connection goes for
+//! one that the system would not even let in: what is short then may be nobody's here, and the
+//! place of one that is served would be given to another for nothing. Whoever was told to go and
+//! does not holds up nobody.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -123,15 +125,16 @@ impl Crowd {
         self.seats().taken.len()
     }
 
-    /// Tells one to leave for `newcomer`, if any may go.
-    pub fn make_room(&self, newcomer: Who) -> Option<Evicted> {
+    /// Tells one to leave for `newcomer`, if any may go. `None` is one that could not be let in,
+    /// so that nobody knows whose it is.
+    pub fn make_room(&self, newcomer: Option<Who>) -> Option<Evicted> {
         let now = self.now();
         let seats = self.seats();
         let mut held: HashMap<Who, usize> = HashMap::new();
         for seat in seats.taken.values() {
             *held.entry(seat.who).or_default() += 1;
         }
-        let own = held.get(&newcomer).copied().unwrap_or(0);
+        let own = newcomer.map_or(1, |who| held.get(&who).copied().unwrap_or(0));
         let leaves = |seat: &Seat| seat.leaves.load(Ordering::Relaxed);
         let is_on_its_way = |seat: &Arc<Seat>| {
             let told_at = seat.told_at.load(Ordering::Relaxed);
@@ -145,7 +148,10 @@ impl Crowd {
         let is_idle = |seat: &Seat| seat.busy.load(Ordering::Relaxed) == 0;
         let may_go = |seat: &Seat| {
             let holds = held[&seat.who];
-            let is_fair = seat.who == newcomer || holds >= own;
+            let is_fair = match newcomer {
+                Some(who) => seat.who == who || holds >= own,
+                None => holds > own,
+            };
             let is_overdue = (self.0.limits.busy_may_go)
                 .is_some_and(|limit| u128::from(quiet(seat)) >= limit.as_millis());
             let is_free = is_idle(seat) || is_overdue || holds > own + 1;
@@ -281,24 +287,28 @@ mod tests {
         // The oldest has something under way, the next of that user spoke a moment ago.
         let busy = places[0].busy();
         places[2].heard();
-        let gone = crowd.make_room(Who::User(3)).expect("one that may go");
+        let gone = crowd
+            .make_room(Some(Who::User(3)))
+            .expect("one that may go");
         assert_eq!((gone.who, gone.held), (Who::User(1), 4));
         assert_eq!(
-            crowd.make_room(Who::User(3)),
+            crowd.make_room(Some(Who::User(3))),
             None,
             "that one is on its way"
         );
         assert!(leaves(&places[4]).await);
         assert!(!leaves(&places[5]).await && !leaves(&places[1]).await);
         // It takes its time: that holds up nobody.
-        assert!(crowd.make_room(Who::User(3)).is_some());
+        assert!(crowd.make_room(Some(Who::User(3))).is_some());
         places[5].seat.leaves.store(false, Ordering::Relaxed);
         drop(places.remove(4));
         assert_eq!(crowd.len(), 5);
         crowd.one_leaves().await;
         let newcomer = crowd.enter(Who::User(3)).expect("room");
         let mut next = || {
-            let gone = crowd.make_room(Who::User(3)).expect("one that may go");
+            let gone = crowd
+                .make_room(Some(Who::User(3)))
+                .expect("one that may go");
             let leaves = |place: &Arc<Place>| place.seat.leaves.load(Ordering::Relaxed);
             let at = places.iter().position(leaves).expect("one that leaves");
             drop(places.remove(at));
@@ -313,13 +323,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn nobodys_only_connection_goes_for_one_that_could_not_be_let_in() {
+        let crowd = Crowd::new(LIMITS);
+        let only = Arc::new(crowd.enter(Who::User(1)).expect("room"));
+        only.heard();
+        tokio::time::advance(second() * 60).await;
+        assert_eq!(crowd.make_room(None), None);
+        let more = Arc::new(crowd.enter(Who::User(1)).expect("room"));
+        let gone = crowd.make_room(None).expect("one of two");
+        assert_eq!((gone.who, gone.held), (Who::User(1), 2));
+        assert!(leaves(&more).await, "the one that never said anything");
+        assert!(!leaves(&only).await);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_has_something_under_way_stays_unless_it_is_quiet_for_long() {
         let (crowd, places) = six(LIMITS).await;
         let busy: Vec<_> = places.iter().map(Place::busy).collect();
-        assert_eq!(crowd.make_room(Who::User(1)), None);
+        assert_eq!(crowd.make_room(Some(Who::User(1))), None);
         // User 2 holds two and user 1 four: one of these goes for the other, busy or not.
         let gone = crowd
-            .make_room(Who::User(2))
+            .make_room(Some(Who::User(2)))
             .expect("one of those who hold most");
         assert_eq!(gone.who, Who::User(1));
         drop(busy);
@@ -329,12 +353,12 @@ mod tests {
         };
         let (crowd, places) = six(limits).await;
         let mut busy: Vec<_> = places.iter().map(Place::busy).collect();
-        assert_eq!(crowd.make_room(Who::User(1)), None);
+        assert_eq!(crowd.make_room(Some(Who::User(1))), None);
         tokio::time::advance(Duration::from_secs(30)).await;
         drop(busy.remove(3));
         // Its own, for the other holds less.
         assert_eq!(
-            crowd.make_room(Who::User(1)).expect("one").who,
+            crowd.make_room(Some(Who::User(1))).expect("one").who,
             Who::User(1)
         );
     }

@@ -207,6 +207,12 @@ fn producers_that_can_read_a_secret_are_wrong() {
     // Who can change the config can send the token elsewhere.
     machine.own("etc", 0, 33, 0o775);
     names(&machine.wrong(GROUPS), &["etc/pinrelay.toml", "www-data"]);
+    machine.own("etc", 0, DAEMON, 0o755);
+    assert_eq!(machine.wrong(GROUPS), [""; 0]);
+    // Or put another folder in the place of the one that it is in.
+    machine.own("", 0, 33, 0o775);
+    names(&machine.wrong(GROUPS), &["etc/pinrelay.toml", "www-data"]);
+    machine.own("", 0, 0, 0o755);
     machine.own("etc", 0, DAEMON, 0o750);
     // The queue is personal data and the key of the ids.
     fs::create_dir(machine.0.path("state/queue")).expect("a folder");

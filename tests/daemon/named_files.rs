@@ -69,6 +69,22 @@ fn a_fifo_holds_up_no_start_and_no_check() {
     }
 }
 
+/// The environment names a file as well, which a library reads.
+#[test]
+fn a_fifo_for_the_certificate_authorities_holds_up_no_start_and_no_check() {
+    let site = Site::at("https://localhost:1/v5");
+    let pipe = site.path("pipe");
+    fifo(&pipe);
+    for word in ["check", "run"] {
+        let mut command = site.command(&[word]);
+        command.env("SSL_CERT_FILE", &pipe);
+        let ended = ends(command);
+        assert_eq!(ended.code, Some(78), "{word}: {}", ended.output);
+        let told = ended.output.contains("/pipe") && ended.output.contains("no plain file");
+        assert!(told, "{word}: {}", ended.output);
+    }
+}
+
 /// What runs goes on with what it has.
 #[test]
 fn a_fifo_holds_up_no_reload() {

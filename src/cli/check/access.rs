@@ -76,7 +76,11 @@ impl Who {
             let sticky = fs::metadata(folder).is_ok_and(|about| about.mode() & 0o1000 != 0);
             !sticky && self.reach(WRITE | SEARCH, folder).is_some()
         };
-        self.reach(WRITE, file).is_some() || file.parent().is_some_and(replaces)
+        // A folder on the way is replaced with all that is in it. Of a link the way to where it
+        // leads counts, and the folder that it stands in.
+        let leads_to = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        let mut folders = leads_to.ancestors().skip(1).chain(file.parent());
+        self.reach(WRITE, file).is_some() || folders.any(replaces)
     }
 }
 

@@ -12,6 +12,7 @@ use super::config_arg::ConfigArg;
 use super::exit::{Exit, OrExit, Outcome};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, TokenSource, process_env, show_duration};
+use crate::deliver::check_roots;
 use crate::transform::Hashing;
 
 mod access;
@@ -182,6 +183,11 @@ fn token(config: &Config, found: &mut Vec<Finding>) -> Option<PathBuf> {
 fn ca_store(config: &Config) -> Option<Finding> {
     if !config.pinterest.base_url.is_https() {
         return None;
+    }
+    if let Err(said) = check_roots() {
+        return Some(Wrong(format!(
+            "{said}; name a file of certificates there, or unset it"
+        )));
     }
     let store = rustls_native_certs::load_native_certs();
     Some(match store.certs.len() {
