@@ -41,6 +41,7 @@ pub mod clock;
 pub mod files;
 pub mod lifecycle;
 pub mod net;
+pub mod note;
 pub mod observe;
 pub mod secret;
 pub mod text;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use pinrelay::clock::{Clock, WallTrust};
 use pinrelay::deliver::{
-    self, Dead, DrainEnd, Environment, Handle, Limits, OnLate, OnRefused, Options, Prepare,
-    Prepared,
+    self, CallLimit, Dead, DrainEnd, Environment, Handle, Limits, OnLate, OnRefused, Options,
+    Prepare, Prepared,
 };
 use pinrelay::mock_pinterest::{self as mock, Fault, Mock, RefuseAs, Switches};
 use pinrelay::observe::Observer;
 use pinrelay::queue::{BlockBuilder, DeadReason, MemoryEngine, Queue};
 use pinrelay::secret::{SharedToken, Token};
-use pinrelay::transform::{self, MappingRule, Transform};
+use pinrelay::transform::{self, Fixed, MappingRule, Transform};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
@@ -22,16 +22,23 @@ const DAY: Duration = Duration::from_secs(86_400);
 fn prepare(transform: Transform) -> Prepare {
     Arc::new(move |entry, stripped| {
         let (name, without) = (entry.sent_as.as_deref(), |key: &str| stripped.strips(key));
-        let payload = transform.payload(&entry.body, entry.event_time, name, &without);
+        let fixed = Fixed {
+            accepted_at: entry.accepted_at / 1000,
+            event_time: entry.event_time,
+        };
+        let payload = transform.payload(&entry.body, fixed, name, &without);
         let payload = payload.map_err(|dead| Dead {
             reason: DeadReason::NoMatchKey,
-            message: dead.to_string(),
+            message: dead.why.to_string(),
+            message_id: dead.message_id,
+            notes: None,
         })?;
         Ok(Prepared {
             name: payload.event_name,
             message_id: payload.message_id,
             json: payload.json,
             custom_keys: payload.custom_keys.iter().map(|k| k.to_string()).collect(),
+            notes: None,
         })
     })
 }
@@ -79,7 +86,7 @@ impl World {
                     linger: Duration::from_millis(200),
                     max_in_flight: 20,
                     max_age: 7 * DAY,
-                    max_calls_per_minute: 0,
+                    max_calls_per_minute: CallLimit::AtMost(0),
                     backoff_initial: Duration::from_millis(50),
                     backoff_max: Duration::from_secs(1),
                     on_refused: OnRefused::Strip,
@@ -170,6 +177,7 @@ async fn broken_answers_of_every_kind_lose_nothing_and_change_nothing() {
         Fault::Close,
         Fault::ShortList,
         Fault::LongList,
+        Fault::OddStatus,
         Fault::Unreadable,
         Fault::Silent,
     ] {

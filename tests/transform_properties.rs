@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use pinrelay::event::{Arena, check, parse};
 use pinrelay::fuzzing::schema;
-use pinrelay::transform::{Hashing, MappingRule, Options, Transform};
+use pinrelay::transform::{Fixed, Hashing, MappingRule, Options, Transform};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -114,6 +114,13 @@ fn line() -> impl Strategy<Value = String> {
     })
 }
 
+const fn fixed(at: i64) -> Fixed {
+    Fixed {
+        accepted_at: at,
+        event_time: at,
+    }
+}
+
 /// Every destination that has a type, each fed by values of any kind, and one custom key.
 fn transform(hashing: Hashing) -> Transform {
     let destinations = [
@@ -133,6 +140,10 @@ fn transform(hashing: Hashing) -> Transform {
         "phone",
         "first_name",
         "last_name",
+        "city",
+        "state",
+        "zip",
+        "country",
         "custom",
     ];
     let sources = ["a", "b", "products", "products.0", "value", "address.city"];
@@ -167,8 +178,8 @@ proptest! {
     fn what_goes_out_passes_the_schema(line in line(), hashed in any::<bool>(), time in 978_307_200i64..=4_133_980_799) {
         prop_assert!(check(line.as_bytes()).is_ok(), "{}", line);
         let t = transform(if hashed { Hashing::Sha256 } else { Hashing::Raw });
-        let plain = t.payload(line.as_bytes(), time, None, &|_| true);
-        let full = t.payload(line.as_bytes(), time, None, &|_| false);
+        let plain = t.payload(line.as_bytes(), fixed(time), None, &|_| true);
+        let full = t.payload(line.as_bytes(), fixed(time), None, &|_| false);
         prop_assert_eq!(plain.is_ok(), full.is_ok());
         let (Ok(plain), Ok(full)) = (plain, full) else { return Ok(()) };
 
@@ -190,7 +201,7 @@ proptest! {
         prop_assert_eq!(serde_json::from_slice::<Value>(&plain.json).unwrap(), event.clone());
         prop_assert_eq!(event["event_time"].to_string(), time.to_string());
         // The same line gives the same bytes: a resend is what was sent.
-        prop_assert_eq!(t.payload(line.as_bytes(), time, None, &|_| false).ok(), Some(full));
+        prop_assert_eq!(t.payload(line.as_bytes(), fixed(time), None, &|_| false).ok(), Some(full));
     }
 
     #[test]
@@ -202,8 +213,8 @@ proptest! {
             true => transform(hashing),
             false => Transform::new(Options { hashing, ..Options::default() }).unwrap(),
         };
-        let told = t.explain(line.as_bytes(), 1_700_000_000).unwrap();
-        let payload = t.payload(line.as_bytes(), 1_700_000_000, None, &|_| false);
+        let told = t.explain(line.as_bytes(), fixed(1_700_000_000)).unwrap();
+        let payload = t.payload(line.as_bytes(), fixed(1_700_000_000), None, &|_| false);
         prop_assert_eq!(told.dead.is_some(), payload.is_err());
         let Ok(payload) = payload else { return Ok(()) };
         let mut left: Value = serde_json::from_slice(&payload.json).unwrap();
@@ -211,8 +222,14 @@ proptest! {
             let sent = take(&mut left, &field.field);
             prop_assert_eq!(&sent, &field.value, "{}", &field.field);
             let named = field.source.is_some() || field.mapping.is_some();
-            let dropped = hashed && sent.is_null() && named;
-            prop_assert!(named != sent.is_null() || dropped, "{:?}", field);
+            // What is named and not sent was emptied by hashing, or says nothing to send.
+            let quiet = field.field == "opt_out";
+            let dropped = (hashed || quiet) && sent.is_null() && named;
+            let ended = field.ended_by.is_some();
+            prop_assert!(named != sent.is_null() || dropped || ended, "{:?}", field);
+            if ended && field.field != "event_time" {
+                prop_assert!(sent.is_null(), "{:?}", field);
+            }
             prop_assert_eq!(field.omitted.is_some(), sent.is_null(), "{:?}", field);
         }
         for block in ["user_data", "custom_data"] {
@@ -221,14 +238,38 @@ proptest! {
             }
         }
         prop_assert_eq!(left, serde_json::json!({}), "fields that were not told");
-        // What was tried in vain can go without changing anything.
+        prop_assert_eq!(&told.notes, &payload.notes);
+        for field in &told.fields {
+            let bare = field.field.rsplit('.').next().unwrap();
+            let products = ["content_ids", "contents"].contains(&bare);
+            // What was tried and is unreadable is noted, with its path; and what is noted of a
+            // source was tried.
+            if field.mapping.is_none() && !products {
+                for tried in &field.tried {
+                    let Some(word) = tried.word else { continue };
+                    let is_it = |path: &str| path == tried.source
+                        || path.strip_prefix(tried.source).is_some_and(|rest| rest.starts_with('.'));
+                    let noted = field.notes.iter().any(|n| n.word == word && is_it(&n.path.to_string()));
+                    prop_assert!(noted, "{:?}", field);
+                }
+            }
+            for note in field.notes.iter().filter(|_| !mapped) {
+                let tried = field.tried.iter().any(|tried| tried.source == note.path.to_string());
+                let won = field.source.as_ref().is_some_and(|won| note.path.to_string().starts_with(won.as_str()));
+                let within = note.path.to_string().starts_with("properties.products")
+                    || note.path.to_string().rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
+                    || products;
+                prop_assert!(tried || won || within, "{:?}", field);
+            }
+        }
+        // What was tried in vain can go without changing anything, unless it ended the chain.
         if !mapped {
-            for field in told.fields {
+            for field in told.fields.iter().filter(|field| field.ended_by.is_none()) {
                 let mut without: Value = serde_json::from_str(&line).unwrap();
                 for tried in &field.tried {
                     take(&mut without, tried.source);
                 }
-                let again = t.explain(without.to_string().as_bytes(), 1_700_000_000).unwrap();
+                let again = t.explain(without.to_string().as_bytes(), fixed(1_700_000_000)).unwrap();
                 let same = again.fields.iter().find(|other| other.field == field.field);
                 prop_assert_eq!(same.map(|f| &f.value), Some(&field.value), "{}", &field.field);
             }
@@ -239,7 +280,7 @@ proptest! {
     fn anything_at_all_is_answered_without_a_panic(json in json(), bytes in prop::collection::vec(any::<u8>(), 0..40)) {
         let t = transform(Hashing::Sha256);
         for body in [json.as_bytes(), &bytes] {
-            let _ = t.payload(body, 0, None, &|_| false);
+            let _ = t.payload(body, fixed(0), None, &|_| false);
         }
         // A tree written out is read back the same, repeated keys aside.
         let arena = Arena::default();
@@ -256,8 +297,8 @@ proptest! {
             destination: format!("properties.{k}"),
         });
         let t = Transform::new(Options { mappings: mappings.collect(), ..Options::default() }).unwrap();
-        let line = br#"{"messageId":"m","type":"page","properties":{"email":"e"}}"#;
-        let told: Vec<String> = t.payload(line, 1, None, &|_| false).unwrap()
+        let line = br#"{"messageId":"m","type":"page","properties":{"email":"e@x"}}"#;
+        let told: Vec<String> = t.payload(line, fixed(1), None, &|_| false).unwrap()
             .custom_keys.iter().map(|k| k.to_string()).collect();
         let set: BTreeSet<String> = keys.into_iter().collect();
         prop_assert_eq!(told, set.into_iter().collect::<Vec<_>>());

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pinrelay::transform::{Options, Transform};
+use pinrelay::transform::{Fixed, Options, Transform};
 
 use super::load::{Load, flood, percentile};
 
@@ -70,6 +70,12 @@ pub fn sink(folder: &Path, load: &Load, events: u64, connections: u64) -> f64 {
     events as f64 / took.as_secs_f64()
 }
 
+/// Accepted after any of them happened.
+const LATER: Fixed = Fixed {
+    accepted_at: 4_000_000_000,
+    event_time: 1_700_000_000,
+};
+
 /// Events a second of a bare HTTP client that posts bodies made beforehand, as many at once as
 /// the daemon does.
 pub fn bare_client(load: &Load, address: &str, events: u64, at_once: usize) -> f64 {
@@ -80,8 +86,7 @@ pub fn bare_client(load: &Load, address: &str, events: u64, at_once: usize) -> f
         for n in from..from + batch {
             let mut line = Vec::new();
             load.push(b'f', n, &mut line);
-            let time = 1_700_000_000;
-            let payload = transform.payload(line.trim_ascii_end(), time, None, &|_| false);
+            let payload = transform.payload(line.trim_ascii_end(), LATER, None, &|_| false);
             if n > from {
                 body.push(b',');
             }

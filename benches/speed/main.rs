@@ -110,7 +110,8 @@ fn part(bench: &Bench, args: &Args, name: &str, binary: &Path, floor: bool) -> V
                 },
             )
         }
-        "transform" => transform::alone(bench, 50),
+        "transform" if floor => transform::alone(bench, 50),
+        "transform" => transform::of_a_file(bench, binary, 300_000),
         "send" => send::files(bench, binary, 800_000),
         _ => idle::idle(
             bench,
@@ -145,12 +146,7 @@ fn main() {
         return;
     };
     println!("this build's figures over those of {}", other.display());
-    // The transform runs in this process: there is no other build of it here.
-    for name in PARTS
-        .into_iter()
-        .filter(wanted)
-        .filter(|name| *name != "transform")
-    {
+    for name in PARTS.into_iter().filter(wanted) {
         let pair = |round: usize| {
             let run = |binary| part(&bench, &args, name, binary, false);
             // Whichever goes first has the same chances over all rounds.

@@ -41,9 +41,10 @@ pub use dead::{Filter, Group, Groups, Letters, Line, Lines, Moved, Shown};
 pub use forget::{Forget, Forgot};
 pub use queue::{Queued, QueuedEvent};
 pub use report::{
-    Destination, Gate, Ledger, PerSecond, Report, Severity, SinceStart, Took, Trouble, lost,
+    Destination, Gate, Ledger, NoteCount, NotesCounted, PerSecond, Report, Severity, SinceStart,
+    Took, Trouble, lost,
 };
-pub use state::{AdminState, Person, Persons, Source};
+pub use state::{AdminState, Noting, Person, Persons, Source};
 pub use tail::Seen;
 pub use trace::{Stored, Trace};
 

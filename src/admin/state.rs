@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 
 use super::command::Command;
 use super::report::Report;
-use crate::clock::{Clock, WallTrust};
+use crate::clock::{Clock, Millis, WallTrust};
+use crate::note::Note;
 use crate::observe::Observer;
 use crate::queue::{Queue, Whose};
 
@@ -26,6 +27,10 @@ pub enum Person {
 /// Says by the config in effect whose events are meant; `None` where the name holds nothing.
 pub type Persons = Arc<dyn Fn(Person) -> Option<Whose> + Send + Sync>;
 
+/// What of a stored line cannot be read as it stands, by the config of this moment: the line, when it
+/// was accepted (Unix milliseconds), its event_time (Unix seconds).
+pub type Noting = Arc<dyn Fn(&[u8], Millis, i64) -> Vec<Note> + Send + Sync>;
+
 /// What every route works on: all that one may ask or change.
 #[derive(Clone)]
 pub struct AdminState {
@@ -41,6 +46,8 @@ pub struct AdminState {
     pub trust: WallTrust,
     /// Whose events are meant by a name.
     pub persons: Persons,
+    /// What of an event cannot be read as it stands.
+    pub noting: Noting,
     /// What only the daemon's own loop can do.
     pub commands: mpsc::UnboundedSender<Command>,
 }

@@ -19,7 +19,7 @@ use super::caller::Caller;
 use super::state::AdminState;
 use crate::clock::Millis;
 use crate::event;
-use crate::observe::{Listener, Passed, Stage};
+use crate::observe::{Listener, Passed, Stage, Told};
 
 /// One piece of the answer, at most about.
 const PIECE_BYTES: usize = 64 << 10;
@@ -52,6 +52,9 @@ pub struct Seen {
     /// What was said of it, without values: a warning, a refusal, a trouble.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What of it could not be read as it stands.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Told>,
     /// With `full`: the line as it came, if it is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<serde_json::Value>,
@@ -139,6 +142,9 @@ fn seen(passed: &Passed, full: bool) -> Seen {
         event_name: passed.sent.as_ref().map(|sent| sent.name.to_string()),
         reason: passed.reason.map(str::to_owned),
         message: passed.message.as_ref().map(|message| message.to_string()),
+        notes: (passed.notes.iter())
+            .flat_map(|notes| notes.iter().map(Told::from))
+            .collect(),
         line: full.then(|| json(&passed.line)).flatten(),
         payload: passed
             .sent
@@ -242,6 +248,7 @@ mod tests {
             }),
             reason: None,
             message: None,
+            notes: None,
         }
     }
 
@@ -259,6 +266,16 @@ mod tests {
             r#"{"at":1,"status":"delivered","messageId":"m1","event":"Order Completed","event_name":"checkout"}"#
         );
         assert_eq!(told(true).matches("someone@mail.example").count(), 2);
+    }
+
+    #[test]
+    fn notes_are_told_by_their_field_and_path() {
+        let observer = Observer::default();
+        let mut passed = checkout(&observer, Stage::Delivered);
+        passed.notes = Some(crate::note::Notes::from([crate::note::Note::repaired()]));
+        let told = filter("", None, false).line(&passed).expect("wanted");
+        let words: Vec<_> = told.notes.iter().map(|n| (&*n.field, &*n.word)).collect();
+        assert_eq!(words, [("line", "repaired")]);
     }
 
     #[test]

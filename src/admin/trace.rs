@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::AdminState;
 use crate::clock::Millis;
-use crate::observe::{BOUND_BYTES, Step, short};
+use crate::observe::{BOUND_BYTES, Step, Told, short};
 use crate::queue::{Found, Origin};
 
 pub(super) fn routes() -> Router<AdminState> {
@@ -33,6 +33,9 @@ pub struct Trace {
     pub steps: Vec<Step>,
     /// What the queue knows of it now.
     pub stored: Stored,
+    /// What of it could not be read as it stands, as far as it was made ready by this process; of a
+    /// dead letter, as the config has it now.
+    pub notes: Vec<Told>,
     /// The memory reaches back to here, Unix milliseconds: the start of the process, or later
     /// when it had to forget.
     pub since: Millis,
@@ -122,19 +125,27 @@ impl From<Found> for Stored {
 }
 
 async fn trace(State(state): State<AdminState>, Query(query): Query<TraceQuery>) -> Response {
-    let stored = match state.queue.find(&query.id).await {
-        Ok(found) => found.into(),
+    let found = match state.queue.find(&query.id).await {
+        Ok(found) => found,
         Err(stopped) => {
             return (StatusCode::SERVICE_UNAVAILABLE, stopped.to_string()).into_response();
         }
     };
     let started_at = (state.report)().await.started_at;
     let id = short(state.queue.hasher().hash(&query.id));
+    let mut notes = state.observer.noted().of(id);
+    if let Found::Dead(letter) = &found {
+        let remembered = notes.clone();
+        let now = (state.noting)(&letter.body, letter.accepted_at, letter.event_time);
+        let others: Vec<Told> = now.iter().map(Told::from).collect();
+        notes.extend(others.into_iter().filter(|note| !remembered.contains(note)));
+    }
     let history = state.observer.history();
     let forgot = history.since();
     let trace = Trace {
         steps: history.trace(id),
-        stored,
+        stored: found.into(),
+        notes,
         since: forgot.unwrap_or(started_at),
         forgot: forgot.is_some(),
         bound_bytes: BOUND_BYTES,

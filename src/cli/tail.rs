@@ -12,6 +12,7 @@ use super::exit::{Exit, OrExit, Outcome};
 use super::text::{json, out, printable, say};
 use crate::admin::Seen;
 use crate::clock::Millis;
+use crate::observe::Told;
 
 /// Flags of `pinrelay tail`.
 #[derive(clap::Args, Debug)]
@@ -33,6 +34,10 @@ pub struct Args {
     /// With the original line and what is sent to Pinterest: personal data.
     #[arg(long)]
     full: bool,
+    /// Say in words what of an event could not be read as it stands; otherwise `*` and how many
+    /// notes there are stands behind it.
+    #[arg(long)]
+    notes: bool,
     /// One JSON object a line, for programs.
     #[arg(long)]
     json: bool,
@@ -59,7 +64,11 @@ pub fn run(args: Args) -> Outcome {
         };
         let shown = match args.json {
             true => line,
-            false => show(&serde_json::from_str(&line).or_exit(Exit::Io)?, &zone),
+            false => show(
+                &serde_json::from_str(&line).or_exit(Exit::Io)?,
+                &zone,
+                args.notes,
+            ),
         };
         match writeln!(out, "{shown}").and_then(|()| out.flush()) {
             Err(closed) if closed.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Ok),
@@ -69,7 +78,7 @@ pub fn run(args: Args) -> Outcome {
 }
 
 /// One line, and in full two more.
-fn show(seen: &Seen, zone: &TimeZone) -> String {
+fn show(seen: &Seen, zone: &TimeZone, in_words: bool) -> String {
     if let Some(missed) = seen.missed {
         return format!("… {missed} events passed unseen: this tail was slow");
     }
@@ -89,12 +98,37 @@ fn show(seen: &Seen, zone: &TimeZone) -> String {
     if !why.is_empty() {
         let _ = write!(line, "  {}", why.join(": "));
     }
+    match (seen.notes.len(), in_words) {
+        (0, _) => {}
+        (count, false) => {
+            let _ = write!(line, "  *{count}");
+        }
+        (_, true) => {
+            for note in &seen.notes {
+                let _ = write!(line, "\n    {}", note_line(note));
+            }
+        }
+    }
     for (name, value) in [("line", &seen.line), ("payload", &seen.payload)] {
         if let Some(value) = value {
             let _ = write!(line, "\n    {name:<8}{}", json(&value.to_string()));
         }
     }
     line
+}
+
+/// One note for people.
+pub(super) fn note_line(note: &Told) -> String {
+    let path = match note.path.as_str() {
+        "" => "the line",
+        path => path,
+    };
+    let (field, word) = (printable(&note.field), printable(&note.word));
+    format!(
+        "note, {field} {word}: {} {}",
+        printable(path),
+        printable(&note.reason)
+    )
 }
 
 /// To the millisecond, local.
@@ -122,13 +156,13 @@ mod tests {
             ..Seen::default()
         };
         assert_eq!(
-            show(&seen, &TimeZone::UTC),
+            show(&seen, &TimeZone::UTC, false),
             "08:49:37.042 dead        Order Completed → checkout  m-1·[2J  refused: no user_data"
         );
         let missed = Seen {
             missed: Some(7),
             ..Seen::default()
         };
-        assert!(show(&missed, &TimeZone::UTC).contains("7 events passed unseen"));
+        assert!(show(&missed, &TimeZone::UTC, false).contains("7 events passed unseen"));
     }
 }

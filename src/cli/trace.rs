@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::admin_arg::AdminArg;
 use super::daemon::READING;
 use super::exit::{Exit, OrExit, Outcome};
-use super::tail::time;
+use super::tail::{note_line, time};
 use super::text::{out, printable};
 use crate::admin::report::human;
 use crate::admin::{Stored, Trace};
@@ -83,6 +83,9 @@ fn show(
         stored => render_stored(stored, zone),
     };
     let _ = writeln!(text, "  now           {now}");
+    for note in &trace.notes {
+        let _ = writeln!(text, "  {}", note_line(note));
+    }
     let why = match trace.forgot {
         true => format!("it holds {}", human::bytes(trace.bound_bytes as u64)),
         false => "the daemon's start".to_owned(),
@@ -213,11 +216,18 @@ fn render(step: &Step, user_name: &dyn Fn(u32) -> Option<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::Told;
 
     #[test]
     fn a_life_and_what_is_not_known() {
         let at = 784_111_777_000;
         let mut trace = Trace {
+            notes: vec![Told {
+                field: "currency".into(),
+                path: "properties.currency".into(),
+                word: "unreadable".into(),
+                reason: "is no code of three letters".into(),
+            }],
             message_id: "m-1".into(),
             steps: vec![
                 Step::Arrived {
@@ -264,7 +274,8 @@ mod tests {
             "m-1\n  08:49:37.000  queued, from www-data, uid 33, process 712\n  \
              08:49:37.217  in_doubt: a request of 12, no answer after 132 ms (unknown): time-out\n  \
              08:49:37.999  dead: expired\n  now           dead: expired, accepted 1994-11-06 \
-             08:49:37, died 1994-11-06 08:49:37; see `pinrelay dead show 9`\n\
+             08:49:37, died 1994-11-06 08:49:37; see `pinrelay dead show 9`\n  note, currency \
+             unreadable: properties.currency is no code of three letters\n\
              Single steps are remembered back to 1994-11-06 08:49:37 (it holds 16 MiB), not \
              before.\n"
         );

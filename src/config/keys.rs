@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::key::Key;
 use super::raw::Raw;
 use super::values::{
-    BaseUrl, Kind, ad_account_id, app_name, base_url, currency, duration, flag, loopback, number,
-    one_of, optional, path, size, text,
+    BaseUrl, Kind, ad_account_id, app_name, base_url, calls, currency, duration, flag, loopback,
+    number, one_of, optional, path, size, text,
 };
-use crate::deliver::{OnLate, OnRefused};
+use crate::deliver::{CallLimit, OnLate, OnRefused};
 use crate::lifecycle::LogFormat;
-use crate::transform::Hashing;
+use crate::transform::{Hashing, UnreadableTime};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -28,6 +28,16 @@ const ACTION_SOURCES: &[(&str, &str)] = &[
 const HASHINGS: &[(&str, Hashing)] = &[
     (Hashing::Raw.name(), Hashing::Raw),
     (Hashing::Sha256.name(), Hashing::Sha256),
+];
+const UNREADABLE: &[(&str, UnreadableTime)] = &[
+    (
+        UnreadableTime::DeadLetter.name(),
+        UnreadableTime::DeadLetter,
+    ),
+    (
+        UnreadableTime::AcceptedAt.name(),
+        UnreadableTime::AcceptedAt,
+    ),
 ];
 const ON_REFUSED: &[(&str, OnRefused)] = &[
     ("strip", OnRefused::Strip),
@@ -176,8 +186,9 @@ settings! {
         request_timeout: Duration = Duration, "30s", duration("100ms", "10m"), restart;
         /// Older events become dead letters; Pinterest refuses them after 7d. From 6m to 7d.
         max_age: Duration = Duration, "7d", duration("6m", "7d"), reload;
-        /// Requests a minute; Pinterest grants 5000 per ad account. 0: no limit, for benches.
-        max_calls_per_minute: u32 = Number, "5000", number(0..=1_000_000), reload;
+        /// Requests a minute: "auto", which is 5000 until Pinterest's headers say otherwise and then
+        /// what they say, or the most there may be, also if they say more. 0: no limit, for benches.
+        max_calls_per_minute: CallLimit = Calls, "auto", calls, reload;
         /// The first interval between attempts. From 10ms to 1h.
         backoff_initial: Duration = Duration, "1s", duration("10ms", "1h"), reload;
         /// The longest interval between attempts. From 10ms to 1d.
@@ -205,6 +216,12 @@ settings! {
         hashing: Hashing = Text, "raw", one_of(HASHINGS), reload;
         /// The client_user_agent of events without one; empty omits it.
         default_user_agent: String = Text, "Mozilla/5.0", text, reload;
+    }
+    /// `[event_time]`: when it happened.
+    event_time: EventTime {
+        /// What becomes of an event whose time is there and cannot be read: "dead_letter" (reason
+        /// `unreadable_time`), or "accepted_at", which books it on the moment of its acceptance.
+        unreadable: UnreadableTime = Text, "dead_letter", one_of(UNREADABLE), reload;
     }
     /// `[custom_properties]`: keys outside Pinterest's schema.
     custom_properties: CustomProperties {

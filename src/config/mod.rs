@@ -25,8 +25,8 @@ pub use error::ConfigError;
 pub use instance::Instance;
 pub use key::Key;
 pub use keys::{
-    Admin, CustomProperties, DeadLetters, Delivery, Ingest, KEYS, Log, Metrics, Notify, Pinterest,
-    Queue, UserData,
+    Admin, CustomProperties, DeadLetters, Delivery, EventTime, Ingest, KEYS, Log, Metrics, Notify,
+    Pinterest, Queue, UserData,
 };
 pub use raw::{Pair, Place, Problem};
 pub(crate) use read::read;

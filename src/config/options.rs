@@ -26,6 +26,7 @@ impl Config {
             default_currency: self.pinterest.default_currency.clone(),
             default_user_agent: self.user_data.default_user_agent.clone(),
             hashing: self.user_data.hashing,
+            unreadable_time: self.event_time.unreadable,
             event_names: (self.event_names.iter())
                 .map(|pair| (pair.from.clone(), pair.to.clone()))
                 .collect(),

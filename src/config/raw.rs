@@ -325,11 +325,11 @@ impl Raw {
 /// A scalar as text, if it has the type that the kind asks for; otherwise the type it has.
 fn as_text(value: &DeValue<'_>, kind: Kind) -> Result<String, &'static str> {
     match (kind, value) {
-        (Kind::Text | Kind::Duration | Kind::Size, DeValue::String(text)) => {
+        (Kind::Text | Kind::Duration | Kind::Size | Kind::Calls, DeValue::String(text)) => {
             Ok(text.as_ref().to_owned())
         }
         (Kind::Flag, DeValue::Boolean(flag)) => Ok(flag.to_string()),
-        (Kind::Number | Kind::Size, DeValue::Integer(n)) => {
+        (Kind::Number | Kind::Size | Kind::Calls, DeValue::Integer(n)) => {
             i64::from_str_radix(n.as_str(), n.radix())
                 .map(|n| n.to_string())
                 .map_err(|_| "so large a number")

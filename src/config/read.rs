@@ -152,6 +152,7 @@ fn salvage(
         delivery: sections.delivery,
         dead_letters: sections.dead_letters,
         user_data: sections.user_data,
+        event_time: sections.event_time,
         custom_properties: sections.custom_properties,
         admin: sections.admin,
         metrics: sections.metrics,

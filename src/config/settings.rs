@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::error::ConfigError;
 use super::keys::{
-    Admin, CustomProperties, DeadLetters, Delivery, Ingest, Log, Metrics, Notify, Pinterest, Queue,
-    UserData,
+    Admin, CustomProperties, DeadLetters, Delivery, EventTime, Ingest, Log, Metrics, Notify,
+    Pinterest, Queue, UserData,
 };
 use super::raw::{Pair, Place, Problem};
 use super::token::TokenSources;
@@ -32,6 +32,8 @@ pub struct Config {
     pub dead_letters: DeadLetters,
     /// `[user_data]`
     pub user_data: UserData,
+    /// `[event_time]`
+    pub event_time: EventTime,
     /// `[custom_properties]`
     pub custom_properties: CustomProperties,
     /// `[admin]`

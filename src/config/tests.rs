@@ -77,7 +77,7 @@ linger = "200ms"
 max_in_flight = 20
 request_timeout = "30s"
 max_age = "7d"
-max_calls_per_minute = 5000
+max_calls_per_minute = "auto"
 backoff_initial = "1s"
 backoff_max = "5m"
 late_after = "1h"
@@ -97,6 +97,8 @@ destination = "properties.loyalty_tier"
 [[mappings]]
 source = "properties.total"
 destination = "properties.value"
+[event_time]
+unreadable = "dead_letter"
 [custom_properties]
 on_refused = "strip"
 [admin]
@@ -122,6 +124,7 @@ fn the_full_file_says_what_the_defaults_say() {
     assert_eq!(full.delivery, bare.delivery);
     assert_eq!(full.dead_letters, bare.dead_letters);
     assert_eq!(full.user_data, bare.user_data);
+    assert_eq!(full.event_time, bare.event_time);
     assert_eq!(full.custom_properties, bare.custom_properties);
     assert_eq!(full.admin, bare.admin);
     assert_eq!(full.metrics, bare.metrics);
@@ -325,6 +328,7 @@ fn every_scalar_key_has_a_variable() {
             ("default_currency", _) => "eur",
             ("hashing", _) => "sha256",
             ("on_refused" | "on_late", _) => "dead_letter",
+            ("unreadable", _) => "accepted_at",
             ("listen", _) => "127.0.0.1:1",
             ("level", _) => "debug",
             ("format", _) => "json",
@@ -332,7 +336,7 @@ fn every_scalar_key_has_a_variable() {
             ("max_age" | "retention", _) => "1h",
             ("generation_events", _) => "300",
             (_, Kind::Text) => "/other",
-            (_, Kind::Number) => "3",
+            (_, Kind::Number | Kind::Calls) => "3",
             (_, Kind::Flag) => "true",
             (_, Kind::Duration) => "3s",
             (_, Kind::Size) => "3MiB",
@@ -353,7 +357,7 @@ fn every_scalar_key_has_a_variable() {
                     &c.custom_properties,
                     &c.admin,
                     &c.metrics,
-                    (&c.notify, &c.log)
+                    (&c.notify, &c.log, &c.event_time)
                 )
             )
         };

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::units;
+use crate::deliver::CallLimit;
 
 /// A value, or what was expected.
 pub type Parsed<T> = Result<T, String>;
@@ -24,6 +25,8 @@ pub enum Kind {
     Duration,
     /// A string like `"2MiB"`, or an integer of bytes.
     Size,
+    /// An integer, or `"auto"`.
+    Calls,
 }
 
 impl Kind {
@@ -35,6 +38,7 @@ impl Kind {
             Self::Flag => "true or false",
             Self::Duration => "a duration like \"200ms\"",
             Self::Size => "a size like \"2MiB\"",
+            Self::Calls => "an integer, or \"auto\"",
         }
     }
 }
@@ -108,6 +112,16 @@ pub(super) fn number(range: RangeInclusive<u32>) -> impl Fn(&str) -> Parsed<u32>
             range.start(),
             range.end()
         )),
+    }
+}
+
+/// Calls a minute.
+pub(super) fn calls(value: &str) -> Parsed<CallLimit> {
+    const MOST: u32 = 1_000_000;
+    match (value, value.parse()) {
+        ("auto", _) => Ok(CallLimit::Auto),
+        (_, Ok(n)) if n <= MOST => Ok(CallLimit::AtMost(n)),
+        _ => Err(format!("\"auto\", or an integer from 0 to {MOST}")),
     }
 }
 

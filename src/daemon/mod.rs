@@ -223,6 +223,7 @@ impl Daemon {
             clock: clock.clone(),
             trust: trust.clone(),
             persons: in_effect.persons(),
+            noting: in_effect.noting(),
             commands,
         };
         let admin_listener = UnixListener::from_std(listeners.admin).map_err(watched)?;

@@ -51,6 +51,11 @@ fn facts_of(report: &Report, oldest_accepted_at: Option<i64>, unclean_start: boo
         }),
         ledger_imbalance: report.ledger.ledger_imbalance,
         clock_doubted: clock_doubted(report),
+        delivered_lately: (
+            report.notes.delivered_lately,
+            report.notes.delivered_lately_noted,
+        ),
+        notes: report.notes_line().unwrap_or_default(),
         unclean_start,
     }
 }

@@ -2,10 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::admin::{self, Persons};
+use crate::admin::{self, Noting, Persons};
+use crate::clock::Millis;
 use crate::deliver::{self, Prepare};
+use crate::note::{Note, Notes};
 use crate::queue::{DeadReason, Whose};
-use crate::transform::{Dead, Person, Transform};
+use crate::transform::{Dead, Fixed, Person, Transform};
+
+/// Notes of one event that are kept and counted.
+const MOST_NOTES: usize = 100;
 
 /// The transform of the config that was read last.
 #[derive(Clone)]
@@ -34,45 +39,65 @@ impl InEffect {
             Some(whose)
         })
     }
+
+    /// What of an event cannot be read as it stands.
+    pub fn noting(&self) -> Noting {
+        let in_effect = self.clone();
+        Arc::new(move |body, accepted_at, event_time| {
+            let transform = in_effect.0.lock();
+            let transform = transform.unwrap_or_else(PoisonError::into_inner).clone();
+            let fixed = fixed(accepted_at, event_time);
+            let mut notes = match transform.payload(body, fixed, None, &|_| false) {
+                Ok(payload) => payload.notes,
+                Err(unsendable) => unsendable.notes,
+            };
+            notes.truncate(MOST_NOTES);
+            notes
+        })
+    }
+}
+
+/// `accepted_at` in Unix milliseconds, `event_time` in seconds.
+const fn fixed(accepted_at: Millis, event_time: i64) -> Fixed {
+    Fixed {
+        accepted_at: accepted_at.div_euclid(1000),
+        event_time,
+    }
 }
 
 /// Transforms each event under this config as it is about to be sent.
 pub(super) fn prepare(transform: Arc<Transform>) -> Prepare {
-    // Warned of once per process, with the number since.
-    let unusable = Mutex::new(0u64);
     Arc::new(move |entry, stripped| {
         let sent_as = entry.sent_as.as_deref();
         let without = |key: &str| stripped.strips(key);
-        match transform.payload(&entry.body, entry.event_time, sent_as, &without) {
-            Ok(payload) => {
-                if payload.unusable > 0 {
-                    let mut count = unusable.lock().unwrap_or_else(|e| e.into_inner());
-                    *count += u64::from(payload.unusable);
-                    if *count == u64::from(payload.unusable) {
-                        tracing::warn!(
-                            "a [[mappings]] source holds a value that its schema field cannot \
-                             take; the computed value is sent. See `pinrelay transform`"
-                        );
-                    }
-                }
-                Ok(deliver::Prepared {
-                    name: payload.event_name,
-                    message_id: payload.message_id,
-                    json: payload.json,
-                    custom_keys: payload
-                        .custom_keys
-                        .iter()
-                        .map(|key| key.to_string())
-                        .collect(),
-                })
-            }
-            Err(dead) => Err(deliver::Dead {
-                reason: match dead {
+        let fixed = fixed(entry.accepted_at, entry.event_time);
+        match transform.payload(&entry.body, fixed, sent_as, &without) {
+            Ok(payload) => Ok(deliver::Prepared {
+                name: payload.event_name,
+                message_id: payload.message_id,
+                json: payload.json,
+                custom_keys: (payload.custom_keys.iter())
+                    .map(|key| key.to_string())
+                    .collect(),
+                notes: told(payload.notes),
+            }),
+            Err(unsendable) => Err(deliver::Dead {
+                reason: match unsendable.why {
                     Dead::NoMatchKey { .. } => DeadReason::NoMatchKey,
+                    Dead::UnreadableTime { .. } => DeadReason::UnreadableTime,
                     Dead::Invalid(_) => DeadReason::Refused,
                 },
-                message: dead.to_string(),
+                message: unsendable.why.to_string(),
+                message_id: unsendable.message_id,
+                notes: told(unsendable.notes),
             }),
         }
     })
+}
+
+/// As many as are kept. What a line of a quarter of a MiB can hold of them would be megabytes, for
+/// each event on its way.
+fn told(mut notes: Vec<Note>) -> Option<Notes> {
+    notes.truncate(MOST_NOTES);
+    (!notes.is_empty()).then(|| notes.into())
 }

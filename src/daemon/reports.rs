@@ -10,7 +10,7 @@ use crate::clock::{Clock, WallTrust};
 use crate::config::Config;
 use crate::deliver::{self, GateState};
 use crate::lifecycle;
-use crate::observe::{Observer, Rates, Reading};
+use crate::observe::{Count, Observer, Rates, Reading};
 use crate::queue::Queue;
 
 use super::sockets::Sockets;
@@ -126,9 +126,31 @@ impl Parts {
             requests: Took { count, seconds },
             disk,
             clock: self.trust.standing(),
+            notes: self.notes(),
             log_lines_dropped: lifecycle::log_dropped(),
             delivery,
             ..report
+        }
+    }
+
+    fn notes(&self) -> admin::NotesCounted {
+        let (noted, now) = (self.observer.noted(), self.clock.monotonic());
+        let counted = |counts: Vec<Count>| {
+            let counts = counts
+                .into_iter()
+                .map(|((field, word), count)| admin::NoteCount {
+                    field: field.to_owned(),
+                    word: word.name().to_owned(),
+                    count,
+                });
+            counts.collect()
+        };
+        let (delivered_lately_noted, delivered_lately) = noted.share(now);
+        admin::NotesCounted {
+            last_hour: counted(noted.last_hour(now)),
+            since_start: counted(noted.totals()),
+            delivered_lately,
+            delivered_lately_noted,
         }
     }
 

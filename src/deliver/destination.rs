@@ -96,6 +96,8 @@ pub(super) struct Signals {
     pub date: Option<Millis>,
     /// How long to wait before the next call.
     pub retry_after: Option<Duration>,
+    /// Calls a minute that the account may make.
+    pub per_minute: Option<u32>,
     /// Calls left before the limit starts anew.
     pub remaining: Option<u64>,
     /// Until it does.

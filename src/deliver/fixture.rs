@@ -41,6 +41,7 @@ pub fn item(seq: u64, name: &str) -> Item {
         name: name.into(),
         message_id: format!("m{seq}"),
         json: format!(r#"{{"event_id":"m{seq}","event_name":"{name}"}}"#).into(),
+        notes: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use crate::note::Notes;
 use crate::queue::{DeadReason, Entry};
 
 /// Makes a stored event into what is sent. Pure; replaced as a whole by a reload.
@@ -23,6 +24,8 @@ pub struct Prepared {
     pub json: Vec<u8>,
     /// The configured custom properties in it, each once.
     pub custom_keys: Vec<String>,
+    /// What of the event could not be read as it stands.
+    pub notes: Option<Notes>,
 }
 
 /// The event cannot be sent.
@@ -32,6 +35,10 @@ pub struct Dead {
     pub reason: DeadReason,
     /// What was missing.
     pub message: String,
+    /// `event_id` on the wire, had it been sent.
+    pub message_id: String,
+    /// What of the event could not be read as it stands.
+    pub notes: Option<Notes>,
 }
 
 /// Custom keys that the destination refuses for now: the transform asks once per custom key of an
@@ -82,6 +89,7 @@ pub(super) struct Item {
     pub message_id: String,
     /// Once the event is part of a request, a slice of that request's body.
     pub json: Bytes,
+    pub notes: Option<Notes>,
 }
 
 impl fmt::Debug for Item {

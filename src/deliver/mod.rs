@@ -64,7 +64,7 @@ mod tests;
 pub use handle::Handle;
 pub use item::{Dead, Prepare, Prepared, StrippedKeys};
 pub use normalise::normalise;
-pub use options::{Environment, Limits, OnLate, OnRefused, Options, Pause};
+pub use options::{CallLimit, Environment, Limits, OnLate, OnRefused, Options, Pause};
 #[doc(hidden)]
 pub use pinterest::properties;
 pub use pinterest::{ClientError, Online, REMEMBERS, check_roots, spawn, try_online};

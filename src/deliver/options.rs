@@ -26,6 +26,29 @@ pub struct Options {
     pub limits: Limits,
 }
 
+/// Calls a minute that are made where nobody has said otherwise.
+const UNTOLD: u32 = 5000;
+
+/// How many calls a minute may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallLimit {
+    /// As many as the destination says in its headers, up and down; 5,000 until it does.
+    Auto,
+    /// So many, or fewer where the headers say so; 0: no limit of our own, whatever they say.
+    AtMost(u32),
+}
+
+impl CallLimit {
+    /// Calls a minute, by what the headers said last; 0: no limit.
+    pub(super) fn per_minute(self, told: Option<u32>) -> u32 {
+        match (self, told) {
+            (Self::Auto, told) => told.unwrap_or(UNTOLD),
+            (Self::AtMost(0), _) => 0,
+            (Self::AtMost(most), told) => told.map_or(most, |told| told.min(most)),
+        }
+    }
+}
+
 /// The part of the options that a reload may change. All counts and times are positive unless
 /// said otherwise.
 #[derive(Clone, Debug)]
@@ -40,8 +63,8 @@ pub struct Limits {
     pub max_in_flight: usize,
     /// `delivery.max_age`: older events expire.
     pub max_age: Duration,
-    /// `delivery.max_calls_per_minute`; 0: no limit.
-    pub max_calls_per_minute: u32,
+    /// `delivery.max_calls_per_minute`.
+    pub max_calls_per_minute: CallLimit,
     /// `delivery.backoff_initial`.
     pub backoff_initial: Duration,
     /// `delivery.backoff_max`.

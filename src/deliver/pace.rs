@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::destination::Signals;
+use super::options::CallLimit;
 
 /// So long a header may slow calls down; a longer one is garbled, and may be too long to reckon
 /// with at all.
@@ -15,6 +16,10 @@ const SHOWN: Duration = Duration::from_secs(2);
 /// A token bucket, tightened by what the destination's headers say is left.
 #[derive(Debug)]
 pub(super) struct Pace {
+    limit: CallLimit,
+    /// Calls a minute, as the headers said last.
+    told: Option<u32>,
+    per_second: Option<f64>,
     /// Tokens per second; `None`: no limit.
     rate: Option<f64>,
     burst: f64,
@@ -34,10 +39,13 @@ struct HeaderLimit {
 }
 
 impl Pace {
-    /// At most `per_minute` calls in any minute (0: no limit) and `per_second` a second.
-    pub fn new(per_minute: u32, per_second: Option<f64>, now: Instant) -> Self {
-        let (rate, burst) = rate(per_minute, per_second);
+    /// No more calls in any minute than `limit` says, and at most `per_second` a second.
+    pub fn new(limit: CallLimit, per_second: Option<f64>, now: Instant) -> Self {
+        let (rate, burst) = rate(limit.per_minute(None), per_second);
         Self {
+            limit,
+            told: None,
+            per_second,
             rate,
             burst,
             tokens: burst,
@@ -47,10 +55,20 @@ impl Pace {
         }
     }
 
-    /// Goes on with another limit.
-    pub fn change(&mut self, per_minute: u32, per_second: Option<f64>) {
-        (self.rate, self.burst) = rate(per_minute, per_second);
+    /// Goes on with another limit. What the headers said of the account stays true.
+    pub fn change(&mut self, limit: CallLimit, per_second: Option<f64>) {
+        (self.limit, self.per_second) = (limit, per_second);
+        self.adapt();
+    }
+
+    fn adapt(&mut self) {
+        (self.rate, self.burst) = rate(self.per_minute(), self.per_second);
         self.tokens = self.tokens.min(self.burst);
+    }
+
+    /// Calls a minute, as it is now; 0: no limit.
+    pub fn per_minute(&self) -> u32 {
+        self.limit.per_minute(self.told)
     }
 
     /// When the next call may leave: now or later.
@@ -114,6 +132,12 @@ impl Pace {
         signals: &Signals,
         in_flight: usize,
     ) -> Option<Instant> {
+        if signals.per_minute.is_some() && signals.per_minute != self.told {
+            // What has gathered until now was at the rate of before.
+            self.next(now);
+            self.told = signals.per_minute;
+            self.adapt();
+        }
         let (Some(remaining), Some(reset)) = (signals.remaining, signals.reset) else {
             return None;
         };
@@ -147,6 +171,8 @@ fn rate(per_minute: u32, per_second: Option<f64>) -> (Option<f64>, f64) {
 mod tests {
     use super::*;
 
+    const NO_LIMIT: CallLimit = CallLimit::AtMost(0);
+
     /// Times at which a sender that never pauses sends, in milliseconds.
     fn run(pace: &mut Pace, start: Instant, calls: usize) -> Vec<u64> {
         let mut now = start;
@@ -167,7 +193,7 @@ mod tests {
     fn no_minute_holds_more_calls_than_allowed_and_few_less() {
         let start = Instant::now();
         for per_minute in [1, 7, 60, 5000] {
-            let mut pace = Pace::new(per_minute, None, start);
+            let mut pace = Pace::new(CallLimit::AtMost(per_minute), None, start);
             let sent = run(&mut pace, start, 2 * per_minute as usize + 2);
             for (i, at) in sent.iter().enumerate() {
                 let within = sent[i..].iter().filter(|t| **t < at + 60_000).count();
@@ -183,17 +209,59 @@ mod tests {
     #[test]
     fn nought_is_no_limit_and_test_mode_ten_a_second() {
         let start = Instant::now();
-        assert_eq!(run(&mut Pace::new(0, None, start), start, 1000)[999], 0);
-        let sent = run(&mut Pace::new(0, Some(10.0), start), start, 101);
+        assert_eq!(
+            run(&mut Pace::new(NO_LIMIT, None, start), start, 1000)[999],
+            0
+        );
+        let sent = run(&mut Pace::new(NO_LIMIT, Some(10.0), start), start, 101);
         assert!((9_900..10_200).contains(&sent[100]), "{}", sent[100]);
-        let sent = run(&mut Pace::new(60, Some(10.0), start), start, 11);
+        let sent = run(
+            &mut Pace::new(CallLimit::AtMost(60), Some(10.0), start),
+            start,
+            11,
+        );
         assert!(sent[10] >= 9_900, "the tighter of both: {}", sent[10]);
+    }
+
+    #[test]
+    fn the_headers_say_how_many_calls_a_minute_up_and_down() {
+        let start = Instant::now();
+        let hear = |pace: &mut Pace, calls| {
+            let signals = Signals {
+                per_minute: Some(calls),
+                ..Signals::default()
+            };
+            pace.observe_headers(start, &signals, 0);
+        };
+        let mut auto = Pace::new(CallLimit::Auto, None, start);
+        assert_eq!(auto.per_minute(), 5000);
+        hear(&mut auto, 120_000);
+        assert_eq!(auto.per_minute(), 120_000);
+        let sent = run(&mut auto, start, 100_000);
+        let first = sent.iter().filter(|at| **at < 30_000).count();
+        assert!((58_000..=60_040).contains(&first), "{first}");
+        hear(&mut auto, 60);
+        assert_eq!(auto.per_minute(), 60);
+        let from = start + Duration::from_secs(100_000);
+        let sent = run(&mut auto, from, 61);
+        assert!(sent[60] >= 59_000, "{}", sent[60]);
+        // Never above what is configured.
+        let mut at_most = Pace::new(CallLimit::AtMost(600), None, start);
+        hear(&mut at_most, 120_000);
+        assert_eq!(at_most.per_minute(), 600);
+        hear(&mut at_most, 60);
+        assert_eq!(at_most.per_minute(), 60);
+        at_most.change(CallLimit::Auto, None);
+        assert_eq!(at_most.per_minute(), 60, "the account is the same");
+        let mut none = Pace::new(NO_LIMIT, None, start);
+        hear(&mut none, 60);
+        assert_eq!(none.per_minute(), 0, "for benches");
     }
 
     #[test]
     fn headers_tighten_until_the_reset() {
         let start = Instant::now();
-        let mut pace = Pace::new(0, None, start);
+        let mut pace = Pace::new(NO_LIMIT, None, start);
         let hear = |pace: &mut Pace, remaining, in_flight| {
             let signals = Signals {
                 remaining: Some(remaining),

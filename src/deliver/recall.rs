@@ -98,7 +98,8 @@ fn refusal(prepare: &Prepare, letter: &Letter) -> Option<(String, Option<Prepare
         DeadReason::NoMatchKey
         | DeadReason::Expired
         | DeadReason::Late
-        | DeadReason::CustomRefused => return None,
+        | DeadReason::CustomRefused
+        | DeadReason::UnreadableTime => return None,
     }
     let entry = Entry {
         id: EntryId::dead(letter.key.number()),

@@ -15,6 +15,9 @@ pub struct Status {
     /// Somebody else has the turn to deliver: nothing is in hand here.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub standing_by: bool,
+    /// Calls a minute that may be made now, by the config and what the destination's headers said
+    /// last; 0: no limit.
+    pub calls_per_minute: u32,
     /// Requests whose answer is awaited.
     pub in_flight: usize,
     /// Events that gather for a batch.

@@ -11,6 +11,7 @@ use super::judgement::{Class, Judgement, Verdict};
 use super::messages::Answer;
 use super::normalise::normalise;
 use crate::clock::Clock;
+use crate::note::Notes;
 use crate::observe::{self, Attempt, End, Observer, Passed, Sent, Stage, short};
 use crate::queue::{DeadReason, Entry};
 
@@ -71,6 +72,13 @@ impl Witness {
         let processed = pairs().filter(|(_, verdict)| **verdict == Verdict::Processed);
         let ages = processed.map(|(item, _)| (at - item.entry.accepted_at) as f64 / 1000.0);
         self.observer.meters().delivered(ages);
+        let processed = || pairs().filter(|(_, verdict)| **verdict == Verdict::Processed);
+        let noted = processed().filter_map(|(item, _)| {
+            let id = short(item.entry.id_hash);
+            Some((id, item.message_id.as_str(), item.notes.as_ref()?))
+        });
+        let now = self.clock.monotonic();
+        (self.observer.noted()).delivered(now, processed().count(), noted);
         if !self.observer.passing().is_heard() {
             return;
         }
@@ -89,19 +97,22 @@ impl Witness {
         }
     }
 
+    /// What of an event that dies could not be read as it stands.
+    pub fn noted(&self, entry: &Entry, message_id: &str, notes: Option<&Notes>) {
+        if let Some(notes) = notes {
+            let (now, id) = (self.clock.monotonic(), short(entry.id_hash));
+            self.observer.noted().other(now, id, message_id, notes);
+        }
+    }
+
     /// An event died. `words`: without values.
-    pub fn dead(&self, entry: &Entry, reason: DeadReason, message: &str) {
+    pub fn dead(&self, entry: &Entry, reason: DeadReason, message: &str, notes: Option<&Notes>) {
         self.observer.meters().died(reason.name());
         self.end(entry, "dead", Some(reason.name()));
         if self.observer.passing().is_heard() {
             let message = normalise(message, "", &entry.body);
-            self.pass(
-                entry,
-                Stage::Dead,
-                None,
-                Some(reason.name()),
-                Some(message.into()),
-            );
+            let (reason, message) = (Some(reason.name()), Some(message.into()));
+            self.pass(entry, Stage::Dead, None, reason, message, notes.cloned());
         }
     }
 
@@ -109,7 +120,7 @@ impl Witness {
     pub fn deferred(&self, entry: &Entry) {
         self.end(entry, "set_apart", None);
         if self.observer.passing().is_heard() {
-            self.pass(entry, Stage::Deferred, None, None, None);
+            self.pass(entry, Stage::Deferred, None, None, None, None);
         }
     }
 
@@ -131,7 +142,8 @@ impl Witness {
     }
 
     fn pass_item(&self, item: &Item, stage: Stage, message: Option<Arc<str>>) {
-        self.pass(&item.entry, stage, Some(item), None, message);
+        let notes = item.notes.clone().filter(|_| stage == Stage::Delivered);
+        self.pass(&item.entry, stage, Some(item), None, message, notes);
     }
 
     fn pass(
@@ -141,6 +153,7 @@ impl Witness {
         item: Option<&Item>,
         reason: Option<&'static str>,
         message: Option<Arc<str>>,
+        notes: Option<Notes>,
     ) {
         let passing = self.observer.passing();
         passing.pass(Passed {
@@ -155,6 +168,7 @@ impl Witness {
             }),
             reason,
             message,
+            notes,
         });
     }
 }

@@ -7,7 +7,7 @@ use std::str::Utf8Error;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::number::{Number, Under, UnderToken, is_token};
-use super::time;
+use super::time::{self, Reading};
 
 /// The longest `messageId`, in bytes of UTF-8 after unescaping.
 pub const MAX_MESSAGE_ID_BYTES: usize = 512;
@@ -71,9 +71,23 @@ pub struct Call<'a> {
     pub kind: Kind,
     /// Untrimmed; not only white space, at most [`MAX_MESSAGE_ID_BYTES`] bytes.
     pub message_id: Cow<'a, str>,
-    /// Unix seconds from `timestamp`, `originalTimestamp`, `sentAt` or `receivedAt`, the first
-    /// that is usable; `None`: the moment of acceptance stands in.
-    pub event_time: Option<i64>,
+    /// By [`time::PATHS`].
+    times: [Option<Scalar<'a>>; 4],
+}
+
+impl Call<'_> {
+    /// When it happened, in Unix seconds, for an event that is accepted at `accepted` (likewise).
+    /// Where it cannot be told this is `accepted`: whoever transforms the line tells the two apart.
+    pub fn event_time(&self, accepted: i64) -> i64 {
+        let read = |at: usize| match &self.times[at] {
+            None | Some(Scalar::Missing) => Reading::Missing,
+            Some(Scalar::String(text)) => time::from_text(text),
+            Some(Scalar::Number(number)) => time::from_number(number),
+            Some(Scalar::Digits(digits)) => time::from_number(&Number::Text(digits)),
+            Some(Scalar::Other) => Reading::Unreadable,
+        };
+        time::choose(accepted, read, |_, _| ()).or_accepted(accepted)
+    }
 }
 
 /// Why a line is refused. The texts go to the client: they name fields and columns, never a
@@ -121,6 +135,15 @@ pub enum Invalid {
     /// A track without an `event`, or not a string.
     #[error("event is missing or not a string, which a track needs")]
     NoEvent,
+    /// Text that names the event and was damaged.
+    #[error(
+        "{field} holds invalid UTF-8 or a lone surrogate, and two that differ could become one: \
+         send it as it is meant"
+    )]
+    Damaged {
+        /// `messageId` or `event`.
+        field: &'static str,
+    },
     /// A track whose `event` is white space alone.
     #[error("event is empty, which a track needs")]
     EmptyEvent,
@@ -183,21 +206,18 @@ pub fn check(line: &[u8]) -> Result<Call<'_>, Invalid> {
             _ => return Err(Invalid::NoEvent),
         }
     }
-    let event_time = fields.times.into_iter().flatten().find_map(|t| match t {
-        Scalar::String(text) => time::from_text(&text),
-        Scalar::Number(number) => time::from_number(&number),
-        Scalar::Digits(digits) => time::from_number(&Number::Text(&digits)),
-        Scalar::Other => None,
-    });
     Ok(Call {
         kind,
         message_id,
-        event_time,
+        times: fields.times,
     })
 }
 
 /// A value as far as a check looks at it.
+#[derive(Clone, PartialEq, Eq)]
 enum Scalar<'a> {
+    /// Null, `[]`, `{}`.
+    Missing,
     String(Cow<'a, str>),
     /// A whole number.
     Number(Number<'static>),
@@ -345,7 +365,7 @@ impl<'de> Visitor<'de> for ScalarValue {
     constant!(Scalar::Other; visit_bool: bool);
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Scalar::Other)
+        Ok(Scalar::Missing)
     }
 
     fn visit_u64<E>(self, v: u64) -> Result<Self::Value, E> {
@@ -364,14 +384,17 @@ impl<'de> Visitor<'de> for ScalarValue {
         Ok(Scalar::String(Cow::Owned(v.to_owned())))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        if seq.next_element_seed(Skip)?.is_none() {
+            return Ok(Scalar::Missing);
+        }
         Skip.visit_seq(seq)?;
         Ok(Scalar::Other)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         match map.next_key_seed(FieldName)? {
-            None => return Ok(Scalar::Other),
+            None => return Ok(Scalar::Missing),
             Some(Field::Token) => {
                 if let Under::Digits(digits) = map.next_value_seed(UnderToken(Skip))? {
                     return Ok(Scalar::Digits(digits));

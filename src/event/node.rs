@@ -8,6 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::check::Invalid;
 use super::number::{Number, Under, UnderToken, is_token};
+use super::time;
 use super::wanted::Wanted;
 
 static NULL: Node<'static> = Node::Null;
@@ -84,6 +85,42 @@ impl<'a> Node<'a> {
             Self::Array(elements) => Some(elements),
             _ => None,
         }
+    }
+
+    /// Whether this says nothing: null, a string of white space alone, `[]`, `{}`.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::String(text) => text.trim().is_empty(),
+            Self::Array(elements) => elements.is_empty(),
+            Self::Object(members) => members.is_empty(),
+            Self::Bool(_) | Self::Number(_) => false,
+        }
+    }
+
+    /// This as a moment.
+    pub fn as_time(&self) -> time::Reading {
+        match self {
+            node if node.is_missing() => time::Reading::Missing,
+            Self::String(text) => time::from_text(text),
+            Self::Number(number) => time::from_number(number),
+            _ => time::Reading::Unreadable,
+        }
+    }
+
+    /// An object's members in their order, the last of each key.
+    pub fn members(&self) -> impl Iterator<Item = &(&'a str, Node<'a>)> {
+        let all = match self {
+            Self::Object(members) => *members,
+            _ => &[],
+        };
+        let is_last = move |(i, member): &(usize, &(&'a str, Node<'a>))| {
+            all[i + 1..].iter().all(|later| later.0 != member.0)
+        };
+        all.iter()
+            .enumerate()
+            .filter(is_last)
+            .map(|(_, member)| member)
     }
 
     /// Whether this is an object.

@@ -30,15 +30,18 @@ fn page(extra: &str) -> String {
     format!(r#"{{{extra}"messageId":"m","type":"page"}}"#)
 }
 
+/// The moment of acceptance.
+const NOW: i64 = 1_700_100_000;
+
 #[test]
 fn keeps_what_the_socket_needs() {
     let c = call(
         r#"{"messageId":" m\u00e9-1 ","type":"track","event":"Order Completed",
-            "timestamp":"2024-01-02T03:04:05.678Z","context":{"ip":"1.2.3.4"}}"#,
+            "timestamp":"2023-11-02T03:04:05.678Z","context":{"ip":"1.2.3.4"}}"#,
     );
     assert_eq!(c.message_id, " mé-1 ", "untrimmed");
     assert_eq!(c.kind, Kind::Track);
-    assert_eq!(c.event_time, Some(1_704_164_645));
+    assert_eq!(c.event_time(NOW), 1_698_894_245);
     let borrowed = check(br#"{"messageId":"m","type":"page"}"#);
     assert!(borrowed.is_ok_and(|c| matches!(c.message_id, Cow::Borrowed("m"))));
 }
@@ -245,7 +248,7 @@ fn of_a_repeated_key_the_last_one_counts() {
     );
     let line = page(r#""timestamp":1700000000,"timestamp":null,"sentAt":1600000000,"#);
     let c = call(&line);
-    assert_eq!(c.event_time, Some(1_600_000_000));
+    assert_eq!(c.event_time(NOW), 1_600_000_000);
     let arena = Arena::default();
     let Ok(node) = parse(&arena, br#"{"a":{"x":1},"a":{"y":2}}"#) else {
         panic!()
@@ -257,35 +260,51 @@ fn of_a_repeated_key_the_last_one_counts() {
 }
 
 #[test]
-fn the_first_usable_time_wins() {
+fn the_first_readable_time_wins_and_when_it_was_sent_only_stands_in_for_what_is_missing() {
     for (extra, expected) in [
         (
             r#""receivedAt":1700000004,"sentAt":1700000003,"originalTimestamp":1700000002,"timestamp":1700000001,"#,
-            Some(1_700_000_001),
+            1_700_000_001,
         ),
         (
             r#""receivedAt":1700000004,"sentAt":1700000003,"originalTimestamp":1700000002,"timestamp":"x","#,
-            Some(1_700_000_002),
+            1_700_000_002,
         ),
         (
             r#""receivedAt":1700000004,"sentAt":1700000003,"originalTimestamp":[1700000002],"#,
-            Some(1_700_000_003),
+            NOW,
+        ),
+        (
+            r#""receivedAt":1700000004,"sentAt":1700000003,"originalTimestamp":[],"timestamp":{},"#,
+            1_700_000_003,
         ),
         (
             r#""receivedAt":1700000004,"sentAt":{"$serde_json::private::Number":"1700000003"},"#,
-            Some(1_700_000_004),
+            1_700_000_004,
         ),
-        (r#""timestamp":"1700000001","#, None),
-        (r#""timestamp":true,"#, None),
-        (r#""timestamp":1.7e9,"#, Some(1_700_000_000)),
-        (r#""timestamp":1700000000999,"#, Some(1_700_000_000)),
+        (r#""timestamp":"1700000001","#, 1_700_000_001),
+        (r#""timestamp":true,"sentAt":1700000000,"#, NOW),
+        (r#""timestamp":1.7e9,"#, 1_700_000_000),
+        (r#""timestamp":1700000000999,"#, 1_700_000_000),
+        (r#""timestamp":1e400,"sentAt":1700000000.999,"#, NOW),
         (
-            r#""timestamp":1e400,"sentAt":1700000000.999,"#,
-            Some(1_700_000_000),
+            r#""timestamp":1700100601,"sentAt":1700000000.999,"#,
+            1_700_000_000,
         ),
-        ("", None),
+        (r#""timestamp":1700100600,"#, 1_700_100_600),
+        (r#""timestamp":null,"sentAt":"  ","#, NOW),
+        ("", NOW),
     ] {
-        assert_eq!(call(&page(extra)).event_time, expected, "{extra}");
+        assert_eq!(call(&page(extra)).event_time(NOW), expected, "{extra}");
+        // The tree says the same.
+        let arena = Arena::default();
+        let line = page(extra);
+        let Ok(root) = parse(&arena, line.as_bytes()) else {
+            panic!("{extra}")
+        };
+        let read = |at: usize| root.at(time::PATHS[at]).as_time();
+        let chosen = time::choose(NOW, read, |_, _| ()).or_accepted(NOW);
+        assert_eq!(chosen, expected, "{extra}");
     }
 }
 

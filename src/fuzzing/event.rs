@@ -23,7 +23,8 @@ pub fn event(line: &[u8]) {
         Err(error) => {
             assert!(call == Err(error.clone()), "two refusals");
             assert!(matches!(error, Invalid::Utf8 { .. } | Invalid::Json { .. }));
-            return quotes_nothing(&error);
+            quotes_nothing(&error);
+            return repaired(line, error);
         }
     };
     let written = serde_json::to_vec(&tree).expect("a tree is JSON");
@@ -45,7 +46,7 @@ pub fn event(line: &[u8]) {
                 let name = tree.at("event").as_str();
                 assert!(name.is_some_and(|name| !name.trim().is_empty()));
             }
-            assert_eq!(call.event_time, event_time(&tree));
+            assert_eq!(call.event_time(NOW), event_time(&tree));
         }
         Err(error) => {
             assert!(!matches!(
@@ -57,14 +58,28 @@ pub fn event(line: &[u8]) {
     }
 }
 
-fn event_time(tree: &Node<'_>) -> Option<i64> {
-    ["timestamp", "originalTimestamp", "sentAt", "receivedAt"]
-        .into_iter()
-        .find_map(|key| match tree.at(key) {
-            Node::String(text) => time::from_text(text),
-            Node::Number(number) => time::from_number(number),
-            _ => None,
-        })
+/// What damaged text alone made invalid is taken once it is repaired, and then is well.
+fn repaired(line: &[u8], why: Invalid) {
+    match event::repair(line, why) {
+        Ok(repaired) => {
+            assert!(event::check(&repaired).is_ok());
+            let marks = String::from_utf8_lossy(&repaired)
+                .matches('\u{fffd}')
+                .count();
+            assert!(marks > 0);
+        }
+        Err(error) => quotes_nothing(&error),
+    }
+}
+
+/// A moment of acceptance, in Unix seconds.
+const NOW: i64 = 1_700_000_000;
+
+fn event_time(tree: &Node<'_>) -> i64 {
+    let read = |at: usize| tree.at(time::PATHS[at]).as_time();
+    let chosen = time::choose(NOW, read, |_, _| ()).or_accepted(NOW);
+    assert!(chosen == NOW || (time::EARLIEST..=NOW + 600).contains(&chosen));
+    chosen
 }
 
 /// The words of a refusal are ours and the parser's: of one line's length, in plain ASCII.

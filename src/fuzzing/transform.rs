@@ -6,11 +6,14 @@ use serde_json::Value;
 
 use super::schema;
 use crate::event;
-use crate::transform::{Dead, Hashing, MappingRule, Options, Payload, Transform};
+use crate::note::{KINDS, Note, rank};
+use crate::transform::{
+    Dead, Fixed, Hashing, MappingRule, Options, Payload, Transform, UnreadableTime,
+};
 
-/// An event that the socket takes gives a payload within Pinterest's schema or has no match
-/// key, and never anything else; the same line gives the same bytes; leaving custom keys out
-/// changes nothing else; a resend keeps its name.
+/// An event that the socket takes gives a payload within Pinterest's schema, or has no match key,
+/// or a time that cannot be told, and never anything else; the same line gives the same bytes;
+/// leaving custom keys out changes nothing else; a resend keeps its name; a note quotes nothing.
 ///
 /// The first byte chooses the config and the time; the rest is the line.
 pub fn transform(data: &[u8]) {
@@ -19,23 +22,41 @@ pub fn transform(data: &[u8]) {
     };
     let transform = &transforms()[usize::from(choice & 3)];
     let time = 978_307_200 + i64::from(choice >> 2) * 50_000_000;
-    let made = transform.payload(line, time, None, &|_| false);
-    let again = transform.payload(line, time, None, &|_| false);
+    let fixed = Fixed {
+        accepted_at: time,
+        event_time: time,
+    };
+    let made = transform.payload(line, fixed, None, &|_| false);
+    let again = transform.payload(line, fixed, None, &|_| false);
     assert_eq!(made, again, "the same line, the same bytes");
     let taken = event::check(line).is_ok_and(|call| call.kind.ignored().is_none());
     match made {
         Ok(payload) => {
             within_the_schema(&payload, time);
-            without_custom_keys(transform, line, time, &payload);
+            without_custom_keys(transform, line, fixed, &payload);
+            are_well(&payload.notes);
             let first = " Größe \"1\"\n";
-            let resent = transform.payload(line, time, Some(first), &|_| false);
+            let resent = transform.payload(line, fixed, Some(first), &|_| false);
             let resent = resent.expect("a name does not decide whether an event can be sent");
             assert_eq!(&*resent.event_name, first);
             assert_eq!(resent.message_id, payload.message_id);
         }
-        Err(Dead::Invalid(why)) => assert!(!taken, "accepted and then no event: {why}"),
-        Err(Dead::NoMatchKey { .. }) => {}
+        Err(unsendable) => {
+            are_well(&unsendable.notes);
+            if let Dead::Invalid(why) = unsendable.why {
+                assert!(!taken, "accepted and then no event: {why}");
+            }
+        }
     }
+}
+
+/// In the order of the payload, each of a field that is known.
+fn are_well(notes: &[Note]) {
+    for note in notes {
+        let place = rank(note.field).expect("a field that is known");
+        assert!(KINDS[place].1.contains(&note.word), "{note:?}");
+    }
+    assert!(notes.is_sorted_by_key(|note| rank(note.field)), "{notes:?}");
 }
 
 fn within_the_schema(payload: &Payload, time: i64) {
@@ -63,8 +84,8 @@ fn within_the_schema(payload: &Payload, time: i64) {
     assert_eq!(schema::check(&event), Ok(()), "{event}");
 }
 
-fn without_custom_keys(transform: &Transform, line: &[u8], time: i64, full: &Payload) {
-    let plain = transform.payload(line, time, None, &|_| true);
+fn without_custom_keys(transform: &Transform, line: &[u8], fixed: Fixed, full: &Payload) {
+    let plain = transform.payload(line, fixed, None, &|_| true);
     let plain = plain.expect("custom keys do not decide whether an event can be sent");
     assert!(plain.custom_keys.is_empty());
     let (Some(plain), Some(mut full_event)) = (value(&plain.json), value(&full.json)) else {
@@ -104,6 +125,10 @@ fn transforms() -> &'static [Transform; 4] {
                 hashing,
                 partner_name: mapped.then(|| "ss-shop".to_owned()),
                 mappings: if mapped { mappings() } else { Vec::new() },
+                unreadable_time: match mapped {
+                    true => UnreadableTime::AcceptedAt,
+                    false => UnreadableTime::DeadLetter,
+                },
                 event_names: vec![("Signed Up".to_owned(), "signup".to_owned())],
                 ..Options::default()
             };
@@ -119,7 +144,7 @@ fn transforms() -> &'static [Transform; 4] {
 }
 
 fn mappings() -> Vec<MappingRule> {
-    const DESTINATIONS: [&str; 19] = [
+    const DESTINATIONS: [&str; 23] = [
         "value",
         "currency",
         "order_id",
@@ -136,6 +161,10 @@ fn mappings() -> Vec<MappingRule> {
         "phone",
         "first_name",
         "last_name",
+        "city",
+        "state",
+        "zip",
+        "country",
         "loyalty_tier",
         "ünï \"code\"",
         "tier",

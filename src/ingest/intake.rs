@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::flood::{Flood, Tally};
 use super::witness::{Seen, Witness};
 use crate::clock::Clock;
-use crate::event::{self, Invalid};
+use crate::event::{self, Call, Invalid};
 use crate::observe::{Observer, Peer};
 use crate::queue::{Block, BlockBuilder, Pending, Queue, QueueError, Receipt};
 
@@ -59,6 +59,7 @@ impl Intake {
             pending: self.queue.enqueue(sealed.block).await,
             witness: sealed.witness,
             peer: sealed.peer,
+            clock: self.clock.clone(),
             observer: self.observer.clone(),
         }
     }
@@ -96,6 +97,8 @@ pub(super) struct Session {
     read_at: Instant,
     /// The events of the block, if somebody listened when it was begun.
     seen: Option<Seen>,
+    /// Those of the block that were repaired: their places and messageIds.
+    repaired: Vec<(usize, String)>,
     /// Events that brought nothing, and the others.
     tally: Tally,
 }
@@ -108,6 +111,7 @@ impl Session {
             peer,
             read_at: Instant::now(),
             seen: None,
+            repaired: Vec::new(),
             tally: Tally::default(),
         }
     }
@@ -122,11 +126,46 @@ impl Session {
         if event.len() > self.intake.max_event_bytes {
             return self.too_long();
         }
-        let call = match event::check(event) {
+        match event::check(event) {
+            Ok(call) => self.admit(call, event),
+            Err(why) => self.repair(event, why),
+        }
+    }
+
+    /// The slow path: one whose text was damaged on its way is stored as it is repaired, so that
+    /// whatever is made of it later is made of the same bytes.
+    #[cold]
+    fn repair(&mut self, event: &[u8], why: Invalid) -> Admission<'static> {
+        let repaired = match event::repair(event, why) {
+            Ok(repaired) => repaired,
+            Err(why) => return self.reject(event, why),
+        };
+        let call = match event::check(&repaired) {
             Ok(call) => call,
             Err(why) => return self.reject(event, why),
         };
+        match self.admit(call, &repaired) {
+            Admission::Stored { message_id } => {
+                let message_id = message_id.into_owned();
+                self.repaired
+                    .push((self.block.len() - 1, message_id.clone()));
+                Admission::Stored {
+                    message_id: message_id.into(),
+                }
+            }
+            Admission::Ignored { message_id, reason } => Admission::Ignored {
+                message_id: message_id.into_owned().into(),
+                reason,
+            },
+            Admission::Rejected(why) => Admission::Rejected(why),
+        }
+    }
+
+    /// Takes what was checked.
+    fn admit<'a>(&mut self, call: Call<'a>, event: &[u8]) -> Admission<'a> {
         self.tally.useful += 1;
+        let accepted = self.block.accepted_at().div_euclid(1000);
+        let event_time = call.event_time(accepted);
         let message_id = call.message_id;
         if let Some(reason) = call.kind.ignored() {
             self.block.count_ignored();
@@ -135,8 +174,6 @@ impl Session {
             }
             return Admission::Ignored { message_id, reason };
         }
-        let accepted = self.block.accepted_at().div_euclid(1000);
-        let event_time = call.event_time.unwrap_or(accepted);
         self.block.push(&message_id, event_time, event);
         if let Some(seen) = &mut self.seen {
             seen.stored(&message_id, event);
@@ -172,6 +209,7 @@ impl Session {
     /// The block as it is now, closed; a new one is begun.
     pub(super) fn seal(&mut self) -> Sealed {
         let (begun, seen) = (self.read_at, self.seen.take());
+        let repaired = std::mem::take(&mut self.repaired);
         let block = self.next_block().finish();
         Sealed {
             witness: Witness {
@@ -179,6 +217,7 @@ impl Session {
                 at: block.accepted_at,
                 ids: Witness::ids(&block.ids),
                 seen,
+                repaired,
             },
             peer: self.peer,
             block,
@@ -211,6 +250,7 @@ pub(super) struct Due {
     pending: Result<Pending, QueueError>,
     witness: Witness,
     peer: Option<Peer>,
+    clock: Clock,
     observer: Observer,
 }
 
@@ -225,7 +265,8 @@ impl Due {
             Ok(pending) => pending.receipts().await,
             Err(error) => Err(error),
         };
-        self.witness.tell(&self.observer, self.peer, &receipts);
+        let now = self.clock.monotonic();
+        self.witness.tell(&self.observer, now, self.peer, &receipts);
         receipts
     }
 }

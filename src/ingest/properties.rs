@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 
 use super::ndjson::lines::{Lines, Next};
+use crate::event::BYTE_ORDER_MARK;
 
 /// A line, or `None` in the place of one that is too long.
 type Framed = Vec<Option<Vec<u8>>>;
@@ -24,8 +25,9 @@ pub fn lines(data: &[u8]) {
 }
 
 /// The rule as a whole: lines end at LF, one CR before it is not theirs, a last line needs no
-/// end.
+/// end, and a byte-order mark before the first is no part of it.
 fn model(stream: &[u8], limit: usize) -> Framed {
+    let stream = stream.strip_prefix(BYTE_ORDER_MARK).unwrap_or(stream);
     let mut lines: Vec<&[u8]> = stream.split(|byte| *byte == b'\n').collect();
     if lines.last().is_some_and(|last| last.is_empty()) {
         lines.pop();

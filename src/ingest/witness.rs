@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::clock::Millis;
+use crate::note::{Note, Notes};
 use crate::observe::{Arrival, Held, Observer, Passed, Peer, Stage, short};
 use crate::queue::{QueueError, Receipt};
 
@@ -73,6 +74,8 @@ pub(super) struct Witness {
     pub(super) ids: Box<[u64]>,
     /// Its lines, if somebody listened when it was begun.
     pub(super) seen: Option<Seen>,
+    /// Those of its events that were repaired: their places and messageIds.
+    pub(super) repaired: Vec<(usize, String)>,
 }
 
 impl Witness {
@@ -81,10 +84,11 @@ impl Witness {
         hashes.iter().map(|hash| short(*hash)).collect()
     }
 
-    /// Tells what became of it.
+    /// Tells what became of it. `now`: milliseconds since the machine was booted.
     pub(super) fn tell(
         self,
         observer: &Observer,
+        now: Millis,
         peer: Option<Peer>,
         receipts: &Result<Vec<Receipt>, QueueError>,
     ) {
@@ -97,8 +101,16 @@ impl Witness {
         if receipts.is_ok() && !stages.is_empty() {
             observer.meters().acknowledged(self.begun.elapsed());
         }
+        for (place, message_id) in &self.repaired {
+            if let Stage::Queued | Stage::Retried = stages[*place] {
+                let notes = Notes::from([Note::repaired()]);
+                observer
+                    .noted()
+                    .other(now, self.ids[*place], message_id, &notes);
+            }
+        }
         if let Some(seen) = self.seen {
-            pass(observer, self.at, seen, &stages);
+            pass(observer, self.at, seen, &stages, &self.repaired);
         }
         if self.ids.is_empty() {
             return;
@@ -122,12 +134,23 @@ fn stage(receipt: Receipt) -> Stage {
     }
 }
 
-fn pass(observer: &Observer, at: Millis, seen: Seen, stages: &[Stage]) {
-    let mut stages = stages.iter();
+fn pass(
+    observer: &Observer,
+    at: Millis,
+    seen: Seen,
+    stages: &[Stage],
+    repaired: &[(usize, String)],
+) {
+    let mut stages = stages.iter().enumerate();
     for line in seen.lines {
+        let mut notes = None;
         let (stage, reason, message) = match line.kind {
             Kind::Stored => {
-                let Some(stage) = stages.next() else { return };
+                let Some((place, stage)) = stages.next() else {
+                    return;
+                };
+                let is_repaired = repaired.iter().any(|(of, _)| *of == place);
+                notes = is_repaired.then(|| Notes::from([Note::repaired()]));
                 (*stage, None, None)
             }
             Kind::Ignored(reason) => (Stage::Ignored, Some(reason), None),
@@ -141,6 +164,7 @@ fn pass(observer: &Observer, at: Millis, seen: Seen, stages: &[Stage]) {
             sent: None,
             reason,
             message,
+            notes,
         });
     }
 }

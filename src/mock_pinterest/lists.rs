@@ -12,31 +12,55 @@ use super::switches::{Fault, Switches};
 #[derive(Serialize)]
 struct Entry<'a> {
     status: &'static str,
-    error_message: Option<&'a str>,
-    warning_message: &'a str,
+    #[serde(skip_serializing_if = "is_left_out")]
+    error_message: Message<'a>,
+    #[serde(skip_serializing_if = "is_left_out")]
+    warning_message: Message<'a>,
+}
+
+/// `null`, `""` and nothing at all mean the same.
+#[derive(Serialize, Clone, Copy)]
+#[serde(untagged)]
+enum Message<'a> {
+    LeftOut,
+    Null,
+    Said(&'a str),
+}
+
+fn is_left_out(message: &Message<'_>) -> bool {
+    matches!(message, Message::LeftOut)
 }
 
 #[derive(Serialize)]
 struct List<'a> {
-    num_events_received: usize,
-    num_events_processed: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    num_events_received: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    num_events_processed: Option<usize>,
     events: Vec<Entry<'a>>,
 }
 
 /// The per-event list under 200, or within the details of a 422.
 pub(super) fn answer(verdicts: &[Verdict], switches: &Switches) -> Answer {
+    let nothing = |usual| match switches.without_messages {
+        true => Message::LeftOut,
+        false => usual,
+    };
     let entries: Vec<Entry<'_>> = verdicts
         .iter()
         .map(|verdict| match verdict {
             Verdict::Processed { warning } => Entry {
                 status: "processed",
-                error_message: None,
-                warning_message: warning,
+                error_message: nothing(Message::Null),
+                warning_message: match warning.as_str() {
+                    "" => nothing(Message::Said("")),
+                    warning => Message::Said(warning),
+                },
             },
             Verdict::Failed { error } => Entry {
                 status: "failed",
-                error_message: Some(error),
-                warning_message: "",
+                error_message: Message::Said(error),
+                warning_message: nothing(Message::Said("")),
             },
         })
         .collect();
@@ -48,8 +72,8 @@ pub(super) fn answer(verdicts: &[Verdict], switches: &Switches) -> Answer {
         _ => switches.mixed_status,
     };
     let list = json!(List {
-        num_events_received: entries.len(),
-        num_events_processed: processed,
+        num_events_received: (!switches.without_counters).then_some(entries.len()),
+        num_events_processed: (!switches.without_counters).then_some(processed),
         events: entries,
     });
     let body = match status {
@@ -70,8 +94,9 @@ pub(super) fn answer(verdicts: &[Verdict], switches: &Switches) -> Answer {
     }
 }
 
-/// An answer whose list is an entry too short or too long; one without a list stays.
-pub(super) fn with_wrong_length(mut answer: Answer, fault: Fault) -> Answer {
+/// An answer whose list is an entry too short or too long, or says of each event what nobody knows;
+/// one without a list stays.
+pub(super) fn with_odd_list(mut answer: Answer, fault: Fault) -> Answer {
     let Ok(mut body) = serde_json::from_slice::<BTreeMap<String, Value>>(&answer.body) else {
         return answer;
     };
@@ -84,6 +109,7 @@ pub(super) fn with_wrong_length(mut answer: Answer, fault: Fault) -> Answer {
     };
     match fault {
         Fault::LongList => events.push(json!({"status": "processed"})),
+        Fault::OddStatus => (events.iter_mut()).for_each(|event| event["status"] = json!("kept")),
         _ => {
             events.pop();
         }

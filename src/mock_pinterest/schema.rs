@@ -51,6 +51,14 @@ enum Kind {
     UserData,
     CustomData,
     Contents,
+    AppInfo,
+    DeviceInfo,
+    /// A text of at most so many characters.
+    TextUpTo(usize),
+    /// A number from 0 to this.
+    NumberUpTo(u32),
+    /// One of these.
+    OneOf(&'static [&'static str]),
 }
 
 struct Fields {
@@ -79,6 +87,8 @@ const EVENT: Fields = Fields {
         ("os_version", Kind::TextOrNull),
         ("opt_out", Kind::Bool),
         ("wifi", Kind::Bool),
+        ("app_info", Kind::AppInfo),
+        ("device_info", Kind::DeviceInfo),
     ],
     required: &[
         "event_name",
@@ -107,6 +117,86 @@ const USER_DATA: Fields = Fields {
         ("client_user_agent", Kind::Text),
         ("click_id", Kind::Text),
         ("partner_id", Kind::Text),
+        ("customer_type", Kind::OneOf(&["new", "returning"])),
+    ],
+    required: &[],
+};
+
+const PIXELS: Kind = Kind::NumberUpTo(30_720);
+
+const APP_INFO: Fields = Fields {
+    known: &[
+        ("app_id", Kind::Text),
+        ("app_name", Kind::TextUpTo(200)),
+        ("app_package_name", Kind::Text),
+        ("app_store", Kind::Text),
+        ("app_version", Kind::TextUpTo(100)),
+        ("install_time", Kind::Integer),
+        ("user_agent", Kind::TextUpTo(16_384)),
+        ("window_height", PIXELS),
+        ("window_width", PIXELS),
+    ],
+    required: &[],
+};
+
+const GIGABYTES: Kind = Kind::NumberUpTo(u32::MAX);
+
+const DEVICE_INFO: Fields = Fields {
+    known: &[
+        ("brand", Kind::Text),
+        ("carrier", Kind::Text),
+        ("model", Kind::Text),
+        ("type", Kind::Text),
+        ("kernel_version", Kind::Text),
+        ("os_name", Kind::Text),
+        ("os_release_name", Kind::Text),
+        ("os_version", Kind::TextUpTo(100)),
+        (
+            "form_factor",
+            Kind::OneOf(&[
+                "desktop",
+                "laptop",
+                "cellphone",
+                "tablet",
+                "smartwatch",
+                "tv",
+                "vr",
+                "console",
+                "other",
+            ]),
+        ),
+        (
+            "network_type",
+            Kind::OneOf(&[
+                "wifi",
+                "cellular_2g",
+                "cellular_3g",
+                "cellular_4g",
+                "cellular_5g",
+                "cellular_6g",
+                "ethernet",
+                "unknown",
+            ]),
+        ),
+        (
+            "os_family",
+            Kind::OneOf(&[
+                "ios", "android", "macos", "windows", "linux", "bsd", "other",
+            ]),
+        ),
+        ("locale", Kind::TextUpTo(35)),
+        ("languages", Kind::TextList),
+        ("timezone", Kind::TextUpTo(40)),
+        ("timezone_abbr", Kind::TextUpTo(5)),
+        ("battery_level", Kind::NumberUpTo(100)),
+        ("cpu_cores", Kind::NumberUpTo(1152)),
+        ("screen_height", PIXELS),
+        ("screen_width", PIXELS),
+        ("screen_density", Kind::NumberUpTo(100_000)),
+        ("storage_size", GIGABYTES),
+        ("storage_free_space", GIGABYTES),
+        ("external_storage_size", GIGABYTES),
+        ("external_storage_free_space", GIGABYTES),
     ],
     required: &[],
 };
@@ -135,6 +225,7 @@ const CONTENT: Fields = Fields {
         ("item_name", Kind::Text),
         ("item_category", Kind::Text),
         ("item_brand", Kind::Text),
+        ("item_brand_id", Kind::TextUpTo(64)),
         ("item_price", Kind::Text),
         ("quantity", Kind::Integer),
     ],
@@ -242,11 +333,42 @@ fn check_value(
             }
             return Ok(());
         }
-        (Kind::Text | Kind::TextOrNull | Kind::ActionSource, _) => "string",
+        (Kind::AppInfo, Value::Object(app)) => {
+            return check_fields(app, path, &APP_INFO, true, custom_keys);
+        }
+        (Kind::DeviceInfo, Value::Object(device)) => {
+            return check_fields(device, path, &DEVICE_INFO, true, custom_keys);
+        }
+        (Kind::TextUpTo(most), Value::String(text)) => {
+            return match text.chars().count() <= most {
+                true => Ok(()),
+                false => Err(format!("{path}: is too long, at most {most}")),
+            };
+        }
+        (Kind::NumberUpTo(most), Value::Number(number)) => {
+            return match number
+                .as_f64()
+                .is_some_and(|n| (0.0..=f64::from(most)).contains(&n))
+            {
+                true => Ok(()),
+                false => Err(format!("{path}: is not from 0 to {most}")),
+            };
+        }
+        (Kind::OneOf(names), Value::String(text)) => {
+            return match names.contains(&text.as_str()) {
+                true => Ok(()),
+                false => Err(format!("{path}: not one of {names:?}")),
+            };
+        }
+        (
+            Kind::Text | Kind::TextOrNull | Kind::ActionSource | Kind::TextUpTo(_) | Kind::OneOf(_),
+            _,
+        ) => "string",
+        (Kind::NumberUpTo(_), _) => "number",
         (Kind::Bool, _) => "boolean",
         (Kind::Integer, _) => "integer",
         (Kind::TextList | Kind::Contents, _) => "array",
-        (Kind::UserData | Kind::CustomData, _) => "object",
+        (Kind::UserData | Kind::CustomData | Kind::AppInfo | Kind::DeviceInfo, _) => "object",
     };
     Err(wrong_type(path, expected))
 }
@@ -389,6 +511,38 @@ mod tests {
                 warning: String::new()
             }
         );
+    }
+
+    #[test]
+    fn what_later_releases_added_is_held_to_its_type() {
+        let with = |pointer: &str, value: Value| {
+            let mut event = full();
+            event["app_info"] = json!({"app_id": "a", "install_time": 5, "window_width": 30720});
+            event["device_info"] = json!({"form_factor": "tv", "languages": ["en"],
+                                          "battery_level": 7.5, "locale": "pt-BR"});
+            event["user_data"]["customer_type"] = json!("new");
+            event["custom_data"]["contents"][0]["item_brand_id"] = json!("b-7");
+            if let Some(place) = event.pointer_mut(pointer) {
+                *place = value;
+            }
+            events(&json!({"data": [event]}), CustomKeys::Refuse).err()
+        };
+        assert_eq!(with("/nowhere", json!(1)), None);
+        for (pointer, value) in [
+            ("/app_info", json!({"advertiser_tracking_enabled": true})),
+            ("/app_info/window_width", json!(30721)),
+            ("/app_info/install_time", json!("5")),
+            ("/device_info/form_factor", json!("fridge")),
+            ("/device_info/locale", json!("x".repeat(36))),
+            ("/device_info/battery_level", json!(-1)),
+            ("/user_data/customer_type", json!("old")),
+            (
+                "/custom_data/contents/0/item_brand_id",
+                json!("x".repeat(65)),
+            ),
+        ] {
+            assert!(with(pointer, value).is_some(), "{pointer}");
+        }
     }
 
     #[test]

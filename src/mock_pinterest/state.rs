@@ -152,7 +152,10 @@ impl State {
             return self.good(request, now, true);
         };
         let processed = self.switches.fault_processed
-            || matches!(fault, Fault::Trickle | Fault::ShortList | Fault::LongList);
+            || matches!(
+                fault,
+                Fault::Trickle | Fault::ShortList | Fault::LongList | Fault::OddStatus
+            );
         let mut good = self.good(request, now, processed)?;
         let (events, n, failed) = (good.events, good.processed, good.failed);
         let mut answer = match fault {
@@ -178,7 +181,9 @@ impl State {
                 good.status = 200;
                 good
             }
-            Fault::ShortList | Fault::LongList => lists::with_wrong_length(good, fault),
+            Fault::ShortList | Fault::LongList | Fault::OddStatus => {
+                lists::with_odd_list(good, fault)
+            }
         };
         (answer.events, answer.processed, answer.failed) = (events, n, failed);
         Ok(answer)

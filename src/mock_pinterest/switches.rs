@@ -21,7 +21,7 @@ pub struct Switches {
     pub ad_account: Option<String>,
 
     /// Instead of a good answer: a status from 300 to 599, or one of reset, close, silent,
-    /// trickle, short-list, long-list, unreadable.
+    /// trickle, short-list, long-list, odd-status, unreadable.
     #[arg(long)]
     pub fault: Option<Fault>,
     /// Only the first so many event requests since this was set meet the fault.
@@ -87,6 +87,12 @@ pub struct Switches {
     #[arg(long, default_value_t = 422, value_parser = list_status)]
     pub all_failed_status: u16,
 
+    /// Leave the counters out of answers: they will go, Pinterest says of null fields.
+    #[arg(long)]
+    pub without_counters: bool,
+    /// Leave out messages that say nothing.
+    #[arg(long)]
+    pub without_messages: bool,
     /// What becomes of an event_name that is not a standard one.
     #[arg(long, value_enum, default_value_t = Names::Warning)]
     pub nonstandard_names: Names,
@@ -139,6 +145,8 @@ impl Default for Switches {
             refuse_message: REFUSAL.into(),
             mixed_status: 200,
             all_failed_status: 422,
+            without_counters: false,
+            without_messages: false,
             nonstandard_names: Names::Warning,
             custom_keys: CustomKeys::Refuse,
             max_body_bytes: None,
@@ -189,6 +197,8 @@ pub enum Fault {
     ShortList,
     /// A 200 whose list has an entry too many.
     LongList,
+    /// A 200 in which each event has a status that nobody knows.
+    OddStatus,
     /// A 200 whose body breaks off within the JSON.
     Unreadable,
 }
@@ -204,13 +214,14 @@ impl FromStr for Fault {
             "trickle" => Self::Trickle,
             "short-list" => Self::ShortList,
             "long-list" => Self::LongList,
+            "odd-status" => Self::OddStatus,
             "unreadable" => Self::Unreadable,
             _ => match text.parse() {
                 Ok(status @ 300..=599) => Self::Status(status),
                 _ => {
                     return Err(
                         "a status from 300 to 599, or reset, close, silent, trickle, short-list, \
-                         long-list, unreadable"
+                         long-list, odd-status, unreadable"
                             .into(),
                     );
                 }
@@ -243,6 +254,7 @@ impl fmt::Display for Fault {
             Self::Trickle => "trickle",
             Self::ShortList => "short-list",
             Self::LongList => "long-list",
+            Self::OddStatus => "odd-status",
             Self::Unreadable => "unreadable",
         })
     }

@@ -460,6 +460,17 @@ async fn odd_answers() {
     };
     assert_eq!(lengths(Fault::ShortList).await, Some(1));
     assert_eq!(lengths(Fault::LongList).await, Some(3));
+    assert_eq!(lengths(Fault::OddStatus).await, Some(2));
+    let got = run.post(&batch).await.expect("answer");
+    assert_eq!(got.json()["events"][1]["status"], "kept");
+    run.mock.set_switches(Switches {
+        without_counters: true,
+        without_messages: true,
+        ..Switches::default()
+    });
+    let got = run.post(&[event("c")]).await.expect("answer").json();
+    assert!(got.get("num_events_received").is_none(), "{got}");
+    assert!(got["events"][0].get("error_message").is_none(), "{got}");
     run.mock.set_switches(Switches {
         fault: Some(Fault::Unreadable),
         ..Switches::default()

@@ -13,6 +13,9 @@ const LONG_PAUSE: Millis = 3_600_000;
 /// Dead letters have stopped rising when none came for so long.
 const QUIET: Duration = Duration::from_secs(600);
 
+/// Notes are told of when more than one in so many delivered events has one that matters.
+const NOTED_ONE_IN: u64 = 20;
+
 /// What can be told of. Each is told when it begins and when it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -34,13 +37,15 @@ pub enum Kind {
     Paused,
     /// The wall clock is not believed.
     Clock,
+    /// Of more and more delivered events money, time or match key could not be read.
+    NotesRising,
     /// The process before this one did not end in order.
     UncleanStart,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Parked,
         Self::RefusedAll,
         Self::LateBacklog,
@@ -50,6 +55,7 @@ impl Kind {
         Self::Lost,
         Self::Paused,
         Self::Clock,
+        Self::NotesRising,
         Self::UncleanStart,
     ];
 
@@ -65,6 +71,7 @@ impl Kind {
             Self::Lost => "lost",
             Self::Paused => "paused",
             Self::Clock => "clock",
+            Self::NotesRising => "notes_rising",
             Self::UncleanStart => "unclean_start",
         }
     }
@@ -94,6 +101,10 @@ pub struct Facts {
     pub lost: Option<String>,
     /// Why the wall clock is not believed, if so.
     pub clock_doubted: Option<String>,
+    /// Events delivered lately, and of these those with a note of money, time or match key.
+    pub delivered_lately: (u64, u64),
+    /// The kinds of their notes, in words.
+    pub notes: String,
     /// The process before this one did not end in order.
     pub unclean_start: bool,
 }
@@ -202,8 +213,12 @@ impl Watch {
             let is = text.is_some();
             let ended = sent.raised && !is;
             // While paused nothing is tried: the gate may be as it was.
-            let unknown =
-                facts.paused_since.is_some() && matches!(kind, Kind::Parked | Kind::RefusedAll);
+            let unknown = match kind {
+                Kind::Parked | Kind::RefusedAll => facts.paused_since.is_some(),
+                // Of what is not delivered nobody knows whether it would be well again.
+                Kind::NotesRising => facts.delivered_lately.0 == 0,
+                _ => false,
+            };
             if is == sent.raised || (ended && unknown) {
                 sent.retry = None;
                 continue;
@@ -317,6 +332,18 @@ fn text(kind: Kind, facts: &Facts, options: &Options, rising: bool, now: Millis)
                  mend the machine's time, or `pinrelay clock trust` if it is right"
             )
         }),
+        Kind::NotesRising => {
+            let (delivered, noted) = facts.delivered_lately;
+            let is_over = noted.saturating_mul(NOTED_ONE_IN) > delivered;
+            is_over.then(|| {
+                format!(
+                    "of {delivered} events that were delivered within 15 minutes, {noted} had money, \
+                     time or a match key that could not be read as it stands ({}). See `pinrelay \
+                     status`, and `pinrelay transform --explain` for what went out",
+                    plain(&facts.notes)
+                )
+            })
+        }
         Kind::UncleanStart => facts.unclean_start.then(|| {
             "started again after a crash or a kill. What was accepted is there; see the log".into()
         }),
@@ -339,6 +366,9 @@ fn over(kind: Kind, facts: &Facts) -> String {
         Kind::Lost => "the losses are acknowledged".to_owned(),
         Kind::Paused => format!("no longer paused; {queued} events wait"),
         Kind::Clock => "the machine's clock is believed again".to_owned(),
+        Kind::NotesRising => {
+            "what is delivered can be read again: money, time and match keys".to_owned()
+        }
         Kind::UncleanStart => "running".to_owned(),
     }
 }
@@ -437,6 +467,8 @@ mod tests {
             lost: Some("5 events".into()),
             ledger_imbalance: -2,
             clock_doubted: Some("it leapt".into()),
+            delivered_lately: (100, 6),
+            notes: "6 notes".into(),
             unclean_start: true,
         };
         let seconds = [Facts::default(), wrong.clone(), wrong, Facts::default()];
@@ -444,6 +476,7 @@ mod tests {
         facts.extend(vec![
             Facts {
                 died: 3,
+                delivered_lately: (100, 5),
                 ..Facts::default()
             };
             700
@@ -457,6 +490,25 @@ mod tests {
                 .collect();
             assert_eq!(states, [State::Raised, State::Recovered], "{kind:?}");
         }
+    }
+
+    /// One in twenty is none; where nothing is delivered nobody knows that it is over.
+    #[test]
+    fn notes_that_matter_are_told_by_their_share() {
+        let facts = |second: i64| Facts {
+            delivered_lately: match second {
+                0..10 => (100, 5),
+                10..20 => (100, 6),
+                20..40 => (0, 0),
+                _ => (1, 0),
+            },
+            ..Facts::default()
+        };
+        let expected = [
+            (10, Kind::NotesRising, State::Raised),
+            (40, Kind::NotesRising, State::Recovered),
+        ];
+        assert_eq!(noticed((0..60).map(facts)), expected);
     }
 
     /// Looks once a second; the hook takes a message only from second `well` on.

@@ -1,11 +1,12 @@
 //! What the running daemon remembers of what passes through it, for those who watch.
 //!
-//! Three memories, each bounded, none of them durable:
+//! Four memories, each bounded, none of them durable:
 //!
 //! * [`Meters`]: how long things took and how large they were, since the start.
 //! * [`Passing`]: events as they pass, for listeners. Nothing is built while nobody does,
 //!   and a listener that is slow loses events and is told how many.
 //! * [`History`]: what arrived and what was attempted lately, to trace one event by.
+//! * [`Noted`]: what of the delivered could not be read as it stood.
 //!
 //! The parts that move events tell this module and never wait for it. What it costs is paid
 //! per block and per request; only what was not delivered, and what somebody listens to, is
@@ -13,6 +14,7 @@
 
 mod history;
 mod meters;
+mod noted;
 mod passing;
 mod rates;
 
@@ -20,10 +22,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use history::{Arrival, Attempt, BOUND_BYTES, End, History, Peer, Step, Verdict, short};
 pub use meters::{CLASSES, Meters};
+pub use noted::{Count, Noted, Told};
 pub use passing::{Held, Listener, Passed, Passing, Sent, Stage};
 pub use rates::{Rates, Reading};
 
-/// The three memories. Clones share them.
+/// The four memories. Clones share them.
 #[derive(Clone, Default)]
 pub struct Observer(Arc<Inner>);
 
@@ -32,6 +35,7 @@ struct Inner {
     meters: Meters,
     passing: Passing,
     history: Mutex<History>,
+    noted: Noted,
 }
 
 impl Observer {
@@ -43,6 +47,11 @@ impl Observer {
     /// Events as they pass.
     pub fn passing(&self) -> &Passing {
         &self.0.passing
+    }
+
+    /// What could not be read as it stood.
+    pub fn noted(&self) -> &Noted {
+        &self.0.noted
     }
 
     /// What happened lately. Held for a moment only: the daemon's loops write to it.

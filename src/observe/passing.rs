@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::clock::Millis;
+use crate::note::Notes;
 
 /// Events that a listener may be behind; then it loses the oldest.
 const BEHIND: usize = 8192;
@@ -131,6 +132,8 @@ pub struct Passed {
     pub reason: Option<&'static str>,
     /// What is to be said of it, without values.
     pub message: Option<Arc<str>>,
+    /// What of it could not be read as it stands.
+    pub notes: Option<Notes>,
 }
 
 /// The channel.
@@ -242,6 +245,7 @@ mod tests {
             sent: None,
             reason: None,
             message: None,
+            notes: None,
         }
     }
 

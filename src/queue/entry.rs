@@ -148,17 +148,20 @@ pub enum DeadReason {
     Late,
     /// Pinterest refused a custom property while `on_refused = "dead_letter"`.
     CustomRefused,
+    /// Its time is there and cannot be read, while `[event_time] unreadable = "dead_letter"`.
+    UnreadableTime,
 }
 
 impl DeadReason {
     /// Every reason, in storage order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NoMatchKey,
         Self::Refused,
         Self::TooLarge,
         Self::Expired,
         Self::Late,
         Self::CustomRefused,
+        Self::UnreadableTime,
     ];
 
     /// The name used in the CLI, logs, metrics and docs.
@@ -170,6 +173,7 @@ impl DeadReason {
             Self::Expired => "expired",
             Self::Late => "late",
             Self::CustomRefused => "custom_refused",
+            Self::UnreadableTime => "unreadable_time",
         }
     }
 

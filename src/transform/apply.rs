@@ -6,13 +6,24 @@ use std::sync::Arc;
 
 use super::envelope::{self, Names};
 use super::hashing::Hashing;
-use super::mappings::{Applied, Mappings};
+use super::mappings::Mappings;
+use super::notes::{Notes, Place};
 use super::options::{Options, OptionsError};
-use super::outcome::{Dead, Payload};
+use super::outcome::{Dead, Payload, UnreadableTime, Unsendable};
 use super::payload::Event;
-use super::user_data::Sources;
-use super::{custom_data, rows, scalar};
+use super::{custom_data, rows, scalar, user_data};
+use crate::event::time::{self, Choice};
 use crate::event::{self, Arena, Invalid, Kind, Node, Wanted};
+use crate::note::Note;
+
+/// When an event came and when it happened, as both were fixed at its acceptance. Unix seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fixed {
+    /// The moment of acceptance.
+    pub accepted_at: i64,
+    /// What is sent as event_time.
+    pub event_time: i64,
+}
 
 /// The mapping under one config.
 pub struct Transform {
@@ -21,6 +32,7 @@ pub struct Transform {
     default_currency: String,
     default_user_agent: Option<String>,
     hashing: Hashing,
+    unreadable_time: UnreadableTime,
     pub(super) names: Names,
     pub(super) mappings: Mappings,
     /// All that the rows and the mappings may look at.
@@ -44,7 +56,11 @@ impl Transform {
             .ok_or(OptionsError::Currency(options.default_currency))?;
         let mappings = Mappings::new(&options.mappings)?;
         let mut wanted = Wanted::nothing();
-        for path in LOOKED_AT.into_iter().chain(rows::paths()) {
+        for path in LOOKED_AT
+            .into_iter()
+            .chain(time::PATHS)
+            .chain(rows::paths())
+        {
             wanted.add(path.split('.'));
         }
         for rule in &options.mappings {
@@ -56,6 +72,7 @@ impl Transform {
             default_currency,
             default_user_agent: scalar::trimmed(&options.default_user_agent).map(str::to_owned),
             hashing: options.hashing,
+            unreadable_time: options.unreadable_time,
             names: Names::new(&options.event_names)?,
             mappings,
             wanted,
@@ -69,20 +86,19 @@ impl Transform {
 
     /// The object that is sent for a stored line: one that [`event::check`] took.
     ///
-    /// - `event_time`: Unix seconds, fixed at acceptance.
     /// - `sent_as`: the name of the first attempt, if there was one; it goes out again byte
     ///   for byte, whatever the config says now.
     /// - `without`: the custom keys to leave out.
     ///
     /// # Errors
-    /// [`Dead`]: the event cannot be sent, now or later, under this config.
+    /// [`Unsendable`]: the event cannot be sent, now or later, under this config.
     pub fn payload(
         &self,
         body: &[u8],
-        event_time: i64,
+        fixed: Fixed,
         sent_as: Option<&str>,
         without: &dyn Fn(&str) -> bool,
-    ) -> Result<Payload, Dead> {
+    ) -> Result<Payload, Unsendable> {
         let arena = Arena::default();
         let root = event::parse_wanted(&arena, body, &self.wanted)?;
         let of = identity(&root)?;
@@ -90,22 +106,57 @@ impl Transform {
             Some(name) => Arc::from(name),
             None => self.names.wire(of.0, of.2),
         };
-        let (event, applied) = self.event(&root, of, &event_name, event_time, without);
-        if let Some(missing) = event.user_data.missing_match_key() {
-            return Err(Dead::NoMatchKey { missing });
+        let made = self.event(&root, of, &event_name, fixed, without);
+        if let Some(why) = self.dead(&made) {
+            return Err(Unsendable {
+                why,
+                message_id: of.1.to_owned(),
+                notes: made.notes,
+            });
         }
         // What goes out is seldom longer than what came in.
         let mut json = arena.bytes(body.len());
         // Unwrap safety: the arena takes every write, every key is a string, and a number's digits
         // came from a parser, so there is nothing left to fail.
-        serde_json::to_writer(&mut json, &event).expect("an event can be written as JSON");
+        serde_json::to_writer(&mut json, &made.event).expect("an event can be written as JSON");
         Ok(Payload {
             message_id: of.1.to_owned(),
             // In its own length: it is held until Pinterest has answered.
             json: json.to_vec(),
-            custom_keys: applied.custom_keys,
-            unusable: applied.unusable,
+            custom_keys: made.custom_keys,
+            notes: made.notes,
             event_name: Arc::clone(&event_name),
+        })
+    }
+
+    /// Why an event cannot be sent, if it cannot.
+    pub(super) fn dead(&self, made: &Made<'_>) -> Option<Dead> {
+        // One of each source, without the places in lists: letters of the same trouble read alike.
+        let unreadable =
+            |fields: &[&str]| {
+                let mut said: Vec<String> = Vec::new();
+                for field in fields {
+                    let note = made.notes.iter().find(|note| note.field == *field);
+                    said.extend(note.map(|note| {
+                        format!("{} is there, but {}", note.path.source(), note.reason)
+                    }));
+                }
+                said.join(", and ")
+            };
+        if let Some(missing) = made.event.user_data.missing_match_key() {
+            let unreadable = unreadable(&["em", "client_ip_address", "client_user_agent"]);
+            return Some(Dead::NoMatchKey {
+                missing,
+                unreadable: match unreadable.is_empty() {
+                    true => unreadable,
+                    false => format!("; {unreadable}"),
+                },
+            });
+        }
+        let is_dead =
+            made.time == Choice::Unreadable && self.unreadable_time == UnreadableTime::DeadLetter;
+        is_dead.then(|| Dead::UnreadableTime {
+            unreadable: format!(": {}", unreadable(&["event_time"])),
         })
     }
 
@@ -114,29 +165,41 @@ impl Transform {
         &self.wanted
     }
 
-    /// The wire event of a parsed line, match key or not, and what the mappings did.
+    /// The wire event of a parsed line, dead or not, and what is told of it.
     pub(super) fn event<'t>(
         &'t self,
         root: &'t Node<'t>,
         (kind, message_id, _): Identity<'t>,
         event_name: &'t str,
-        event_time: i64,
+        fixed: Fixed,
         without: &dyn Fn(&str) -> bool,
-    ) -> (Event<'t>, Applied<'t>) {
+    ) -> Made<'t> {
+        let notes = Notes::default();
         let (properties, context) = (root.at("properties"), root.at("context"));
-        let mut custom_data =
-            custom_data::computed(kind, properties, context, &self.default_currency);
-        let mut applied = self.mappings.apply(root, &mut custom_data, without);
-        let user_data = Sources {
+        let time = envelope::event_time(root, fixed.accepted_at, &notes);
+        let mut mapped = self.mappings.apply(root, &notes, without);
+        let custom_keys = std::mem::take(&mut mapped.custom_keys);
+        let user_data = user_data::Sources {
             root,
             properties,
             context,
-            mapped: std::mem::take(&mut applied.pii),
+            mapped: std::mem::take(&mut mapped.pii),
             default_user_agent: self.default_user_agent.as_deref(),
             hashing: self.hashing,
+            notes: &notes,
         }
         .read();
-        let url = envelope::url(context.at("page"));
+        let custom_data = custom_data::Sources {
+            properties,
+            context,
+            default_currency: &self.default_currency,
+            notes: &notes,
+        }
+        .read(kind, mapped);
+        let url = envelope::url(context.at("page").at("url"));
+        let url = notes.take("event_source_url", Place::at("context.page.url"), url);
+        let opt_out = envelope::opt_out(context.at("device").at("adTrackingEnabled"));
+        let opt_out_at = Place::at("context.device.adTrackingEnabled");
         let event = Event {
             event_name,
             action_source: envelope::action_source(
@@ -145,17 +208,33 @@ impl Transform {
                 context,
                 url,
                 self.default_action_source,
+                &notes,
             ),
-            event_time,
+            event_time: fixed.event_time,
             event_id: message_id,
             event_source_url: url,
             partner_name: self.partner_name.as_deref(),
-            opt_out: envelope::opt_out(context),
+            opt_out: notes.take("opt_out", opt_out_at, opt_out).unwrap_or(false),
             user_data,
             custom_data,
         };
-        (event, applied)
+        Made {
+            event,
+            custom_keys,
+            time,
+            notes: notes.finish(),
+        }
     }
+}
+
+/// What is made of a line.
+pub(super) struct Made<'t> {
+    pub event: Event<'t>,
+    /// The custom keys that got in, sorted.
+    pub custom_keys: Vec<Arc<str>>,
+    /// Which of the event's times counts.
+    pub time: Choice,
+    pub notes: Vec<Note>,
 }
 
 /// Kind, messageId and a track's name.

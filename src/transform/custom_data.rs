@@ -1,97 +1,264 @@
-//! custom_data: what was done, computed from the event's own fields.
+//! custom_data: what was done, computed from the event's own fields where no mapping stands over
+//! them.
 
 use std::borrow::Cow;
 
-use smallvec::smallvec;
-
-use super::money::{Micros, amount, integer, sum_of_integers, sum_of_products};
+use super::items::{ID_KEYS, Items, item_id};
+use super::mapped::Mapped;
+use super::money::{Micros, Sum, amount, integer, number, sum_of_integers};
+use super::notes::{At, Fault, Notes, Place, Read};
 use super::payload::{Content, CustomData};
-use super::scalar::{Text, Texts, scalar_text, trimmed};
+use super::scalar::{Text, Texts, id_text, real, scalar_text, text_list, trimmed};
 use crate::event::{Kind, Node};
+use crate::note::Word;
 
-/// The block as far as the event's kind has one: all of it on a track, content_ids on a page,
-/// nothing on a screen.
-pub(super) fn computed<'t>(
-    kind: Kind,
-    properties: &'t Node<'t>,
-    context: &'t Node<'t>,
-    default_currency: &'t str,
-) -> CustomData<'t> {
-    match kind {
-        Kind::Track => track(properties, default_currency),
-        Kind::Page => CustomData {
-            content_ids: item_ids(&items(properties)).or_else(|| {
-                scalar_text(properties.at("title"))
-                    .or_else(|| scalar_text(context.at("page").at("title")))
-                    .map(|title| smallvec![title])
+/// The total of an event, by precedence; behind them the sum of its products.
+const VALUE_KEYS: [&str; 3] = ["value", "price", "revenue"];
+
+const PARTIAL: Fault = Fault::new(
+    Word::Partial,
+    "has products without a price, which the sum leaves out",
+);
+
+/// What the rows of custom_data read.
+pub(super) struct Sources<'t, 'n> {
+    pub properties: &'t Node<'t>,
+    pub context: &'t Node<'t>,
+    pub default_currency: &'t str,
+    pub notes: &'n Notes,
+}
+
+/// Whose turn it is after a source of money.
+enum Turn<T> {
+    Next,
+    Given(T),
+    /// It is there and cannot be read: nothing may stand in for it.
+    Ended,
+}
+
+impl<T> Turn<T> {
+    fn of(notes: &Notes, field: &'static str, place: Place<'_>, read: Read<T>) -> Self {
+        match read {
+            Ok(Some(found)) => Self::Given(found),
+            Ok(None) => Self::Next,
+            Err(fault) => {
+                notes.add(field, place, fault);
+                Self::Ended
+            }
+        }
+    }
+}
+
+impl<'t> Sources<'t, '_> {
+    /// The block as far as the event's kind has one: all of it on a track, content_ids on a page;
+    /// on every kind what is mapped.
+    pub(super) fn read(&self, kind: Kind, mapped: Mapped<'t>) -> CustomData<'t> {
+        match kind {
+            Kind::Track => self.track(mapped),
+            Kind::Page => {
+                let ids = mapped.content_ids.or_else(|| self.page_ids());
+                CustomData {
+                    content_ids: ids,
+                    ..mapped_alone(Mapped {
+                        content_ids: None,
+                        ..mapped
+                    })
+                }
+            }
+            _ => mapped_alone(mapped),
+        }
+    }
+
+    fn track(&self, mapped: Mapped<'t>) -> CustomData<'t> {
+        let (properties, notes) = (self.properties, self.notes);
+        let items = Items::new(properties, notes);
+        let value = mapped.value.or_else(|| self.value(&items));
+        let currency = mapped.currency.or_else(|| self.currency());
+        let (content_ids, contents) = match (mapped.content_ids, mapped.contents) {
+            (Some(ids), Some(contents)) => (Some(ids), Some(contents)),
+            (ids, contents) => {
+                let (own_ids, own_contents) = self.products(&items, contents.is_none());
+                (ids.or(own_ids), contents.or(own_contents))
+            }
+        };
+        CustomData {
+            value,
+            currency,
+            order_id: mapped.order_id.or_else(|| {
+                self.first(
+                    "order_id",
+                    [
+                        ("properties.order_id", properties.at("order_id")),
+                        ("properties.cart_id", properties.at("cart_id")),
+                    ],
+                    id_text,
+                )
             }),
-            ..CustomData::default()
-        },
-        _ => CustomData::default(),
+            content_ids,
+            contents,
+            num_items: mapped.num_items.or_else(|| self.num_items(&items)),
+            search_string: mapped.search_string.or_else(|| {
+                self.first(
+                    "search_string",
+                    [
+                        ("properties.query", properties.at("query")),
+                        ("properties.search_term", properties.at("search_term")),
+                    ],
+                    scalar_text,
+                )
+            }),
+            texts: mapped.texts,
+            custom: mapped.custom,
+        }
+    }
+
+    /// The first of two sources that can be read.
+    fn first<T>(
+        &self,
+        field: &'static str,
+        sources: [(&'static str, &'t Node<'t>); 2],
+        read: fn(&'t Node<'t>) -> Read<T>,
+    ) -> Option<T> {
+        let mut found = sources.into_iter();
+        found.find_map(|(path, node)| self.notes.take(field, Place::at(path), read(node)))
+    }
+
+    fn value(&self, items: &Items<'t, '_>) -> Option<Micros> {
+        for key in VALUE_KEYS {
+            let place = Place::at("properties").key(key);
+            match Turn::of(self.notes, "value", place, amount(self.properties.at(key))) {
+                Turn::Next => {}
+                Turn::Given(value) => return Some(value),
+                Turn::Ended => return None,
+            }
+        }
+        self.sum(items)
+    }
+
+    /// The sum of price × quantity. Half an order is not its value: what cannot be read ends it.
+    fn sum(&self, items: &Items<'t, '_>) -> Option<Micros> {
+        let (mut sum, mut is_partial, mut any) = (Sum::default(), false, false);
+        for entry in items.entries() {
+            // What is no object was noted as such.
+            let product = entry.object?;
+            let part = |key: &'static str| {
+                let read = number(product.at(key));
+                Turn::of(self.notes, "value", entry.place.key(key), read)
+            };
+            let price = match part("price") {
+                Turn::Given(price) => price,
+                Turn::Next => {
+                    is_partial = true;
+                    continue;
+                }
+                Turn::Ended => return None,
+            };
+            let quantity = match part("quantity") {
+                Turn::Given(quantity) => quantity,
+                Turn::Next => Micros::ONE,
+                Turn::Ended => return None,
+            };
+            sum.add(price, quantity);
+            any = true;
+        }
+        if !any {
+            return None;
+        }
+        if is_partial {
+            self.notes.add("value", Items::place(), PARTIAL);
+        }
+        let sum = sum.amount().map(Some);
+        self.notes.take("value", Items::place(), sum)
+    }
+
+    fn currency(&self) -> Option<Text<'t>> {
+        let own = self.properties.at("currency");
+        let meta = self.properties.at("meta").at("i18n").at("currency");
+        for (path, node) in [
+            ("properties.currency", own),
+            ("properties.meta.i18n.currency", meta),
+        ] {
+            match Turn::of(self.notes, "currency", Place::at(path), currency(node)) {
+                Turn::Next => {}
+                Turn::Given(code) => return Some(code),
+                Turn::Ended => return None,
+            }
+        }
+        Some(Cow::Borrowed(self.default_currency))
+    }
+
+    /// content_ids, and contents where they are asked for. An id that cannot be read is noted once,
+    /// at contents.
+    pub(super) fn products(
+        &self,
+        items: &Items<'t, '_>,
+        with_contents: bool,
+    ) -> (Option<Texts<'t>>, Option<Vec<Content<'t>>>) {
+        let (mut ids, mut contents) = (Texts::new(), Vec::new());
+        for (place, item) in items.all() {
+            let id = item_id(item, &ID_KEYS, self.notes, "contents", place);
+            ids.extend(id.clone());
+            if with_contents {
+                let content = content(item, id, &PRODUCT_KEYS, self.notes, place);
+                contents.extend(Some(content).filter(|content| !content.is_empty()));
+            }
+        }
+        (
+            (!ids.is_empty()).then_some(ids),
+            (!contents.is_empty()).then_some(contents),
+        )
+    }
+
+    fn num_items(&self, items: &Items<'t, '_>) -> Option<u32> {
+        let place = Place::at("properties.quantity");
+        let own = integer(self.properties.at("quantity"));
+        self.notes.take("num_items", place, own).or_else(|| {
+            let quantities = items.products().filter_map(|(place, product)| {
+                let read = integer(product.at("quantity"));
+                self.notes.take("num_items", place.key("quantity"), read)
+            });
+            let sum = sum_of_integers(quantities);
+            self.notes.take("num_items", Items::place(), sum)
+        })
+    }
+
+    /// A page's products, else its title.
+    fn page_ids(&self) -> Option<Texts<'t>> {
+        let items = Items::new(self.properties, self.notes);
+        let ids: Texts<'t> = (items.all().into_iter())
+            .filter_map(|(place, item)| item_id(item, &ID_KEYS, self.notes, "content_ids", place))
+            .collect();
+        if !ids.is_empty() {
+            return Some(ids);
+        }
+        let title = self.first(
+            "content_ids",
+            [
+                ("properties.title", self.properties.at("title")),
+                ("context.page.title", self.context.at("page").at("title")),
+            ],
+            id_text,
+        );
+        title.map(|title| Texts::from_iter([title]))
     }
 }
 
-fn track<'t>(properties: &'t Node<'t>, default_currency: &'t str) -> CustomData<'t> {
-    let items = items(properties);
+fn mapped_alone(mapped: Mapped<'_>) -> CustomData<'_> {
     CustomData {
-        value: ["value", "price", "revenue"]
-            .into_iter()
-            .find_map(|key| amount(properties.at(key)))
-            .or_else(|| sum_of_products(products(properties).filter_map(line_price))),
-        currency: currency(properties.at("currency"))
-            .or_else(|| currency(properties.at("meta").at("i18n").at("currency")))
-            .or(Some(Cow::Borrowed(default_currency))),
-        order_id: first_text(properties, &["order_id", "cart_id"]),
-        content_ids: item_ids(&items),
-        contents: item_contents(&items),
-        num_items: integer(properties.at("quantity")).or_else(|| {
-            sum_of_integers(products(properties).filter_map(|p| integer(p.at("quantity"))))
-        }),
-        search_string: first_text(properties, &["query", "search_term"]),
-        ..CustomData::default()
+        value: mapped.value.or_else(|| None),
+        currency: mapped.currency.or_else(|| None),
+        order_id: mapped.order_id,
+        content_ids: mapped.content_ids,
+        contents: mapped.contents,
+        num_items: mapped.num_items,
+        search_string: mapped.search_string,
+        texts: mapped.texts,
+        custom: mapped.custom,
     }
-}
-
-/// The objects in properties.products.
-fn products<'t>(properties: &'t Node<'t>) -> impl Iterator<Item = &'t Node<'t>> {
-    let elements = properties.at("products").as_array().unwrap_or_default();
-    elements.iter().filter(|p| p.is_object())
-}
-
-/// As [`products`], gathered.
-pub(super) fn product_objects<'t>(properties: &'t Node<'t>) -> Vec<&'t Node<'t>> {
-    products(properties).collect()
-}
-
-/// The products, or the event's own properties as the only one if they name a product.
-fn items<'t>(properties: &'t Node<'t>) -> Vec<&'t Node<'t>> {
-    let mut items = product_objects(properties);
-    if items.is_empty() && first_text(properties, &ID_KEYS).is_some() {
-        items.push(properties);
-    }
-    items
-}
-
-/// A product's price and quantity, if it has a price.
-fn line_price(product: &Node<'_>) -> Option<(Micros, Micros)> {
-    let price = amount(product.at("price"))?;
-    Some((price, amount(product.at("quantity")).unwrap_or(Micros::ONE)))
-}
-
-const ID_KEYS: [&str; 2] = ["product_id", "sku"];
-
-/// The id of each item that has one.
-pub(super) fn item_ids<'t>(items: &[&'t Node<'t>]) -> Option<Texts<'t>> {
-    let ids: Texts<'t> = items
-        .iter()
-        .filter_map(|item| first_text(item, &ID_KEYS))
-        .collect();
-    (!ids.is_empty()).then_some(ids)
 }
 
 /// Where the parts of one entry of `contents` stand in an object, by precedence.
 struct ContentKeys {
-    id: &'static [&'static str],
     price: &'static [&'static str],
     name: &'static [&'static str],
     category: &'static [&'static str],
@@ -100,7 +267,6 @@ struct ContentKeys {
 
 /// A product of the event.
 const PRODUCT_KEYS: ContentKeys = ContentKeys {
-    id: &ID_KEYS,
     price: &["price"],
     name: &["name"],
     category: &["category"],
@@ -109,43 +275,87 @@ const PRODUCT_KEYS: ContentKeys = ContentKeys {
 
 /// A product of a mapping, which may be in Pinterest's keys already.
 const MAPPED_KEYS: ContentKeys = ContentKeys {
-    id: &["product_id", "sku", "id"],
     price: &["price", "item_price"],
     name: &["name", "item_name"],
     category: &["category", "item_category"],
     brand: &["brand", "item_brand"],
 };
 
-fn content<'t>(item: &'t Node<'t>, keys: &ContentKeys) -> Content<'t> {
+/// As [`ID_KEYS`], for a product of a mapping.
+const MAPPED_IDS: [&str; 3] = ["product_id", "sku", "id"];
+
+fn content<'t>(
+    item: &'t Node<'t>,
+    id: Option<Text<'t>>,
+    keys: &ContentKeys,
+    notes: &Notes,
+    place: Place<'_>,
+) -> Content<'t> {
+    let text = |keys: &[&'static str]| {
+        (keys.iter())
+            .find_map(|key| notes.take("contents", place.key(key), scalar_text(item.at(key))))
+    };
+    // A price that cannot be read is not replaced by another.
+    let price = (keys.price.iter()).find(|key| !item.at(key).is_missing());
+    let price = price.and_then(|key| notes.take("contents", place.key(key), amount(item.at(key))));
+    let quantity = integer(item.at("quantity"));
     Content {
-        id: first_text(item, keys.id),
-        item_price: keys.price.iter().find_map(|key| amount(item.at(key))),
-        quantity: integer(item.at("quantity")),
-        item_name: first_text(item, keys.name),
-        item_category: first_text(item, keys.category),
-        item_brand: first_text(item, keys.brand),
+        id,
+        item_price: price,
+        quantity: notes.take("contents", place.key("quantity"), quantity),
+        item_name: text(keys.name),
+        item_category: text(keys.category),
+        item_brand: text(keys.brand),
     }
 }
 
-fn some_contents<'t>(contents: impl Iterator<Item = Content<'t>>) -> Option<Vec<Content<'t>>> {
-    let contents: Vec<_> = contents.filter(|c| !c.is_empty()).collect();
+/// `contents` from a mapped value: an array, of which the objects count.
+pub(super) fn mapped_contents<'t>(
+    node: &'t Node<'t>,
+    notes: &Notes,
+    source: &str,
+) -> Option<Vec<Content<'t>>> {
+    let place = Place::configured(source);
+    let Node::Array(elements) = node else {
+        if !node.is_missing() {
+            let fault = Fault::unreadable("is no list of objects");
+            notes.add("contents", place, fault);
+        }
+        return None;
+    };
+    let (mut contents, mut any_object) = (Vec::new(), false);
+    for (i, element) in elements.iter().enumerate() {
+        let place = place.element(At::Index(i));
+        if !element.is_object() {
+            if !element.is_missing() {
+                notes.add("contents", place, Fault::unreadable("is no object"));
+            }
+            continue;
+        }
+        any_object = true;
+        let id = item_id(element, &MAPPED_IDS, notes, "contents", place);
+        let content = content(element, id, &MAPPED_KEYS, notes, place);
+        contents.extend(Some(content).filter(|content| !content.is_empty()));
+    }
+    if contents.is_empty() && any_object {
+        let fault = Fault::unreadable("has no object with a part that contents takes");
+        notes.add("contents", place, fault);
+    }
     (!contents.is_empty()).then_some(contents)
 }
 
-/// `contents` of these items.
-pub(super) fn item_contents<'t>(items: &[&'t Node<'t>]) -> Option<Vec<Content<'t>>> {
-    some_contents(items.iter().map(|item| content(item, &PRODUCT_KEYS)))
-}
-
-/// `contents` from a mapped value: an array, of which the objects count.
-pub(super) fn mapped_contents<'t>(node: &'t Node<'t>) -> Option<Vec<Content<'t>>> {
-    let objects = node.as_array()?.iter().filter(|e| e.is_object());
-    some_contents(objects.map(|e| content(e, &MAPPED_KEYS)))
+/// `content_ids` from a mapped value.
+pub(super) fn mapped_ids<'t>(node: &'t Node<'t>, notes: &Notes, source: &str) -> Option<Texts<'t>> {
+    text_list(node, real, notes, "content_ids", Place::configured(source))
 }
 
 /// Three ASCII letters, in upper case.
-pub(super) fn currency<'t>(node: &'t Node<'_>) -> Option<Text<'t>> {
-    currency_code(node.as_str()?)
+pub(super) fn currency<'t>(node: &'t Node<'_>) -> Read<Text<'t>> {
+    match node.as_str().and_then(currency_code) {
+        None if node.is_missing() => Ok(None),
+        None => Err(Fault::unreadable("is no code of three letters")),
+        code => Ok(code),
+    }
 }
 
 /// See [`currency`]; also the rule of `pinterest.default_currency`.
@@ -159,8 +369,4 @@ pub(super) fn currency_code(text: &str) -> Option<Text<'_>> {
     } else {
         Cow::Owned(code.to_ascii_uppercase())
     })
-}
-
-fn first_text<'t>(node: &'t Node<'_>, keys: &[&str]) -> Option<Text<'t>> {
-    keys.iter().find_map(|key| scalar_text(node.at(key)))
 }

@@ -1,11 +1,14 @@
-//! event_name, action_source, event_source_url, opt_out.
+//! event_name, action_source, event_time, event_source_url, opt_out.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::notes::{Fault, Notes, Place, Read};
 use super::options::OptionsError;
-use super::scalar::{same_without_case, trimmed};
+use super::scalar::{same_without_case, scalar_text, trimmed};
+use crate::event::time::{self, Choice, Odd, PATHS};
 use crate::event::{Kind, Node};
+use crate::note::Word;
 
 /// The values of `action_source` that Pinterest takes.
 const ACTION_SOURCES: [&str; 4] = ["web", "app_android", "app_ios", "offline"];
@@ -105,9 +108,11 @@ pub(super) fn action_source(
     context: &Node<'_>,
     url: Option<&str>,
     default: &'static str,
+    notes: &Notes,
 ) -> &'static str {
-    let own = properties.at("action_source").as_str();
-    if let Some(source) = own.and_then(action_source_named) {
+    let own = own_action_source(properties.at("action_source"));
+    let place = Place::at("properties.action_source");
+    if let Some(source) = notes.take("action_source", place, own) {
         return source;
     }
     if kind != Kind::Screen && url.is_some() {
@@ -119,6 +124,17 @@ pub(super) fn action_source(
         .into_iter()
         .find_map(|hint| platform(hint.as_str()?))
         .unwrap_or(default)
+}
+
+/// What the event says of itself.
+pub(super) fn own_action_source(node: &Node<'_>) -> Read<&'static str> {
+    match node.as_str().and_then(action_source_named) {
+        None if node.is_missing() => Ok(None),
+        None => Err(Fault::unreadable(
+            "is none of web, app_android, app_ios, offline",
+        )),
+        source => Ok(source),
+    }
 }
 
 /// The app platform that a device or an operating system stands for.
@@ -133,15 +149,54 @@ pub(super) fn platform(hint: &str) -> Option<&'static str> {
     }
 }
 
-/// `context.page.url`, trimmed; `page` is `context.page`.
-pub(super) fn url<'t>(page: &'t Node<'_>) -> Option<&'t str> {
-    page.at("url").as_str().and_then(trimmed)
+/// `context.page.url`, trimmed.
+pub(super) fn url<'t>(node: &'t Node<'_>) -> Read<&'t str> {
+    match node {
+        Node::String(text) => Ok(trimmed(text)),
+        node if node.is_missing() => Ok(None),
+        _ => Err(Fault::unreadable("is no text")),
+    }
 }
 
-/// Whether the device says that ad tracking is off.
-pub(super) fn opt_out(context: &Node<'_>) -> bool {
-    matches!(
-        context.at("device").at("adTrackingEnabled"),
-        Node::Bool(false)
-    )
+/// Whether the device says that ad tracking is off, in whatever type: an opt-out must not be lost
+/// to one.
+pub(super) fn opt_out(node: &Node<'_>) -> Read<bool> {
+    let says = |word: &str| match node {
+        Node::String(text) => same_without_case(text, word),
+        _ => false,
+    };
+    let is_number = |digits: &str| match node {
+        Node::Number(_) => scalar_text(node).is_ok_and(|text| text.as_deref() == Some(digits)),
+        _ => says(digits),
+    };
+    match node {
+        Node::Bool(on) => Ok(Some(!on)),
+        node if node.is_missing() => Ok(None),
+        _ if says("false") || is_number("0") => Ok(Some(true)),
+        _ if says("true") || is_number("1") => Ok(Some(false)),
+        _ => Err(Fault::unreadable("is neither true nor false")),
+    }
+}
+
+/// Which of the event's times counts for one that was accepted at `accepted` (Unix seconds), and
+/// what is odd about those that came to count.
+pub(super) fn event_time(root: &Node<'_>, accepted: i64, notes: &Notes) -> Choice {
+    let read = |at: usize| root.at(PATHS[at]).as_time();
+    let tell = |at: usize, odd| notes.add("event_time", Place::at(PATHS[at]), odd_time(odd));
+    time::choose(accepted, read, tell)
+}
+
+/// What is told of a time.
+pub(super) const fn odd_time(odd: Odd) -> Fault {
+    match odd {
+        Odd::Unreadable => Fault::unreadable(
+            "is no time that can be read for certain: an ISO 8601 date and time, an RFC 2822 date, \
+             or Unix time, from 2001 to 2100",
+        ),
+        Odd::Future => Fault::new(
+            Word::Future,
+            "is more than 10 minutes after the event was accepted",
+        ),
+        Odd::AssumedUtc => Fault::new(Word::AssumedUtc, "has no zone, and was taken for UTC"),
+    }
 }

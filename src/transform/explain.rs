@@ -7,13 +7,16 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::apply::{Transform, identity};
-use super::envelope::{self, action_source_named};
-use super::mappings::Finding;
+use super::apply::{Fixed, Transform, identity};
+use super::envelope;
+use super::mappings::{Finding, Found};
 use super::outcome::Dead;
-use super::reading::value_at;
+use super::reading::{Why, value_at};
 use super::rows::{EVERY, Otherwise, PAGE, PLATFORM, Row, TRACK};
+use super::user_data::LISTS;
+use crate::event::time::{self, Choice, Odd, PATHS};
 use crate::event::{self, Arena, Invalid, Kind, Node};
+use crate::note::{Note, Word};
 
 /// A payload, field by field.
 #[derive(Clone, Debug, Serialize)]
@@ -25,10 +28,15 @@ pub struct Explanation {
     pub kind: &'static str,
     /// Why it would be a dead letter, if it would.
     pub dead: Option<String>,
+    /// The reason that it would have.
+    pub reason: Option<&'static str>,
     /// Every field that the schema has for such an event, in the order of the payload.
     pub fields: Vec<Field>,
     /// What each of `[[mappings]]` did, in file order.
     pub mappings: Vec<MappingNote>,
+    /// What is there and could not be read as it stands.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
 }
 
 /// One field of the payload.
@@ -46,6 +54,12 @@ pub struct Field {
     pub mapping: Option<usize>,
     /// Why nothing is sent.
     pub omitted: Option<String>,
+    /// The source that is there and could not be read, where it leaves nothing to stand in for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<String>,
+    /// What is told of this field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
 }
 
 /// A source that gave nothing.
@@ -55,6 +69,19 @@ pub struct Tried {
     pub source: &'static str,
     /// Why not. Holds nothing of the event.
     pub why: &'static str,
+    /// What it is, if it is there and could not be read as it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub word: Option<Word>,
+}
+
+impl Tried {
+    fn new(source: &'static str, why: Why) -> Self {
+        Self {
+            source,
+            why: why.reason,
+            word: why.word,
+        }
+    }
 }
 
 /// What one of `[[mappings]]` did.
@@ -71,32 +98,31 @@ pub struct MappingNote {
 }
 
 impl Transform {
-    /// Explains what is sent for a line under this config. `accepted_at`: Unix seconds, for
-    /// events that tell no time.
+    /// Explains what is sent for a line under this config.
     ///
     /// # Errors
     /// What the socket would refuse the line for.
-    pub fn explain(&self, body: &[u8], accepted_at: i64) -> Result<Explanation, Invalid> {
-        let call = event::check(body)?;
+    pub fn explain(&self, body: &[u8], fixed: Fixed) -> Result<Explanation, Invalid> {
+        event::check(body)?;
         let arena = Arena::default();
         let root = event::parse(&arena, body)?;
         let of @ (kind, message_id, name) = identity(&root)?;
         let event_name = self.names.wire(kind, name);
-        let event_time = call.event_time.unwrap_or(accepted_at);
-        let (event, _) = self.event(&root, of, &event_name, event_time, &|_| false);
-        let dead = event.user_data.missing_match_key();
-        let dead = dead.map(|missing| Dead::NoMatchKey { missing }.to_string());
-        let payload = serde_json::to_value(&event).unwrap_or_default();
+        let made = self.event(&root, of, &event_name, fixed, &|_| false);
+        let dead = self.dead(&made);
+        let payload = serde_json::to_value(&made.event).unwrap_or_default();
         let found = self.mappings.findings(&root);
 
         let explained = Explained {
             root: &root,
             payload: &payload,
             found: &found,
+            notes: &made.notes,
         };
         let mut fields = vec![
             explained.plain("event_name", self.names.source(kind, name)),
             explained.action_source(kind),
+            explained.event_time(made.time, fixed.accepted_at),
             explained.plain("event_id", "messageId"),
             explained.plain("partner_name", "pinterest.app_name of the config"),
         ];
@@ -122,10 +148,27 @@ impl Transform {
         Ok(Explanation {
             message_id: message_id.to_owned(),
             kind: kind.name(),
-            dead,
-            mappings: explained.notes(),
+            reason: dead.as_ref().and_then(Dead::reason),
+            dead: dead.map(|dead| dead.to_string()),
+            mappings: explained.mappings(),
             fields,
+            notes: made.notes,
         })
+    }
+}
+
+/// Where the field of a note stands in the payload.
+fn place_of(field: &str) -> String {
+    match field {
+        "line" | "event_time" | "action_source" | "event_source_url" | "opt_out" => {
+            field.to_owned()
+        }
+        "items" => "custom_data.content_ids".to_owned(),
+        _ if LISTS.iter().any(|list| list.field == field) => format!("user_data.{field}"),
+        "external_id" | "client_ip_address" | "client_user_agent" | "click_id" | "partner_id" => {
+            format!("user_data.{field}")
+        }
+        _ => format!("custom_data.{field}"),
     }
 }
 
@@ -134,6 +177,7 @@ struct Explained<'t> {
     root: &'t Node<'t>,
     payload: &'t Value,
     found: &'t [Finding<'t>],
+    notes: &'t [Note],
 }
 
 impl Explained<'_> {
@@ -142,10 +186,24 @@ impl Explained<'_> {
         at.cloned().unwrap_or_default()
     }
 
-    /// The last usable mapping of a field, from 1.
+    /// The last mapping of a field, from 1, that gives it or ends it.
     fn mapping(&self, field: &str) -> Option<usize> {
-        let of_field = |f: &Finding<'_>| f.usable && f.field == field;
-        self.found.iter().rposition(of_field).map(|i| i + 1)
+        let counts =
+            |f: &Finding<'_>| matches!(f.outcome, Found::Usable | Found::Ends) && f.field == field;
+        self.found.iter().rposition(counts).map(|i| i + 1)
+    }
+
+    /// The mapping that leaves nothing to stand in for it, if the last one does.
+    fn ended_by(&self, field: &str) -> Option<&Finding<'_>> {
+        let last = &self.found[self.mapping(field)? - 1];
+        (last.outcome == Found::Ends).then_some(last)
+    }
+
+    /// What is told of a field. What is told of the products stands at their ids.
+    fn notes_of(&self, field: &str) -> Vec<Note> {
+        // A custom property may have the name of a field elsewhere.
+        let of_field = |note: &&Note| place_of(note.field) == field;
+        self.notes.iter().filter(of_field).cloned().collect()
     }
 
     /// A field with one source that is always there, or none.
@@ -159,48 +217,54 @@ impl Explained<'_> {
             value,
             tried: Vec::new(),
             mapping: None,
+            ended_by: None,
+            notes: Vec::new(),
         }
     }
 
     fn row(&self, row: &Row) -> Field {
         let mut tried = Vec::new();
-        let mut source = None;
+        let (mut source, mut ended_by) = (None, None);
         for candidate in row.sources {
             let node = value_at(self.root, candidate.path);
-            match candidate.reading.refusal(node, self.root) {
-                Some(why) => tried.push(Tried {
-                    source: candidate.path,
-                    why,
-                }),
-                None => {
-                    source = Some(candidate.path.to_owned());
-                    break;
-                }
+            let Some(why) = candidate.reading.refusal(node, self.root) else {
+                source = Some(candidate.path.to_owned());
+                break;
+            };
+            tried.push(Tried::new(candidate.path, why));
+            if row.ends && why.word.is_some() {
+                ended_by = Some(candidate.path.to_owned());
+                break;
             }
         }
         let value = self.value(row.field);
         let mapping = self.mapping(row.field);
-        if source.is_none() && mapping.is_none() && !value.is_null() {
+        if let Some(finding) = self.ended_by(row.field) {
+            ended_by = Some(finding.source.to_owned());
+        } else if mapping.is_some() {
+            ended_by = None;
+        }
+        if source.is_none() && ended_by.is_none() && mapping.is_none() && !value.is_null() {
             source = match row.otherwise {
                 Otherwise::Given(what) | Otherwise::Products(what) => Some(what.to_owned()),
                 Otherwise::Omitted => None,
             };
         }
-        let omitted =
-            value.is_null().then(
-                || match (source.is_some() || mapping.is_some(), row.otherwise) {
-                    (true, _) => {
-                        "nothing is left of it after normalising (user_data.hashing)".into()
-                    }
-                    (false, Otherwise::Omitted) => "no source has it".to_owned(),
-                    (false, Otherwise::Given(what)) => {
-                        format!("no source has it, and {what} is empty")
-                    }
-                    (false, Otherwise::Products(what)) => {
-                        format!("no source has it, nor is there {what}")
-                    }
-                },
-            );
+        let omitted = value.is_null().then(|| match (&ended_by, row.otherwise) {
+            (Some(path), _) => {
+                format!("{path} is there and cannot be read, and nothing stands in for it")
+            }
+            (None, _) if source.is_some() || mapping.is_some() => match row.field {
+                "opt_out" => "only what says that tracking is off is sent".to_owned(),
+                _ => "nothing is left of it after normalising (user_data.hashing)".to_owned(),
+            },
+            (None, Otherwise::Omitted) => "no source has it".to_owned(),
+            (None, Otherwise::Given(what)) => format!("no source has it, and {what} is empty"),
+            (None, Otherwise::Products(what)) => match self.notes_of(row.field).is_empty() {
+                true => format!("no source has it, nor is there {what}"),
+                false => format!("no source has it, and {what} cannot be told"),
+            },
+        });
         Field {
             field: row.field.to_owned(),
             value,
@@ -208,43 +272,89 @@ impl Explained<'_> {
             tried,
             mapping,
             omitted,
+            ended_by,
+            notes: self.notes_of(row.field),
+        }
+    }
+
+    /// By the same choice as the payload's.
+    fn event_time(&self, time: Choice, accepted_at: i64) -> Field {
+        let mut odd = [None; PATHS.len()];
+        let read = |at: usize| self.root.at(PATHS[at]).as_time();
+        time::choose(accepted_at, read, |at, what| odd[at] = Some(what));
+        let chosen = match time {
+            Choice::Of(at, _) => Some(at),
+            Choice::Accepted | Choice::Unreadable => None,
+        };
+        let asked = (0..PATHS.len()).take_while(|at| chosen != Some(*at));
+        let asked =
+            asked.filter(|at| *at < 2 || odd[..2].iter().all(|o| *o != Some(Odd::Unreadable)));
+        let tried = asked.map(|at| {
+            let missing = Why {
+                word: None,
+                reason: "missing",
+            };
+            let why = odd[at].map_or(missing, |odd| {
+                let fault = envelope::odd_time(odd);
+                Why {
+                    word: Some(fault.word),
+                    reason: fault.reason,
+                }
+            });
+            Tried::new(PATHS[at], why)
+        });
+        let unreadable = odd.iter().position(|odd| *odd == Some(Odd::Unreadable));
+        Field {
+            field: "event_time".to_owned(),
+            value: self.value("event_time"),
+            source: Some(match time {
+                Choice::Of(at, _) => PATHS[at].to_owned(),
+                Choice::Accepted => "the moment of acceptance".to_owned(),
+                Choice::Unreadable => {
+                    "the moment of acceptance, where [event_time] unreadable allows it".to_owned()
+                }
+            }),
+            tried: tried.collect(),
+            mapping: None,
+            omitted: None,
+            ended_by: (time == Choice::Unreadable)
+                .then(|| unreadable.map(|at| PATHS[at].to_owned()))
+                .flatten(),
+            notes: self.notes_of("event_time"),
         }
     }
 
     fn action_source(&self, kind: Kind) -> Field {
         let mut tried = Vec::new();
-        let mut say = |source, why| tried.push(Tried { source, why });
-        let properties = self.root.at("properties");
-        let own = properties.at("action_source").as_str();
-        let url = envelope::url(self.root.at("context").at("page"));
+        let mut say = |source, word, reason| tried.push(Tried::new(source, Why { word, reason }));
+        let own = value_at(self.root, "properties.action_source");
+        let own = envelope::own_action_source(own);
+        let url = envelope::url(value_at(self.root, "context.page.url"));
         let hint = |path: &str| {
             value_at(self.root, path)
                 .as_str()
                 .and_then(envelope::platform)
         };
         let source = 'found: {
-            if own.and_then(action_source_named).is_some() {
-                break 'found "properties.action_source";
+            match own {
+                Ok(Some(_)) => break 'found "properties.action_source",
+                Ok(None) => say("properties.action_source", None, "missing"),
+                Err(fault) => say("properties.action_source", Some(fault.word), fault.reason),
             }
-            say(
-                "properties.action_source",
-                "not one of web, app_android, app_ios, offline",
-            );
-            if kind != Kind::Screen && url.is_some() {
+            if kind != Kind::Screen && matches!(url, Ok(Some(_))) {
                 break 'found "context.page.url, which makes it web";
             }
-            say(
-                "context.page.url",
-                match kind {
-                    Kind::Screen => "not looked at on a screen",
-                    _ => "missing",
-                },
-            );
+            let why = match (kind, url) {
+                (Kind::Screen, _) => "not looked at on a screen",
+                (_, Err(fault)) => fault.reason,
+                _ => "missing",
+            };
+            say("context.page.url", None, why);
             for path in PLATFORM {
                 if hint(path).is_some() {
                     break 'found path;
                 }
-                say(path, "names neither Android nor iOS");
+                say(path, None, "names neither Android nor iOS");
             }
             "pinterest.default_action_source of the config"
         };
@@ -255,6 +365,8 @@ impl Explained<'_> {
             tried,
             mapping: None,
             omitted: None,
+            ended_by: None,
+            notes: self.notes_of("action_source"),
         }
     }
 
@@ -279,27 +391,36 @@ impl Explained<'_> {
             value,
             source: None,
             tried: Vec::new(),
+            ended_by: self
+                .ended_by(field)
+                .map(|finding| finding.source.to_owned()),
+            notes: self.notes_of(field),
         }
     }
 
-    fn notes(&self) -> Vec<MappingNote> {
+    fn mappings(&self) -> Vec<MappingNote> {
         let note = |(i, finding): (usize, &Finding<'_>)| {
             let last = self.mapping(&finding.field);
-            let outcome = match (finding.node, finding.usable) {
-                (None, _) => "its source is missing or null: nothing done".to_owned(),
-                (Some(_), false) => {
+            let is_last = last == Some(i + 1);
+            let outcome = match finding.outcome {
+                Found::Nothing => "its source is missing or empty: nothing done".to_owned(),
+                Found::Unusable => {
                     "its value cannot be brought to the field's type: the computed value stays"
                         .to_owned()
                 }
-                (Some(_), true) if last == Some(i + 1) => "gives the value".to_owned(),
-                (Some(_), true) => format!(
-                    "a later one, mappings[{}], gives the value",
+                Found::Ends if is_last => {
+                    "its value cannot be read, and nothing stands in for it: the field is omitted"
+                        .to_owned()
+                }
+                Found::Usable if is_last => "gives the value".to_owned(),
+                Found::Ends | Found::Usable => format!(
+                    "a later one, mappings[{}], counts",
                     last.unwrap_or_default()
                 ),
             };
             MappingNote {
                 number: i + 1,
-                source: finding.source.clone(),
+                source: finding.source.to_owned(),
                 field: finding.field.clone(),
                 outcome,
             }

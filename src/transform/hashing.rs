@@ -5,7 +5,11 @@ use std::borrow::Cow;
 use sha2::{Digest, Sha256};
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
-use super::scalar::Texts;
+use super::notes::{Fault, Notes, Place};
+use super::scalar::{Text, Texts};
+
+const NOTHING_LEFT: Fault =
+    Fault::unreadable("has nothing left after normalising (user_data.hashing)");
 
 /// How the array fields of user_data and external_id are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,14 +45,26 @@ impl Hashing {
         }
     }
 
-    /// The texts of one field as they are sent; those with nothing left after normalising go.
-    pub(super) fn apply<'t>(self, texts: Texts<'t>, normal: Normal) -> Texts<'t> {
+    /// The texts of one field as they are sent; those with nothing left after normalising go, and
+    /// are noted.
+    pub(super) fn apply<'t>(
+        self,
+        texts: Texts<'t>,
+        normal: Normal,
+        notes: &Notes,
+        field: &'static str,
+        source: &str,
+    ) -> Texts<'t> {
+        let hash = |text: Text<'t>| {
+            let read = match hashed(&text, normal) {
+                Some(hash) => Ok(Some(Cow::Owned(hash))),
+                None => Err(NOTHING_LEFT),
+            };
+            notes.take(field, Place::configured(source), read)
+        };
         match self {
             Self::Raw => texts,
-            Self::Sha256 => texts
-                .into_iter()
-                .filter_map(|text| hashed(&text, normal).map(Cow::Owned))
-                .collect(),
+            Self::Sha256 => texts.into_iter().filter_map(hash).collect(),
         }
     }
 }

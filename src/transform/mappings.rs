@@ -2,18 +2,28 @@
 
 use std::sync::Arc;
 
-use super::custom_data::{currency, mapped_contents};
+use super::custom_data::{currency, mapped_contents, mapped_ids};
+use super::mapped::{Mapped, Slot};
 use super::money::{amount, integer};
+use super::notes::{Notes, Place, Read};
 use super::options::{MappingRule, OptionsError};
-use super::payload::CustomData;
-use super::scalar::{Texts, scalar_text, text_list};
+use super::scalar::{id_text, scalar_text, text_list};
+use super::user_data::LISTS;
 use crate::event::Node;
 
-/// The values of user_data's email, phone, first_name and last_name that mappings give.
-pub(super) type Pii<'t> = [Option<Texts<'t>>; 4];
-
-/// Destinations that feed user_data, in the order of [`Pii`].
-const PII_FIELDS: [&str; 4] = ["email", "phone", "first_name", "last_name"];
+/// Destinations that feed user_data, and which of [`LISTS`].
+const PII_FIELDS: [(&str, usize); 10] = [
+    ("email", 0),
+    ("phone", 1),
+    ("first_name", 2),
+    ("last_name", 3),
+    ("city", 4),
+    ("state", 5),
+    ("zip", 6),
+    ("zipcode", 6),
+    ("postal_code", 6),
+    ("country", 7),
+];
 
 /// Fields of custom_data's schema that nothing but a mapping fills; each a scalar text.
 const TEXT_FIELDS: [&str; 5] = [
@@ -45,7 +55,7 @@ const REFUSED: [(&str, &str); 19] = [
     ("brand", "use properties.content_brand"),
     (
         "address",
-        "user_data's ct, st, zp and country are read from the event's own address",
+        "use properties.city, state, zip and country, which feed user_data, each for itself",
     ),
     (
         "partner_id",
@@ -62,8 +72,21 @@ const REFUSED: [(&str, &str); 19] = [
     ("external_measurement_*", "no field takes it; leave it out"),
 ];
 
-/// Names that say that a source holds personal data; compared without case and `_`.
-const PERSONAL: [&str; 5] = ["email", "phone", "firstname", "lastname", "address"];
+/// What says in a key's name that it holds personal data; compared without case and `_`.
+const PERSONAL: [&str; 12] = [
+    "email",
+    "phone",
+    "firstname",
+    "lastname",
+    "address",
+    "city",
+    "state",
+    "zip",
+    "postal",
+    "street",
+    "birth",
+    "gender",
+];
 
 /// Sources that hold personal data among the rest.
 const PERSONAL_WHOLE: [&str; 3] = ["properties", "context", "context.traits"];
@@ -79,13 +102,15 @@ enum Destination {
     SearchString,
     /// One of [`TEXT_FIELDS`].
     Text(&'static str),
-    /// An index into [`PII_FIELDS`].
+    /// An index into [`LISTS`].
     Pii(usize),
     /// An index into [`Mappings::custom`].
     Custom(usize),
 }
 
 struct Rule {
+    /// As configured.
+    path: String,
     source: Vec<Step>,
     destination: Destination,
 }
@@ -105,16 +130,6 @@ pub(super) struct Mappings {
     warnings: Vec<String>,
 }
 
-/// What the mappings did beside filling custom_data.
-#[derive(Default)]
-pub(super) struct Applied<'t> {
-    pub pii: Pii<'t>,
-    /// The custom keys that got in, sorted.
-    pub custom_keys: Vec<Arc<str>>,
-    /// Values that were there and could not be brought to their type.
-    pub unusable: u32,
-}
-
 impl Mappings {
     pub(super) fn new(configured: &[MappingRule]) -> Result<Self, OptionsError> {
         let mut custom: Vec<Arc<str>> = configured
@@ -132,13 +147,14 @@ impl Mappings {
                 warnings.push(format!(
                     "mappings[{}]: source \"{}\" holds personal data, and \"{}\" is a custom \
                      property that Pinterest gets as it is; user_data takes personal data by \
-                     properties.email, phone, first_name and last_name",
+                     properties.email, phone, first_name, last_name, city, state, zip and country",
                     i + 1,
                     rule.source,
                     rule.destination
                 ));
             }
             Ok(Rule {
+                path: rule.source.clone(),
                 source: path(i + 1, &rule.source)?,
                 destination,
             })
@@ -162,30 +178,28 @@ impl Mappings {
         &self.warnings
     }
 
-    /// Reads every rule's source in file order and puts what is usable over what stands in
-    /// `data`, so the last usable one wins. Custom keys that `without` names stay out.
+    /// Reads every rule's source in file order; the last usable one of a field wins. What cannot be
+    /// read is noted. Custom keys that `without` names stay out.
     pub(super) fn apply<'t>(
         &'t self,
         root: &'t Node<'t>,
-        data: &mut CustomData<'t>,
+        notes: &Notes,
         without: &dyn Fn(&str) -> bool,
-    ) -> Applied<'t> {
-        let mut applied = Applied::default();
+    ) -> Mapped<'t> {
+        let mut mapped = Mapped::default();
         let mut custom: Vec<Option<&'t Node<'t>>> = vec![None; self.custom.len()];
         for rule in &self.rules {
-            let Some(node) = rule.value(root) else {
-                continue;
-            };
-            let used = rule.put(node, data, &mut applied.pii, &mut custom);
-            applied.unusable += u32::from(!used);
+            if let Some(node) = rule.value(root) {
+                rule.put(node, notes, &mut mapped, &mut custom);
+            }
         }
         for (key, node) in self.custom.iter().zip(custom) {
             if let Some(node) = node.filter(|_| !without(key)) {
-                data.custom.push((key, node));
-                applied.custom_keys.push(key.clone());
+                mapped.custom.push((key, node));
+                mapped.custom_keys.push(key.clone());
             }
         }
-        applied
+        mapped
     }
 }
 
@@ -194,17 +208,25 @@ impl Mappings {
     pub(super) fn findings<'t>(&'t self, root: &'t Node<'t>) -> Vec<Finding<'t>> {
         let found = |rule: &'t Rule| {
             let node = rule.value(root);
-            let usable = node.is_some_and(|node| {
-                let mut custom = vec![None; self.custom.len()];
-                let (mut data, mut pii) = (CustomData::default(), Pii::default());
-                rule.put(node, &mut data, &mut pii, &mut custom)
-            });
-            let steps: Vec<&str> = rule.source.iter().map(|step| step.key.as_str()).collect();
+            let outcome = match node {
+                None => Found::Nothing,
+                Some(node) => {
+                    let mut custom = vec![None; self.custom.len()];
+                    let (notes, mut mapped) = (Notes::default(), Mapped::default());
+                    let used = rule.put(node, &notes, &mut mapped, &mut custom);
+                    match (used, rule.ends()) {
+                        (true, _) => Found::Usable,
+                        // Missing in the sense of its field.
+                        (false, _) if notes.finish().is_empty() => Found::Nothing,
+                        (false, true) => Found::Ends,
+                        (false, false) => Found::Unusable,
+                    }
+                }
+            };
             Finding {
-                source: steps.join("."),
+                source: &rule.path,
                 field: self.field(rule.destination),
-                node,
-                usable,
+                outcome,
             }
         };
         self.rules.iter().map(found).collect()
@@ -222,9 +244,7 @@ impl Mappings {
             Destination::SearchString => "search_string",
             Destination::Text(name) => name,
             Destination::Custom(key) => &self.custom[key],
-            Destination::Pii(field) => {
-                return format!("user_data.{}", ["em", "ph", "fn", "ln"][field]);
-            }
+            Destination::Pii(list) => return format!("user_data.{}", LISTS[list].field),
         };
         format!("custom_data.{name}")
     }
@@ -233,13 +253,22 @@ impl Mappings {
 /// What one rule finds in one event.
 pub(super) struct Finding<'t> {
     /// The dot path, as configured.
-    pub source: String,
+    pub source: &'t str,
     /// The payload's field that it feeds.
     pub field: String,
-    /// The value at the source; `None` if it is missing or null.
-    pub node: Option<&'t Node<'t>>,
-    /// Whether it can be brought to the field's type.
-    pub usable: bool,
+    pub outcome: Found,
+}
+
+/// What a rule's source comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It is missing.
+    Nothing,
+    Usable,
+    /// It cannot be brought to the field's type, and the computed value stays.
+    Unusable,
+    /// It cannot be brought to the field's type, and nothing stands in for it.
+    Ends,
 }
 
 /// Puts a usable value in place; whether it was one.
@@ -257,31 +286,58 @@ impl Rule {
         self.resolve(root).filter(|n| !matches!(n, Node::Null))
     }
 
+    /// Whether a value that cannot be read leaves nothing to stand in for it.
+    fn ends(&self) -> bool {
+        matches!(self.destination, Destination::Value | Destination::Currency)
+    }
+
     /// Puts the value where it belongs; whether it could be brought to that field's type.
     fn put<'t>(
-        &self,
+        &'t self,
         node: &'t Node<'t>,
-        data: &mut CustomData<'t>,
-        pii: &mut Pii<'t>,
+        notes: &Notes,
+        mapped: &mut Mapped<'t>,
         custom: &mut [Option<&'t Node<'t>>],
     ) -> bool {
+        let path = self.path.as_str();
         match self.destination {
-            Destination::Value => set(&mut data.value, amount(node)),
-            Destination::Currency => set(&mut data.currency, currency(node)),
-            Destination::OrderId => set(&mut data.order_id, scalar_text(node)),
-            Destination::ContentIds => set(&mut data.content_ids, text_list(node)),
-            Destination::Contents => set(&mut data.contents, mapped_contents(node)),
-            Destination::NumItems => set(&mut data.num_items, integer(node)),
-            Destination::SearchString => set(&mut data.search_string, scalar_text(node)),
-            Destination::Text(name) => match scalar_text(node) {
-                Some(text) => {
-                    data.texts.retain(|(other, _)| *other != name);
-                    data.texts.push((name, text));
-                    true
+            Destination::Value => money(&mut mapped.value, notes, "value", path, amount(node)),
+            Destination::Currency => money(
+                &mut mapped.currency,
+                notes,
+                "currency",
+                path,
+                currency(node),
+            ),
+            Destination::OrderId => {
+                let read = notes.take("order_id", Place::configured(path), id_text(node));
+                set(&mut mapped.order_id, read)
+            }
+            Destination::ContentIds => set(&mut mapped.content_ids, mapped_ids(node, notes, path)),
+            Destination::Contents => set(&mut mapped.contents, mapped_contents(node, notes, path)),
+            Destination::NumItems => {
+                let read = notes.take("num_items", Place::configured(path), integer(node));
+                set(&mut mapped.num_items, read)
+            }
+            Destination::SearchString => {
+                let read = notes.take("search_string", Place::configured(path), scalar_text(node));
+                set(&mut mapped.search_string, read)
+            }
+            Destination::Text(name) => {
+                match notes.take(name, Place::configured(path), scalar_text(node)) {
+                    Some(text) => {
+                        mapped.texts.retain(|(other, _)| *other != name);
+                        mapped.texts.push((name, text));
+                        true
+                    }
+                    None => false,
                 }
-                None => false,
-            },
-            Destination::Pii(field) => set(&mut pii[field], text_list(node)),
+            }
+            Destination::Pii(number) => {
+                let list = &LISTS[number];
+                let texts = text_list(node, list.rule, notes, list.field, Place::configured(path));
+                set(&mut mapped.pii[number], texts.map(|texts| (texts, path)))
+            }
             Destination::Custom(key) => set(&mut custom[key], Some(node)),
         }
     }
@@ -292,6 +348,26 @@ impl Rule {
             _ => node.get(&step.key),
         })
     }
+}
+
+/// Puts what was read of a field of money in place; whether it is usable.
+fn money<T>(
+    slot: &mut Slot<T>,
+    notes: &Notes,
+    field: &'static str,
+    path: &str,
+    read: Read<T>,
+) -> bool {
+    match read {
+        Ok(Some(value)) => *slot = Slot::Given(value),
+        Ok(None) => return false,
+        Err(fault) => {
+            notes.add(field, Place::configured(path), fault);
+            *slot = Slot::Ended;
+            return false;
+        }
+    }
+    true
 }
 
 fn path(number: usize, source: &str) -> Result<Vec<Step>, OptionsError> {
@@ -323,8 +399,9 @@ fn known(key: &str) -> Option<Destination> {
         "search_string" => Destination::SearchString,
         _ => {
             let text = TEXT_FIELDS.into_iter().find(|field| *field == key);
-            let pii = PII_FIELDS.iter().position(|field| *field == key);
-            return text.map(Destination::Text).or(pii.map(Destination::Pii));
+            let pii = PII_FIELDS.into_iter().find(|(field, _)| *field == key);
+            let pii = pii.map(|(_, list)| Destination::Pii(list));
+            return text.map(Destination::Text).or(pii);
         }
     })
 }
@@ -370,7 +447,7 @@ fn destination(
 fn is_personal(source: &str) -> bool {
     let named = |step: &str| {
         let step = step.to_lowercase().replace('_', "");
-        PERSONAL.contains(&step.as_str())
+        PERSONAL.iter().any(|name| step.contains(name))
     };
     PERSONAL_WHOLE.contains(&source) || source.split('.').any(named)
 }

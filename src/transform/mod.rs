@@ -2,9 +2,10 @@
 //!
 //! `mapping.md` field by field, one file for each of its parts: `envelope` (event_name,
 //! action_source, …), `user_data` and its `hashing`, `custom_data`, and `mappings`,
-//! what the config adds. `scalar` and `money` are its words (*scalar text*, *text list*,
-//! *amount*, *integer*), where `None` always means *absent* and gives the turn to the next
-//! source. `payload` is the wire. `apply` puts it all together: [`Transform`], made of `options`,
+//! what the config adds (`mapped`: what it gave for one event), and `items`, what an event is about.
+//! `scalar` and `money` are its words (*scalar text*, *text list*, *amount*, *integer*): each tells
+//! what is missing from what is there and cannot be read, which leaves one of the `notes`.
+//! `payload` is the wire. `apply` puts it all together: [`Transform`], made of `options`,
 //! turns a line into an `outcome`.
 //!
 //! `rows` is the same mapping as data, read by `reading`: `explain` tells by it where each field of
@@ -20,8 +21,11 @@ mod custom_data;
 mod envelope;
 mod explain;
 mod hashing;
+mod items;
+mod mapped;
 mod mappings;
 mod money;
+mod notes;
 mod options;
 mod outcome;
 mod payload;
@@ -31,9 +35,9 @@ mod rows;
 mod scalar;
 mod user_data;
 
-pub use apply::Transform;
+pub use apply::{Fixed, Transform};
 pub use explain::{Explanation, Field, MappingNote, Tried};
 pub use hashing::Hashing;
 pub use options::{MappingRule, Options, OptionsError};
-pub use outcome::{Dead, Payload};
+pub use outcome::{Dead, Payload, UnreadableTime, Unsendable};
 pub use person::{EmailHash, Person};

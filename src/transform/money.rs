@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::ser::{Serialize, Serializer};
 
+use super::notes::{Fault, Read};
 use crate::event::{Decimal, Node};
+use crate::note::Word;
 
 /// Millionths in one.
 const ONE: i128 = 1_000_000;
@@ -12,7 +14,7 @@ const ONE: i128 = 1_000_000;
 const INTEGER_DIGITS: i64 = 12;
 /// The digits kept behind the point.
 const DECIMALS: i64 = 6;
-/// A sum from here on is absent.
+/// A sum from here on is unreadable.
 const SUM_LIMIT: i128 = 1_000_000_000_000 * ONE;
 /// The largest integer that Pinterest's schema is given.
 const MAX_INTEGER: i128 = 2_147_483_647;
@@ -51,48 +53,88 @@ impl Micros {
     }
 }
 
+const NO_NUMBER: Fault = Fault::unreadable("is no number of a magnitude below 1e12");
+const NO_AMOUNT: Fault =
+    Fault::unreadable("is no number from 0 to below 1e12, nor a text that is one");
+const NO_INTEGER: Fault = Fault::unreadable("is no whole number from 0 to 2147483647");
+const NEGATIVE: Fault = Fault::new(Word::Negative, "is below zero");
+const NEGATIVE_SUM: Fault = Fault::new(Word::Negative, "adds up to less than zero");
+const HUGE_SUM: Fault = Fault::unreadable("adds up to 1e12 or more");
+const MANY: Fault = Fault::unreadable("adds up to more than 2147483647");
+
 /// A *number*: a JSON number, or a string that is one.
-fn number(node: &Node<'_>) -> Option<Micros> {
-    match node {
+pub(super) fn number(node: &Node<'_>) -> Read<Micros> {
+    let number = match node {
         Node::Number(n) => n.with_decimal(Micros::new),
+        node if node.is_missing() => return Ok(None),
         Node::String(s) => Decimal::parse(s.trim()).and_then(Micros::new),
         Node::Null | Node::Bool(_) | Node::Array(_) | Node::Object(_) => None,
-    }
+    };
+    number.map(Some).ok_or(NO_NUMBER)
 }
 
 /// An *amount*: a number that is not negative after rounding.
-pub(super) fn amount(node: &Node<'_>) -> Option<Micros> {
-    number(node).filter(|n| n.0 >= 0)
+pub(super) fn amount(node: &Node<'_>) -> Read<Micros> {
+    match number(node) {
+        Ok(Some(n)) if n.0 < 0 => Err(NEGATIVE),
+        Ok(found) => Ok(found),
+        Err(_) => Err(NO_AMOUNT),
+    }
 }
 
 /// An *integer*: a number that is whole after rounding, from 0 to 2147483647.
-pub(super) fn integer(node: &Node<'_>) -> Option<u32> {
-    number(node)
-        .filter(|n| n.0 % ONE == 0 && (0..=MAX_INTEGER).contains(&(n.0 / ONE)))
-        .and_then(|n| u32::try_from(n.0 / ONE).ok())
+pub(super) fn integer(node: &Node<'_>) -> Read<u32> {
+    let Some(n) = number(node).map_err(|_| NO_INTEGER)? else {
+        return Ok(None);
+    };
+    match (n.0 % ONE, n.0 / ONE) {
+        (0, ..0) => Err(NEGATIVE),
+        (0, whole @ ..=MAX_INTEGER) => u32::try_from(whole).map(Some).map_err(|_| NO_INTEGER),
+        _ => Err(NO_INTEGER),
+    }
 }
 
-/// The sum of the products of each pair (no pairs: absent), exact until it is rounded at the
-/// end. `None` from 1e12 on.
-pub(super) fn sum_of_products(pairs: impl Iterator<Item = (Micros, Micros)>) -> Option<Micros> {
-    // Each product is at most 1e36, in units of 1e-12. All are amounts, so a sum that would
-    // leave i128 stays at its end, far beyond the limit.
-    let sum = pairs
-        .map(|(price, quantity)| price.0 * quantity.0)
-        .reduce(i128::saturating_add)?;
-    let (whole, rest) = (sum / ONE, sum % ONE);
-    let up = rest * 2 > ONE || (rest * 2 == ONE && whole % 2 == 1);
-    let rounded = whole + i128::from(up);
-    (rounded < SUM_LIMIT).then_some(Micros(rounded))
+/// The sum of price × quantity, of either sign; exact until it is rounded at the end.
+#[derive(Default)]
+pub(super) struct Sum {
+    /// In units of 1, and of 1e-12 beside them: apart, neither leaves i128 for any line that can be
+    /// held in memory.
+    whole: i128,
+    rest: i128,
 }
 
-/// The sum of integers (none: absent). `None` above 2147483647.
-pub(super) fn sum_of_integers(integers: impl Iterator<Item = u32>) -> Option<u32> {
-    integers
-        .map(u64::from)
-        .reduce(u64::saturating_add)
-        .filter(|sum| i128::from(*sum) <= MAX_INTEGER)
-        .and_then(|sum| u32::try_from(sum).ok())
+impl Sum {
+    /// Adds one product of two.
+    pub(super) fn add(&mut self, price: Micros, quantity: Micros) {
+        // At most 1e36, in units of 1e-12.
+        let product = price.0 * quantity.0;
+        self.whole += product.div_euclid(ONE * ONE);
+        self.rest += product.rem_euclid(ONE * ONE);
+    }
+
+    /// The sum, rounded half-even to 6 decimals, if it is an amount.
+    pub(super) fn amount(self) -> Result<Micros, Fault> {
+        let floor = self.whole * ONE + self.rest.div_euclid(ONE);
+        let rest = self.rest.rem_euclid(ONE);
+        let is_odd = floor.rem_euclid(2) == 1;
+        let up = rest * 2 > ONE || (rest * 2 == ONE && is_odd);
+        match floor + i128::from(up) {
+            ..0 => Err(NEGATIVE_SUM),
+            SUM_LIMIT.. => Err(HUGE_SUM),
+            sum => Ok(Micros(sum)),
+        }
+    }
+}
+
+/// The sum of integers (none: absent).
+pub(super) fn sum_of_integers(integers: impl Iterator<Item = u32>) -> Read<u32> {
+    let Some(sum) = integers.map(u64::from).reduce(u64::saturating_add) else {
+        return Ok(None);
+    };
+    match u32::try_from(sum) {
+        Ok(sum) if i128::from(sum) <= MAX_INTEGER => Ok(Some(sum)),
+        _ => Err(MANY),
+    }
 }
 
 impl fmt::Display for Micros {
@@ -127,10 +169,16 @@ mod tests {
     use crate::event::{Arena, parse};
     use proptest::prelude::*;
 
-    fn read<T>(json: &str, f: impl Fn(&Node<'_>) -> Option<T>) -> Option<T> {
-        parse(&Arena::default(), json.as_bytes())
-            .ok()
-            .and_then(|node| f(&node))
+    fn word<T>(json: &str, f: impl Fn(&Node<'_>) -> Read<T>) -> Result<Option<T>, Word> {
+        let arena = Arena::default();
+        let Ok(node) = parse(&arena, json.as_bytes()) else {
+            panic!("{json}")
+        };
+        f(&node).map_err(|fault| fault.word)
+    }
+
+    fn read<T>(json: &str, f: impl Fn(&Node<'_>) -> Read<T>) -> Option<T> {
+        word(json, f).ok().flatten()
     }
 
     fn shown(json: &str) -> Option<String> {
@@ -214,8 +262,26 @@ mod tests {
     #[test]
     fn sign_and_wholeness_are_judged_after_rounding() {
         assert_eq!(read("-0.0000001", amount), Some(Micros(0)));
-        assert_eq!(read("-0.000001", amount), None);
-        assert_eq!(read("-1", amount), None);
+        assert_eq!(word("-0.000001", amount), Err(Word::Negative));
+        assert_eq!(word("-1", amount), Err(Word::Negative));
+        for (json, expected) in [
+            ("-1e12", Word::Unreadable),
+            (r#""EUR 5""#, Word::Unreadable),
+            (r#""null""#, Word::Unreadable),
+            ("[5]", Word::Unreadable),
+            ("false", Word::Unreadable),
+        ] {
+            assert_eq!(word(json, amount), Err(expected), "{json}");
+            assert_eq!(word(json, integer), Err(expected), "{json}");
+        }
+        for json in ["null", r#"" ""#, "[]", "{}"] {
+            assert_eq!(word(json, amount), Ok(None), "{json}");
+            assert_eq!(word(json, integer), Ok(None), "{json}");
+        }
+        assert_eq!(word("-1", integer), Err(Word::Negative));
+        assert_eq!(word("-3000000000", integer), Err(Word::Negative));
+        assert_eq!(word("-1.5", integer), Err(Word::Unreadable));
+        assert_eq!(word("2147483648", integer), Err(Word::Unreadable));
         for (json, expected) in [
             ("2", Some(2)),
             (r#""2""#, Some(2)),
@@ -237,34 +303,52 @@ mod tests {
 
     #[test]
     fn sums() {
-        let m = |json: &str| read(json, amount).unwrap();
+        let m = |json: &str| read(json, number).unwrap();
         let sum = |pairs: &[(&str, &str)]| {
-            sum_of_products(pairs.iter().map(|(p, q)| (m(p), m(q)))).map(|n| n.to_string())
+            let mut sum = Sum::default();
+            pairs.iter().for_each(|(p, q)| sum.add(m(p), m(q)));
+            let sum = sum.amount().map(|n| n.to_string());
+            sum.map_err(|fault| fault.word)
         };
-        assert_eq!(sum(&[]), None);
-        assert_eq!(sum(&[("10.5", "2"), ("4", "1")]).as_deref(), Some("25"));
-        assert_eq!(sum(&[("10.5", "0")]).as_deref(), Some("0"));
-        assert_eq!(sum(&[("0.1", "0.2")]).as_deref(), Some("0.02"));
+        let is = |text: &str| Ok(text.to_owned());
+        assert_eq!(sum(&[("10.5", "2"), ("4", "1")]), is("25"));
+        assert_eq!(sum(&[("10.5", "0")]), is("0"));
+        assert_eq!(sum(&[("0.1", "0.2")]), is("0.02"));
+        assert_eq!(sum(&[("50", "1"), ("20", "-1"), ("-5", "1")]), is("25"));
+        assert_eq!(sum(&[("-5", "-1")]), is("5"));
         // Rounded once, at the end: three times half a millionth is one and a half.
         let half = ("0.000001", "0.5");
-        assert_eq!(sum(&[half; 3]).as_deref(), Some("0.000002"));
-        assert_eq!(sum(&[half]).as_deref(), Some("0"));
+        assert_eq!(sum(&[half; 3]), is("0.000002"));
+        assert_eq!(sum(&[half]), is("0"));
+        assert_eq!(sum(&[("-0.000001", "0.5")]), is("0"));
+        assert_eq!(sum(&[("-0.000001", "0.6")]), Err(Word::Negative));
+        assert_eq!(sum(&[("1", "1"), ("-0.000001", "1.5")]), is("0.999998"));
+        assert_eq!(sum(&[("1", "1"), ("-2", "1")]), Err(Word::Negative));
+        assert_eq!(sum(&[("999999999999", "1")]), is("999999999999"));
+        let over = [("999999999999", "1"), ("1", "1")];
+        assert_eq!(sum(&over), Err(Word::Unreadable));
         assert_eq!(
-            sum(&[("999999999999", "1")]).as_deref(),
-            Some("999999999999")
+            sum(&[over[0], over[1], ("-1", "0.5")]),
+            is("999999999999.5")
         );
-        assert_eq!(sum(&[("999999999999", "1"), ("1", "1")]), None);
-        let huge = ("999999999999", "999999999999");
-        assert_eq!(sum(&[huge; 400]), None);
+        // What was taken away is given back, however much it was.
+        let (huge, back) = (
+            ("999999999999", "999999999999"),
+            ("-999999999999", "999999999999"),
+        );
+        assert_eq!(sum(&[huge; 400]), Err(Word::Unreadable));
+        let mut both = vec![huge; 400];
+        both.extend([back; 400]);
+        both.push(("7", "1"));
+        assert_eq!(sum(&both), is("7"));
 
-        assert_eq!(sum_of_integers([].into_iter()), None);
-        assert_eq!(sum_of_integers([0, 0].into_iter()), Some(0));
-        assert_eq!(
-            sum_of_integers([2_147_483_646, 1].into_iter()),
-            Some(2_147_483_647)
-        );
-        assert_eq!(sum_of_integers([2_147_483_647, 1].into_iter()), None);
-        assert_eq!(sum_of_integers([2_147_483_647; 3].into_iter()), None);
+        let integers =
+            |all: &[u32]| sum_of_integers(all.iter().copied()).map_err(|fault| fault.word);
+        assert_eq!(integers(&[]), Ok(None));
+        assert_eq!(integers(&[0, 0]), Ok(Some(0)));
+        assert_eq!(integers(&[2_147_483_646, 1]), Ok(Some(2_147_483_647)));
+        assert_eq!(integers(&[2_147_483_647, 1]), Err(Word::Unreadable));
+        assert_eq!(integers(&[2_147_483_647; 3]), Err(Word::Unreadable));
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! What the config says of the transform, and what can be wrong with it.
 
 use super::hashing::Hashing;
+use super::outcome::UnreadableTime;
 
 /// What the config says about the transform.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct Options {
     pub default_user_agent: String,
     /// `user_data.hashing`.
     pub hashing: Hashing,
+    /// `[event_time] unreadable`.
+    pub unreadable_time: UnreadableTime,
     /// `[event_names]`: a track's name (matched trimmed, without regard to case) → the name
     /// on the wire, as written.
     pub event_names: Vec<(String, String)>,
@@ -30,6 +33,7 @@ impl Default for Options {
             default_currency: "USD".to_owned(),
             default_user_agent: "Mozilla/5.0".to_owned(),
             hashing: Hashing::Raw,
+            unreadable_time: UnreadableTime::DeadLetter,
             event_names: Vec::new(),
             mappings: Vec::new(),
         }

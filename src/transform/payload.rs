@@ -48,7 +48,7 @@ pub(super) struct UserData<'t> {
     #[serde(skip_serializing_if = "SmallVec::is_empty")]
     pub external_id: Texts<'t>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_ip_address: Option<&'t str>,
+    pub client_ip_address: Option<Text<'t>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_user_agent: Option<Text<'t>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,7 @@
 
 use super::apply::Transform;
 use super::hashing::{Normal, hashed};
-use super::scalar::{scalar_text, text_list, trimmed};
+use super::scalar::{scalar_text, texts_in, trimmed};
 use crate::event::{self, Arena, Node};
 
 /// A person, as an event may name one. Neither form shows in a `Debug` or an error text.
@@ -40,13 +40,13 @@ impl Transform {
         };
         match person {
             Person::UserId(user_id) => {
-                scalar_text(root.at("userId")).is_some_and(|text| *text == **user_id)
+                let text = scalar_text(root.at("userId")).ok().flatten();
+                text.is_some_and(|text| *text == **user_id)
             }
             Person::Email(EmailHash(hash)) => {
                 let names = |node: &Node<'_>| {
-                    let texts = text_list(node).unwrap_or_default();
-                    let hashes = texts.iter().map(|text| hashed(text, Normal::Lower));
-                    hashes.flatten().any(|found| found == *hash)
+                    let mut hashes = texts_in(node).map(|text| hashed(&text, Normal::Lower));
+                    hashes.any(|found| found.is_some_and(|found| found == *hash))
                 };
                 names(root.at("properties").at("email"))
                     || names(root.at("context").at("traits").at("email"))

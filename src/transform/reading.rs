@@ -1,24 +1,31 @@
 //! How a source is read, and in words why it gives nothing.
 
-use super::custom_data::{currency, item_contents, item_ids, product_objects};
+use super::custom_data::{self, currency};
+use super::envelope;
+use super::items::{ID_KEYS, Items, item_id, products_of};
 use super::money::{amount, integer};
-use super::scalar::{scalar_text, text_list, trimmed};
-use super::user_data::{address_of, epik_of_search, epik_of_url};
-use crate::event::{Node, time};
+use super::notes::{Notes, Place, Read};
+use super::scalar::{id_text, scalar_text, text_list};
+use super::user_data::{LISTS, address_of, epik_of_url, external_id, search};
+use crate::event::Node;
+use crate::note::Word;
 
 /// What a source has to be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
     ScalarText,
-    TextList,
+    /// A scalar text that is no placeholder.
+    Id,
+    ExternalId,
+    /// What one of user_data's lists takes.
+    List(usize),
     /// A string that is not only white space.
     Text,
     Amount,
     Integer,
     Currency,
-    Time,
-    /// Only `false` says anything.
-    False,
+    /// Only what says that tracking is off says anything.
+    OptOut,
     Address,
     EpikOfUrl,
     EpikOfSearch,
@@ -30,61 +37,109 @@ pub(super) enum Reading {
     OwnId,
 }
 
+/// Why a source gives nothing.
+#[derive(Clone, Copy)]
+pub(super) struct Why {
+    /// The word, if it is there and unreadable.
+    pub word: Option<Word>,
+    /// To be read behind the source's path. Holds no value of the event.
+    pub reason: &'static str,
+}
+
+const fn because(reason: &'static str) -> Why {
+    Why { word: None, reason }
+}
+
 impl Reading {
-    /// Nothing if `node` can be used, otherwise why not. The text holds no value of the event.
-    pub(super) fn refusal(self, node: &Node<'_>, root: &Node<'_>) -> Option<&'static str> {
-        let products = || product_objects(root.at("properties"));
-        let usable = match self {
-            Self::ScalarText => scalar_text(node).is_some(),
-            Self::TextList => text_list(node).is_some(),
-            Self::Text => node.as_str().and_then(trimmed).is_some(),
-            Self::Amount => amount(node).is_some(),
-            Self::Integer => integer(node).is_some(),
-            Self::Currency => currency(node).is_some(),
-            Self::Time => match node {
-                Node::String(text) => time::from_text(text).is_some(),
-                Node::Number(number) => time::from_number(number).is_some(),
-                _ => false,
-            },
-            Self::False => matches!(node, Node::Bool(false)),
-            Self::Address => node.as_str().and_then(address_of).is_some(),
-            Self::EpikOfUrl => node.as_str().and_then(epik_of_url).is_some(),
-            Self::EpikOfSearch => node.as_str().and_then(epik_of_search).is_some(),
-            Self::ProductIds => item_ids(&products()).is_some(),
-            Self::Contents => item_contents(&products()).is_some(),
-            Self::OwnId => scalar_text(node).is_some() && products().is_empty(),
-        };
-        (!usable).then(|| self.why_not(node, root))
-    }
-
-    fn why_not(self, node: &Node<'_>, root: &Node<'_>) -> &'static str {
-        if self == Self::OwnId && !product_objects(root.at("properties")).is_empty() {
-            return "not looked at: properties.products has objects";
-        }
-        match node {
-            // `at` gives null for what is not there.
-            Node::Null => "missing",
-            Node::String(text) if trimmed(text).is_none() => "an empty text",
-            _ => self.expected(),
-        }
-    }
-
-    const fn expected(self) -> &'static str {
+    /// Nothing if `node` can be used, otherwise why not.
+    pub(super) fn refusal(self, node: &Node<'_>, root: &Node<'_>) -> Option<Why> {
+        let has_products = || matches!(products_of(root), Ok(Some(())));
         match self {
-            Self::ScalarText | Self::OwnId => "neither a text nor a number of up to 40 digits",
-            Self::TextList => "neither a text, nor a number, nor a list of them",
-            Self::Text => "not a text",
-            Self::Amount => "not an amount: a number from 0 to below 1e12, or a text that is one",
-            Self::Integer => "not a whole number from 0 to 2147483647",
-            Self::Currency => "not three letters",
-            Self::Time => "not a time: RFC 3339 with an offset, or Unix time, from 2001 to 2100",
-            Self::False => "not false",
-            Self::Address => "not one IPv4 or IPv6 address",
-            Self::EpikOfUrl | Self::EpikOfSearch => "no epik parameter in it",
-            Self::ProductIds => "no object in it has a product_id or sku",
-            Self::Contents => "no object in it has anything that contents takes",
+            Self::OwnId if has_products() => {
+                return Some(because("not looked at: properties.products has objects"));
+            }
+            Self::ProductIds if has_products() && !has_id(root) => {
+                return Some(because("no object in it has a product_id or sku"));
+            }
+            Self::Contents if has_products() && !has_contents(root) => {
+                return Some(because("no object in it has anything that contents takes"));
+            }
+            Self::EpikOfUrl if node.is_missing() || !matches!(node, Node::String(_)) => {
+                return Some(because("no text with an epik parameter"));
+            }
+            _ => {}
+        }
+        match self.read(node, root) {
+            Ok(Some(())) => None,
+            Ok(None) => Some(because(match (node, self) {
+                (Node::String(_), Self::EpikOfUrl | Self::EpikOfSearch) => {
+                    "no epik parameter in it"
+                }
+                // `at` gives null for what is not there.
+                (Node::Null, _) => "missing",
+                (Node::String(_), _) => "an empty text",
+                (_, Self::OptOut) => "it says that tracking is on",
+                _ => "nothing in it",
+            })),
+            Err(fault) => Some(Why {
+                word: Some(fault.word),
+                reason: fault.reason,
+            }),
         }
     }
+
+    fn read(self, node: &Node<'_>, root: &Node<'_>) -> Read<()> {
+        fn some<T>(read: Read<T>) -> Read<()> {
+            read.map(|found| found.map(drop))
+        }
+        match self {
+            Self::ScalarText => some(scalar_text(node)),
+            Self::Id | Self::OwnId => some(id_text(node)),
+            Self::ExternalId => some(external_id(node)),
+            Self::List(number) => list(number, node),
+            Self::Text => some(envelope::url(node)),
+            Self::Amount => some(amount(node)),
+            Self::Integer => some(integer(node)),
+            Self::Currency => some(currency(node)),
+            Self::OptOut => {
+                envelope::opt_out(node).map(|found| found.filter(|is_out| *is_out).map(drop))
+            }
+            Self::Address => some(address_of(node)),
+            Self::EpikOfUrl => some(node.as_str().map_or(Ok(None), epik_of_url)),
+            Self::EpikOfSearch => some(search(node)),
+            Self::ProductIds | Self::Contents => products_of(root),
+        }
+    }
+}
+
+fn list(number: usize, node: &Node<'_>) -> Read<()> {
+    let notes = Notes::default();
+    let list = &LISTS[number];
+    let found = text_list(node, list.rule, &notes, list.field, Place::at(""));
+    match (found, notes.first()) {
+        (Some(_), _) => Ok(Some(())),
+        (None, None) => Ok(None),
+        (None, Some(fault)) => Err(fault),
+    }
+}
+
+fn has_id(root: &Node<'_>) -> bool {
+    let notes = Notes::default();
+    let items = Items::new(root.at("properties"), &notes);
+    let mut products = items.products();
+    products.any(|(place, product)| item_id(product, &ID_KEYS, &notes, "", place).is_some())
+}
+
+fn has_contents(root: &Node<'_>) -> bool {
+    let notes = Notes::default();
+    let sources = custom_data::Sources {
+        properties: root.at("properties"),
+        context: root.at("context"),
+        default_currency: "",
+        notes: &notes,
+    };
+    let items = Items::new(sources.properties, &notes);
+    sources.products(&items, true).1.is_some()
 }
 
 /// The value at a dot path; null for what is not there.

@@ -1,4 +1,5 @@
-//! Which sources each field of the payload has, in their order, and how each is read: the rows of
+//! Which sources each field of the payload has but event_time, whose chain stands in
+//! [`crate::event::time`], in their order, and how each is read: the rows of
 //! the mapping as data. Properties in the tests hold this table to what the transform does.
 
 use super::reading::Reading::{self, *};
@@ -19,6 +20,8 @@ pub(super) struct Row {
     pub sources: &'static [Source],
     /// What gives the value when no source does.
     pub otherwise: Otherwise,
+    /// A source that is there and cannot be read leaves nothing to stand in for it.
+    pub ends: bool,
 }
 
 /// What stands behind the last source.
@@ -41,7 +44,13 @@ const fn row(field: &'static str, sources: &'static [Source]) -> Row {
         field,
         sources,
         otherwise: Otherwise::Omitted,
+        ends: false,
     }
+}
+
+/// A row of money.
+const fn ends(row: Row) -> Row {
+    Row { ends: true, ..row }
 }
 
 const fn or(row: Row, given: &'static str) -> Row {
@@ -53,85 +62,73 @@ const fn or(row: Row, given: &'static str) -> Row {
 
 /// The fields of every event.
 pub(super) const EVERY: &[Row] = &[
-    or(
-        row(
-            "event_time",
-            &[
-                at("timestamp", Time),
-                at("originalTimestamp", Time),
-                at("sentAt", Time),
-                at("receivedAt", Time),
-            ],
-        ),
-        "the moment of acceptance",
-    ),
     row("event_source_url", &[at("context.page.url", Text)]),
-    row("opt_out", &[at("context.device.adTrackingEnabled", False)]),
+    row("opt_out", &[at("context.device.adTrackingEnabled", OptOut)]),
     row(
         "user_data.em",
         &[
-            at("properties.email", TextList),
-            at("context.traits.email", TextList),
+            at("properties.email", List(0)),
+            at("context.traits.email", List(0)),
         ],
     ),
     row(
         "user_data.ph",
         &[
-            at("properties.phone", TextList),
-            at("context.traits.phone", TextList),
+            at("properties.phone", List(1)),
+            at("context.traits.phone", List(1)),
         ],
     ),
     row(
         "user_data.fn",
         &[
-            at("properties.first_name", TextList),
-            at("context.traits.firstName", TextList),
+            at("properties.first_name", List(2)),
+            at("context.traits.firstName", List(2)),
         ],
     ),
     row(
         "user_data.ln",
         &[
-            at("properties.last_name", TextList),
-            at("context.traits.lastName", TextList),
+            at("properties.last_name", List(3)),
+            at("context.traits.lastName", List(3)),
         ],
     ),
     row(
         "user_data.ct",
         &[
-            at("context.traits.address.city", TextList),
-            at("properties.address.city", TextList),
+            at("context.traits.address.city", List(4)),
+            at("properties.address.city", List(4)),
         ],
     ),
     row(
         "user_data.st",
         &[
-            at("context.traits.address.state", TextList),
-            at("properties.address.state", TextList),
+            at("context.traits.address.state", List(5)),
+            at("properties.address.state", List(5)),
         ],
     ),
     row(
         "user_data.zp",
         &[
-            at("context.traits.address.postalCode", TextList),
-            at("properties.address.postalCode", TextList),
+            at("context.traits.address.postalCode", List(6)),
+            at("properties.address.postalCode", List(6)),
         ],
     ),
     row(
         "user_data.country",
         &[
-            at("context.traits.address.country", TextList),
-            at("properties.address.country", TextList),
+            at("context.traits.address.country", List(7)),
+            at("properties.address.country", List(7)),
         ],
     ),
     row(
         "user_data.external_id",
-        &[at("userId", ScalarText), at("anonymousId", ScalarText)],
+        &[at("userId", ExternalId), at("anonymousId", ExternalId)],
     ),
     row("user_data.client_ip_address", &[at("context.ip", Address)]),
     or(
         row(
             "user_data.client_user_agent",
-            &[at("context.userAgent", ScalarText)],
+            &[at("context.userAgent", Id)],
         ),
         "user_data.default_user_agent of the config",
     ),
@@ -145,15 +142,15 @@ pub(super) const EVERY: &[Row] = &[
     row(
         "user_data.partner_id",
         &[
-            at("properties.partner_id", ScalarText),
-            at("context.campaign.name", ScalarText),
+            at("properties.partner_id", Id),
+            at("context.campaign.name", Id),
         ],
     ),
 ];
 
 /// custom_data of a track.
 pub(super) const TRACK: &[Row] = &[
-    Row {
+    ends(Row {
         otherwise: Otherwise::Products("the sum of price × quantity over properties.products"),
         ..row(
             "custom_data.value",
@@ -163,8 +160,8 @@ pub(super) const TRACK: &[Row] = &[
                 at("properties.revenue", Amount),
             ],
         )
-    },
-    or(
+    }),
+    ends(or(
         row(
             "custom_data.currency",
             &[
@@ -173,13 +170,10 @@ pub(super) const TRACK: &[Row] = &[
             ],
         ),
         "pinterest.default_currency of the config",
-    ),
+    )),
     row(
         "custom_data.order_id",
-        &[
-            at("properties.order_id", ScalarText),
-            at("properties.cart_id", ScalarText),
-        ],
+        &[at("properties.order_id", Id), at("properties.cart_id", Id)],
     ),
     ITEMS_IDS,
     ITEMS_CONTENTS,
@@ -234,7 +228,7 @@ pub(super) const PAGE: &[Row] = &[row(
         at("properties.products", ProductIds),
         at("properties.product_id", OwnId),
         at("properties.sku", OwnId),
-        at("properties.title", ScalarText),
-        at("context.page.title", ScalarText),
+        at("properties.title", Id),
+        at("context.page.title", Id),
     ],
 )];

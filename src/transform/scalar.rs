@@ -1,11 +1,12 @@
 //! How a JSON value is read where Pinterest wants a text ("Words used below" of `mapping.md`).
-//! `None` is *absent*: the next source has its turn.
 
 use std::borrow::Cow;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
+use super::notes::{At, Fault, Notes, Place, Read};
 use crate::event::{Decimal, Node, Number};
+use crate::note::Word;
 
 /// A text on its way from the event to Pinterest, borrowed if nothing had to change.
 pub(super) type Text<'t> = Cow<'t, str>;
@@ -16,25 +17,89 @@ pub(super) type Texts<'t> = SmallVec<[Text<'t>; 1]>;
 /// A number of more digits than this is no text.
 const MAX_DIGITS: i64 = 40;
 
+/// What a text says that is only a producer's slip for nothing, in lower case.
+const PLACEHOLDERS: [&str; 6] = ["null", "undefined", "none", "nan", "n/a", "[object object]"];
+
+const NO_TEXT: Fault = Fault::unreadable("is neither a text nor a number of up to 40 digits");
+const PLACEHOLDER: Fault = Fault::new(Word::Placeholder, "is only a word for nothing");
+
 /// A string, trimmed, not empty; or a number in plain notation.
-pub(super) fn scalar_text<'t>(node: &'t Node<'_>) -> Option<Text<'t>> {
+pub(super) fn scalar_text<'t>(node: &'t Node<'_>) -> Read<Text<'t>> {
     match node {
-        Node::String(s) => trimmed(s).map(Cow::Borrowed),
-        Node::Number(Number::Unsigned(n)) => Some(Cow::Owned(n.to_string())),
-        Node::Number(n) => n.with_decimal(plain).map(Cow::Owned),
-        Node::Null | Node::Bool(_) | Node::Array(_) | Node::Object(_) => None,
+        Node::String(s) => Ok(trimmed(s).map(Cow::Borrowed)),
+        Node::Number(Number::Unsigned(n)) => Ok(Some(Cow::Owned(n.to_string()))),
+        Node::Number(n) => match n.with_decimal(plain) {
+            Some(text) => Ok(Some(Cow::Owned(text))),
+            None => Err(NO_TEXT),
+        },
+        node if node.is_missing() => Ok(None),
+        Node::Null | Node::Bool(_) | Node::Array(_) | Node::Object(_) => Err(NO_TEXT),
     }
 }
 
-/// One scalar text, or those in an array, in order.
-pub(super) fn text_list<'t>(node: &'t Node<'_>) -> Option<Texts<'t>> {
-    match node {
-        Node::Array(elements) => {
-            let texts: Texts<'t> = elements.iter().filter_map(scalar_text).collect();
-            (!texts.is_empty()).then_some(texts)
-        }
-        _ => scalar_text(node).map(|text| smallvec![text]),
+/// [`scalar_text`] that is no placeholder.
+pub(super) fn id_text<'t>(node: &'t Node<'_>) -> Read<Text<'t>> {
+    match scalar_text(node)? {
+        Some(text) => real(text).map(Some),
+        None => Ok(None),
     }
+}
+
+/// The text, unless it is a placeholder. Numbers are none.
+pub(super) fn real(text: Text<'_>) -> Result<Text<'_>, Fault> {
+    match is_placeholder(&text) {
+        true => Err(PLACEHOLDER),
+        false => Ok(text),
+    }
+}
+
+/// Whether a trimmed text is only a word for nothing.
+pub(super) fn is_placeholder(text: &str) -> bool {
+    // The only letter beyond ASCII that is lowered into it is the Kelvin sign, and none has a k.
+    text.len() <= 15
+        && PLACEHOLDERS
+            .iter()
+            .any(|word| text.eq_ignore_ascii_case(word))
+}
+
+/// Any text.
+pub(super) fn any(text: Text<'_>) -> Result<Text<'_>, Fault> {
+    Ok(text)
+}
+
+/// One scalar text, or those in an array, in order, each as `rule` takes it. What it does not take
+/// is noted; nothing left is absent.
+pub(super) fn text_list<'t>(
+    node: &'t Node<'_>,
+    rule: fn(Text<'t>) -> Result<Text<'t>, Fault>,
+    notes: &Notes,
+    field: &'static str,
+    place: Place<'_>,
+) -> Option<Texts<'t>> {
+    let read = |node: &'t Node<'_>, place| {
+        let read = match scalar_text(node) {
+            Ok(Some(text)) => rule(text).map(Some),
+            other => other,
+        };
+        notes.take(field, place, read)
+    };
+    let texts: Texts<'t> = match node {
+        Node::Array(elements) => (elements.iter().enumerate())
+            .filter_map(|(i, element)| read(element, place.element(At::Index(i))))
+            .collect(),
+        node => read(node, place).into_iter().collect(),
+    };
+    (!texts.is_empty()).then_some(texts)
+}
+
+/// Every scalar text in a value, whatever field it is for.
+pub(super) fn texts_in<'t>(node: &'t Node<'_>) -> impl Iterator<Item = Text<'t>> {
+    let elements = match node {
+        Node::Array(elements) => elements,
+        node => std::slice::from_ref(node),
+    };
+    let texts = elements.iter().map(scalar_text);
+    texts.filter_map(|read| read.ok().flatten())
 }
 
 /// A string that is not only white space, without what surrounds it.
@@ -97,7 +162,7 @@ mod tests {
         let Ok(node) = parse(&arena, json.as_bytes()) else {
             panic!("{json}")
         };
-        scalar_text(&node).map(Cow::into_owned)
+        scalar_text(&node).ok().flatten().map(Cow::into_owned)
     }
 
     #[test]
@@ -127,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_40_digits_is_absent() {
+    fn more_than_40_digits_is_unreadable() {
         let forty = "1234567890".repeat(4);
         assert_eq!(text(&forty), Some(forty.clone()));
         assert_eq!(text(&format!("-{forty}")), Some(format!("-{forty}")));
@@ -151,17 +216,23 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_trimmed_and_other_kinds_absent() {
+    fn strings_are_trimmed_and_what_is_missing_is_not_unreadable() {
         assert_eq!(text(r#""\u3000 a b\u00a0\n""#).as_deref(), Some("a b"));
         assert_eq!(
             text(r#""1e2""#).as_deref(),
             Some("1e2"),
             "a string stays as it is"
         );
-        for json in [
-            r#""""#, r#"" \t""#, "null", "true", "false", "[]", r#"["a"]"#, "{}",
-        ] {
-            assert_eq!(text(json), None, "{json}");
+        let read = |json: &str| {
+            let arena = Arena::default();
+            let node = parse(&arena, json.as_bytes()).ok().unwrap();
+            scalar_text(&node).map(|text| text.is_some())
+        };
+        for json in [r#""""#, r#"" \t""#, "null", "[]", "{}"] {
+            assert_eq!(read(json), Ok(false), "{json}");
+        }
+        for json in ["true", "false", r#"["a"]"#, "[null]", r#"{"a":1}"#, "1e400"] {
+            assert_eq!(read(json), Err(NO_TEXT), "{json}");
         }
     }
 
@@ -169,26 +240,57 @@ mod tests {
     fn lists() {
         let list = |json: &str| {
             let arena = Arena::default();
+            let notes = Notes::default();
             let node = parse(&arena, json.as_bytes()).ok().unwrap();
-            text_list(&node).map(|l| l.iter().map(|t| t.to_string()).collect::<Vec<_>>())
+            let texts = text_list(&node, real, &notes, "em", Place::at("a.b"));
+            let texts = texts.map(|l| l.iter().map(|t| t.to_string()).collect::<Vec<_>>());
+            let told = |note: crate::note::Note| (note.path.to_string(), note.word);
+            let notes = notes.finish().into_iter().map(told).collect::<Vec<_>>();
+            (texts, notes)
         };
         let some = |texts: &[&str]| Some(texts.iter().map(|t| t.to_string()).collect());
-        assert_eq!(list(r#"" a ""#), some(&["a"]));
-        assert_eq!(list("7.0"), some(&["7"]));
+        assert_eq!(list(r#"" a ""#), (some(&["a"]), vec![]));
+        assert_eq!(list("7.0"), (some(&["7"]), vec![]));
+        let unreadable = |path: &str| (path.to_owned(), Word::Unreadable);
         assert_eq!(
-            list(r#"[" b","a",null,"",7,"a",true,["x"],{"y":1},1e400]"#),
-            some(&["b", "a", "7", "a"])
+            list(r#"[" b","a",null,"",7,"a",true,["x"],{"y":1},1e400,[],"N/A"]"#),
+            (
+                some(&["b", "a", "7", "a"]),
+                vec![
+                    unreadable("a.b.6"),
+                    unreadable("a.b.7"),
+                    unreadable("a.b.8"),
+                    unreadable("a.b.9"),
+                    ("a.b.11".to_owned(), Word::Placeholder),
+                ]
+            )
         );
-        for json in [
-            "[]",
-            "[null]",
-            r#"[" "]"#,
-            r#"[["a"]]"#,
-            "null",
-            "{}",
-            "true",
+        for json in ["[]", "[null]", r#"[" "]"#, "null", "{}", "[[],{}]"] {
+            assert_eq!(list(json), (None, vec![]), "{json}");
+        }
+        for json in ["true", r#"{"a":1}"#] {
+            assert_eq!(list(json), (None, vec![unreadable("a.b")]), "{json}");
+        }
+        assert_eq!(list(r#"[["a"]]"#), (None, vec![unreadable("a.b.0")]));
+    }
+
+    #[test]
+    fn words_for_nothing() {
+        for word in ["null", "Undefined", "NONE", "NaN", "n/a", "[object Object]"] {
+            assert!(is_placeholder(word), "{word}");
+        }
+        for word in [
+            "",
+            "nul",
+            "null ",
+            "na",
+            "nil",
+            "-",
+            "[object Array]",
+            "0",
+            "нет",
         ] {
-            assert_eq!(list(json), None, "{json}");
+            assert!(!is_placeholder(word), "{word}");
         }
     }
 

@@ -35,6 +35,7 @@ mod late;
 mod log;
 mod metrics;
 mod named_files;
+mod notes;
 mod notify;
 mod online;
 mod path;

@@ -232,3 +232,35 @@ fn a_hook_in_trouble_is_asked_again_and_never_holds_up_delivery() {
     assert!(!daemon.log().contains("SECRET"), "{}", daemon.log());
     assert_eq!(daemon.stop(s(10)).code, Some(0));
 }
+
+/// A producer whose currency cannot be read, and then can.
+#[test]
+fn money_that_cannot_be_read_is_told_by_its_share_and_so_is_the_end() {
+    let stand_in = StandIn::start();
+    let hook = Hook::answering(&[200]);
+    let site = site(&stand_in, &hook);
+    let daemon = site.start();
+    let order = |n: usize, currency: &str| Sample {
+        id: format!("order-{n}"),
+        event_name: "checkout",
+        line:
+            json!({"messageId": format!("order-{n}"), "type": "track", "event": "Order Completed",
+            "context": {"ip": "203.0.113.7"},
+            "properties": {"revenue": 5, "currency": currency}})
+            .to_string(),
+    };
+    Client::queue(&daemon.socket(), &[order(0, "EUR")]);
+    stand_in.takes(1, s(10));
+    Client::queue(&daemon.socket(), &[order(1, "\u{a5}SECRET")]);
+    let raised = hook.hears("notes_rising", "raised");
+    let text = raised["text"].as_str().expect("a text");
+    assert!(
+        text.contains("of 2 events") && text.contains("currency unreadable 1"),
+        "{text}"
+    );
+    assert!(!text.contains("SECRET"), "{text}");
+    let more: Vec<Sample> = (2..40).map(|n| order(n, "EUR")).collect();
+    Client::queue(&daemon.socket(), &more);
+    hook.hears("notes_rising", "recovered");
+    assert_eq!(daemon.stop(s(10)).code, Some(0));
+}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use pinrelay::transform::{Explanation, Field, MappingRule, Options, Transform};
+use pinrelay::transform::{Explanation, Field, Fixed, MappingRule, Options, Transform};
 
 use super::{blocks, code, read, rows, section};
 
@@ -14,7 +14,11 @@ const PAGE: &str = "docs/mapping.md";
 fn explained(kind: &str, options: Options) -> Explanation {
     let transform = Transform::new(options).expect("options");
     let line = format!(r#"{{"messageId":"m","type":"{kind}","event":"X"}}"#);
-    transform.explain(line.as_bytes(), 0).expect("an event")
+    let fixed = Fixed {
+        accepted_at: 0,
+        event_time: 0,
+    };
+    transform.explain(line.as_bytes(), fixed).expect("an event")
 }
 
 fn options() -> Options {
@@ -185,13 +189,15 @@ fn the_example_is_what_is_sent() {
         partner_name: Some("ss-mystorefront".to_owned()),
         ..Options::default()
     });
-    let time = pinrelay::event::check(event.as_bytes()).expect("an event");
-    let payload = transform.expect("options").payload(
-        event.as_bytes(),
-        time.event_time.expect("a time"),
-        None,
-        &|_| false,
-    );
+    let call = pinrelay::event::check(event.as_bytes()).expect("an event");
+    // Long after it.
+    let accepted_at = 4_000_000_000;
+    let fixed = Fixed {
+        accepted_at,
+        event_time: call.event_time(accepted_at),
+    };
+    let transform = transform.expect("options");
+    let payload = transform.payload(event.as_bytes(), fixed, None, &|_| false);
     let json = String::from_utf8(payload.expect("sent").json).expect("UTF-8");
     assert_eq!(json, sent);
 }

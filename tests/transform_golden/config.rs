@@ -127,6 +127,14 @@ fn personal_data_under_a_custom_key_is_warned_of() {
         "properties.address.city",
         "context.traits",
         "properties.customer.Email",
+        "properties.shipping_city",
+        "properties.shippingState",
+        "properties.zipCode",
+        "properties.postal_code",
+        "properties.street1",
+        "properties.date_of_birth",
+        "properties.Gender",
+        "properties.email_opt_in",
     ] {
         let told = warnings(source, "properties.x");
         assert_eq!(told.len(), 1, "{source}");
@@ -143,7 +151,7 @@ fn personal_data_under_a_custom_key_is_warned_of() {
     }
     for source in [
         "properties.loyalty_tier",
-        "properties.email_opt_in",
+        "properties.tier",
         "context.page.title",
     ] {
         assert!(warnings(source, "properties.x").is_empty(), "{source}");

@@ -34,22 +34,11 @@ fn values() {
     assert_eq!(of(r#""price":2,"revenue":3,"products":[{"price":4}]"#), "2");
     assert_eq!(of(r#""revenue":3,"products":[{"price":4}]"#), "3");
     assert_eq!(of(r#""products":[{"price":4}]"#), "4");
-    for absent in [
-        "null",
-        r#""$12""#,
-        "-1",
-        r#""-0.01""#,
-        "true",
-        "[1]",
-        "1e12",
-        "1e400",
-        r#""""#,
-        r#""NaN""#,
-    ] {
+    for missing in ["null", r#""""#, r#"" ""#, "[]", "{}"] {
         assert_eq!(
-            of(&format!(r#""value":{absent},"price":"2.50""#)),
+            of(&format!(r#""value":{missing},"price":"2.50""#)),
             "2.5",
-            "{absent}"
+            "{missing}"
         );
     }
     for (given, shown) in [
@@ -73,9 +62,7 @@ fn values() {
         "25"
     );
     assert_eq!(
-        of(
-            r#""products":[{"quantity":2},{"price":"4","quantity":-1},"x",7,null,{"price":"free"}]"#
-        ),
+        of(r#""products":[{"quantity":2},{"price":"4"},null,{"price":" ","quantity":"x"}]"#),
         "4"
     );
     assert_eq!(
@@ -97,35 +84,150 @@ fn values() {
     assert_eq!(of(r#""products":{"price":2}"#), Value::Null);
 }
 
+/// For money nothing stands in for what is there: half an order is not its value.
+#[test]
+fn what_cannot_be_read_ends_the_value() {
+    let of = |properties: &str| {
+        let notes = track_notes(properties).into_iter();
+        let of_value: Vec<_> = notes.filter(|note| note.starts_with("value ")).collect();
+        (field("value", properties), of_value.join(", "))
+    };
+    let none = |note: &str| (Value::Null, note.to_owned());
+    for (there, word) in [
+        (r#""$12""#, "unreadable"),
+        (r#""1,299""#, "unreadable"),
+        (r#""EUR 120""#, "unreadable"),
+        (r#""null""#, "unreadable"),
+        ("-1", "negative"),
+        (r#""-0.01""#, "negative"),
+        ("true", "unreadable"),
+        ("[1]", "unreadable"),
+        (r#"{"amount":1}"#, "unreadable"),
+        ("1e12", "unreadable"),
+        ("1e400", "unreadable"),
+        (r#""NaN""#, "unreadable"),
+    ] {
+        for key in ["value", "price", "revenue"] {
+            let properties = format!(r#""{key}":{there},"products":[{{"price":4}}]"#);
+            assert_eq!(
+                of(&properties),
+                none(&format!("value properties.{key} {word}"))
+            );
+        }
+    }
+    assert_eq!(
+        of(r#""value":"EUR 120","price":12"#),
+        none("value properties.value unreadable")
+    );
+    // The same within the sum, at the first that cannot be read.
+    for (products, note) in [
+        (
+            r#"[{"price":"80,00"},{"price":10}]"#,
+            "value properties.products.0.price unreadable",
+        ),
+        (
+            r#"[{"price":1},{"price":1,"quantity":"x"},{"price":"x"}]"#,
+            "value properties.products.1.quantity unreadable",
+        ),
+        (
+            r#"{"a":{"price":"x"}}"#,
+            "value properties.products.a.price unreadable",
+        ),
+        (r#"[{"price":1},"p",{"price":"x"}]"#, ""),
+        (r#""p""#, ""),
+    ] {
+        assert_eq!(
+            of(&format!(r#""products":{products}"#)),
+            none(note),
+            "{products}"
+        );
+    }
+    // What is behind the one that won is not looked at.
+    assert_eq!(of(r#""value":5,"price":"x""#), ("5".into(), String::new()));
+}
+
+/// A discount and a returned item are lines as well.
+#[test]
+fn the_sum_has_signs() {
+    let of = |products: &str| {
+        let properties = format!(r#""products":{products}"#);
+        let notes = track_notes(&properties).into_iter();
+        let of_value: Vec<_> = notes.filter(|note| note.starts_with("value ")).collect();
+        (field("value", &properties), of_value.join(", "))
+    };
+    let sum = |text: &str| (Value::from(text), String::new());
+    assert_eq!(
+        of(r#"[{"price":50,"quantity":1},{"price":20,"quantity":-1}]"#),
+        sum("30")
+    );
+    assert_eq!(of(r#"[{"price":50},{"price":-5.5}]"#), sum("44.5"));
+    assert_eq!(of(r#"[{"price":-5,"quantity":-2}]"#), sum("10"));
+    assert_eq!(of(r#"[{"price":5},{"price":-5}]"#), sum("0"));
+    let negative = "value properties.products negative".to_owned();
+    assert_eq!(
+        of(r#"[{"price":5,"quantity":-1}]"#),
+        (Value::Null, negative)
+    );
+    let partial = "value properties.products partial".to_owned();
+    assert_eq!(of(r#"[{"price":5},{"quantity":2}]"#), ("5".into(), partial));
+    assert_eq!(of(r#"[{"quantity":2}]"#), (Value::Null, String::new()));
+    let huge = "value properties.products unreadable".to_owned();
+    assert_eq!(
+        of(r#"[{"price":999999999999,"quantity":2}]"#),
+        (Value::Null, huge)
+    );
+}
+
 #[test]
 fn currencies() {
     let of = |properties: &str| field("currency", properties);
     let meta = r#""meta":{"i18n":{"currency":" gbp"}}"#;
     assert_eq!(of(&format!(r#""currency":" eur ",{meta}"#)), "EUR");
     assert_eq!(of(meta), "GBP");
-    for absent in [
-        r#""EU""#,
-        r#""EURO""#,
-        r#""€€€""#,
-        r#""E R""#,
-        r#""ÄÖÜ""#,
-        r#""12X""#,
-        "978",
-        "null",
-        r#"["EUR"]"#,
-    ] {
+    for missing in ["null", r#"" ""#, "[]", "{}"] {
         assert_eq!(
-            of(&format!(r#""currency":{absent},{meta}"#)),
+            of(&format!(r#""currency":{missing},{meta}"#)),
             "GBP",
-            "{absent}"
+            "{missing}"
         );
-        assert_eq!(of(&format!(r#""currency":{absent}"#)), "USD", "{absent}");
+        assert_eq!(of(&format!(r#""currency":{missing}"#)), "USD", "{missing}");
     }
     let options = Options {
         default_currency: "chf".to_owned(),
         ..Options::default()
     };
     assert_eq!(custom_with(options, TRACK, "{}"), r#"{"currency":"CHF"}"#);
+}
+
+/// Yen must not become dollars.
+#[test]
+fn currency_that_cannot_be_read() {
+    let meta = r#""meta":{"i18n":{"currency":" gbp"}}"#;
+    for there in [
+        r#""EU""#,
+        r#""EURO""#,
+        r#""¥""#,
+        r#""€€€""#,
+        r#""E R""#,
+        r#""ÄÖÜ""#,
+        r#""12X""#,
+        r#""none""#,
+        "978",
+        r#"["EUR"]"#,
+    ] {
+        let properties = format!(r#""value":5,"currency":{there},{meta}"#);
+        assert_eq!(track(&properties), r#"{"value":"5"}"#, "{there}");
+        assert_eq!(
+            track_notes(&properties),
+            ["currency properties.currency unreadable"]
+        );
+    }
+    let properties = r#""meta":{"i18n":{"currency":"dollars"}}"#;
+    assert_eq!(track(properties), "");
+    assert_eq!(
+        track_notes(properties),
+        ["currency properties.meta.i18n.currency unreadable"]
+    );
 }
 
 #[test]
@@ -173,6 +275,7 @@ fn items_and_their_ids() {
         r#""p""#,
         "7",
         r#"{"product_id":"p"}"#,
+        r#"{"0":{"product_id":"p"},"1":null}"#,
         r#"["p",1,null,[{}]]"#,
     ] {
         assert_eq!(
@@ -185,6 +288,56 @@ fn items_and_their_ids() {
     assert_eq!(ids(r#""name":"x","price":3"#), Value::Null);
     assert_eq!(field("contents", r#""name":"x","price":3"#), Value::Null);
     assert_eq!(ids(r#""title":"T""#), Value::Null, "a title is for pages");
+}
+
+/// How PHP writes a list with a gap.
+#[test]
+fn items_from_an_object() {
+    let gap =
+        r#""products":{"0":{"product_id":"a","price":3},"2":{"sku":"b","price":4,"quantity":2}}"#;
+    assert_eq!(
+        track(gap),
+        r#"{"value":"11","currency":"USD","content_ids":["a","b"],"contents":[{"id":"a","item_price":"3"},{"id":"b","item_price":"4","quantity":2}],"num_items":2}"#
+    );
+    assert_eq!(track_notes(gap), ["items properties.products list"]);
+    // Of a repeated key the last one counts.
+    let twice = r#""products":{"a":7,"a":{"sku":"s"}}"#;
+    assert_eq!(field("content_ids", twice), value(r#"["s"]"#));
+    for (products, notes) in [
+        (
+            r#"{"0":{"sku":"a"},"1":5}"#,
+            vec!["items properties.products unreadable"],
+        ),
+        (r#""p""#, vec!["items properties.products unreadable"]),
+        (
+            r#"["p",null]"#,
+            vec!["items properties.products unreadable"],
+        ),
+        (
+            r#"[{"sku":"a"},"p",null,""]"#,
+            vec!["items properties.products.1 unreadable"],
+        ),
+        ("[]", vec![]),
+        ("{}", vec![]),
+    ] {
+        assert_eq!(
+            track_notes(&format!(r#""products":{products}"#)),
+            notes,
+            "{products}"
+        );
+    }
+    // The event's own product, whose ids are there and no ids.
+    assert_eq!(
+        track_notes(r#""product_id":"null","sku":true"#),
+        [
+            "items properties.product_id placeholder",
+            "items properties.sku unreadable"
+        ]
+    );
+    assert_eq!(
+        track_notes(r#""product_id":"null","sku":"s""#),
+        ["contents properties.product_id placeholder"]
+    );
 }
 
 #[test]

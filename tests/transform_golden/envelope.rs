@@ -98,8 +98,41 @@ fn url_partner_name_and_opt_out() {
     let opt_out =
         |v: &str| page_in(&format!(r#","device":{{"adTrackingEnabled":{v}}}"#))["opt_out"].clone();
     assert_eq!(opt_out("false"), true);
-    for omitted in ["true", "null", "0", r#""false""#, "[false]"] {
+    for omitted in ["true", "null", "[false]"] {
         assert_eq!(opt_out(omitted), Value::Null, "{omitted}");
+    }
+}
+
+/// An opt-out must not be lost to a type.
+#[test]
+fn an_opt_out_of_any_type() {
+    let opt_out = |v: &str| {
+        let members = format!(
+            r#"{PAGE},"context":{{"ip":"203.0.113.7","device":{{"adTrackingEnabled":{v}}}}}"#
+        );
+        (
+            event(&members)["opt_out"].clone(),
+            notes_with(Options::default(), &members),
+        )
+    };
+    for says in ["false", r#"" FALSE ""#, "0", r#""0""#, "0.0", "-0"] {
+        assert_eq!(opt_out(says), (Value::Bool(true), vec![]), "{says}");
+    }
+    for silent in [
+        "true",
+        r#""True""#,
+        "1",
+        r#"" 1""#,
+        "null",
+        r#""""#,
+        "[]",
+        "{}",
+    ] {
+        assert_eq!(opt_out(silent), (Value::Null, vec![]), "{silent}");
+    }
+    for odd in [r#""no""#, "2", "[false]", r#"{"a":false}"#, r#""off""#] {
+        let note = "opt_out context.device.adTrackingEnabled unreadable".to_owned();
+        assert_eq!(opt_out(odd), (Value::Null, vec![note]), "{odd}");
     }
 }
 
@@ -108,45 +141,127 @@ fn url_partner_name_and_opt_out() {
 fn when_it_happened() {
     let of = |members: &str| {
         let line = format!(r#"{{"messageId":"m","type":"page"{members}}}"#);
-        check(line.as_bytes()).unwrap().event_time
+        check(line.as_bytes()).unwrap().event_time(AT)
     };
-    assert_eq!(of(""), None, "the moment of acceptance stands in");
+    assert_eq!(of(""), AT, "the moment of acceptance stands in");
     let all = [
-        ("timestamp", 1_700_000_001),
-        ("originalTimestamp", 1_700_000_002),
-        ("sentAt", 1_700_000_003),
-        ("receivedAt", 1_700_000_004),
+        ("timestamp", 1_699_999_001),
+        ("originalTimestamp", 1_699_999_002),
+        ("sentAt", 1_699_999_003),
+        ("receivedAt", 1_699_999_004),
     ];
     for first in 0..all.len() {
         let rest = all[first..].iter().rev();
         let members: String = rest.map(|(key, at)| format!(r#","{key}":{at}"#)).collect();
-        assert_eq!(of(&members), Some(all[first].1), "{members}");
+        assert_eq!(of(&members), all[first].1, "{members}");
     }
-    let at = |time: &str| of(&format!(r#","timestamp":{time},"sentAt":1700000003"#));
-    for usable in [
+    // And so it goes out.
+    let sent = event(r#""type":"page","context":{"ip":"1.2.3.4"}"#);
+    assert_eq!(sent["event_time"], AT);
+}
+
+/// What is read as a time, and what becomes of what is not.
+#[test]
+fn times() {
+    let with = |unreadable_time, members: &str| {
+        let options = Options {
+            unreadable_time,
+            ..Options::default()
+        };
+        let line = format!(
+            r#"{{"messageId":"m","type":"page",{members},"context":{{"ip":"203.0.113.7"}}}}"#
+        );
+        let call = check(line.as_bytes()).unwrap();
+        let fixed = Fixed {
+            accepted_at: AT,
+            event_time: call.event_time(AT),
+        };
+        match transform(options).payload(line.as_bytes(), fixed, None, &|_| false) {
+            Ok(payload) => {
+                let json = value(std::str::from_utf8(&payload.json).unwrap());
+                (json["event_time"].as_i64(), told(&payload.notes))
+            }
+            Err(unsendable) => {
+                assert!(matches!(unsendable.why, Dead::UnreadableTime { .. }));
+                (None, told(&unsendable.notes))
+            }
+        }
+    };
+    let of = |members: &str| with(UnreadableTime::DeadLetter, members);
+    let at = |text: &str| {
+        of(&format!(
+            r#""timestamp":{text},"sentAt":"2023-11-14T22:00:00Z""#
+        ))
+    };
+    for readable in [
         r#"" 2023-11-14T22:13:20Z ""#,
         r#""2023-11-14 23:13:20.999999999999+01:00""#,
-        r#""2023-11-14t22:13:20z""#,
+        r#""2023-11-14 23:13:20,5+0100""#,
+        r#""2023-11-14t23:13:20+01[Europe/Berlin]""#,
+        r#""Tue, 14 Nov 2023 22:13:20 GMT""#,
+        r#""14 Nov 2023 23:13:20 +0100""#,
+        r#""1700000000""#,
+        r#""1700000000.75""#,
+        r#""1700000000123""#,
         "1700000000",
         "1700000000.9",
         "1700000000123",
         "1.7e9",
     ] {
-        assert_eq!(at(usable), Some(1_700_000_000), "{usable}");
+        assert_eq!(at(readable), (Some(1_700_000_000), vec![]), "{readable}");
     }
-    for absent in [
-        r#""2023-11-14""#,
-        r#""2023-11-14T22:13:20""#,
-        r#""1700000000""#,
+    let assumed = vec!["event_time timestamp assumed_utc".to_owned()];
+    let day = 1_700_000_000 - (22 * 3600 + 13 * 60 + 20);
+    assert_eq!(
+        at(r#""2023-11-14 22:13:20.898""#),
+        (Some(1_700_000_000), assumed.clone())
+    );
+    assert_eq!(
+        at(r#""2023-11-14T22:13""#),
+        (Some(1_699_999_980), assumed.clone())
+    );
+    assert_eq!(at(r#""2023-11-14""#), (Some(day), assumed));
+    let unreadable = vec!["event_time timestamp unreadable".to_owned()];
+    for there in [
+        r#""11/14/2023 22:13""#,
+        r#""yesterday""#,
+        r#""20231114T221320Z""#,
+        r#""2023-11-14T22Z""#,
+        r#""2023-11-14T22:13:20 Z""#,
+        r#""Tue, 14 Nov 2023 22:13:20 EST""#,
+        r#""null""#,
         r#""2000-12-31T23:59:59Z""#,
         r#""2101-01-01T00:00:00Z""#,
         "0",
+        "-1700000000",
         "true",
-        "null",
+        r#"["2023-11-14T22:13:20Z"]"#,
     ] {
-        assert_eq!(at(absent), Some(1_700_000_003), "{absent}");
+        assert_eq!(at(there), (None, unreadable.clone()), "{there}");
+        let members = format!(r#""timestamp":{there},"receivedAt":1600000000"#);
+        let accepted = with(UnreadableTime::AcceptedAt, &members);
+        assert_eq!(accepted, (Some(AT), unreadable.clone()), "{there}");
     }
-    // And so it goes out.
-    let sent = event(r#""type":"page","context":{"ip":"1.2.3.4"}"#);
-    assert_eq!(sent["event_time"], AT);
+    let sent = 1_699_999_200;
+    for missing in ["null", r#""""#, r#""  ""#, "[]", "{}"] {
+        assert_eq!(at(missing), (Some(sent), vec![]), "{missing}");
+    }
+    // A later one that can be read is when it happened; one that is ahead counts as missing.
+    assert_eq!(
+        of(r#""timestamp":"x","originalTimestamp":1600000000"#),
+        (Some(1_600_000_000), unreadable)
+    );
+    let future = "event_time timestamp future".to_owned();
+    assert_eq!(
+        at(&format!("{}", AT + 601)),
+        (Some(sent), vec![future.clone()])
+    );
+    assert_eq!(at(&format!("{}", AT + 600)), (Some(AT + 600), vec![]));
+    assert_eq!(
+        of(&format!(r#""timestamp":{},"sentAt":"?""#, AT + 9000)),
+        (
+            None,
+            vec![future, "event_time sentAt unreadable".to_owned()]
+        )
+    );
 }

@@ -65,7 +65,7 @@ fn a_resend_goes_under_its_first_name() {
     let line =
         br#"{"messageId":"m","type":"track","event":"Order Completed","context":{"ip":"1.1.1.1"}}"#;
     let sent = t
-        .payload(line, AT, Some(" Öld \"name\""), &|_| false)
+        .payload(line, FIXED, Some(" Öld \"name\""), &|_| false)
         .unwrap();
     assert_eq!(&*sent.event_name, " Öld \"name\"");
     let json = value(std::str::from_utf8(&sent.json).unwrap());

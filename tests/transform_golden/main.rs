@@ -5,15 +5,24 @@ mod custom_data;
 mod envelope;
 mod events;
 mod mappings;
+mod notes;
 mod user_data;
 mod worked_examples;
 
 use pinrelay::event::check;
-use pinrelay::transform::{Dead, Hashing, MappingRule, Options, OptionsError, Payload, Transform};
+use pinrelay::note::Note;
+use pinrelay::transform::{
+    Dead, Fixed, Hashing, MappingRule, Options, OptionsError, Payload, Transform, UnreadableTime,
+    Unsendable,
+};
 use serde_json::Value;
 
 /// Fixed at acceptance in the real thing; any number here.
 const AT: i64 = 1_700_000_000;
+const FIXED: Fixed = Fixed {
+    accepted_at: AT,
+    event_time: AT,
+};
 
 fn transform(options: Options) -> Transform {
     Transform::new(options).unwrap_or_else(|e| panic!("{e}"))
@@ -22,8 +31,39 @@ fn transform(options: Options) -> Transform {
 fn payload(transform: &Transform, line: &str) -> Payload {
     check(line.as_bytes()).unwrap_or_else(|e| panic!("{e}: {line}"));
     transform
-        .payload(line.as_bytes(), AT, None, &|_| false)
-        .unwrap_or_else(|e| panic!("{e}: {line}"))
+        .payload(line.as_bytes(), FIXED, None, &|_| false)
+        .unwrap_or_else(|e| panic!("{}: {line}", e.why))
+}
+
+/// Why nothing goes out for this line, if so.
+fn unsendable(options: Options, line: &str) -> Option<Unsendable> {
+    let sent = transform(options).payload(line.as_bytes(), FIXED, None, &|_| false);
+    sent.err()
+}
+
+/// Field, path and word of each note.
+fn told(notes: &[Note]) -> Vec<String> {
+    let one = |note: &Note| format!("{} {} {}", note.field, note.path, note.word.name());
+    notes.iter().map(one).collect()
+}
+
+/// The notes of an event of these members, sent or dead.
+fn notes_with(options: Options, members: &str) -> Vec<String> {
+    let line = format!(r#"{{"messageId":"m",{members}}}"#);
+    check(line.as_bytes()).unwrap_or_else(|e| panic!("{e}: {line}"));
+    match transform(options).payload(line.as_bytes(), FIXED, None, &|_| false) {
+        Ok(payload) => told(&payload.notes),
+        Err(unsendable) => told(&unsendable.notes),
+    }
+}
+
+/// The notes of a track with these properties (members).
+fn track_notes(properties: &str) -> Vec<String> {
+    let context = r#""context":{"ip":"203.0.113.7"}"#;
+    notes_with(
+        Options::default(),
+        &format!(r#"{TRACK},"properties":{{{properties}}},{context}"#),
+    )
 }
 
 fn value(json: &str) -> Value {

@@ -95,7 +95,7 @@ fn the_last_usable_mapping_wins() {
         (
             json["custom_data"]["value"].clone(),
             json["custom_data"]["x"].clone(),
-            sent.unusable,
+            sent.notes.len(),
         )
     };
     assert_eq!(
@@ -103,14 +103,116 @@ fn the_last_usable_mapping_wins() {
         ("2".into(), "d".into(), 0)
     );
     assert_eq!(
-        of(r#"{"value":9,"a":1,"b":"$2","c":"c","d":null}"#),
-        ("1".into(), "c".into(), 1)
+        of(r#"{"value":9,"a":1,"b":"","c":"c","d":null}"#),
+        ("1".into(), "c".into(), 0)
     );
     assert_eq!(
-        of(r#"{"value":9,"a":-1,"b":[]}"#),
-        ("9".into(), Value::Null, 2)
+        of(r#"{"value":9,"a":"$1","b":2}"#),
+        ("2".into(), Value::Null, 1)
     );
     assert_eq!(of(r#"{"value":9,"b":null}"#), ("9".into(), Value::Null, 0));
+}
+
+/// What cannot be read leaves nothing to stand in for it, neither an earlier rule nor the event.
+#[test]
+fn money_that_cannot_be_read_ends_it() {
+    let options = || {
+        rules(&[
+            ("properties.a", "properties.value"),
+            ("properties.b", "properties.value"),
+            ("properties.c", "properties.currency"),
+        ])
+    };
+    let of = |properties: &str| {
+        let members =
+            format!(r#"{TRACK},"properties":{{{properties}}},"context":{{"ip":"1.2.3.4"}}"#);
+        let data = event_with(options(), &members)["custom_data"].clone();
+        let notes = notes_with(options(), &members).join(", ");
+        (data["value"].clone(), data["currency"].clone(), notes)
+    };
+    let is = |value: &str, currency: &str, notes: &str| {
+        let text = |text: &str| match text {
+            "" => Value::Null,
+            text => Value::from(text),
+        };
+        (text(value), text(currency), notes.to_owned())
+    };
+    assert_eq!(
+        of(r#""value":9,"a":1,"b":"$2""#),
+        is("", "USD", "value properties.b unreadable")
+    );
+    assert_eq!(
+        of(r#""value":9,"a":-1"#),
+        is("", "USD", "value properties.a negative")
+    );
+    assert_eq!(of(r#""value":"x","a":5"#), is("5", "USD", ""));
+    assert_eq!(
+        of(r#""value":9,"a":"x","b":3"#),
+        is("3", "USD", "value properties.a unreadable")
+    );
+    assert_eq!(
+        of(r#""value":9,"currency":"EUR","c":"euros""#),
+        is("9", "", "currency properties.c unreadable")
+    );
+    assert_eq!(
+        of(r#""value":9,"currency":"EUR","c":" ""#),
+        is("9", "EUR", "")
+    );
+    // For other fields the computed value stays.
+    let order = || rules(&[("properties.a", "properties.order_id")]);
+    let members = format!(
+        r#"{TRACK},"properties":{{"a":"n/a","order_id":"o"}},"context":{{"ip":"1.2.3.4"}}"#
+    );
+    assert_eq!(
+        event_with(order(), &members)["custom_data"]["order_id"],
+        "o"
+    );
+    assert_eq!(
+        notes_with(order(), &members),
+        ["order_id properties.a placeholder"]
+    );
+}
+
+#[test]
+fn places_feed_user_data() {
+    for (destination, wire) in [
+        ("city", "ct"),
+        ("state", "st"),
+        ("zip", "zp"),
+        ("zipcode", "zp"),
+        ("postal_code", "zp"),
+        ("country", "country"),
+    ] {
+        let options = || rules(&[("properties.x", &format!("properties.{destination}"))]);
+        let of = |x: &str| {
+            let members = format!(
+                r#"{TRACK},"properties":{{"x":{x},"address":{{"city":"A","state":"A","postalCode":"A","country":"A"}}}},"context":{{"ip":"1.2.3.4"}}"#
+            );
+            let sent = event_with(options(), &members);
+            assert_eq!(sent["custom_data"], value(r#"{"currency":"USD"}"#));
+            sent["user_data"][wire].clone()
+        };
+        assert_eq!(
+            of(r#"" Fall River ""#),
+            value(r#"["Fall River"]"#),
+            "{destination}"
+        );
+        assert_eq!(of("[null]"), value(r#"["A"]"#));
+        assert_eq!(of(r#""none""#), value(r#"["A"]"#));
+    }
+    // Of several the last usable one.
+    let options = rules(&[
+        ("properties.a", "properties.zip"),
+        ("properties.b", "properties.postal_code"),
+        ("properties.c", "properties.zipcode"),
+    ]);
+    let members = format!(
+        r#"{TRACK},"properties":{{"a":"1","b":"2","c":{{"d":1}}}},"context":{{"ip":"1.2.3.4"}}"#
+    );
+    assert_eq!(
+        event_with(options, &members)["user_data"]["zp"],
+        value(r#"["2"]"#)
+    );
 }
 
 #[test]
@@ -129,10 +231,10 @@ fn schema_fields_are_brought_to_their_type() {
         );
         match json["custom_data"].as_object() {
             Some(data) => {
-                assert_eq!((data.len(), sent.unusable), (1, 0));
+                assert_eq!(data.len(), 1);
                 data.values().next().unwrap().to_string()
             }
-            None => format!("{} unusable", sent.unusable),
+            None => format!("{} notes", sent.notes.len()),
         }
     };
     for (destination, given, sent) in [
@@ -163,26 +265,34 @@ fn schema_fields_are_brought_to_their_type() {
         ("num_items", "2147483648"),
         ("currency", r#""euro""#),
         ("order_id", "true"),
-        ("order_id", r#"" ""#),
-        ("search_string", "{}"),
-        ("content_ids", "[]"),
-        ("content_ids", "{}"),
+        ("order_id", r#""undefined""#),
+        ("search_string", "[1]"),
+        ("content_ids", r#"{"a":1}"#),
         ("content_ids", "[[1]]"),
         ("contents", r#"{"id":"a"}"#),
-        ("contents", "[]"),
-        ("contents", r#"["a",1,null]"#),
+        ("contents", r#"["a",null]"#),
         ("contents", r#"[{"color":"red"}]"#),
         ("contents", r#""a""#),
         ("content_name", "false"),
         ("predicted_ltv", "1e400"),
     ] {
+        assert_eq!(of(destination, given), "1 notes", "{destination} {given}");
+    }
+    for (destination, missing) in [
+        ("value", "null"),
+        ("order_id", r#"" ""#),
+        ("search_string", "{}"),
+        ("content_ids", "[]"),
+        ("content_ids", "{}"),
+        ("content_ids", "[null,[]]"),
+        ("contents", "[]"),
+    ] {
         assert_eq!(
-            of(destination, given),
-            "1 unusable",
-            "{destination} {given}"
+            of(destination, missing),
+            "0 notes",
+            "{destination} {missing}"
         );
     }
-    assert_eq!(of("value", "null"), "0 unusable");
 
     let contents = |v: &str| value(&of("contents", v));
     assert_eq!(
@@ -203,8 +313,13 @@ fn schema_fields_are_brought_to_their_type() {
         )
     );
     assert_eq!(
-        contents(r#"[{"id":"i","sku":null,"product_id":"","item_price":1,"price":-2}]"#),
+        contents(r#"[{"id":"i","sku":null,"product_id":"","item_price":1,"price":null}]"#),
         value(r#"[{"id":"i","item_price":"1"}]"#)
+    );
+    // A price that cannot be read is not replaced by another.
+    assert_eq!(
+        contents(r#"[{"id":"i","item_price":1,"price":-2}]"#),
+        value(r#"[{"id":"i"}]"#)
     );
 }
 
@@ -216,7 +331,7 @@ fn a_mapping_overrides_what_was_computed() {
         r#"{"value":"48","currency":"USD"}"#
     );
     assert_eq!(
-        custom_with(total(), TRACK, r#"{"value":1,"total":"x"}"#),
+        custom_with(total(), TRACK, r#"{"value":1,"total":""}"#),
         r#"{"value":"1","currency":"USD"}"#
     );
     assert_eq!(
@@ -236,30 +351,42 @@ fn a_mapping_overrides_what_was_computed() {
 
 #[test]
 fn personal_fields_feed_user_data_alone() {
-    for (destination, wire, own, in_traits) in [
-        ("email", "em", "email", "email"),
-        ("phone", "ph", "phone", "phone"),
-        ("first_name", "fn", "first_name", "firstName"),
-        ("last_name", "ln", "last_name", "lastName"),
+    for (destination, wire, own, in_traits, [src, p, t]) in [
+        ("email", "em", "email", "email", ["s@x", "p@x", "t@x"]),
+        ("phone", "ph", "phone", "phone", ["1", "2", "3"]),
+        (
+            "first_name",
+            "fn",
+            "first_name",
+            "firstName",
+            ["S", "P", "T"],
+        ),
+        ("last_name", "ln", "last_name", "lastName", ["S", "P", "T"]),
     ] {
-        let of = |src: &str, own_value: &str| {
+        let of = |given: &str, own_value: &str| {
             let options = rules(&[("context.src", &format!("properties.{destination}"))]);
             let line = format!(
                 r#"{{"messageId":"m",{SCREEN},"properties":{{"{own}":{own_value}}},
-                    "context":{{"ip":"1.2.3.4","src":{src},"traits":{{"{in_traits}":"T"}}}}}}"#
+                    "context":{{"ip":"1.2.3.4","src":{given},"traits":{{"{in_traits}":"{t}"}}}}}}"#
             );
             let sent = payload(&transform(options), &line);
             let json = value(std::str::from_utf8(&sent.json).unwrap());
             assert_eq!(json["custom_data"], Value::Null);
             assert!(sent.custom_keys.is_empty());
-            (json["user_data"][wire].to_string(), sent.unusable)
+            (
+                json["user_data"][wire].clone(),
+                told(&sent.notes).join(", "),
+            )
         };
-        let is = |text: &str, unusable| (text.to_owned(), unusable);
-        assert_eq!(of(r#"" S ""#, r#""P""#), is(r#"["S"]"#, 0));
-        assert_eq!(of(r#"["a",7]"#, r#""P""#), is(r#"["a","7"]"#, 0));
-        assert_eq!(of("{}", r#""P""#), is(r#"["P"]"#, 1));
-        assert_eq!(of("null", r#""P""#), is(r#"["P"]"#, 0));
-        assert_eq!(of(r#""""#, "null"), is(r#"["T"]"#, 1));
+        let is = |text: &str, notes: &str| (value(&format!(r#"["{text}"]"#)), notes.to_owned());
+        let own_value = format!(r#""{p}""#);
+        assert_eq!(of(&format!(r#"" {src} ""#), &own_value), is(src, ""));
+        // What is behind it is not looked at.
+        assert_eq!(of(&format!(r#"["{src}",null]"#), "true"), is(src, ""));
+        let unreadable = format!("{wire} context.src unreadable");
+        assert_eq!(of("true", &own_value), is(p, &unreadable));
+        assert_eq!(of("null", &own_value), is(p, ""));
+        assert_eq!(of(r#""""#, "null"), is(t, ""));
     }
 }
 
@@ -276,7 +403,9 @@ fn custom_keys_can_be_left_out() {
         r#"{{"messageId":"m",{PAGE},"properties":{{"z":1,"a":2}},"context":{{"ip":"1.2.3.4"}}}}"#
     );
     let without = |key: &str| {
-        let sent = t.payload(line.as_bytes(), AT, None, &|k| k == key).unwrap();
+        let sent = t
+            .payload(line.as_bytes(), FIXED, None, &|k| k == key)
+            .unwrap();
         let json = String::from_utf8(sent.json).unwrap();
         let keys: Vec<String> = sent.custom_keys.iter().map(|k| k.to_string()).collect();
         (

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::refused::Refused;
 use crate::admin::state::AdminState;
 use crate::clock::Millis;
-use crate::event::{self, Call};
+use crate::event;
 use crate::queue::Import;
 
 /// Bytes of one request, and so of one line.
@@ -86,21 +86,17 @@ fn read(state: &AdminState, line: &[u8], now: Millis) -> Result<Import, String> 
         format!("no exported letter, an object with `event` in it: see column {at}")
     })?;
     let body = exported.event.get().as_bytes();
-    let Call {
-        kind,
-        message_id,
-        event_time,
-    } = event::check(body).map_err(|invalid| format!("event: {invalid}"))?;
-    if let Some(kind) = kind.ignored() {
+    let call = event::check(body).map_err(|invalid| format!("event: {invalid}"))?;
+    if let Some(kind) = call.kind.ignored() {
         return Err(format!("event: {kind} calls are not forwarded"));
     }
     let accepted_at = exported.accepted_at.unwrap_or(now).clamp(0, now.max(0));
-    let event_time = event_time.unwrap_or(accepted_at / 1000);
+    let event_time = call.event_time(accepted_at / 1000);
     let body = Bytes::copy_from_slice(body);
     let hasher = state.queue.hasher();
     Ok(Import::new(
         &hasher,
-        &message_id,
+        &call.message_id,
         accepted_at,
         event_time,
         body,

@@ -232,7 +232,10 @@ impl Normalised {
     fn of(&mut self, letter: &Letter) -> String {
         let is_own = match letter.key.reason() {
             DeadReason::Refused | DeadReason::TooLarge | DeadReason::CustomRefused => false,
-            DeadReason::NoMatchKey | DeadReason::Expired | DeadReason::Late => true,
+            DeadReason::NoMatchKey
+            | DeadReason::UnreadableTime
+            | DeadReason::Expired
+            | DeadReason::Late => true,
         };
         // An older release kept it however long it was.
         let said = text::message(&letter.message);

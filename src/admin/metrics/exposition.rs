@@ -8,6 +8,7 @@ use prometheus::{Error, Gauge, GaugeVec, IntCounter, IntCounterVec, Opts, Regist
 use super::warnings::by_kind;
 use crate::admin::report::Report;
 use crate::deliver::GateState;
+use crate::note::KINDS;
 use crate::observe::Observer;
 use crate::queue::{DeadReason, Disk, LossKind};
 
@@ -238,6 +239,19 @@ fn delivery(page: &Page, report: &Report) -> Result<(), Error> {
     let help = "Pinterest's warnings on processed events, by the field they name, since the start.";
     let kinds = by_kind(&delivery.warnings);
     page.counters("pinrelay_warnings_total", help, "kind", kinds)?;
+    let help = "Notes of what could not be read as it stands, of events that were delivered or died \
+                and of lines that were repaired, by field and word, since the start.";
+    let counted = |field: &str, word: &str| {
+        let mut counts = report.notes.since_start.iter();
+        counts
+            .find(|note| note.field == field && note.word == word)
+            .map_or(0, |note| note.count)
+    };
+    let kinds = KINDS
+        .iter()
+        .flat_map(|(field, words)| words.iter().map(|w| (*field, w.name())));
+    let notes = kinds.map(|(field, word)| ([field, word], counted(field, word)));
+    page.pairs("pinrelay_notes_total", help, ["field", "word"], notes)?;
     page.counter(
         "pinrelay_custom_properties_stripped_total",
         "Custom properties left out because Pinterest refuses them, since the start.",
@@ -314,6 +328,20 @@ impl Page {
         let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
         for (value, count) in values {
             counters.with_label_values(&[value]).inc_by(count);
+        }
+        self.add(counters)
+    }
+
+    fn pairs<'a>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; 2],
+        values: impl Iterator<Item = ([&'a str; 2], u64)>,
+    ) -> Result<(), Error> {
+        let counters = IntCounterVec::new(Opts::new(name, help), &labels)?;
+        for (value, count) in values {
+            counters.with_label_values(&value).inc_by(count);
         }
         self.add(counters)
     }

@@ -8,4 +8,6 @@ mod snapshot;
 
 pub use next::{Severity, Trouble};
 pub use show::lost;
-pub use snapshot::{Destination, Gate, Ledger, PerSecond, Report, SinceStart, Took};
+pub use snapshot::{
+    Destination, Gate, Ledger, NoteCount, NotesCounted, PerSecond, Report, SinceStart, Took,
+};

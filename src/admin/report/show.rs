@@ -12,6 +12,8 @@ use crate::queue::{Loss, LossKind};
 const WIDTH: usize = 80;
 /// Rows of the screen.
 const HEIGHT: usize = 24;
+/// Kinds of notes that are named, the most frequent ones.
+const KINDS_OF_NOTES: usize = 4;
 /// Where what belongs to a word on the left begins.
 const INDENT: usize = 13;
 
@@ -46,6 +48,9 @@ impl Report {
             let reasons = self.dead.iter().filter(|(_, count)| **count > 0);
             let reasons: Vec<_> = reasons.map(|(r, n)| format!("{} {r}", count(*n))).collect();
             screen.row("dead letters", &reasons.join(", "));
+        }
+        if let Some(line) = self.notes_line() {
+            screen.row("notes", &line);
         }
         screen.row("requests", &self.requests_line());
         screen.row("disk", &self.disk_line());
@@ -214,11 +219,35 @@ impl Report {
         let others = others.iter().filter(|(_, number)| *number > 0);
         parts.extend(others.map(|(name, number)| format!("{} {name}", count(*number))));
         parts.push(format!("{} in flight", self.delivery.in_flight));
+        if self.delivery.calls_per_minute > 0 {
+            let most = count(u64::from(self.delivery.calls_per_minute));
+            parts.push(format!("at most {most} a minute"));
+        }
         if self.requests.count > 0 {
             let mean = self.requests.seconds * 1000.0 / self.requests.count as f64;
             parts.push(format!("{mean:.0} ms on average"));
         }
         parts.join(", ")
+    }
+
+    /// Notes of the last hour, such as `1,204: currency unreadable 1,200, ph unreadable 4`.
+    pub fn notes_line(&self) -> Option<String> {
+        let notes = &self.notes.last_hour;
+        let all: u64 = notes.iter().map(|note| note.count).sum();
+        let mut kinds: Vec<String> = (notes.iter().take(KINDS_OF_NOTES))
+            .map(|note| format!("{} {} {}", note.field, note.word, count(note.count)))
+            .collect();
+        if notes.len() > KINDS_OF_NOTES {
+            kinds.push("…".to_owned());
+        }
+        let word = if all == 1 { "note" } else { "notes" };
+        (all > 0).then(|| {
+            format!(
+                "{} {word} in the last hour: {}",
+                count(all),
+                kinds.join(", ")
+            )
+        })
     }
 
     fn disk_line(&self) -> String {

@@ -112,12 +112,40 @@ pub struct Report {
     pub losses: Vec<Loss>,
     /// The delivery side in detail.
     pub delivery: deliver::Status,
+    /// What of the events could not be read as it stands.
+    pub notes: NotesCounted,
     /// Whether the wall clock is believed, and what is waited for if not.
     pub clock: Standing,
     /// Lines of the log since the start that nobody will see: its reader did not take them.
     pub log_lines_dropped: u64,
     /// The moment of this report, Unix milliseconds.
     pub now: Millis,
+}
+
+/// Notes of events that were delivered or died, by field and word.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NotesCounted {
+    /// Within the last hour, the most first.
+    pub last_hour: Vec<NoteCount>,
+    /// Since the start of the process.
+    pub since_start: Vec<NoteCount>,
+    /// Events delivered within the last quarter of an hour.
+    pub delivered_lately: u64,
+    /// Of these, those with a note of money, time or match key.
+    pub delivered_lately_noted: u64,
+}
+
+/// How many notes there are of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NoteCount {
+    /// The wire field, `items` or `line`.
+    pub field: String,
+    /// What is wrong with it.
+    pub word: String,
+    /// How many.
+    pub count: u64,
 }
 
 /// Counts of this process.

@@ -6,6 +6,7 @@ use super::finding::Finding::{self, Advice, Fine, Wrong};
 use crate::config::Config;
 use crate::deliver::{Online, try_online};
 use crate::secret::SharedToken;
+use crate::transform::Fixed;
 
 /// Sends the event; what it says of the config.
 pub(super) fn findings(config: &Config, now_seconds: i64) -> Vec<Finding> {
@@ -28,9 +29,13 @@ fn send(config: &Config, now_seconds: i64) -> Result<Online, String> {
         "context": { "page": { "url": "https://example.com/pinrelay-check" } },
     });
     let line = line.to_string();
+    let fixed = Fixed {
+        accepted_at: now_seconds,
+        event_time: now_seconds,
+    };
     let event = transform
-        .payload(line.as_bytes(), now_seconds, None, &|_| false)
-        .map_err(|dead| dead.to_string())?;
+        .payload(line.as_bytes(), fixed, None, &|_| false)
+        .map_err(|unsendable| unsendable.why.to_string())?;
     let options = config.delivery_options(required.ad_account_id);
     let token = SharedToken::new(token.token);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -13,7 +13,7 @@ use super::human::time;
 use super::pages::get;
 use crate::admin::{Letters, Shown};
 use crate::config::process_env;
-use crate::transform::Transform;
+use crate::transform::{Fixed, Transform};
 
 /// Flags of `pinrelay dead show`.
 #[derive(clap::Args)]
@@ -77,15 +77,17 @@ pub(super) fn run(args: &Args) -> Outcome {
 
 fn now(transform: &Transform, letter: &Shown) -> Result<Now, Failure> {
     let line = letter.event.get().as_bytes();
-    Ok(
-        match transform.payload(line, letter.event_time, None, &|_| false) {
-            Ok(payload) => {
-                let json = serde_json::from_slice(&payload.json);
-                Now::Sent(json.context("the payload").or_exit(Exit::Io)?)
-            }
-            Err(dead) => Now::Dead(dead.to_string()),
-        },
-    )
+    let fixed = Fixed {
+        accepted_at: letter.accepted_at.div_euclid(1000),
+        event_time: letter.event_time,
+    };
+    Ok(match transform.payload(line, fixed, None, &|_| false) {
+        Ok(payload) => {
+            let json = serde_json::from_slice(&payload.json);
+            Now::Sent(json.context("the payload").or_exit(Exit::Io)?)
+        }
+        Err(dead) => Now::Dead(dead.why.to_string()),
+    })
 }
 
 fn text(letter: &Shown, now: &Now) -> String {

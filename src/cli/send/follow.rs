@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use super::super::daemon::{Client, Lines, Next};
 use super::super::exit::Failure;
+use super::super::tail::note_line;
 use super::super::text::printable;
 use super::answer::Answer;
 use super::input::Chunk;
 use crate::admin::{Seen, Stored, Trace};
 use crate::event;
+use crate::observe::Told;
 
 /// What is listened to.
 pub const TAIL: &str = "/tail?status=delivered,dead";
@@ -34,8 +36,8 @@ enum Fate {
     Sent,
     /// On the daemon's disk.
     Queued,
-    /// Pinterest processed it, with this warning.
-    Delivered(Option<String>),
+    /// Pinterest processed it, with this warning; what of it could not be read.
+    Delivered(Option<String>, Vec<Told>),
     /// Why.
     Dead(String),
 }
@@ -67,6 +69,8 @@ pub struct Account {
     /// Still queued.
     pub queued: usize,
     warnings: BTreeMap<String, usize>,
+    /// By field and word.
+    notes: BTreeMap<String, usize>,
     /// A line for each event, of few events; of many for the dead alone.
     lines: Vec<String>,
 }
@@ -205,12 +209,20 @@ impl Followed {
                     account.queued += 1;
                     few.then(|| format!("{id}: still queued"))
                 }
-                Fate::Delivered(warning) => {
+                Fate::Delivered(warning, notes) => {
                     account.delivered += 1;
                     if let Some(warning) = warning {
                         *account.warnings.entry(warning.clone()).or_default() += 1;
                     }
-                    few.then(|| format!("{id}: delivered"))
+                    for note in notes {
+                        let kind = format!("{} {}", note.field, note.word);
+                        *account.notes.entry(kind).or_default() += 1;
+                    }
+                    let words: Vec<String> = notes.iter().map(note_line).collect();
+                    few.then(|| match words.is_empty() {
+                        true => format!("{id}: delivered"),
+                        false => format!("{id}: delivered; {}", words.join("; ")),
+                    })
                 }
                 Fate::Dead(why) => {
                     account.dead += 1;
@@ -232,7 +244,7 @@ impl State {
             return;
         };
         *fate = match seen.status.as_str() {
-            "delivered" => Fate::Delivered(seen.message),
+            "delivered" => Fate::Delivered(seen.message, seen.notes),
             "dead" => Fate::Dead(why(seen.reason.as_deref(), seen.message.as_deref())),
             _ => return,
         };
@@ -242,7 +254,7 @@ impl State {
 /// What the queue says of where the event is now, if it is settled.
 fn fate_of(stored: &Stored) -> Option<Fate> {
     match stored {
-        Stored::Settled { .. } => Some(Fate::Delivered(None)),
+        Stored::Settled { .. } => Some(Fate::Delivered(None, Vec::new())),
         Stored::Dead { reason, .. } => Some(Fate::Dead(reason.clone())),
         Stored::Purged { .. } => Some(Fate::Dead("purged".to_owned())),
         Stored::Queued { .. } | Stored::Unknown => None,
@@ -265,7 +277,10 @@ fn ended() -> Failure {
 
 fn message_id(chunk: &Chunk, i: usize) -> Option<String> {
     let line = chunk.bytes[chunk.start(i)..chunk.lines[i].end].trim_ascii_end();
-    Some(event::check(line).ok()?.message_id.into_owned())
+    // As the socket reads it.
+    let line = line.strip_prefix(event::BYTE_ORDER_MARK).unwrap_or(line);
+    let sound = event::sound(line).ok()?;
+    Some(event::check(&sound).ok()?.message_id.into_owned())
 }
 
 impl Account {
@@ -277,6 +292,9 @@ impl Account {
         );
         for line in &self.lines {
             let _ = writeln!(text, "  {}", printable(line));
+        }
+        for (kind, count) in &self.notes {
+            let _ = writeln!(text, "  {count} with the note {}", printable(kind));
         }
         for (warning, count) in &self.warnings {
             let warning = printable(warning);

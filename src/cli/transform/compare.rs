@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::text::printable;
-use crate::event::check;
+use super::lines::When;
+use crate::event::{check, sound};
 use crate::transform::Transform;
 
 /// What has been compared so far.
@@ -43,8 +44,12 @@ struct Change {
 
 impl Comparison {
     /// Tries both on one line.
-    pub(super) fn add(&mut self, line: &[u8], old: &Transform, new: &Transform, now: i64) {
-        let call = match check(line) {
+    pub(super) fn add(&mut self, line: &[u8], old: &Transform, new: &Transform, when: When) {
+        let Ok(line) = sound(line) else {
+            self.not_sent += 1;
+            return;
+        };
+        let call = match check(&line) {
             Ok(call) if call.kind.ignored().is_none() => call,
             _ => {
                 self.not_sent += 1;
@@ -52,9 +57,9 @@ impl Comparison {
             }
         };
         self.events += 1;
-        let time = call.event_time.unwrap_or(now);
+        let fixed = when.of(&call);
         let payload = |transform: &Transform| {
-            let payload = transform.payload(line, time, None, &|_| false).ok()?;
+            let payload = transform.payload(&line, fixed, None, &|_| false).ok()?;
             serde_json::from_slice::<Value>(&payload.json).ok()
         };
         let (before, after) = (payload(old), payload(new));

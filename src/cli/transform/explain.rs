@@ -1,11 +1,14 @@
 //! `--explain`: an event's payload field by field, for people or programs.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde_json::Value;
 
 use super::super::text::{json, printable};
-use crate::event::check;
+use super::lines::When;
+use crate::event::{check, sound};
+use crate::note::Note;
 use crate::transform::{Explanation, Field, Transform};
 
 /// Explains one line; a line that the socket would not take, or ignores, is explanation as such.
@@ -13,22 +16,31 @@ pub(super) fn write(
     output: &mut impl Write,
     line: &[u8],
     transform: &Transform,
-    now_seconds: i64,
+    when: When,
     json: bool,
 ) -> io::Result<()> {
-    let ignored = check(line).ok().and_then(|call| call.kind.ignored());
-    let explanation = match ignored {
-        Some(kind) => Err(format!("ignored: {kind} is not forwarded")),
-        None => transform
-            .explain(line, now_seconds)
-            .map_err(|invalid| format!("rejected: {invalid}")),
-    };
-    match (explanation, json) {
+    match (explained(line, transform, when), json) {
         (Ok(explanation), true) => writeln!(output, "{}", serde_json::to_string(&explanation)?),
         (Err(why), true) => writeln!(output, "{}", serde_json::json!({ "not_sent": why })),
         (Ok(explanation), false) => people(output, &explanation),
         (Err(why), false) => writeln!(output, "{why}\n"),
     }
+}
+
+fn explained(line: &[u8], transform: &Transform, when: When) -> Result<Explanation, String> {
+    let rejected = |invalid| format!("rejected: {invalid}");
+    let sound = sound(line).map_err(rejected)?;
+    let call = check(&sound).map_err(rejected)?;
+    if let Some(kind) = call.kind.ignored() {
+        return Err(format!("ignored: {kind} is not forwarded"));
+    }
+    let mut explanation = transform
+        .explain(&sound, when.of(&call))
+        .map_err(rejected)?;
+    if matches!(sound, Cow::Owned(_)) {
+        explanation.notes.insert(0, Note::repaired());
+    }
+    Ok(explanation)
 }
 
 fn people(output: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
@@ -39,7 +51,12 @@ fn people(output: &mut impl Write, explanation: &Explanation) -> io::Result<()> 
         printable(&explanation.message_id)
     )?;
     if let Some(dead) = &explanation.dead {
-        writeln!(output, "  would be a dead letter (no_match_key): {dead}")?;
+        let reason = explanation.reason.unwrap_or_default();
+        writeln!(
+            output,
+            "  would be a dead letter ({reason}): {}",
+            printable(dead)
+        )?;
     }
     for field in &explanation.fields {
         let value = match &field.value {
@@ -59,6 +76,20 @@ fn people(output: &mut impl Write, explanation: &Explanation) -> io::Result<()> 
             note.outcome
         )?;
     }
+    let notes = &explanation.notes;
+    for note in notes.iter().filter(|note| note.field == "line") {
+        writeln!(
+            output,
+            "  note, {}: the line {}",
+            note.word.name(),
+            note.reason
+        )?;
+    }
+    match notes.len() {
+        0 => {}
+        1 => writeln!(output, "  1 note")?,
+        count => writeln!(output, "  {count} notes")?,
+    }
     writeln!(output)
 }
 
@@ -76,6 +107,11 @@ fn parts(field: &Field) -> Vec<String> {
     }
     if let Some(why) = &field.omitted {
         parts.push(format!("omitted: {why}"));
+    }
+    for note in &field.notes {
+        let (word, path) = (note.word.name(), note.path.to_string());
+        let path = printable(&path);
+        parts.push(format!("note, {word}: {path} {}", note.reason));
     }
     // Sources that failed alike stand in one line.
     for alike in field.tried.chunk_by(|a, b| a.why == b.why) {

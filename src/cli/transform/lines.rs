@@ -2,8 +2,30 @@
 
 use std::io::{self, BufRead, Write};
 
-use crate::event::{Invalid, check, is_blank};
-use crate::transform::{Dead, Transform};
+use crate::event::{BYTE_ORDER_MARK, Call, Invalid, check, is_blank, repair};
+use crate::note::Note;
+use crate::transform::{Fixed, Transform};
+
+/// When an event came and when it happened.
+#[derive(Clone, Copy)]
+pub(super) enum When {
+    /// It comes at this moment, in Unix seconds.
+    Now(i64),
+    /// Both were fixed when the daemon took it.
+    Was(Fixed),
+}
+
+impl When {
+    pub(super) fn of(self, call: &Call<'_>) -> Fixed {
+        match self {
+            Self::Now(accepted_at) => Fixed {
+                accepted_at,
+                event_time: call.event_time(accepted_at),
+            },
+            Self::Was(fixed) => fixed,
+        }
+    }
+}
 
 /// Reads lines and writes one JSON line for each, in order; none for a blank one. Without
 /// deduplication and without a look at an event's age.
@@ -13,6 +35,9 @@ use crate::transform::{Dead, Transform};
 /// - `{"messageId":"…","ignored":"identify"}` (or group, alias)
 /// - `{"rejected":"…"}`: what the socket would answer; also for a line of more than
 ///   `max_event_bytes` (its line end not counted), which is skipped without being held
+///
+/// Behind `event` or `dead` there is a member `notes`, if there are any:
+/// `[{"field":"currency","path":"properties.currency","word":"unreadable","reason":"…"}]`.
 ///
 /// `now_seconds` (Unix) stands for the moment of acceptance.
 ///
@@ -25,18 +50,38 @@ pub(super) fn lines(
     now_seconds: i64,
     max_event_bytes: usize,
 ) -> io::Result<()> {
-    let mut line = Vec::new();
+    let (mut line, mut at_start) = (Vec::new(), true);
     loop {
-        match read_line(&mut input, &mut line, max_event_bytes)? {
+        match next_line(&mut input, &mut line, max_event_bytes, &mut at_start)? {
             Line::End => return output.flush(),
             Line::Whole if is_blank(&line) => {}
-            Line::Whole => answer(&mut output, &line, transform, now_seconds)?,
+            Line::Whole => answer(&mut output, &line, transform, When::Now(now_seconds))?,
             Line::TooLong => {
                 let limit = max_event_bytes;
                 rejected(&mut output, &Invalid::TooLong { limit })?;
             }
         }
     }
+}
+
+/// [`read_line`], without a byte-order mark before the first one.
+pub(super) fn next_line(
+    input: &mut impl BufRead,
+    line: &mut Vec<u8>,
+    limit: usize,
+    at_start: &mut bool,
+) -> io::Result<Line> {
+    if !std::mem::take(at_start) {
+        return read_line(input, line, limit);
+    }
+    let read = read_line(input, line, limit + BYTE_ORDER_MARK.len())?;
+    if line.starts_with(BYTE_ORDER_MARK) {
+        line.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(match read {
+        Line::Whole if line.len() > limit => Line::TooLong,
+        read => read,
+    })
 }
 
 /// Writes what becomes of one line.
@@ -47,31 +92,65 @@ pub(super) fn answer(
     output: &mut impl Write,
     line: &[u8],
     transform: &Transform,
-    now_seconds: i64,
+    when: When,
 ) -> io::Result<()> {
-    let call = match check(line) {
-        Ok(call) => call,
+    let why = match check(line) {
+        Ok(call) => return sound(output, line, &call, None, transform, when),
+        Err(why) => why,
+    };
+    let repaired = match repair(line, why) {
+        Ok(repaired) => repaired,
         Err(invalid) => return rejected(output, &invalid),
     };
+    match check(&repaired) {
+        Ok(call) => {
+            let note = Some(Note::repaired());
+            sound(output, &repaired, &call, note, transform, when)
+        }
+        Err(invalid) => rejected(output, &invalid),
+    }
+}
+
+/// The same of a line that the socket takes, perhaps after a repair.
+fn sound(
+    output: &mut impl Write,
+    line: &[u8],
+    call: &Call<'_>,
+    repaired: Option<Note>,
+    transform: &Transform,
+    when: When,
+) -> io::Result<()> {
     let id = json(&call.message_id)?;
     if let Some(kind) = call.kind.ignored() {
         return writeln!(output, r#"{{"messageId":{id},"ignored":"{kind}"}}"#);
     }
-    let event_time = call.event_time.unwrap_or(now_seconds);
-    match transform.payload(line, event_time, None, &|_| false) {
+    let with = |notes: Vec<Note>| -> io::Result<String> {
+        let notes: Vec<Note> = repaired.clone().into_iter().chain(notes).collect();
+        Ok(match notes.is_empty() {
+            true => String::new(),
+            false => format!(r#","notes":{}"#, serde_json::to_string(&notes)?),
+        })
+    };
+    match transform.payload(line, when.of(call), None, &|_| false) {
         Ok(payload) => {
             write!(output, r#"{{"messageId":{id},"event":"#)?;
             output.write_all(&payload.json)?;
-            output.write_all(b"}\n")
+            writeln!(output, "{}}}", with(payload.notes)?)
         }
-        Err(dead @ Dead::NoMatchKey { .. }) => {
-            let detail = json(&dead.to_string())?;
-            writeln!(
+        Err(unsendable) => match unsendable.why.reason() {
+            Some(reason) => {
+                let (detail, notes) = (json(&unsendable.why.to_string())?, with(unsendable.notes)?);
+                writeln!(
+                    output,
+                    r#"{{"messageId":{id},"dead":{{"reason":"{reason}","detail":{detail}}}{notes}}}"#
+                )
+            }
+            None => writeln!(
                 output,
-                r#"{{"messageId":{id},"dead":{{"reason":"no_match_key","detail":{detail}}}}}"#
-            )
-        }
-        Err(Dead::Invalid(invalid)) => rejected(output, &invalid),
+                r#"{{"rejected":{}}}"#,
+                json(&unsendable.why.to_string())?
+            ),
+        },
     }
 }
 
@@ -91,11 +170,7 @@ pub(super) enum Line {
 
 /// Reads up to the next line feed or the end into `line`, without the line end (LF or CRLF).
 /// Of a line over `limit` bytes the rest is read and let go.
-pub(super) fn read_line(
-    input: &mut impl BufRead,
-    line: &mut Vec<u8>,
-    limit: usize,
-) -> io::Result<Line> {
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, limit: usize) -> io::Result<Line> {
     line.clear();
     let (mut any, mut too_long) = (false, false);
     loop {
@@ -165,7 +240,7 @@ mod tests {
             r#"{"messageId":"e","type":"alias"}"#,
             "\n",
             "nonsense \"\n",
-            r#"{"messageId":"f","type":"screen","timestamp":1600000000.9,"context":{"ip":"::1"}}"#,
+            r#"{"messageId":"f","type":"screen","timestamp":1600000000.9,"context":{"ip":"2001:db8::1"}}"#,
         );
         let expected = [
             r#"{"messageId":"a\"1","event":{"event_name":"page_visit","action_source":"web","event_time":1700000000,"event_id":"a\"1","user_data":{"em":["e@x.org"],"client_user_agent":"Mozilla/5.0"}}}"#,
@@ -174,7 +249,7 @@ mod tests {
             r#"{"messageId":"d","ignored":"group"}"#,
             r#"{"messageId":"e","ignored":"alias"}"#,
             r#"{"rejected":"not valid JSON: expected ident at column 2"}"#,
-            r#"{"messageId":"f","event":{"event_name":"page_visit","action_source":"web","event_time":1600000000,"event_id":"f","user_data":{"client_ip_address":"::1","client_user_agent":"Mozilla/5.0"}}}"#,
+            r#"{"messageId":"f","event":{"event_name":"page_visit","action_source":"web","event_time":1600000000,"event_id":"f","user_data":{"client_ip_address":"2001:db8::1","client_user_agent":"Mozilla/5.0"}}}"#,
         ];
         for capacity in [1, 7, 8192] {
             assert_eq!(written(input.as_bytes(), capacity, 4096), expected);

@@ -22,7 +22,7 @@ mod explain;
 mod lines;
 mod source;
 
-use lines::{Line, read_line};
+use lines::{Line, When, next_line};
 
 /// Flags of `pinrelay transform`.
 #[derive(clap::Args, Debug)]
@@ -93,13 +93,13 @@ pub fn run(args: Args) -> Outcome {
         Some(old) => Some((other(old)?, compare::Comparison::default())),
         None => None,
     };
-    let mut tell = |line: &[u8], seconds: i64| match &mut comparison {
+    let mut tell = |line: &[u8], when: When| match &mut comparison {
         Some((old, comparison)) => {
-            comparison.add(line, old, &transform, seconds);
+            comparison.add(line, old, &transform, when);
             Ok(())
         }
-        None if args.explain => explain::write(&mut output, line, &transform, seconds, args.json),
-        None => lines::answer(&mut output, line, &transform, seconds),
+        None if args.explain => explain::write(&mut output, line, &transform, when, args.json),
+        None => lines::answer(&mut output, line, &transform, when),
     };
     let done = match args.from {
         Some(held) => {
@@ -109,7 +109,7 @@ pub fn run(args: Args) -> Outcome {
         None => {
             let mut input = open(args.file.as_deref()).or_exit(Exit::Io)?;
             match args.compare.is_some() || args.explain {
-                true => each(&mut input, limit, |line| tell(line, now_seconds)),
+                true => each(&mut input, limit, |line| tell(line, When::Now(now_seconds))),
                 false => lines::lines(&mut input, &mut output, &transform, now_seconds, limit),
             }
         }
@@ -199,11 +199,11 @@ fn each(
     limit: usize,
     mut with: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut line = Vec::new();
+    let (mut line, mut at_start) = (Vec::new(), true);
     let mut number = 0u64;
     loop {
         number += 1;
-        match read_line(input, &mut line, limit)? {
+        match next_line(input, &mut line, limit, &mut at_start)? {
             Line::End => return Ok(()),
             Line::Whole if crate::event::is_blank(&line) => {}
             Line::Whole => with(&line)?,

@@ -6,7 +6,9 @@ use clap::ValueEnum;
 
 use super::super::daemon::Client;
 use super::super::exit::{Exit, Failure, OrExit};
+use super::lines::When;
 use crate::admin::{Letters, Queued};
+use crate::transform::Fixed;
 
 /// How long the daemon may take for one page.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,7 +22,7 @@ pub(super) enum Held {
     Dead,
 }
 
-/// Hands up to `limit` of them to `with`, each with its event_time.
+/// Hands up to `limit` of them to `with`, each with what was fixed at its acceptance.
 ///
 /// # Errors
 /// The daemon's; what `with` fails with is handed through inside.
@@ -28,19 +30,19 @@ pub(super) fn each(
     client: &Client,
     held: Held,
     limit: u64,
-    mut with: impl FnMut(&[u8], i64) -> std::io::Result<()>,
+    mut with: impl FnMut(&[u8], When) -> std::io::Result<()>,
 ) -> Result<std::io::Result<()>, Failure> {
     let mut left = limit;
     let mut after = Some(0);
     while let Some(from) = after.filter(|_| left > 0) {
-        let events: Vec<(String, i64)> = match held {
+        let events: Vec<(String, Fixed)> = match held {
             Held::Queue => {
                 let text = client.get(&format!("/queue?after={from}"), PATIENCE)?;
                 let page: Queued = serde_json::from_str(&text).or_exit(Exit::Unavailable)?;
                 after = page.next;
                 let events = page.events.into_iter();
                 events
-                    .map(|e| (e.event.get().to_owned(), e.event_time))
+                    .map(|e| (e.event.get().to_owned(), fixed(e.accepted_at, e.event_time)))
                     .collect()
             }
             Held::Dead => {
@@ -49,19 +51,27 @@ pub(super) fn each(
                 after = page.next;
                 let letters = page.letters.into_iter();
                 letters
-                    .map(|l| (l.event.get().to_owned(), l.event_time))
+                    .map(|l| (l.event.get().to_owned(), fixed(l.accepted_at, l.event_time)))
                     .collect()
             }
         };
-        for (line, event_time) in events {
+        for (line, fixed) in events {
             if left == 0 {
                 break;
             }
             left -= 1;
-            if let Err(error) = with(line.as_bytes(), event_time) {
+            if let Err(error) = with(line.as_bytes(), When::Was(fixed)) {
                 return Ok(Err(error));
             }
         }
     }
     Ok(Ok(()))
+}
+
+/// `accepted_at` in Unix milliseconds, `event_time` in seconds, as the daemon gives them.
+fn fixed(accepted_at: i64, event_time: i64) -> Fixed {
+    Fixed {
+        accepted_at: accepted_at.div_euclid(1000),
+        event_time,
+    }
 }

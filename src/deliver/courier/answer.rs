@@ -196,7 +196,10 @@ impl Courier {
                     if refused.is_empty() {
                         self.refused_alone(now, item, made, refusal, DeadReason::Refused);
                     } else if self.config.limits().on_refused == OnRefused::DeadLetter {
-                        self.die(item.entry, DeadReason::CustomRefused, refusal.message);
+                        let notes = item.notes.as_ref();
+                        self.witness.noted(&item.entry, &item.message_id, notes);
+                        let reason = DeadReason::CustomRefused;
+                        self.die(item.entry, reason, refusal.message, notes);
                     } else {
                         self.out.release.push(item.entry.id);
                         self.strip_keys(now, &refused);
@@ -304,7 +307,9 @@ impl Courier {
                     tracing::warn!(code = refusal.code, "{notice}");
                 }
                 self.trouble(message);
-                self.die(item.entry, reason, refusal.message);
+                let notes = item.notes.as_ref();
+                self.witness.noted(&item.entry, &item.message_id, notes);
+                self.die(item.entry, reason, refusal.message, notes);
             }
             Fate::HoldAll => {
                 let since = jiff::Timestamp::from_millisecond(self.config.since())
@@ -337,8 +342,11 @@ impl Courier {
     /// Custom keys of the request are refused; nothing is wrong with its events.
     fn keys_refused(&mut self, now: Instant, batch: Batch, keys: &[String], refusal: &Refusal) {
         if self.config.limits().on_refused == OnRefused::DeadLetter {
-            for entry in batch.into_entries() {
-                self.die(entry, DeadReason::CustomRefused, refusal.message.clone());
+            for item in batch.items {
+                let notes = item.notes.as_ref();
+                self.witness.noted(&item.entry, &item.message_id, notes);
+                let (reason, message) = (DeadReason::CustomRefused, refusal.message.clone());
+                self.die(item.entry, reason, message, notes);
             }
             return;
         }

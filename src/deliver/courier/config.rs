@@ -64,8 +64,8 @@ impl Config {
 
     /// A pace that has not been set by any answer yet.
     pub fn pace(&self, now: Instant) -> Pace {
-        let per_minute = self.limits.max_calls_per_minute;
-        Pace::new(per_minute, self.calls_per_second(), now)
+        let limit = self.limits.max_calls_per_minute;
+        Pace::new(limit, self.calls_per_second(), now)
     }
 
     /// For retries, from the first interval on.

@@ -25,6 +25,7 @@ use crate::deliver::streak::Streak;
 use crate::deliver::strip::Strip;
 use crate::deliver::waiting::Waiting;
 use crate::deliver::witness::Witness;
+use crate::note::Notes;
 use crate::queue::{DeadReason, Entry, Outcome, Settlement};
 
 /// Full batches on their way to a slot, so that none waits for a claim. More would lie in memory
@@ -204,13 +205,15 @@ impl Courier {
             let prepared = match result {
                 Ok(prepared) => prepared,
                 Err(dead) => {
-                    self.die(entry, dead.reason, dead.message);
+                    let notes = dead.notes.as_ref();
+                    self.witness.noted(&entry, &dead.message_id, notes);
+                    self.die(entry, dead.reason, dead.message, notes);
                     continue;
                 }
             };
             if prepared.json.len() + limits.framing.bytes(1) > limits.bytes {
                 let message = "alone it is larger than delivery.max_batch_bytes".to_owned();
-                self.die(entry, DeadReason::TooLarge, message);
+                self.die(entry, DeadReason::TooLarge, message, None);
                 continue;
             }
             let failures = entry.failures;
@@ -221,6 +224,7 @@ impl Courier {
                 name: prepared.name,
                 message_id: prepared.message_id,
                 json: prepared.json.into(),
+                notes: prepared.notes,
             };
             if let Kind::Alone { without } = &done.kind {
                 let mut batch = self.batch(vec![item], keys.into());
@@ -405,9 +409,15 @@ impl Courier {
         batch.split_off(at, self.batches, self.config.backoff())
     }
 
-    pub(super) fn die(&mut self, entry: Entry, reason: DeadReason, message: String) {
+    pub(super) fn die(
+        &mut self,
+        entry: Entry,
+        reason: DeadReason,
+        message: String,
+        notes: Option<&Notes>,
+    ) {
         self.status.dead += 1;
-        self.witness.dead(&entry, reason, &message);
+        self.witness.dead(&entry, reason, &message, notes);
         self.settle(entry, Outcome::Dead { reason, message });
     }
 

@@ -76,7 +76,7 @@ impl Courier {
         let left = batch.without(|i| lateness.may_die(&i.entry), |i| late.push(i.entry));
         for entry in late {
             let message = "it happened longer ago than delivery.late_after".to_owned();
-            self.die(entry, DeadReason::Late, message);
+            self.die(entry, DeadReason::Late, message, None);
         }
         left
     }
@@ -84,7 +84,7 @@ impl Courier {
     pub(super) fn expired(&mut self, entries: Vec<Entry>) {
         for entry in entries {
             let message = "older than delivery.max_age".to_owned();
-            self.die(entry, DeadReason::Expired, message);
+            self.die(entry, DeadReason::Expired, message, None);
         }
     }
 
@@ -250,6 +250,7 @@ impl Courier {
         Status {
             gate,
             in_flight: self.flights.len(),
+            calls_per_minute: self.pace.per_minute(),
             ready: self.ready.len(),
             waiting: self.waiting.events(),
             isolating: self.isolation.events(),

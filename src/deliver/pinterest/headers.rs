@@ -24,6 +24,7 @@ pub fn signals<'a>(now: Millis, header: impl Fn(&str) -> Option<&'a str>) -> Sig
     Signals {
         date,
         retry_after,
+        per_minute: header("x-ratelimit-limit").and_then(per_minute),
         remaining: header("x-ratelimit-remaining").and_then(leading_number),
         reset: header("x-ratelimit-reset").and_then(|text| wait(text, until)),
     }
@@ -34,6 +35,29 @@ fn leading_number(text: &str) -> Option<u64> {
     let text = text.trim_start();
     let end = text.find(|c: char| !c.is_ascii_digit());
     text[..end.unwrap_or(text.len())].parse().ok()
+}
+
+/// The policy whose window is a minute, else the one with the narrowest that is told: `120000` of
+/// `120000, 120000;w=60;name="…"`. Without a window it is of the minute that Pinterest's limits are
+/// of.
+fn per_minute(text: &str) -> Option<u32> {
+    let policy = |policy: &str| {
+        let mut parts = policy.split(';').map(str::trim);
+        let calls = leading_number(parts.next()?)?;
+        let window = parts.find_map(|part| part.strip_prefix("w=").and_then(leading_number));
+        Some((calls, window))
+    };
+    let policies: Vec<_> = text.split(',').filter_map(policy).collect();
+    let windows = policies
+        .iter()
+        .filter_map(|(calls, window)| Some((*calls, (*window)?)));
+    let told = windows.filter(|(_, window)| *window > 0);
+    let a_minute = told.map(|(calls, window)| calls.saturating_mul(60) / window);
+    let least = a_minute
+        .min()
+        .or_else(|| policies.first().map(|(calls, _)| *calls))?;
+    // None at all is said by what remains; as a limit it would end delivery for good.
+    u32::try_from(least).ok().filter(|calls| *calls > 0)
 }
 
 /// Seconds to wait, or a moment in Unix seconds or milliseconds: which of these is told by its size.
@@ -74,10 +98,32 @@ mod tests {
         ]);
         assert_eq!(signals.date, Some(784_111_777_000));
         assert_eq!(signals.remaining, Some(119_999));
+        assert_eq!(signals.per_minute, None);
         assert_eq!(signals.reset, Some(Duration::from_secs(42)));
         assert_eq!(signals.retry_after, Some(Duration::from_secs(30)));
         let plain = read(&[("retry-after", "7")]);
         assert_eq!(plain.retry_after, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_limit_is_brought_to_a_minute() {
+        for (text, calls) in [
+            (
+                "120000, 120000;w=60;name=\"ads_conversions_ad_account_id\"",
+                Some(120_000),
+            ),
+            ("5000", Some(5000)),
+            ("100, 100;w=1", Some(6000)),
+            ("10, 10;w=1;name=\"a\", 300;w=60", Some(300)),
+            ("7, 36000;name=\"x\"; w=3600", Some(600)),
+            ("99999999999, 99999999999;w=60", None),
+            ("0, 0;w=60", None),
+            ("3, 3;w=0", Some(3)),
+            ("many", None),
+        ] {
+            let read = signals(0, |name| (name == "x-ratelimit-limit").then_some(text));
+            assert_eq!(read.per_minute, calls, "{text}");
+        }
     }
 
     /// A moment was taken for a wait of half a century, and delivery stopped for an hour each time.

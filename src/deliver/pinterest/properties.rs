@@ -11,6 +11,7 @@ use super::wording::{blames_name, refused_keys};
 use crate::deliver::destination::Signals;
 use crate::deliver::judgement::{Class, Judgement, Refusal, Verdict};
 use crate::deliver::normalise::normalise;
+use crate::deliver::options::CallLimit;
 use crate::deliver::pace::Pace;
 
 /// Every event of a request gets one verdict or the request gets one word; no event counts as
@@ -54,7 +55,7 @@ pub fn answer(data: &[u8]) {
 /// Whatever the headers say, the next call leaves within the hour that they may take.
 fn the_pace_holds(signals: &Signals, in_flight: usize) {
     let now = Instant::now();
-    let mut pace = Pace::new(5000, None, now);
+    let mut pace = Pace::new(CallLimit::Auto, None, now);
     for in_flight in [0, in_flight] {
         pace.take(now);
         pace.observe_headers(now, signals, in_flight);

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::super::options::CallLimit;
 use super::world::{Call, SECOND, World, options};
 
 #[tokio::test(start_paused = true)]
@@ -9,7 +10,7 @@ async fn what_no_slot_waits_for_waits_on_disk() {
     let world = World::new();
     world.enqueue_plain(50_000).await;
     let mut options = options();
-    options.limits.max_calls_per_minute = 6;
+    options.limits.max_calls_per_minute = CallLimit::AtMost(6);
     let handle = world.run(&options, Call::ok);
     world
         .until(60 * SECOND, |census| census.delivered >= 2000)

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::destination::{NoReply, Reply, Signals, Transport};
 use super::super::handle::start;
+use super::super::options::CallLimit;
 use super::super::pinterest::PINTEREST;
 use super::super::{
     Dead, Environment, Handle, Limits, OnLate, OnRefused, Options, Prepare, Prepared, StrippedKeys,
@@ -393,7 +394,7 @@ pub fn options() -> Options {
             linger: Duration::from_millis(200),
             max_in_flight: 20,
             max_age: Duration::from_secs(7 * 86_400),
-            max_calls_per_minute: 5000,
+            max_calls_per_minute: CallLimit::AtMost(5000),
             backoff_initial: SECOND,
             backoff_max: 300 * SECOND,
             on_refused: OnRefused::Strip,
@@ -552,6 +553,8 @@ pub fn prepare(suffix: &'static str) -> Prepare {
             return Err(Dead {
                 reason: DeadReason::NoMatchKey,
                 message: "no em".into(),
+                message_id: String::new(),
+                notes: None,
             });
         }
         let own = format!("{}{suffix}", body["event"].as_str().unwrap());
@@ -577,6 +580,7 @@ pub fn prepare(suffix: &'static str) -> Prepare {
             message_id: body["messageId"].as_str().unwrap().to_owned(),
             json: event.to_string().into_bytes(),
             custom_keys,
+            notes: None,
         })
     })
 }

@@ -2,6 +2,8 @@
 
 use bytes::{Buf, BytesMut};
 
+use crate::event::BYTE_ORDER_MARK;
+
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
@@ -20,6 +22,8 @@ pub struct Lines {
     scanned: usize,
     /// Inside a line that was reported as too long.
     skipping: bool,
+    /// Nothing of the stream was taken yet.
+    at_start: bool,
 }
 
 impl Lines {
@@ -28,12 +32,24 @@ impl Lines {
             limit,
             scanned: 0,
             skipping: false,
+            at_start: true,
         }
     }
 
-    /// Takes the next line off the front of `buffer`. At the end of the stream (`last`) what
+    /// Takes the next line off the front of `buffer`. A byte-order mark before the first one is
+    /// no part of it. At the end of the stream (`last`) what
     /// is left without a line feed is a line too.
     pub fn next(&mut self, buffer: &mut BytesMut, last: bool) -> Next {
+        if self.at_start {
+            if !last && buffer.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(buffer)
+            {
+                return Next::Incomplete;
+            }
+            self.at_start = false;
+            if buffer.starts_with(BYTE_ORDER_MARK) {
+                buffer.advance(BYTE_ORDER_MARK.len());
+            }
+        }
         loop {
             let found = memchr::memchr(b'\n', &buffer[self.scanned..]).map(|at| at + self.scanned);
             if self.skipping {
@@ -115,6 +131,23 @@ mod tests {
         );
         assert_eq!(split(&[b"1234567", b"89\n", b"1"], 6), [None, line("1")]);
         assert_eq!(split(&[b"12345678901234567890"], 6), [None]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped_before_the_first_line_alone() {
+        let line = |text: &str| Some(text.as_bytes().to_vec());
+        let marked = "\u{feff}123456\n\u{feff}1\n".as_bytes();
+        let expected = [line("123456"), line("\u{feff}1")];
+        assert_eq!(split(&[marked], 6), expected);
+        for cut in 0..5 {
+            assert_eq!(
+                split(&[&marked[..cut], &marked[cut..]], 6),
+                expected,
+                "{cut}"
+            );
+        }
+        assert_eq!(split(&[b"\xef\xbb"], 6), [Some(b"\xef\xbb".to_vec())]);
+        assert_eq!(split(&["\u{feff}".as_bytes()], 6), []);
     }
 
     proptest! {

@@ -20,6 +20,7 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::super::options::CallLimit;
 use super::super::status::GateState;
 use super::super::{Handle, OnLate, OnRefused, Options, Pause, fixture};
 use super::world::{Answer, Call, SECOND, WALL, World, options, prepare};
@@ -81,7 +82,7 @@ impl Run {
             limits.on_refused = OnRefused::DeadLetter;
         }
         if rng.random_ratio(1, 8) {
-            limits.max_calls_per_minute = 60;
+            limits.max_calls_per_minute = CallLimit::AtMost(60);
         }
         if rng.random_ratio(1, 4) {
             limits.late_after = rng.random_range(60..=1200) * SECOND;
@@ -341,6 +342,8 @@ impl Run {
                     self.options.limits.on_refused == OnRefused::DeadLetter
                 }
                 DeadReason::Late => self.can_be_late(id),
+                // The simulation's events have a time.
+                DeadReason::UnreadableTime => false,
             };
             assert!(own, "{id} is dead ({reason}) and not by its own fault");
         }

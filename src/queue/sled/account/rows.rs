@@ -155,6 +155,9 @@ impl Sealed {
     }
 }
 
+/// How many reasons of dead letters there were when rows of periods were first written.
+const FIRST_REASONS: usize = 6;
+
 /// A period of dead letters: its numbers, when it was begun, when the newest died, and how many
 /// are dead now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,8 +195,11 @@ impl Period {
             newest: r.i64()?,
             dead: Default::default(),
         };
-        for count in &mut period.dead {
-            *count = r.u64()?;
+        for (at, count) in period.dead.iter_mut().enumerate() {
+            // A release that knew fewer reasons counted none of the others.
+            if at < FIRST_REASONS || !r.0.is_empty() {
+                *count = r.u64()?;
+            }
         }
         Ok((number(key)?, period))
     }

@@ -1,0 +1,162 @@
+//! What an event is about: the objects in properties.products, or the event's own product.
+
+use std::cell::Cell;
+
+use smallvec::SmallVec;
+
+use super::notes::{At, Fault, Notes, Place, Read};
+use super::scalar::{Text, id_text};
+use crate::event::Node;
+use crate::note::Word;
+
+/// The ids of a product, by precedence.
+pub(super) const ID_KEYS: [&str; 2] = ["product_id", "sku"];
+
+const PRODUCTS: &str = "properties.products";
+const PROPERTIES: &str = "properties";
+
+const NO_PRODUCTS: Fault = Fault::unreadable("is no list of objects");
+const NO_OBJECT: Fault = Fault::unreadable("is no object");
+const AS_LIST: Fault = Fault::new(Word::List, "is an object, and was read as a list");
+
+/// One entry of properties.products: an object, or something that is there and none.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'t> {
+    pub place: Place<'t>,
+    /// `None`: it is no object.
+    pub object: Option<&'t Node<'t>>,
+}
+
+/// What properties.products is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Missing,
+    Unreadable,
+    List,
+    /// An object of objects.
+    Object,
+}
+
+/// The items of an event. What is odd about properties.products is noted when it is first asked
+/// for.
+pub(super) struct Items<'t, 'n> {
+    properties: &'t Node<'t>,
+    notes: &'n Notes,
+    form: Form,
+    entries: SmallVec<[Entry<'t>; 4]>,
+    is_told: Cell<bool>,
+}
+
+impl<'t, 'n> Items<'t, 'n> {
+    pub fn new(properties: &'t Node<'t>, notes: &'n Notes) -> Self {
+        let node = properties.at("products");
+        let mut entries: SmallVec<[Entry<'t>; 4]> = SmallVec::new();
+        let form = match node {
+            node if node.is_missing() => Form::Missing,
+            Node::Array(elements) => {
+                let there = elements.iter().enumerate().filter(|(_, e)| is_there(e));
+                entries.extend(there.map(|(i, element)| Entry {
+                    place: Place::at(PRODUCTS).element(At::Index(i)),
+                    object: Some(element).filter(|element| element.is_object()),
+                }));
+                match entries.iter().any(|entry| entry.object.is_some()) {
+                    true => Form::List,
+                    false => Form::Unreadable,
+                }
+            }
+            Node::Object(_) if node.members().all(|(_, value)| value.is_object()) => {
+                entries.extend(node.members().map(|(key, value)| Entry {
+                    place: Place::at(PRODUCTS).element(At::Key(key)),
+                    object: Some(value),
+                }));
+                Form::Object
+            }
+            _ => Form::Unreadable,
+        };
+        if form == Form::Unreadable {
+            entries.clear();
+        }
+        Self {
+            properties,
+            notes,
+            form,
+            entries,
+            is_told: Cell::new(false),
+        }
+    }
+
+    /// What stands in properties.products.
+    pub fn entries(&self) -> &[Entry<'t>] {
+        if !self.is_told.replace(true) {
+            let products = Place::at(PRODUCTS);
+            match self.form {
+                Form::Unreadable => self.notes.add("items", products, NO_PRODUCTS),
+                Form::Object => self.notes.add("items", products, AS_LIST),
+                Form::List => (self.entries.iter().filter(|entry| entry.object.is_none()))
+                    .for_each(|entry| self.notes.add("items", entry.place, NO_OBJECT)),
+                Form::Missing => {}
+            }
+        }
+        &self.entries
+    }
+
+    /// The objects among them.
+    pub fn products(&self) -> impl Iterator<Item = (Place<'t>, &'t Node<'t>)> {
+        let entries = self.entries().iter();
+        entries.filter_map(|entry| Some((entry.place, entry.object?)))
+    }
+
+    /// The items: the products, else the event's own properties, if they name one.
+    pub fn all(&self) -> SmallVec<[(Place<'t>, &'t Node<'t>); 4]> {
+        let mut items: SmallVec<_> = self.products().collect();
+        if items.is_empty() {
+            items.extend(self.own().map(|own| (Place::at(PROPERTIES), own)));
+        }
+        items
+    }
+
+    /// The event's own properties, if product_id or sku can be read.
+    fn own(&self) -> Option<&'t Node<'t>> {
+        let ids = ID_KEYS.map(|key| (key, id_text(self.properties.at(key))));
+        if ids.iter().any(|(_, read)| matches!(read, Ok(Some(_)))) {
+            return Some(self.properties);
+        }
+        for (key, read) in ids {
+            self.notes
+                .take("items", Place::at(PROPERTIES).key(key), read);
+        }
+        None
+    }
+
+    /// Where the entries stand.
+    pub const fn place() -> Place<'static> {
+        Place::at(PRODUCTS)
+    }
+}
+
+/// An object is an entry, also an empty one.
+fn is_there(element: &Node<'_>) -> bool {
+    element.is_object() || !element.is_missing()
+}
+
+/// Whether properties.products has entries that count, for the explanation.
+pub(super) fn products_of(root: &Node<'_>) -> Read<()> {
+    let notes = Notes::default();
+    let items = Items::new(root.at("properties"), &notes);
+    match items.form {
+        Form::Missing => Ok(None),
+        Form::Unreadable => Err(NO_PRODUCTS),
+        Form::List | Form::Object => Ok(Some(())),
+    }
+}
+
+/// The id of an item: the first of these keys that has one. What cannot be read is noted.
+pub(super) fn item_id<'t>(
+    item: &'t Node<'t>,
+    keys: &[&'static str],
+    notes: &Notes,
+    field: &'static str,
+    place: Place<'_>,
+) -> Option<Text<'t>> {
+    (keys.iter()).find_map(|key| notes.take(field, place.key(key), id_text(item.at(key))))
+}
