@@ -3,9 +3,7 @@
 //! Invariant: what is read here is what `mapping.md` ("event_time") lists, and no more. Where no
 //! machine can know what was meant, nothing is read.
 
-use jiff::civil::Date;
 use jiff::fmt::rfc2822;
-use jiff::tz::Offset;
 
 use super::decimal::Decimal;
 use super::number::Number;
@@ -141,11 +139,9 @@ fn iso(s: &[u8]) -> Option<Moment> {
     if [head[4], head[7]] != *b"--" {
         return None;
     }
-    let year = i16::try_from(number(&head[..4])?).ok()?;
+    let year = number(&head[..4])?;
     let (month, day) = (number(&head[5..7])?, number(&head[8..10])?);
-    let date = Date::new(year, small(month)?, small(day)?).ok()?;
-    let midnight = Offset::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?;
-    let midnight = midnight.as_second();
+    let midnight = days(year, month, day)? * 86_400;
     let rest = match rest {
         [] => return moment(midnight, true),
         [b'T' | b't' | b' ', rest @ ..] => rest,
@@ -179,6 +175,29 @@ fn iso(s: &[u8]) -> Option<Moment> {
     }
     let of_day = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second.min(59));
     moment(midnight + of_day - offset.unwrap_or(0), offset.is_none())
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar; `None`: there is no such date.
+fn days(year: u16, month: u16, day: u16) -> Option<i64> {
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let last = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + u16::from(is_leap),
+        _ => return None,
+    };
+    if !(1..=last).contains(&day) {
+        return None;
+    }
+    // Years that begin in March, so that the leap day ends one: all months before the last two of
+    // such a year take 153 days in five.
+    let (year, month) = match month {
+        ..3 => (i64::from(year) - 1, month + 9),
+        _ => (i64::from(year), month - 3),
+    };
+    let of_year = i64::from((153 * month + 2) / 5 + day - 1);
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    Some(year * 365 + leap_days + of_year - 719_468)
 }
 
 /// What stands behind a fraction of a second, if there is one.
@@ -282,13 +301,10 @@ fn number(digits: &[u8]) -> Option<u16> {
     })
 }
 
-fn small(n: u16) -> Option<i8> {
-    i8::try_from(n).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::tz::Offset;
     use proptest::prelude::*;
 
     /// The seconds, if it is read and says its zone.
@@ -565,6 +581,32 @@ mod tests {
         ] {
             assert_eq!(text_number(text), expected, "{text}");
         }
+    }
+
+    /// Every day of the years that are read, and of those before and after.
+    #[test]
+    fn days_are_counted_as_the_calendar_does() {
+        let mut date = jiff::civil::date(1999, 1, 1);
+        let mut due = Offset::UTC
+            .to_timestamp(date.at(0, 0, 0, 0))
+            .unwrap()
+            .as_second()
+            / 86_400;
+        while date.year() < 2110 {
+            let [month, day] = [date.month(), date.day()]
+                .map(i8::unsigned_abs)
+                .map(u16::from);
+            let year = date.year().unsigned_abs();
+            assert_eq!(days(year, month, day), Some(due), "{date}");
+            (date, due) = (date.tomorrow().unwrap(), due + 1);
+            if date.month().unsigned_abs() != u8::try_from(month).unwrap() {
+                assert_eq!(days(year, month, day + 1), None, "{year}-{month}");
+            }
+        }
+        assert_eq!(
+            (days(2024, 0, 1), days(2024, 13, 1), days(2024, 1, 0)),
+            (None, None, None)
+        );
     }
 
     proptest! {

@@ -183,7 +183,7 @@ impl Transform {
             root,
             properties,
             context,
-            mapped: std::mem::take(&mut mapped.pii),
+            mapped: mapped.pii.take(),
             default_user_agent: self.default_user_agent.as_deref(),
             hashing: self.hashing,
             notes: &notes,
@@ -200,28 +200,28 @@ impl Transform {
         let url = notes.take("event_source_url", Place::at("context.page.url"), url);
         let opt_out = envelope::opt_out(context.at("device").at("adTrackingEnabled"));
         let opt_out_at = Place::at("context.device.adTrackingEnabled");
-        let event = Event {
-            event_name,
-            action_source: envelope::action_source(
-                kind,
-                properties,
-                context,
-                url,
-                self.default_action_source,
-                &notes,
-            ),
-            event_time: fixed.event_time,
-            event_id: message_id,
-            event_source_url: url,
-            partner_name: self.partner_name.as_deref(),
-            opt_out: notes.take("opt_out", opt_out_at, opt_out).unwrap_or(false),
-            user_data,
-            custom_data,
-        };
         Made {
-            event,
+            event: Event {
+                event_name,
+                action_source: envelope::action_source(
+                    kind,
+                    properties,
+                    context,
+                    url,
+                    self.default_action_source,
+                    &notes,
+                ),
+                event_time: fixed.event_time,
+                event_id: message_id,
+                event_source_url: url,
+                partner_name: self.partner_name.as_deref(),
+                opt_out: notes.take("opt_out", opt_out_at, opt_out).unwrap_or(false),
+                user_data,
+                custom_data,
+            },
             custom_keys,
             time,
+            // Last: what stands above has read all.
             notes: notes.finish(),
         }
     }

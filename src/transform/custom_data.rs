@@ -143,7 +143,7 @@ impl<'t> Sources<'t, '_> {
             let product = entry.object?;
             let part = |key: &'static str| {
                 let read = number(product.at(key));
-                Turn::of(self.notes, "value", entry.place.key(key), read)
+                Turn::of(self.notes, "value", entry.place().key(key), read)
             };
             let price = match part("price") {
                 Turn::Given(price) => price,
@@ -195,14 +195,18 @@ impl<'t> Sources<'t, '_> {
         with_contents: bool,
     ) -> (Option<Texts<'t>>, Option<Vec<Content<'t>>>) {
         let (mut ids, mut contents) = (Texts::new(), Vec::new());
-        for (place, item) in items.all() {
+        items.each(|place, item| {
             let id = item_id(item, &ID_KEYS, self.notes, "contents", place);
-            ids.extend(id.clone());
+            if let Some(id) = &id {
+                ids.push(id.clone());
+            }
             if with_contents {
                 let content = content(item, id, &PRODUCT_KEYS, self.notes, place);
-                contents.extend(Some(content).filter(|content| !content.is_empty()));
+                if !content.is_empty() {
+                    contents.push(content);
+                }
             }
-        }
+        });
         (
             (!ids.is_empty()).then_some(ids),
             (!contents.is_empty()).then_some(contents),
@@ -213,9 +217,10 @@ impl<'t> Sources<'t, '_> {
         let place = Place::at("properties.quantity");
         let own = integer(self.properties.at("quantity"));
         self.notes.take("num_items", place, own).or_else(|| {
-            let quantities = items.products().filter_map(|(place, product)| {
-                let read = integer(product.at("quantity"));
-                self.notes.take("num_items", place.key("quantity"), read)
+            let quantities = items.entries().filter_map(|entry| {
+                let read = integer(entry.object?.at("quantity"));
+                let place = entry.place().key("quantity");
+                self.notes.take("num_items", place, read)
             });
             let sum = sum_of_integers(quantities);
             self.notes.take("num_items", Items::place(), sum)
@@ -225,9 +230,10 @@ impl<'t> Sources<'t, '_> {
     /// A page's products, else its title.
     fn page_ids(&self) -> Option<Texts<'t>> {
         let items = Items::new(self.properties, self.notes);
-        let ids: Texts<'t> = (items.all().into_iter())
-            .filter_map(|(place, item)| item_id(item, &ID_KEYS, self.notes, "content_ids", place))
-            .collect();
+        let mut ids = Texts::new();
+        items.each(|place, item| {
+            ids.extend(item_id(item, &ID_KEYS, self.notes, "content_ids", place));
+        });
         if !ids.is_empty() {
             return Some(ids);
         }

@@ -2,8 +2,6 @@
 
 use std::cell::Cell;
 
-use smallvec::SmallVec;
-
 use super::notes::{At, Fault, Notes, Place, Read};
 use super::scalar::{Text, id_text};
 use crate::event::Node;
@@ -22,9 +20,15 @@ const AS_LIST: Fault = Fault::new(Word::List, "is an object, and was read as a l
 /// One entry of properties.products: an object, or something that is there and none.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'t> {
-    pub place: Place<'t>,
+    at: At<'t>,
     /// `None`: it is no object.
     pub object: Option<&'t Node<'t>>,
+}
+
+impl<'t> Entry<'t> {
+    pub fn place(&self) -> Place<'t> {
+        Place::at(PRODUCTS).element(self.at)
+    }
 }
 
 /// What properties.products is.
@@ -43,76 +47,80 @@ pub(super) struct Items<'t, 'n> {
     properties: &'t Node<'t>,
     notes: &'n Notes,
     form: Form,
-    entries: SmallVec<[Entry<'t>; 4]>,
+    products: &'t Node<'t>,
     is_told: Cell<bool>,
 }
 
 impl<'t, 'n> Items<'t, 'n> {
     pub fn new(properties: &'t Node<'t>, notes: &'n Notes) -> Self {
-        let node = properties.at("products");
-        let mut entries: SmallVec<[Entry<'t>; 4]> = SmallVec::new();
-        let form = match node {
+        let products = properties.at("products");
+        let form = match products {
             node if node.is_missing() => Form::Missing,
-            Node::Array(elements) => {
-                let there = elements.iter().enumerate().filter(|(_, e)| is_there(e));
-                entries.extend(there.map(|(i, element)| Entry {
-                    place: Place::at(PRODUCTS).element(At::Index(i)),
-                    object: Some(element).filter(|element| element.is_object()),
-                }));
-                match entries.iter().any(|entry| entry.object.is_some()) {
-                    true => Form::List,
-                    false => Form::Unreadable,
-                }
-            }
-            Node::Object(_) if node.members().all(|(_, value)| value.is_object()) => {
-                entries.extend(node.members().map(|(key, value)| Entry {
-                    place: Place::at(PRODUCTS).element(At::Key(key)),
-                    object: Some(value),
-                }));
+            Node::Array(elements) if elements.iter().any(Node::is_object) => Form::List,
+            Node::Object(_) if products.members().all(|(_, value)| value.is_object()) => {
                 Form::Object
             }
             _ => Form::Unreadable,
         };
-        if form == Form::Unreadable {
-            entries.clear();
-        }
         Self {
             properties,
             notes,
             form,
-            entries,
+            products,
             is_told: Cell::new(false),
         }
     }
 
-    /// What stands in properties.products.
-    pub fn entries(&self) -> &[Entry<'t>] {
-        if !self.is_told.replace(true) {
-            let products = Place::at(PRODUCTS);
-            match self.form {
-                Form::Unreadable => self.notes.add("items", products, NO_PRODUCTS),
-                Form::Object => self.notes.add("items", products, AS_LIST),
-                Form::List => (self.entries.iter().filter(|entry| entry.object.is_none()))
-                    .for_each(|entry| self.notes.add("items", entry.place, NO_OBJECT)),
-                Form::Missing => {}
+    /// What stands in properties.products, if that can be read.
+    pub fn entries(&self) -> impl Iterator<Item = Entry<'t>> + use<'t> {
+        if !self.is_told.replace(true) && self.form != Form::Missing {
+            self.tell();
+        }
+        self.readable()
+    }
+
+    fn readable(&self) -> impl Iterator<Item = Entry<'t>> + use<'t> {
+        let (list, object) = match self.form {
+            Form::List => (self.products, &Node::Null),
+            Form::Object => (&Node::Null, self.products),
+            Form::Missing | Form::Unreadable => (&Node::Null, &Node::Null),
+        };
+        let elements = list.as_array().unwrap_or_default().iter().enumerate();
+        let elements = elements.filter(|(_, element)| is_there(element));
+        let elements = elements.map(|(i, element)| Entry {
+            at: At::Index(i),
+            object: Some(element).filter(|element| element.is_object()),
+        });
+        elements.chain(object.members().map(|(key, value)| Entry {
+            at: At::Key(key),
+            object: Some(value),
+        }))
+    }
+
+    fn tell(&self) {
+        let products = Place::at(PRODUCTS);
+        match self.form {
+            Form::Unreadable => self.notes.add("items", products, NO_PRODUCTS),
+            Form::Object => self.notes.add("items", products, AS_LIST),
+            Form::List => (self.readable().filter(|entry| entry.object.is_none()))
+                .for_each(|entry| self.notes.add("items", entry.place(), NO_OBJECT)),
+            Form::Missing => {}
+        }
+    }
+
+    /// The items with their places: the objects among the products, else the event's own
+    /// properties, if they name one.
+    pub fn each(&self, mut with: impl FnMut(Place<'t>, &'t Node<'t>)) {
+        let mut any = false;
+        for entry in self.entries() {
+            if let Some(object) = entry.object {
+                any = true;
+                with(entry.place(), object);
             }
         }
-        &self.entries
-    }
-
-    /// The objects among them.
-    pub fn products(&self) -> impl Iterator<Item = (Place<'t>, &'t Node<'t>)> {
-        let entries = self.entries().iter();
-        entries.filter_map(|entry| Some((entry.place, entry.object?)))
-    }
-
-    /// The items: the products, else the event's own properties, if they name one.
-    pub fn all(&self) -> SmallVec<[(Place<'t>, &'t Node<'t>); 4]> {
-        let mut items: SmallVec<_> = self.products().collect();
-        if items.is_empty() {
-            items.extend(self.own().map(|own| (Place::at(PROPERTIES), own)));
+        if !any && let Some(own) = self.own() {
+            with(Place::at(PROPERTIES), own);
         }
-        items
     }
 
     /// The event's own properties, if product_id or sku can be read.

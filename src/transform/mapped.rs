@@ -43,7 +43,8 @@ pub(super) struct Mapped<'t> {
     pub search_string: Option<Text<'t>>,
     pub texts: Vec<(&'static str, Text<'t>)>,
     pub custom: Vec<(&'t str, &'t Node<'t>)>,
-    pub pii: Pii<'t>,
+    /// `None`: nothing of a person's.
+    pub pii: Option<Box<Pii<'t>>>,
     /// The custom keys that got in, sorted.
     pub custom_keys: Vec<Arc<str>>,
 }

@@ -336,7 +336,8 @@ impl Rule {
             Destination::Pii(number) => {
                 let list = &LISTS[number];
                 let texts = text_list(node, list.rule, notes, list.field, Place::configured(path));
-                set(&mut mapped.pii[number], texts.map(|texts| (texts, path)))
+                let pii = mapped.pii.get_or_insert_default();
+                set(&mut pii[number], texts.map(|texts| (texts, path)))
             }
             Destination::Custom(key) => set(&mut custom[key], Some(node)),
         }

@@ -113,6 +113,7 @@ impl Notes {
     }
 
     /// What a source gives; a fault is noted.
+    #[inline]
     pub fn take<T>(&self, field: &'static str, place: Place<'_>, read: Read<T>) -> Option<T> {
         match read {
             Ok(found) => found,

@@ -126,7 +126,9 @@ fn list(number: usize, node: &Node<'_>) -> Read<()> {
 fn has_id(root: &Node<'_>) -> bool {
     let notes = Notes::default();
     let items = Items::new(root.at("properties"), &notes);
-    let mut products = items.products();
+    let mut products = items
+        .entries()
+        .filter_map(|entry| Some((entry.place(), entry.object?)));
     products.any(|(place, product)| item_id(product, &ID_KEYS, &notes, "", place).is_some())
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::notes::{At, Fault, Notes, Place, Read};
 use crate::event::{Decimal, Node, Number};
@@ -16,9 +16,6 @@ pub(super) type Texts<'t> = SmallVec<[Text<'t>; 1]>;
 
 /// A number of more digits than this is no text.
 const MAX_DIGITS: i64 = 40;
-
-/// What a text says that is only a producer's slip for nothing, in lower case.
-const PLACEHOLDERS: [&str; 6] = ["null", "undefined", "none", "nan", "n/a", "[object object]"];
 
 const NO_TEXT: Fault = Fault::unreadable("is neither a text nor a number of up to 40 digits");
 const PLACEHOLDER: Fault = Fault::new(Word::Placeholder, "is only a word for nothing");
@@ -53,13 +50,17 @@ pub(super) fn real(text: Text<'_>) -> Result<Text<'_>, Fault> {
     }
 }
 
-/// Whether a trimmed text is only a word for nothing.
+/// Whether a trimmed text is only a word for nothing: a producer's slip.
 pub(super) fn is_placeholder(text: &str) -> bool {
     // The only letter beyond ASCII that is lowered into it is the Kelvin sign, and none has a k.
-    text.len() <= 15
-        && PLACEHOLDERS
-            .iter()
-            .any(|word| text.eq_ignore_ascii_case(word))
+    let is = |word: &str| text.eq_ignore_ascii_case(word);
+    match text.len() {
+        3 => is("nan") || is("n/a"),
+        4 => is("null") || is("none"),
+        9 => is("undefined"),
+        15 => is("[object object]"),
+        _ => false,
+    }
 }
 
 /// Any text.
@@ -76,20 +77,22 @@ pub(super) fn text_list<'t>(
     field: &'static str,
     place: Place<'_>,
 ) -> Option<Texts<'t>> {
-    let read = |node: &'t Node<'_>, place| {
-        let read = match scalar_text(node) {
-            Ok(Some(text)) => rule(text).map(Some),
-            other => other,
-        };
-        notes.take(field, place, read)
+    let read = |node: &'t Node<'_>| match scalar_text(node) {
+        Ok(Some(text)) => rule(text).map(Some),
+        other => other,
     };
-    let texts: Texts<'t> = match node {
-        Node::Array(elements) => (elements.iter().enumerate())
-            .filter_map(|(i, element)| read(element, place.element(At::Index(i))))
-            .collect(),
-        node => read(node, place).into_iter().collect(),
-    };
-    (!texts.is_empty()).then_some(texts)
+    match node {
+        Node::Null => None,
+        Node::Array(elements) => {
+            let mut texts = Texts::new();
+            for (i, element) in elements.iter().enumerate() {
+                let place = place.element(At::Index(i));
+                texts.extend(notes.take(field, place, read(element)));
+            }
+            (!texts.is_empty()).then_some(texts)
+        }
+        node => (notes.take(field, place, read(node))).map(|text| smallvec![text]),
+    }
 }
 
 /// Every scalar text in a value, whatever field it is for.

@@ -31,8 +31,10 @@ const fn list(field: &'static str, normal: Normal, rule: Rule, sources: [&'stati
     }
 }
 
+const LIST_COUNT: usize = 8;
+
 /// The lists, in the order of the payload.
-pub(super) const LISTS: [List; 8] = [
+pub(super) static LISTS: [List; LIST_COUNT] = [
     list(
         "em",
         Normal::Lower,
@@ -91,7 +93,7 @@ pub(super) const LISTS: [List; 8] = [
 ];
 
 /// What mappings give of [`LISTS`], each with the path that it is from.
-pub(super) type Pii<'t> = [Option<(Texts<'t>, &'t str)>; LISTS.len()];
+pub(super) type Pii<'t> = [Option<(Texts<'t>, &'t str)>; LIST_COUNT];
 
 /// What the rows of user_data read, and what the config adds.
 pub(super) struct Sources<'t, 'n> {
@@ -99,7 +101,7 @@ pub(super) struct Sources<'t, 'n> {
     pub properties: &'t Node<'t>,
     pub context: &'t Node<'t>,
     /// Personal fields fed by `[[mappings]]`, as if the properties had carried them.
-    pub mapped: Pii<'t>,
+    pub mapped: Option<Box<Pii<'t>>>,
     pub default_user_agent: Option<&'t str>,
     pub hashing: Hashing,
     pub notes: &'n Notes,
@@ -174,7 +176,11 @@ impl<'t> Sources<'t, '_> {
             rule,
             sources,
         } = LISTS[number];
-        let found = self.mapped[number].take().or_else(|| {
+        let mapped = self
+            .mapped
+            .as_mut()
+            .and_then(|mapped| mapped[number].take());
+        let found = mapped.or_else(|| {
             nodes.into_iter().zip(sources).find_map(|(node, source)| {
                 let texts = text_list(node, rule, self.notes, field, Place::at(source));
                 texts.map(|texts| (texts, source))
@@ -206,10 +212,13 @@ impl UserData<'_> {
 /// An address, or its hash. Any other text would only look like a match key.
 fn email(text: Text<'_>) -> Result<Text<'_>, Fault> {
     let text = real(text)?;
-    let is_part = |c: Option<char>| c.is_some_and(|c| c != '@');
-    let is_address = text.match_indices('@').any(|(at, sign)| {
-        is_part(text[..at].chars().next_back()) && is_part(text[at + sign.len()..].chars().next())
-    });
+    // A byte beside an @ belongs to another character, whichever that is.
+    let bytes = text.as_bytes();
+    let is_part = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(|b| *b != b'@');
+    let is_sign = |(at, byte): (usize, &u8)| {
+        *byte == b'@' && is_part(at.checked_sub(1)) && is_part(Some(at + 1))
+    };
+    let is_address = bytes.iter().enumerate().any(is_sign);
     let is_hash = || text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
     match is_address || is_hash() {
         true => Ok(text),
@@ -244,9 +253,13 @@ const PRIVATE: Fault = Fault::unreadable("is a private or local address, which m
 /// One address that means somebody: of a list, an array or a text with commas, the first.
 pub(super) fn address_of<'t>(node: &'t Node<'_>) -> Read<Text<'t>> {
     match node {
+        Node::Null => Ok(None),
+        Node::String(text) => match one_address(text.trim()) {
+            Err(_) if node.is_missing() => Ok(None),
+            Err(_) if text.contains(',') => first(text.split(',').map(str::trim)),
+            address => address.map(Some),
+        },
         node if node.is_missing() => Ok(None),
-        Node::String(text) if text.contains(',') => first(text.split(',').map(str::trim)),
-        Node::String(text) => first(std::iter::once(text.trim())),
         Node::Array(elements) if elements.iter().all(Node::is_missing) => Ok(None),
         Node::Array(elements) => {
             let texts = elements.iter().filter_map(Node::as_str);
