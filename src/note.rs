@@ -120,12 +120,13 @@ pub struct Path {
 }
 
 /// Which element of a list, or of an object that stands for one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Element {
-    /// Of a list.
-    Index(usize),
-    /// Of an object.
-    Key(Box<str>),
+    /// By its place, or by a key that is a number.
+    Number(usize),
+    /// By another key, which may be anything, also a person's address, of any length: it is not
+    /// told.
+    Named,
 }
 
 impl Path {
@@ -156,8 +157,8 @@ impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.base)?;
         match &self.element {
-            Some(Element::Index(index)) => write!(f, ".{index}")?,
-            Some(Element::Key(key)) => write!(f, ".{key}")?,
+            Some(Element::Number(number)) => write!(f, ".{number}")?,
+            Some(Element::Named) => f.write_str(".*")?,
             None => {}
         }
         match self.key {
@@ -173,7 +174,7 @@ impl Serialize for Path {
     }
 }
 
-/// One thing that is told. Holds nothing of the event but keys.
+/// One thing that is told. Holds nothing of the event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Note {
     /// One of [`KINDS`].

@@ -135,10 +135,9 @@ async fn trace(State(state): State<AdminState>, Query(query): Query<TraceQuery>)
     let id = short(state.queue.hasher().hash(&query.id));
     let mut notes = state.observer.noted().of(id);
     if let Found::Dead(letter) = &found {
-        let remembered = notes.clone();
         let now = (state.noting)(&letter.body, letter.accepted_at, letter.event_time);
-        let others: Vec<Told> = now.iter().map(Told::from).collect();
-        notes.extend(others.into_iter().filter(|note| !remembered.contains(note)));
+        notes.retain(|note| note.field == "line");
+        notes.extend(now.iter().map(Told::from));
     }
     let history = state.observer.history();
     let forgot = history.since();

@@ -55,7 +55,7 @@ fn facts_of(report: &Report, oldest_accepted_at: Option<i64>, unclean_start: boo
             report.notes.delivered_lately,
             report.notes.delivered_lately_noted,
         ),
-        notes: report.notes_line().unwrap_or_default(),
+        notes: report.notes_lately(),
         unclean_start,
     }
 }

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::admin::{self, Noting, Persons};
 use crate::clock::Millis;
 use crate::deliver::{self, Prepare};
-use crate::note::{Note, Notes};
+use crate::note::{Note, Notes, Word};
 use crate::queue::{DeadReason, Whose};
 use crate::transform::{Dead, Fixed, Person, Transform};
 
-/// Notes of one event that are kept and counted.
-const MOST_NOTES: usize = 100;
+/// Notes of one event and of one field and word that are kept and counted.
+const MOST_OF_A_KIND: usize = 10;
 
 /// The transform of the config that was read last.
 #[derive(Clone)]
@@ -47,12 +47,10 @@ impl InEffect {
             let transform = in_effect.0.lock();
             let transform = transform.unwrap_or_else(PoisonError::into_inner).clone();
             let fixed = fixed(accepted_at, event_time);
-            let mut notes = match transform.payload(body, fixed, None, &|_| false) {
+            some_of_each(match transform.payload(body, fixed, None, &|_| false) {
                 Ok(payload) => payload.notes,
                 Err(unsendable) => unsendable.notes,
-            };
-            notes.truncate(MOST_NOTES);
-            notes
+            })
         })
     }
 }
@@ -95,9 +93,47 @@ pub(super) fn prepare(transform: Arc<Transform>) -> Prepare {
     })
 }
 
-/// As many as are kept. What a line of a quarter of a MiB can hold of them would be megabytes, for
-/// each event on its way.
-fn told(mut notes: Vec<Note>) -> Option<Notes> {
-    notes.truncate(MOST_NOTES);
-    (!notes.is_empty()).then(|| notes.into())
+fn told(notes: Vec<Note>) -> Option<Notes> {
+    let kept = some_of_each(notes);
+    (!kept.is_empty()).then(|| kept.into())
+}
+
+/// The first few of each kind. What a line of a quarter of a MiB can hold of them would be megabytes,
+/// for each event on its way.
+fn some_of_each(mut notes: Vec<Note>) -> Vec<Note> {
+    let mut kinds: Vec<((&str, Word), usize)> = Vec::new();
+    notes.retain(|note| {
+        let kind = (note.field, note.word);
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, count)) => {
+                *count += 1;
+                *count <= MOST_OF_A_KIND
+            }
+            None => {
+                kinds.push((kind, 1));
+                true
+            }
+        }
+    });
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_kind_of_note_is_crowded_out() {
+        let note = |field, word| Note {
+            field,
+            word,
+            ..Note::repaired()
+        };
+        let mut many = vec![note("ph", Word::Unreadable); 1000];
+        many.push(note("ph", Word::Placeholder));
+        many.push(note("currency", Word::Unreadable));
+        let kept = some_of_each(many);
+        assert_eq!(kept.len(), MOST_OF_A_KIND + 2);
+        assert_eq!(kept.last().map(|note| note.field), Some("currency"));
+    }
 }

@@ -149,6 +149,7 @@ impl Parts {
         admin::NotesCounted {
             last_hour: counted(noted.last_hour(now)),
             since_start: counted(noted.totals()),
+            lately: counted(noted.lately(now)),
             delivered_lately,
             delivered_lately_noted,
         }

@@ -62,13 +62,17 @@ impl Pace {
     }
 
     fn adapt(&mut self) {
-        (self.rate, self.burst) = rate(self.per_minute(), self.per_second);
+        (self.rate, self.burst) = rate(self.limit.per_minute(self.told), self.per_second);
         self.tokens = self.tokens.min(self.burst);
     }
 
     /// Calls a minute, as it is now; 0: no limit.
     pub fn per_minute(&self) -> u32 {
-        self.limit.per_minute(self.told)
+        let most = self.limit.per_minute(self.told);
+        match self.per_second.map(|calls| (calls * 60.0) as u32) {
+            Some(tests) if most == 0 || tests < most => tests,
+            _ => most,
+        }
     }
 
     /// When the next call may leave: now or later.

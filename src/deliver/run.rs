@@ -153,8 +153,15 @@ impl<T: Transport> Run<T> {
     /// long, so it is left where it is when delivery is to end; whoever is next begins anew.
     async fn remember(&mut self) {
         let destination = self.courier.destination();
-        let (queue, prepare) = (self.queue.clone(), self.prepare.clone());
-        let counted = self.hearing(count(&queue, &prepare, destination)).await;
+        let queue = self.queue.clone();
+        let (prepare, counted) = loop {
+            let prepare = self.prepare.clone();
+            let counted = self.hearing(count(&queue, &prepare, destination)).await;
+            // Under another config they are counted anew.
+            if counted.is_none() || Arc::ptr_eq(&prepare, &self.prepare) {
+                break (prepare, counted);
+            }
+        };
         match counted {
             Some(Ok(alike)) => {
                 for message in self.courier.remember(alike) {

@@ -13,7 +13,8 @@ use super::normalise::normalise;
 use crate::clock::Clock;
 use crate::note::Notes;
 use crate::observe::{self, Attempt, End, Observer, Passed, Sent, Stage, short};
-use crate::queue::{DeadReason, Entry};
+use crate::queue::{DeadReason, Entry, Origin};
+use crate::text;
 
 /// Tells the [`Observer`], and decides nothing.
 pub(super) struct Witness {
@@ -79,6 +80,10 @@ impl Witness {
         });
         let now = self.clock.monotonic();
         (self.observer.noted()).delivered(now, processed().count(), noted);
+        // One that died and was mended has nothing to be told of any more.
+        let was_dead = |item: &Item| matches!(item.entry.id.origin(), Origin::Dead(_));
+        let mended = processed().filter(|(item, _)| item.notes.is_none() && was_dead(item));
+        mended.for_each(|(item, _)| self.observer.noted().forget(short(item.entry.id_hash)));
         if !self.observer.passing().is_heard() {
             return;
         }
@@ -110,7 +115,10 @@ impl Witness {
         self.observer.meters().died(reason.name());
         self.end(entry, "dead", Some(reason.name()));
         if self.observer.passing().is_heard() {
-            let message = normalise(message, "", &entry.body);
+            let message = match reason.is_own() {
+                true => text::message(message),
+                false => normalise(message, "", &entry.body),
+            };
             let (reason, message) = (Some(reason.name()), Some(message.into()));
             self.pass(entry, Stage::Dead, None, reason, message, notes.cloned());
         }

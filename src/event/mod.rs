@@ -22,7 +22,7 @@ pub use check::{Call, Invalid, Kind, MAX_MESSAGE_ID_BYTES, check};
 pub use decimal::Decimal;
 pub use node::{Arena, Node, parse, parse_wanted};
 pub use number::Number;
-pub use repair::{repair, sound};
+pub use repair::{readable, repair, sound};
 pub use wanted::Wanted;
 
 /// What some editors and exports put before the first line of UTF-8 text.

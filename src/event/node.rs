@@ -109,17 +109,19 @@ impl<'a> Node<'a> {
     }
 
     /// An object's members in their order, the last of each key.
-    pub fn members(&self) -> impl Iterator<Item = &(&'a str, Node<'a>)> {
+    pub fn members(&self) -> impl Iterator<Item = &'a (&'a str, Node<'a>)> + use<'a> {
         let all = match self {
             Self::Object(members) => *members,
             _ => &[],
         };
-        let is_last = move |(i, member): &(usize, &(&'a str, Node<'a>))| {
-            all[i + 1..].iter().all(|later| later.0 != member.0)
+        let last = last_of_each(all);
+        let counts = move |(i, member): &(usize, &'a (&'a str, Node<'a>))| match &last {
+            Some(last) => last.get(member.0) == Some(i),
+            None => all[i + 1..].iter().all(|later| later.0 != member.0),
         };
         all.iter()
             .enumerate()
-            .filter(is_last)
+            .filter(counts)
             .map(|(_, member)| member)
     }
 
@@ -127,6 +129,12 @@ impl<'a> Node<'a> {
     pub fn is_object(&self) -> bool {
         matches!(self, Self::Object(_))
     }
+}
+
+/// Where the last of each key stands, where looking for it pair by pair would cost more.
+fn last_of_each<'a>(members: &[(&'a str, Node<'a>)]) -> Option<HashMap<&'a str, usize>> {
+    let places = members.iter().enumerate().map(|(i, member)| (member.0, i));
+    (members.len() > SMALL_OBJECT).then(|| places.collect())
 }
 
 /// Writes the value as JSON again: of a repeated key the last, numbers with their own digits.
@@ -138,18 +146,10 @@ impl Serialize for Node<'_> {
             Self::Number(n) => n.serialize(serializer),
             Self::String(s) => serializer.serialize_str(s),
             Self::Array(elements) => serializer.collect_seq(*elements),
-            Self::Object(members) => {
+            Self::Object(_) => {
                 let mut map = serializer.serialize_map(None)?;
-                let last: Option<HashMap<&str, usize>> = (members.len() > SMALL_OBJECT)
-                    .then(|| members.iter().enumerate().map(|(i, m)| (m.0, i)).collect());
-                for (i, (key, value)) in members.iter().enumerate() {
-                    let counts = match &last {
-                        Some(last) => last.get(key) == Some(&i),
-                        None => members[i + 1..].iter().all(|later| later.0 != *key),
-                    };
-                    if counts {
-                        map.serialize_entry(key, value)?;
-                    }
+                for (key, value) in self.members() {
+                    map.serialize_entry(key, value)?;
                 }
                 map.end()
             }

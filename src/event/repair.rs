@@ -60,6 +60,11 @@ pub fn sound(line: &[u8]) -> Result<Cow<'_, [u8]>, Invalid> {
     }
 }
 
+/// A line with U+FFFD for all that is ill-formed, for those who look for something else in it.
+pub fn readable(line: &[u8]) -> Cow<'_, [u8]> {
+    replaced(line, REPLACEMENT)
+}
+
 /// The line with `mark` for all that is ill-formed.
 fn replaced(line: &[u8], mark: char) -> Cow<'_, [u8]> {
     let mut encoded = [0; 4];

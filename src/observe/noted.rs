@@ -16,8 +16,8 @@ use crate::text::printable;
 const MINUTES: i64 = 60;
 /// The share of events with a note that matters is of so many minutes.
 const SHARE_MINUTES: i64 = 15;
-/// Events whose notes are remembered.
-const RECENT: usize = 4096;
+/// Notes of single events that are remembered; each takes some hundred bytes.
+const REMEMBERED: usize = 32_768;
 /// What money, time and the match key are sent as.
 const MATTERS: [&str; 6] = [
     "value",
@@ -69,6 +69,8 @@ struct Memory {
     minutes: VecDeque<Minute>,
     /// By [`super::short`], the newest last.
     recent: VecDeque<(u64, Notes)>,
+    /// In `recent`, all together.
+    remembered: usize,
 }
 
 #[derive(Default)]
@@ -90,18 +92,29 @@ impl Noted {
         events: usize,
         noted: impl Iterator<Item = (u64, &'n str, &'n Notes)>,
     ) {
+        let mut firsts = Vec::new();
         let mut memory = self.memory();
         memory.minute(now).delivered += events as u64;
         for (id, message_id, notes) in noted {
             let matters = notes.iter().any(|note| MATTERS.contains(&note.field));
             memory.minute(now).matters += u64::from(matters);
-            memory.add(now, id, message_id, notes);
+            firsts.extend(memory.add(now, id, notes).map(|note| (note, message_id)));
         }
+        drop(memory);
+        firsts.into_iter().for_each(|(note, id)| tell(note, id));
     }
 
     /// An event that was not delivered: it died, or it is only now accepted.
     pub fn other(&self, now: Millis, id: u64, message_id: &str, notes: &Notes) {
-        self.memory().add(now, id, message_id, notes);
+        let firsts: Vec<_> = self.memory().add(now, id, notes).collect();
+        firsts.into_iter().for_each(|note| tell(note, message_id));
+    }
+
+    /// What was remembered of an event is no longer so: it was mended, and is delivered.
+    pub fn forget(&self, id: u64) {
+        let mut memory = self.memory();
+        memory.recent.retain(|(of, _)| *of != id);
+        memory.remembered = memory.recent.iter().map(|(_, notes)| notes.len()).sum();
     }
 
     /// Since the start, by field and word.
@@ -113,10 +126,15 @@ impl Noted {
 
     /// Of the last hour, the most first.
     pub fn last_hour(&self, now: Millis) -> Vec<Count> {
+        self.counted(now, minute_of(now) - MINUTES)
+    }
+
+    fn counted(&self, now: Millis, since: i64) -> Vec<Count> {
         let mut memory = self.memory();
         memory.forget(now);
+        let minutes = memory.minutes.iter().filter(|minute| minute.number > since);
         let mut counts = Counts::new();
-        for (key, count) in memory.minutes.iter().flat_map(|minute| &minute.counts) {
+        for (key, count) in minutes.flat_map(|minute| &minute.counts) {
             *counts.entry(*key).or_default() += count;
         }
         let mut counts: Vec<Count> = counts.into_iter().collect();
@@ -136,19 +154,32 @@ impl Noted {
         })
     }
 
-    /// The newest notes of one event, see [`super::short`], if they are remembered.
+    /// The kinds of the notes that [`Noted::share`] is about, the most first.
+    pub fn lately(&self, now: Millis) -> Vec<Count> {
+        let since = minute_of(now) - SHARE_MINUTES;
+        let all = self.counted(now, since).into_iter();
+        all.filter(|((field, _), _)| MATTERS.contains(field))
+            .collect()
+    }
+
+    /// The newest notes of one event, see [`super::short`], if they are remembered; that it was
+    /// repaired, at any time.
     pub fn of(&self, id: u64) -> Vec<Told> {
         let memory = self.memory();
+        let is_line = |note: &&Note| note.field == "line";
+        let mut line = None;
         let mut told: Vec<Told> = Vec::new();
-        // Of a repaired line and of what was made of it.
         for (_, notes) in memory.recent.iter().rev().filter(|(of, _)| *of == id) {
-            let kinds: Vec<String> = told.iter().map(|known| known.field.clone()).collect();
-            let others = notes
-                .iter()
-                .filter(|note| !kinds.iter().any(|kind| kind == note.field));
-            told.extend(others.map(Told::from));
+            line = line.or_else(|| notes.iter().find(is_line));
+            if told.is_empty() {
+                told = notes
+                    .iter()
+                    .filter(|note| !is_line(note))
+                    .map(Told::from)
+                    .collect();
+            }
         }
-        told
+        line.map(Told::from).into_iter().chain(told).collect()
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -182,36 +213,48 @@ impl Memory {
         }
     }
 
-    fn add(&mut self, now: Millis, id: u64, message_id: &str, notes: &Notes) {
+    /// Counts and remembers; gives those that are the first of their kind.
+    fn add<'n>(
+        &mut self,
+        now: Millis,
+        id: u64,
+        notes: &'n Notes,
+    ) -> impl Iterator<Item = &'n Note> + use<'n> {
+        let mut firsts = Vec::new();
         for note in notes.iter() {
             let key = (note.field, note.word);
             let total = self.totals.entry(key).or_default();
             *total += 1;
             if *total == 1 {
-                tell(note, message_id);
+                firsts.push(note);
             }
             *self.minute(now).counts.entry(key).or_default() += 1;
         }
-        if self.recent.len() >= RECENT {
-            self.recent.pop_front();
-        }
+        self.remembered += notes.len();
         self.recent.push_back((id, notes.clone()));
+        while self.remembered > REMEMBERED {
+            let Some((_, oldest)) = self.recent.pop_front() else {
+                break;
+            };
+            self.remembered -= oldest.len();
+        }
+        firsts.into_iter()
     }
 }
 
 /// The first of its kind; the others are counted.
 fn tell(note: &Note, message_id: &str) {
     let (path, id) = (note.path.to_string(), printable(message_id));
-    let path = printable(&path);
+    let path = match printable(&path) {
+        path if path.is_empty() => "the line".to_owned(),
+        path => path,
+    };
     tracing::warn!(
         field = note.field,
         word = note.word.name(),
-        path = %path,
         "messageId" = %id,
-        "a note: {}{} {}; further ones of {} {} are counted (`pinrelay status`), and `pinrelay \
+        "a note: {path} {}; further ones of {} {} are counted (`pinrelay status`), and `pinrelay \
          transform --explain` shows what becomes of such an event",
-        if path.is_empty() { "the line" } else { "" },
-        path,
         note.reason,
         note.field,
         note.word.name(),
@@ -257,15 +300,25 @@ mod tests {
         assert_eq!(noted.totals(), [(unreadable, 2), (negative, 1)]);
         assert_eq!(noted.of(1), [Told::from(&money[0])]);
         assert_eq!(noted.of(4), []);
+        assert_eq!(noted.lately(0), [(negative, 1)]);
+        assert_eq!(noted.lately(20 * minute), []);
     }
 
     #[test]
-    fn so_many_events_are_remembered() {
+    fn so_many_notes_are_remembered_and_what_was_mended_is_not() {
         let noted = Noted::default();
-        let money = notes(&[("value", Word::Negative)]);
-        for id in 0..=RECENT as u64 {
+        let money = notes(&[("value", Word::Negative); 8]);
+        for id in 0..=REMEMBERED as u64 / 8 {
             noted.other(0, id, "", &money);
         }
-        assert_eq!((noted.of(0).len(), noted.of(1).len()), (0, 1));
+        assert_eq!((noted.of(0).len(), noted.of(1).len()), (0, 8));
+        // The newest count, and a repair stays one.
+        noted.other(0, 1, "", &Notes::from([Note::repaired()]));
+        noted.other(0, 1, "", &notes(&[("fn", Word::Unreadable)]));
+        let fields: Vec<_> = noted.of(1).into_iter().map(|note| note.field).collect();
+        assert_eq!(fields, ["line", "fn"]);
+        noted.forget(1);
+        assert_eq!(noted.of(1), []);
+        assert_eq!(noted.of(2).len(), 8);
     }
 }

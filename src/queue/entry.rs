@@ -177,6 +177,15 @@ impl DeadReason {
         }
     }
 
+    /// Whether the message is of our own words, and not the destination's, which may quote the
+    /// event.
+    pub const fn is_own(self) -> bool {
+        match self {
+            Self::Refused | Self::TooLarge | Self::CustomRefused => false,
+            Self::NoMatchKey | Self::UnreadableTime | Self::Expired | Self::Late => true,
+        }
+    }
+
     /// Position in [`DeadReason::ALL`]; the number in stored records.
     pub const fn index(self) -> usize {
         self as usize

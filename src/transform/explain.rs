@@ -172,6 +172,10 @@ fn place_of(field: &str) -> String {
     }
 }
 
+fn unreadable(source: &str) -> String {
+    format!("{source} is there and cannot be read, and nothing stands in for it")
+}
+
 /// An event, its payload, and what the mappings found.
 struct Explained<'t> {
     root: &'t Node<'t>,
@@ -251,9 +255,7 @@ impl Explained<'_> {
             };
         }
         let omitted = value.is_null().then(|| match (&ended_by, row.otherwise) {
-            (Some(path), _) => {
-                format!("{path} is there and cannot be read, and nothing stands in for it")
-            }
+            (Some(path), _) => unreadable(path),
             (None, _) if source.is_some() || mapping.is_some() => match row.field {
                 "opt_out" => "only what says that tracking is off is sent".to_owned(),
                 _ => "nothing is left of it after normalising (user_data.hashing)".to_owned(),
@@ -377,7 +379,10 @@ impl Explained<'_> {
         };
         let mapped = self.mapped_alone(field);
         Field {
-            omitted: mapped.value.is_null().then(|| carries.to_owned()),
+            omitted: match mapped.mapping {
+                None => mapped.value.is_null().then(|| carries.to_owned()),
+                Some(_) => mapped.omitted,
+            },
             ..mapped
         }
     }
@@ -387,7 +392,10 @@ impl Explained<'_> {
         Field {
             field: field.to_owned(),
             mapping: self.mapping(field),
-            omitted: value.is_null().then(|| "no mapping gives it".to_owned()),
+            omitted: value.is_null().then(|| match self.ended_by(field) {
+                Some(finding) => unreadable(finding.source),
+                None => "no mapping gives it".to_owned(),
+            }),
             value,
             source: None,
             tried: Vec::new(),

@@ -90,8 +90,11 @@ impl From<Place<'_>> for Path {
             Base::Configured(base) => Cow::Owned(base.to_owned()),
         };
         let element = place.element.map(|at| match at {
-            At::Index(index) => Element::Index(index),
-            At::Key(key) => Element::Key(key.into()),
+            At::Index(index) => Element::Number(index),
+            At::Key(key) => match key.parse::<u32>() {
+                Ok(number) => Element::Number(number as usize),
+                Err(_) => Element::Named,
+            },
         });
         Self::new(base, element, place.key)
     }

@@ -5,12 +5,13 @@ use axum::routing::post;
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::refused::Refused;
 use crate::admin::state::AdminState;
 use crate::clock::Millis;
-use crate::event;
+use crate::event::{self, BYTE_ORDER_MARK};
 use crate::queue::Import;
 
 /// Bytes of one request, and so of one line.
@@ -80,10 +81,19 @@ async fn import(State(state): State<AdminState>, body: Bytes) -> Result<Json<Lin
 
 /// The event of a line, checked as the socket checks it.
 fn read(state: &AdminState, line: &[u8], now: Millis) -> Result<Import, String> {
+    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
     let exported: Exported<'_> = serde_json::from_slice(line).map_err(|error| {
         // serde's own words may quote a value.
         let at = error.column();
-        format!("no exported letter, an object with `event` in it: see column {at}")
+        match error.classify() {
+            Category::Syntax | Category::Eof => format!(
+                "not valid JSON at column {at}: text that is no UTF-8 or half a surrogate pair is \
+                 repaired on the ingest socket alone"
+            ),
+            Category::Data | Category::Io => {
+                format!("no exported letter, an object with `event` in it: see column {at}")
+            }
+        }
     })?;
     let body = exported.event.get().as_bytes();
     let call = event::check(body).map_err(|invalid| format!("event: {invalid}"))?;

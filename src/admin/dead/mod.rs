@@ -30,7 +30,7 @@ use super::state::AdminState;
 use crate::clock::Millis;
 use crate::deliver::normalise;
 use crate::event;
-use crate::queue::{DeadReason, Letter, Page};
+use crate::queue::{Letter, Page};
 use crate::text;
 pub use filter::Filter;
 pub use import::{Line, Lines};
@@ -230,16 +230,9 @@ struct Normalised(HashMap<String, String>);
 
 impl Normalised {
     fn of(&mut self, letter: &Letter) -> String {
-        let is_own = match letter.key.reason() {
-            DeadReason::Refused | DeadReason::TooLarge | DeadReason::CustomRefused => false,
-            DeadReason::NoMatchKey
-            | DeadReason::UnreadableTime
-            | DeadReason::Expired
-            | DeadReason::Late => true,
-        };
         // An older release kept it however long it was.
         let said = text::message(&letter.message);
-        if is_own {
+        if letter.key.reason().is_own() {
             return said;
         }
         if let Some(message) = self.0.get(&said) {

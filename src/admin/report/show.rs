@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::tz::TimeZone;
 
 use super::human::{bytes, count, duration, local, rate};
-use super::snapshot::Report;
+use super::snapshot::{NoteCount, Report};
 use crate::queue::{Loss, LossKind};
 
 /// Columns of the screen.
@@ -234,20 +234,13 @@ impl Report {
     pub fn notes_line(&self) -> Option<String> {
         let notes = &self.notes.last_hour;
         let all: u64 = notes.iter().map(|note| note.count).sum();
-        let mut kinds: Vec<String> = (notes.iter().take(KINDS_OF_NOTES))
-            .map(|note| format!("{} {} {}", note.field, note.word, count(note.count)))
-            .collect();
-        if notes.len() > KINDS_OF_NOTES {
-            kinds.push("…".to_owned());
-        }
         let word = if all == 1 { "note" } else { "notes" };
-        (all > 0).then(|| {
-            format!(
-                "{} {word} in the last hour: {}",
-                count(all),
-                kinds.join(", ")
-            )
-        })
+        (all > 0).then(|| format!("{} {word} in the last hour: {}", count(all), kinds(notes)))
+    }
+
+    /// What of money, time and match key could not be read within a quarter of an hour.
+    pub fn notes_lately(&self) -> String {
+        kinds(&self.notes.lately)
     }
 
     fn disk_line(&self) -> String {
@@ -284,6 +277,17 @@ impl Report {
             count(l.set_aside)
         )
     }
+}
+
+/// The most frequent kinds.
+fn kinds(notes: &[NoteCount]) -> String {
+    let mut kinds: Vec<String> = (notes.iter().take(KINDS_OF_NOTES))
+        .map(|note| format!("{} {} {}", note.field, note.word, count(note.count)))
+        .collect();
+    if notes.len() > KINDS_OF_NOTES {
+        kinds.push("…".to_owned());
+    }
+    kinds.join(", ")
 }
 
 /// How much was lost, by kind.

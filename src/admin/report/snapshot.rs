@@ -130,6 +130,8 @@ pub struct NotesCounted {
     pub last_hour: Vec<NoteCount>,
     /// Since the start of the process.
     pub since_start: Vec<NoteCount>,
+    /// Of money, time and match key within the last quarter of an hour, the most first.
+    pub lately: Vec<NoteCount>,
     /// Events delivered within the last quarter of an hour.
     pub delivered_lately: u64,
     /// Of these, those with a note of money, time or match key.

@@ -20,7 +20,7 @@ use crate::transform::{Fixed, Transform};
 #[command(after_help = "\
 Exit codes: 0 · 65 no such dead letter · 69 no daemon is there · 78 the config is wrong
 
-Shows personal data: the event as it came, and what Pinterest would be sent for it now. That is
+Shows personal data: the event as it is stored, and what Pinterest would be sent for it now. That is
 by the config on disk; the daemon goes by it after `pinrelay reload`.
 
 Examples:
@@ -102,7 +102,7 @@ fn text(letter: &Shown, now: &Now) -> String {
     );
     format!(
         "number       {}\nreason       {}\nmessage      {message}\naccepted at  {}\n\
-         died at      {}\n\nevent, as it came:\n{event}\n\n{title}:\n{now}\n",
+         died at      {}\n\nevent, as it is stored:\n{event}\n\n{title}:\n{now}\n",
         letter.number,
         letter.reason,
         time(letter.accepted_at),

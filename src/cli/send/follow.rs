@@ -3,7 +3,8 @@
 //! Invariant: an event is expected before it is sent, and the daemon is listened to before
 //! that, so that no delivery is too quick to be seen.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use super::answer::Answer;
 use super::input::Chunk;
 use crate::admin::{Seen, Stored, Trace};
 use crate::event;
+use crate::note::Note;
 use crate::observe::Told;
 
 /// What is listened to.
@@ -45,6 +47,8 @@ enum Fate {
 #[derive(Default)]
 struct State {
     fates: HashMap<String, Fate>,
+    /// Those whose text was damaged: the daemon tells of that when it takes them.
+    repaired: HashSet<String>,
     /// The daemon had to leave something out.
     missed: bool,
     /// Nobody waits any more.
@@ -84,7 +88,10 @@ impl Followed {
     pub fn expect(&self, chunk: &Chunk) {
         let mut state = self.lock();
         for i in 0..chunk.lines.len() {
-            if let Some(id) = message_id(chunk, i) {
+            if let Some((id, is_repaired)) = named(chunk, i) {
+                if is_repaired {
+                    state.repaired.insert(id.clone());
+                }
                 state.fates.entry(id).or_insert(Fate::Sent);
             }
         }
@@ -92,7 +99,7 @@ impl Followed {
 
     /// Line `i` of the chunk has its answer. What this call did not queue is not waited for.
     pub fn answered(&self, chunk: &Chunk, i: usize, answer: &Answer) {
-        let Some(id) = message_id(chunk, i) else {
+        let Some((id, _)) = named(chunk, i) else {
             return;
         };
         let mut state = self.lock();
@@ -211,14 +218,17 @@ impl Followed {
                 }
                 Fate::Delivered(warning, notes) => {
                     account.delivered += 1;
+                    let repaired = Told::from(&Note::repaired());
+                    let repaired = state.repaired.contains(id).then_some(&repaired);
+                    let notes: Vec<&Told> = repaired.into_iter().chain(notes).collect();
                     if let Some(warning) = warning {
                         *account.warnings.entry(warning.clone()).or_default() += 1;
                     }
-                    for note in notes {
+                    for note in &notes {
                         let kind = format!("{} {}", note.field, note.word);
                         *account.notes.entry(kind).or_default() += 1;
                     }
-                    let words: Vec<String> = notes.iter().map(note_line).collect();
+                    let words: Vec<String> = notes.iter().map(|note| note_line(note)).collect();
                     few.then(|| match words.is_empty() {
                         true => format!("{id}: delivered"),
                         false => format!("{id}: delivered; {}", words.join("; ")),
@@ -275,12 +285,12 @@ fn ended() -> Failure {
     }
 }
 
-fn message_id(chunk: &Chunk, i: usize) -> Option<String> {
+/// The line's messageId, and whether the daemon has to repair it first.
+fn named(chunk: &Chunk, i: usize) -> Option<(String, bool)> {
     let line = chunk.bytes[chunk.start(i)..chunk.lines[i].end].trim_ascii_end();
-    // As the socket reads it.
-    let line = line.strip_prefix(event::BYTE_ORDER_MARK).unwrap_or(line);
     let sound = event::sound(line).ok()?;
-    Some(event::check(&sound).ok()?.message_id.into_owned())
+    let id = event::check(&sound).ok()?.message_id.into_owned();
+    Some((id, matches!(sound, Cow::Owned(_))))
 }
 
 impl Account {

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::message_id;
-use crate::event::is_blank;
+use crate::event::{BYTE_ORDER_MARK, is_blank};
 
 /// Asked of the input at once.
 const READ: usize = 256 << 10;
@@ -147,6 +147,10 @@ impl<R: Read> Input<R> {
         } else {
             self.rest.extend_from_slice(tail);
             &self.rest
+        };
+        let whole = match self.number {
+            1 => whole.strip_prefix(BYTE_ORDER_MARK).unwrap_or(whole),
+            _ => whole,
         };
         // What the socket does not answer must not be waited for.
         if !is_blank(whole) {

@@ -8,16 +8,23 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::event::readable;
+
 /// Appends `line` to `out`, with `id` as its messageId if it is an object that has none, or
 /// only null or a blank text. Anything else, broken JSON too, goes as it is: it is the
 /// daemon's to judge.
 pub fn assign(line: &[u8], out: &mut Vec<u8>, id: impl FnOnce() -> String) {
+    let readable = readable(line);
+    if let Cow::Owned(readable) = &readable {
+        // Damaged text is the daemon's to repair: what is put in stands before all of it.
+        if let Ok(Peek { id: None, empty }) = serde_json::from_slice::<Peek<'_>>(readable) {
+            return put(line, after_brace(line), &id(), empty, out);
+        }
+        return out.extend_from_slice(line);
+    }
     let (at, text) = match serde_json::from_slice::<Peek<'_>>(line) {
         Ok(Peek { id: None, empty }) => {
-            // Parsed as an object, so there is one.
-            let open = memchr::memchr(b'{', line).unwrap_or_default() + 1;
-            let comma = if empty { "" } else { "," };
-            (open..open, format!("\"messageId\":\"{}\"{comma}", id()))
+            return put(line, after_brace(line), &id(), empty, out);
         }
         // The value itself has to go: of a repeated key the last one counts.
         Ok(Peek { id: Some(raw), .. }) if is_blank(raw) => {
@@ -28,6 +35,19 @@ pub fn assign(line: &[u8], out: &mut Vec<u8>, id: impl FnOnce() -> String) {
     out.extend_from_slice(&line[..at.start]);
     out.extend_from_slice(text.as_bytes());
     out.extend_from_slice(&line[at.end..]);
+}
+
+/// Parsed as an object, so there is a brace.
+fn after_brace(line: &[u8]) -> usize {
+    memchr::memchr(b'{', line).unwrap_or_default() + 1
+}
+
+/// Appends the line with a messageId at this place, before the first member if there is one.
+fn put(line: &[u8], at: usize, id: &str, is_empty: bool, out: &mut Vec<u8>) {
+    let comma = if is_empty { "" } else { "," };
+    out.extend_from_slice(&line[..at]);
+    out.extend_from_slice(format!("\"messageId\":\"{id}\"{comma}").as_bytes());
+    out.extend_from_slice(&line[at..]);
 }
 
 fn is_blank(raw: &RawValue) -> bool {
@@ -94,6 +114,24 @@ mod tests {
         let mut out = Vec::new();
         assign(line.as_bytes(), &mut out, || "NEW".into());
         String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn damaged_text_stays_as_it_is_beside_the_id() {
+        for (line, expected) in [
+            (
+                &b"{\"a\xff\":1}"[..],
+                &b"{\"messageId\":\"NEW\",\"a\xff\":1}"[..],
+            ),
+            (br#"{"a":"\ud83c"}"#, br#"{"messageId":"NEW","a":"\ud83c"}"#),
+            // An id that was damaged is the daemon's to refuse.
+            (b"{\"messageId\":\"\xff\"}", b"{\"messageId\":\"\xff\"}"),
+            (b"{\"a\":\"\xff\"", b"{\"a\":\"\xff\""),
+        ] {
+            let mut out = Vec::new();
+            assign(line, &mut out, || "NEW".into());
+            assert_eq!(out, expected);
+        }
     }
 
     #[test]

@@ -213,7 +213,9 @@ impl Courier {
             };
             if prepared.json.len() + limits.framing.bytes(1) > limits.bytes {
                 let message = "alone it is larger than delivery.max_batch_bytes".to_owned();
-                self.die(entry, DeadReason::TooLarge, message, None);
+                let notes = prepared.notes.as_ref();
+                self.witness.noted(&entry, &prepared.message_id, notes);
+                self.die(entry, DeadReason::TooLarge, message, notes);
                 continue;
             }
             let failures = entry.failures;

@@ -73,10 +73,12 @@ impl Courier {
             return Some(batch);
         }
         let mut late = Vec::new();
-        let left = batch.without(|i| lateness.may_die(&i.entry), |i| late.push(i.entry));
-        for entry in late {
+        let left = batch.without(|i| lateness.may_die(&i.entry), |i| late.push(i));
+        for item in late {
             let message = "it happened longer ago than delivery.late_after".to_owned();
-            self.die(entry, DeadReason::Late, message, None);
+            let notes = item.notes.as_ref();
+            self.witness.noted(&item.entry, &item.message_id, notes);
+            self.die(item.entry, DeadReason::Late, message, notes);
         }
         left
     }

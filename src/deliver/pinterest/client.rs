@@ -59,6 +59,9 @@ pub enum ClientError {
          (package ca-certificates)"
     )]
     Tls(String),
+    /// What the environment names for the certificate authorities is none.
+    #[error("no HTTPS client can be built: {0}; name a file of certificates there, or unset it")]
+    Roots(String),
 }
 
 /// Sends requests to one ad account.
@@ -104,7 +107,7 @@ impl Make {
             // Plain HTTP needs no CA store, so a missing one is no error.
             builder = builder.tls_certs_only([]);
         } else {
-            check_roots().map_err(ClientError::Tls)?;
+            check_roots().map_err(ClientError::Roots)?;
             builder = builder.https_only(true);
         }
         (builder.build()).map_err(|error| ClientError::Tls(root_cause(&error)))

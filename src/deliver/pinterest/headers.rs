@@ -37,27 +37,35 @@ fn leading_number(text: &str) -> Option<u64> {
     text[..end.unwrap_or(text.len())].parse().ok()
 }
 
-/// The policy whose window is a minute, else the one with the narrowest that is told: `120000` of
-/// `120000, 120000;w=60;name="…"`. Without a window it is of the minute that Pinterest's limits are
-/// of.
+/// The limit whose window is a minute, as Pinterest's are: `120000` of
+/// `120000, 120000;w=60;name="…"`. Where only other windows are told, the least of them brought to a
+/// minute; without any the number in front, taken for a minute's.
 fn per_minute(text: &str) -> Option<u32> {
-    let policy = |policy: &str| {
+    let limit = |policy: &str| {
         let mut parts = policy.split(';').map(str::trim);
         let calls = leading_number(parts.next()?)?;
         let window = parts.find_map(|part| part.strip_prefix("w=").and_then(leading_number));
-        Some((calls, window))
+        Some((calls, window.filter(|window| *window > 0)))
     };
-    let policies: Vec<_> = text.split(',').filter_map(policy).collect();
-    let windows = policies
-        .iter()
-        .filter_map(|(calls, window)| Some((*calls, (*window)?)));
-    let told = windows.filter(|(_, window)| *window > 0);
-    let a_minute = told.map(|(calls, window)| calls.saturating_mul(60) / window);
-    let least = a_minute
-        .min()
-        .or_else(|| policies.first().map(|(calls, _)| *calls))?;
+    let limits: Vec<_> = unquoted(text).split(',').filter_map(limit).collect();
+    let in_windows = || {
+        limits
+            .iter()
+            .filter_map(|(calls, window)| Some((*calls, (*window)?)))
+    };
+    let of_a_minute = in_windows().find(|(_, window)| *window == 60);
+    let brought = in_windows().map(|(calls, window)| (calls.saturating_mul(60) / window).max(1));
+    let calls = of_a_minute
+        .map(|(calls, _)| calls)
+        .or_else(|| brought.min())
+        .or_else(|| limits.first().map(|(calls, _)| *calls))?;
     // None at all is said by what remains; as a limit it would end delivery for good.
-    u32::try_from(least).ok().filter(|calls| *calls > 0)
+    u32::try_from(calls).ok().filter(|calls| *calls > 0)
+}
+
+/// A header without what stands in quotes: a name may hold any sign.
+fn unquoted(text: &str) -> String {
+    text.split('"').step_by(2).collect()
 }
 
 /// Seconds to wait, or a moment in Unix seconds or milliseconds: which of these is told by its size.
@@ -115,6 +123,9 @@ mod tests {
             ("5000", Some(5000)),
             ("100, 100;w=1", Some(6000)),
             ("10, 10;w=1;name=\"a\", 300;w=60", Some(300)),
+            ("1000, 1;w=1;name=\"s\", 1000;w=60", Some(1000)),
+            ("120000;w=60;name=\"a, 5;w=3600\"", Some(120_000)),
+            ("30;w=3600, 100;w=1", Some(1)),
             ("7, 36000;name=\"x\"; w=3600", Some(600)),
             ("99999999999, 99999999999;w=60", None),
             ("0, 0;w=60", None),
