@@ -288,6 +288,8 @@ mod tests {
         noted.delivered(10 * minute, 10, std::iter::empty());
         noted.other(10 * minute, 3, "c", &name);
         assert_eq!(noted.share(10 * minute), (1, 20));
+        assert_eq!(noted.lately(10 * minute), [(("value", Word::Negative), 1)]);
+        assert_eq!(noted.lately(20 * minute), []);
         assert_eq!(noted.share(15 * minute), (0, 10));
         assert_eq!(noted.share(30 * minute), (0, 0));
         let (negative, unreadable) = (("value", Word::Negative), ("fn", Word::Unreadable));
@@ -300,8 +302,6 @@ mod tests {
         assert_eq!(noted.totals(), [(unreadable, 2), (negative, 1)]);
         assert_eq!(noted.of(1), [Told::from(&money[0])]);
         assert_eq!(noted.of(4), []);
-        assert_eq!(noted.lately(0), [(negative, 1)]);
-        assert_eq!(noted.lately(20 * minute), []);
     }
 
     #[test]

@@ -52,7 +52,11 @@ fn every_bad_line_gets_its_answer_and_the_next_is_taken() {
             "UTF-8",
         ),
         (
-            br#"{"messageId":"a","type":"page","x":"\ud800"}"#.to_vec(),
+            br#"{"messageId":"a","type":"track","event":"\ud800"}"#.to_vec(),
+            "event holds",
+        ),
+        (
+            br#"{"messageId":"a","type":"page","x":"\ud80"}"#.to_vec(),
             "not valid JSON",
         ),
         (nested(200).into_bytes(), ""),

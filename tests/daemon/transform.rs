@@ -41,8 +41,10 @@ fn explain_names_the_source_of_each_field_and_what_was_tried() {
     let said = transform(&file, &["--explain"]);
     for part in [
         "track o-1\n  event_name                   \"checkout\"\n      from event, a standard name",
-        "custom_data.value            \"21\"\n      from the sum of price × quantity",
-        "tried properties.value: missing\n      tried properties.price: not an amount",
+        "custom_data.value            -\n      omitted: properties.price is there and cannot be read, and nothing",
+        "note, unreadable: properties.price is no number from 0",
+        "tried properties.value: missing\n      tried properties.price: is no number from 0",
+        "from the sum of quantity over properties.products",
         "tried properties.phone, context.traits.phone: missing",
         "page n-1\n  would be a dead letter (no_match_key)",
         "ignored: identify is not forwarded",
@@ -91,7 +93,7 @@ fn a_mapping_and_a_name_are_tried_without_writing_them() {
     assert_eq!(field(&nobody, "user_data.em")["mapping"], 2);
     assert_eq!(
         order["mappings"][1]["outcome"],
-        "its source is missing or null: nothing done"
+        "its source is missing or empty: nothing done"
     );
 }
 

@@ -131,7 +131,7 @@ fn what_cannot_be_read_ends_the_value() {
         ),
         (
             r#"{"a":{"price":"x"}}"#,
-            "value properties.products.a.price unreadable",
+            "value properties.products.*.price unreadable",
         ),
         (r#"[{"price":1},"p",{"price":"x"}]"#, ""),
         (r#""p""#, ""),

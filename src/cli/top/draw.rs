@@ -25,7 +25,7 @@ pub fn draw(frame: &mut Frame<'_>, history: &History, setting: &Setting<'_>) {
     let [head, curves, foot, help] = Layout::vertical([
         Constraint::Length(4),
         Constraint::Min(8),
-        Constraint::Length(6),
+        Constraint::Length(5),
         Constraint::Length(1),
     ])
     .areas(frame.area());
@@ -151,7 +151,10 @@ fn foot_lines<'a>(report: &Report, setting: &Setting<'_>) -> Vec<Line<'a>> {
         count(since.delivered),
         count(since.dead)
     ))];
-    let dead = format!("dead letters {}", count(report.dead_total));
+    let mut dead = format!("dead letters {}", count(report.dead_total));
+    if let Some(notes) = report.notes_line() {
+        dead.push_str(&format!("; {notes}"));
+    }
     lines.push(Line::raw(dead));
     let disk = &report.disk;
     lines.push(Line::raw(match disk.unknown {
@@ -170,9 +173,6 @@ fn foot_lines<'a>(report: &Report, setting: &Setting<'_>) -> Vec<Line<'a>> {
         )),
         off => Line::styled(format!("ledger       OFF BY {off}"), alarm()),
     });
-    if let Some(notes) = report.notes_line() {
-        lines.push(Line::raw(format!("notes        {notes}")));
-    }
     if let Some(error) = &report.delivery.last_error {
         let at = local(error.at, setting.now, setting.zone);
         lines.push(Line::raw(format!("last error   {at} {}", error.message)));
