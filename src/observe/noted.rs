@@ -3,7 +3,8 @@
 //!
 //! Invariant: an event without notes costs nothing here but its place in a count per request.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -67,10 +68,27 @@ struct Memory {
     totals: Counts,
     /// Of the last hour, the newest last.
     minutes: VecDeque<Minute>,
-    /// By [`super::short`], the newest last.
-    recent: VecDeque<(u64, Notes)>,
+    /// Of single events, the newest last.
+    recent: VecDeque<Remembered>,
     /// In `recent`, all together.
     remembered: usize,
+    /// Whose of `recent` count; what was forgotten stays there until it is the oldest.
+    events: HashMap<u64, Counting>,
+    next: u64,
+}
+
+struct Remembered {
+    /// See [`super::short`].
+    id: u64,
+    number: u64,
+    notes: Notes,
+}
+
+/// Of one event's notes those from this number on count; so many entries.
+#[derive(Clone, Copy)]
+struct Counting {
+    from: u64,
+    entries: usize,
 }
 
 #[derive(Default)]
@@ -112,9 +130,7 @@ impl Noted {
 
     /// What was remembered of an event is no longer so: it was mended, and is delivered.
     pub fn forget(&self, id: u64) {
-        let mut memory = self.memory();
-        memory.recent.retain(|(of, _)| *of != id);
-        memory.remembered = memory.recent.iter().map(|(_, notes)| notes.len()).sum();
+        self.memory().events.remove(&id);
     }
 
     /// Since the start, by field and word.
@@ -166,10 +182,15 @@ impl Noted {
     /// repaired, at any time.
     pub fn of(&self, id: u64) -> Vec<Told> {
         let memory = self.memory();
+        let Some(counting) = memory.events.get(&id) else {
+            return Vec::new();
+        };
+        let counts = |entry: &&Remembered| entry.id == id && entry.number >= counting.from;
         let is_line = |note: &&Note| note.field == "line";
         let mut line = None;
         let mut told: Vec<Told> = Vec::new();
-        for (_, notes) in memory.recent.iter().rev().filter(|(of, _)| *of == id) {
+        for entry in memory.recent.iter().rev().filter(counts) {
+            let notes = &entry.notes;
             line = line.or_else(|| notes.iter().find(is_line));
             if told.is_empty() {
                 told = notes
@@ -230,15 +251,34 @@ impl Memory {
             }
             *self.minute(now).counts.entry(key).or_default() += 1;
         }
+        self.remember(id, notes.clone());
+        firsts.into_iter()
+    }
+
+    fn remember(&mut self, id: u64, notes: Notes) {
+        let number = self.next;
+        self.next += 1;
         self.remembered += notes.len();
-        self.recent.push_back((id, notes.clone()));
+        let counting = self.events.entry(id).or_insert(Counting {
+            from: number,
+            entries: 0,
+        });
+        counting.entries += 1;
+        self.recent.push_back(Remembered { id, number, notes });
         while self.remembered > REMEMBERED {
-            let Some((_, oldest)) = self.recent.pop_front() else {
+            let Some(oldest) = self.recent.pop_front() else {
                 break;
             };
-            self.remembered -= oldest.len();
+            self.remembered -= oldest.notes.len();
+            if let Entry::Occupied(mut of) = self.events.entry(oldest.id)
+                && of.get().from <= oldest.number
+            {
+                of.get_mut().entries -= 1;
+                if of.get().entries == 0 {
+                    of.remove();
+                }
+            }
         }
-        firsts.into_iter()
     }
 }
 
@@ -320,5 +360,14 @@ mod tests {
         noted.forget(1);
         assert_eq!(noted.of(1), []);
         assert_eq!(noted.of(2).len(), 8);
+        // What it has later is told again, and nothing of before.
+        noted.other(0, 1, "", &notes(&[("ph", Word::Unreadable)]));
+        let fields: Vec<_> = noted.of(1).into_iter().map(|note| note.field).collect();
+        assert_eq!(fields, ["ph"]);
+        for id in 10_000..20_000 {
+            noted.other(0, id, "", &money);
+        }
+        let memory = noted.memory();
+        assert_eq!((memory.events.len(), memory.recent.len()), (4096, 4096));
     }
 }
