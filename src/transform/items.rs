@@ -1,6 +1,8 @@
 //! What an event is about: the objects in properties.products, or the event's own product.
 
 use std::cell::Cell;
+use std::iter::Enumerate;
+use std::slice;
 
 use super::notes::{At, Fault, Notes, Place, Read};
 use super::scalar::{Text, id_text};
@@ -72,29 +74,25 @@ impl<'t, 'n> Items<'t, 'n> {
     }
 
     /// What stands in properties.products, if that can be read.
-    pub fn entries(&self) -> impl Iterator<Item = Entry<'t>> + use<'t> {
+    pub fn entries(&self) -> Entries<'t> {
         if !self.is_told.replace(true) && self.form != Form::Missing {
             self.tell();
         }
         self.readable()
     }
 
-    fn readable(&self) -> impl Iterator<Item = Entry<'t>> + use<'t> {
-        let (list, object) = match self.form {
-            Form::List => (self.products, &Node::Null),
-            Form::Object => (&Node::Null, self.products),
-            Form::Missing | Form::Unreadable => (&Node::Null, &Node::Null),
-        };
-        let elements = list.as_array().unwrap_or_default().iter().enumerate();
-        let elements = elements.filter(|(_, element)| is_there(element));
-        let elements = elements.map(|(i, element)| Entry {
-            at: At::Index(i),
-            object: Some(element).filter(|element| element.is_object()),
-        });
-        elements.chain(object.members().map(|(key, value)| Entry {
-            at: At::Key(key),
-            object: Some(value),
-        }))
+    fn readable(&self) -> Entries<'t> {
+        match (self.form, self.products) {
+            (Form::List, Node::Array(elements)) => Entries::List(elements.iter().enumerate()),
+            (Form::Object, products) => {
+                let entries = products.members().map(|(key, value)| Entry {
+                    at: At::Key(key),
+                    object: Some(value),
+                });
+                Entries::Object(Box::new(entries))
+            }
+            _ => Entries::List([].iter().enumerate()),
+        }
     }
 
     fn tell(&self) {
@@ -139,6 +137,29 @@ impl<'t, 'n> Items<'t, 'n> {
     /// Where the entries stand.
     pub const fn place() -> Place<'static> {
         Place::at(PRODUCTS)
+    }
+}
+
+/// The entries of properties.products, one by one.
+pub(super) enum Entries<'t> {
+    List(Enumerate<slice::Iter<'t, Node<'t>>>),
+    Object(Box<dyn Iterator<Item = Entry<'t>> + 't>),
+}
+
+impl<'t> Iterator for Entries<'t> {
+    type Item = Entry<'t>;
+
+    fn next(&mut self) -> Option<Entry<'t>> {
+        match self {
+            Self::List(elements) => {
+                let (i, element) = elements.find(|(_, element)| is_there(element))?;
+                Some(Entry {
+                    at: At::Index(i),
+                    object: Some(element).filter(|element| element.is_object()),
+                })
+            }
+            Self::Object(entries) => entries.next(),
+        }
     }
 }
 

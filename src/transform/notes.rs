@@ -100,6 +100,9 @@ impl From<Place<'_>> for Path {
     }
 }
 
+/// Where there is one note there often are some more.
+const SEVERAL: usize = 16;
+
 /// The notes of one event, as they come.
 #[derive(Default)]
 pub(super) struct Notes(RefCell<Vec<Note>>);
@@ -107,7 +110,11 @@ pub(super) struct Notes(RefCell<Vec<Note>>);
 impl Notes {
     #[cold]
     pub fn add(&self, field: &'static str, place: Place<'_>, fault: Fault) {
-        self.0.borrow_mut().push(Note {
+        let mut notes = self.0.borrow_mut();
+        if notes.is_empty() {
+            notes.reserve(SEVERAL);
+        }
+        notes.push(Note {
             field,
             path: place.into(),
             word: fault.word,
@@ -138,7 +145,7 @@ impl Notes {
     pub fn finish(self) -> Vec<Note> {
         let mut notes = self.0.into_inner();
         if notes.len() > 1 {
-            notes.sort_by_key(|note| rank(note.field));
+            notes.sort_by_cached_key(|note| rank(note.field));
         }
         notes
     }
