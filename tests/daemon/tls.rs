@@ -95,7 +95,10 @@ fn start<'a>(site: &'a Site, roots: &Path) -> Daemon<'a> {
     let mut command = site.run();
     command.env("SSL_CERT_FILE", roots);
     command.env_remove("SSL_CERT_DIR");
-    site.ready(Process::start(&mut command))
+    let daemon = site.ready(Process::start(&mut command));
+    // Clients may come before the file is read; who is answered comes after it.
+    daemon.status();
+    daemon
 }
 
 /// Trusts another CA than the server's; the server is not believed.
