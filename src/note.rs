@@ -1,5 +1,5 @@
 //! What is told of an event beside what is sent: each source that is there and could not be read as
-//! it stands. Notes stop no event by themselves, and hold nothing of it but keys.
+//! it stands. Notes stop no event by themselves, and hold nothing of it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -76,18 +76,6 @@ pub enum Word {
 }
 
 impl Word {
-    /// Each of them.
-    pub const ALL: [Self; 8] = [
-        Self::Unreadable,
-        Self::Placeholder,
-        Self::Negative,
-        Self::Partial,
-        Self::Future,
-        Self::AssumedUtc,
-        Self::List,
-        Self::Repaired,
-    ];
-
     /// As it is written everywhere.
     pub const fn name(self) -> &'static str {
         match self {

@@ -73,17 +73,20 @@ impl Witness {
         let processed = pairs().filter(|(_, verdict)| **verdict == Verdict::Processed);
         let ages = processed.map(|(item, _)| (at - item.entry.accepted_at) as f64 / 1000.0);
         self.observer.meters().delivered(ages);
-        let processed = || pairs().filter(|(_, verdict)| **verdict == Verdict::Processed);
-        let noted = processed().filter_map(|(item, _)| {
+        let (mut delivered, mut noted, mut mended) = (0, Vec::new(), Vec::new());
+        for (item, _) in pairs().filter(|(_, verdict)| **verdict == Verdict::Processed) {
+            delivered += 1;
             let id = short(item.entry.id_hash);
-            Some((id, item.message_id.as_str(), item.notes.as_ref()?))
-        });
-        let now = self.clock.monotonic();
-        (self.observer.noted()).delivered(now, processed().count(), noted);
-        // One that died and was mended has nothing to be told of any more.
-        let was_dead = |item: &Item| matches!(item.entry.id.origin(), Origin::Dead(_));
-        let mended = processed().filter(|(item, _)| item.notes.is_none() && was_dead(item));
-        mended.for_each(|(item, _)| self.observer.noted().forget(short(item.entry.id_hash)));
+            match &item.notes {
+                Some(notes) => noted.push((id, item.message_id.as_str(), notes)),
+                // One that died and was mended has nothing to be told of any more.
+                None if matches!(item.entry.id.origin(), Origin::Dead(_)) => mended.push(id),
+                None => {}
+            }
+        }
+        let memory = self.observer.noted();
+        memory.delivered(self.clock.monotonic(), delivered, noted.into_iter());
+        mended.into_iter().for_each(|id| memory.forget(id));
         if !self.observer.passing().is_heard() {
             return;
         }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::items::{ID_KEYS, Items, item_id};
-use super::mapped::Mapped;
+use super::mapped::{Mapped, Slot};
 use super::money::{Micros, Sum, amount, integer, number, sum_of_integers};
 use super::notes::{At, Fault, Notes, Place, Read};
 use super::payload::{Content, CustomData};
@@ -28,27 +28,6 @@ pub(super) struct Sources<'t, 'n> {
     pub notes: &'n Notes,
 }
 
-/// Whose turn it is after a source of money.
-enum Turn<T> {
-    Next,
-    Given(T),
-    /// It is there and cannot be read: nothing may stand in for it.
-    Ended,
-}
-
-impl<T> Turn<T> {
-    fn of(notes: &Notes, field: &'static str, place: Place<'_>, read: Read<T>) -> Self {
-        match read {
-            Ok(Some(found)) => Self::Given(found),
-            Ok(None) => Self::Next,
-            Err(fault) => {
-                notes.add(field, place, fault);
-                Self::Ended
-            }
-        }
-    }
-}
-
 impl<'t> Sources<'t, '_> {
     /// The block as far as the event's kind has one: all of it on a track, content_ids on a page;
     /// on every kind what is mapped.
@@ -56,13 +35,10 @@ impl<'t> Sources<'t, '_> {
         match kind {
             Kind::Track => self.track(mapped),
             Kind::Page => {
-                let ids = mapped.content_ids.or_else(|| self.page_ids());
+                let data = mapped_alone(mapped);
                 CustomData {
-                    content_ids: ids,
-                    ..mapped_alone(Mapped {
-                        content_ids: None,
-                        ..mapped
-                    })
+                    content_ids: data.content_ids.or_else(|| self.page_ids()),
+                    ..data
                 }
             }
             _ => mapped_alone(mapped),
@@ -74,62 +50,50 @@ impl<'t> Sources<'t, '_> {
         let items = Items::new(properties, notes);
         let value = mapped.value.or_else(|| self.value(&items));
         let currency = mapped.currency.or_else(|| self.currency());
-        let (content_ids, contents) = match (mapped.content_ids, mapped.contents) {
+        let data = mapped.data;
+        let (content_ids, contents) = match (data.content_ids, data.contents) {
             (Some(ids), Some(contents)) => (Some(ids), Some(contents)),
             (ids, contents) => {
                 let (own_ids, own_contents) = self.products(&items, contents.is_none());
                 (ids.or(own_ids), contents.or(own_contents))
             }
         };
+        let orders = ["order_id", "cart_id"];
+        let searches = ["query", "search_term"];
         CustomData {
             value,
             currency,
-            order_id: mapped.order_id.or_else(|| {
-                self.first(
-                    "order_id",
-                    [
-                        ("properties.order_id", properties.at("order_id")),
-                        ("properties.cart_id", properties.at("cart_id")),
-                    ],
-                    id_text,
-                )
-            }),
+            order_id: (data.order_id).or_else(|| self.first("order_id", orders, id_text)),
             content_ids,
             contents,
-            num_items: mapped.num_items.or_else(|| self.num_items(&items)),
-            search_string: mapped.search_string.or_else(|| {
-                self.first(
-                    "search_string",
-                    [
-                        ("properties.query", properties.at("query")),
-                        ("properties.search_term", properties.at("search_term")),
-                    ],
-                    scalar_text,
-                )
-            }),
-            texts: mapped.texts,
-            custom: mapped.custom,
+            num_items: data.num_items.or_else(|| self.num_items(&items)),
+            search_string: (data.search_string)
+                .or_else(|| self.first("search_string", searches, scalar_text)),
+            texts: data.texts,
+            custom: data.custom,
         }
     }
 
-    /// The first of two sources that can be read.
+    /// The first of two properties that can be read.
     fn first<T>(
         &self,
         field: &'static str,
-        sources: [(&'static str, &'t Node<'t>); 2],
+        keys: [&'static str; 2],
         read: fn(&'t Node<'t>) -> Read<T>,
     ) -> Option<T> {
-        let mut found = sources.into_iter();
-        found.find_map(|(path, node)| self.notes.take(field, Place::at(path), read(node)))
+        keys.into_iter().find_map(|key| {
+            let place = Place::at("properties").key(key);
+            self.notes.take(field, place, read(self.properties.at(key)))
+        })
     }
 
     fn value(&self, items: &Items<'t, '_>) -> Option<Micros> {
         for key in VALUE_KEYS {
             let place = Place::at("properties").key(key);
-            match Turn::of(self.notes, "value", place, amount(self.properties.at(key))) {
-                Turn::Next => {}
-                Turn::Given(value) => return Some(value),
-                Turn::Ended => return None,
+            match Slot::of(self.notes, "value", place, amount(self.properties.at(key))) {
+                Slot::Open => {}
+                Slot::Given(value) => return Some(value),
+                Slot::Ended => return None,
             }
         }
         self.sum(items)
@@ -143,20 +107,20 @@ impl<'t> Sources<'t, '_> {
             let product = entry.object?;
             let part = |key: &'static str| {
                 let read = number(product.at(key));
-                Turn::of(self.notes, "value", entry.place().key(key), read)
+                Slot::of(self.notes, "value", entry.place().key(key), read)
             };
             let price = match part("price") {
-                Turn::Given(price) => price,
-                Turn::Next => {
+                Slot::Given(price) => price,
+                Slot::Open => {
                     is_partial = true;
                     continue;
                 }
-                Turn::Ended => return None,
+                Slot::Ended => return None,
             };
             let quantity = match part("quantity") {
-                Turn::Given(quantity) => quantity,
-                Turn::Next => Micros::ONE,
-                Turn::Ended => return None,
+                Slot::Given(quantity) => quantity,
+                Slot::Open => Micros::ONE,
+                Slot::Ended => return None,
             };
             sum.add(price, quantity);
             any = true;
@@ -178,10 +142,10 @@ impl<'t> Sources<'t, '_> {
             ("properties.currency", own),
             ("properties.meta.i18n.currency", meta),
         ] {
-            match Turn::of(self.notes, "currency", Place::at(path), currency(node)) {
-                Turn::Next => {}
-                Turn::Given(code) => return Some(code),
-                Turn::Ended => return None,
+            match Slot::of(self.notes, "currency", Place::at(path), currency(node)) {
+                Slot::Open => {}
+                Slot::Given(code) => return Some(code),
+                Slot::Ended => return None,
             }
         }
         Some(Cow::Borrowed(self.default_currency))
@@ -237,14 +201,12 @@ impl<'t> Sources<'t, '_> {
         if !ids.is_empty() {
             return Some(ids);
         }
-        let title = self.first(
-            "content_ids",
-            [
-                ("properties.title", self.properties.at("title")),
-                ("context.page.title", self.context.at("page").at("title")),
-            ],
-            id_text,
-        );
+        let title = |path, node: &'t Node<'t>| {
+            self.notes
+                .take("content_ids", Place::at(path), id_text(node))
+        };
+        let title = title("properties.title", self.properties.at("title"))
+            .or_else(|| title("context.page.title", self.context.at("page").at("title")));
         title.map(|title| Texts::from_iter([title]))
     }
 }
@@ -253,13 +215,7 @@ fn mapped_alone(mapped: Mapped<'_>) -> CustomData<'_> {
     CustomData {
         value: mapped.value.or_else(|| None),
         currency: mapped.currency.or_else(|| None),
-        order_id: mapped.order_id,
-        content_ids: mapped.content_ids,
-        contents: mapped.contents,
-        num_items: mapped.num_items,
-        search_string: mapped.search_string,
-        texts: mapped.texts,
-        custom: mapped.custom,
+        ..mapped.data
     }
 }
 

@@ -4,23 +4,35 @@
 use std::sync::Arc;
 
 use super::money::Micros;
-use super::payload::Content;
-use super::scalar::{Text, Texts};
+use super::notes::{Notes, Place, Read};
+use super::payload::CustomData;
+use super::scalar::Text;
 use super::user_data::Pii;
-use crate::event::Node;
 
-/// What the mappings say of a field of money.
+/// What a source, or the mappings, say of a field of money.
 #[derive(Default)]
 pub(super) enum Slot<T> {
     /// Nothing.
     #[default]
     Open,
     Given(T),
-    /// Something that cannot be read: the field is omitted.
+    /// Something that cannot be read: nothing may stand in for it, and the field is omitted.
     Ended,
 }
 
 impl<T> Slot<T> {
+    /// What one source says; what cannot be read is noted.
+    pub(super) fn of(notes: &Notes, field: &'static str, place: Place<'_>, read: Read<T>) -> Self {
+        match read {
+            Ok(Some(found)) => Self::Given(found),
+            Ok(None) => Self::Open,
+            Err(fault) => {
+                notes.add(field, place, fault);
+                Self::Ended
+            }
+        }
+    }
+
     /// The mappings' word, or the event's own where they have none.
     pub(super) fn or_else(self, own: impl FnOnce() -> Option<T>) -> Option<T> {
         match self {
@@ -36,13 +48,8 @@ impl<T> Slot<T> {
 pub(super) struct Mapped<'t> {
     pub value: Slot<Micros>,
     pub currency: Slot<Text<'t>>,
-    pub order_id: Option<Text<'t>>,
-    pub content_ids: Option<Texts<'t>>,
-    pub contents: Option<Vec<Content<'t>>>,
-    pub num_items: Option<u32>,
-    pub search_string: Option<Text<'t>>,
-    pub texts: Vec<(&'static str, Text<'t>)>,
-    pub custom: Vec<(&'t str, &'t Node<'t>)>,
+    /// The other fields.
+    pub data: CustomData<'t>,
     /// `None`: nothing of a person's.
     pub pii: Option<Box<Pii<'t>>>,
     /// The custom keys that got in, sorted.

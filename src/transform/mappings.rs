@@ -195,7 +195,7 @@ impl Mappings {
         }
         for (key, node) in self.custom.iter().zip(custom) {
             if let Some(node) = node.filter(|_| !without(key)) {
-                mapped.custom.push((key, node));
+                mapped.data.custom.push((key, node));
                 mapped.custom_keys.push(key.clone());
             }
         }
@@ -311,23 +311,28 @@ impl Rule {
             ),
             Destination::OrderId => {
                 let read = notes.take("order_id", Place::configured(path), id_text(node));
-                set(&mut mapped.order_id, read)
+                set(&mut mapped.data.order_id, read)
             }
-            Destination::ContentIds => set(&mut mapped.content_ids, mapped_ids(node, notes, path)),
-            Destination::Contents => set(&mut mapped.contents, mapped_contents(node, notes, path)),
+            Destination::ContentIds => {
+                set(&mut mapped.data.content_ids, mapped_ids(node, notes, path))
+            }
+            Destination::Contents => set(
+                &mut mapped.data.contents,
+                mapped_contents(node, notes, path),
+            ),
             Destination::NumItems => {
                 let read = notes.take("num_items", Place::configured(path), integer(node));
-                set(&mut mapped.num_items, read)
+                set(&mut mapped.data.num_items, read)
             }
             Destination::SearchString => {
                 let read = notes.take("search_string", Place::configured(path), scalar_text(node));
-                set(&mut mapped.search_string, read)
+                set(&mut mapped.data.search_string, read)
             }
             Destination::Text(name) => {
                 match notes.take(name, Place::configured(path), scalar_text(node)) {
                     Some(text) => {
-                        mapped.texts.retain(|(other, _)| *other != name);
-                        mapped.texts.push((name, text));
+                        mapped.data.texts.retain(|(other, _)| *other != name);
+                        mapped.data.texts.push((name, text));
                         true
                     }
                     None => false,
@@ -359,16 +364,12 @@ fn money<T>(
     path: &str,
     read: Read<T>,
 ) -> bool {
-    match read {
-        Ok(Some(value)) => *slot = Slot::Given(value),
-        Ok(None) => return false,
-        Err(fault) => {
-            notes.add(field, Place::configured(path), fault);
-            *slot = Slot::Ended;
-            return false;
-        }
+    let said = Slot::of(notes, field, Place::configured(path), read);
+    let is_usable = matches!(said, Slot::Given(_));
+    if !matches!(said, Slot::Open) {
+        *slot = said;
     }
-    true
+    is_usable
 }
 
 fn path(number: usize, source: &str) -> Result<Vec<Step>, OptionsError> {

@@ -17,9 +17,6 @@ pub enum UnreadableTime {
 }
 
 impl UnreadableTime {
-    /// Each of them.
-    pub const ALL: [Self; 2] = [Self::DeadLetter, Self::AcceptedAt];
-
     /// As the config writes it.
     pub const fn name(self) -> &'static str {
         match self {

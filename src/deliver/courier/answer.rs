@@ -196,10 +196,7 @@ impl Courier {
                     if refused.is_empty() {
                         self.refused_alone(now, item, made, refusal, DeadReason::Refused);
                     } else if self.config.limits().on_refused == OnRefused::DeadLetter {
-                        let notes = item.notes.as_ref();
-                        self.witness.noted(&item.entry, &item.message_id, notes);
-                        let reason = DeadReason::CustomRefused;
-                        self.die(item.entry, reason, refusal.message, notes);
+                        self.die_ready(item, DeadReason::CustomRefused, refusal.message);
                     } else {
                         self.out.release.push(item.entry.id);
                         self.strip_keys(now, &refused);
@@ -307,9 +304,7 @@ impl Courier {
                     tracing::warn!(code = refusal.code, "{notice}");
                 }
                 self.trouble(message);
-                let notes = item.notes.as_ref();
-                self.witness.noted(&item.entry, &item.message_id, notes);
-                self.die(item.entry, reason, refusal.message, notes);
+                self.die_ready(item, reason, refusal.message);
             }
             Fate::HoldAll => {
                 let since = jiff::Timestamp::from_millisecond(self.config.since())
@@ -343,10 +338,7 @@ impl Courier {
     fn keys_refused(&mut self, now: Instant, batch: Batch, keys: &[String], refusal: &Refusal) {
         if self.config.limits().on_refused == OnRefused::DeadLetter {
             for item in batch.items {
-                let notes = item.notes.as_ref();
-                self.witness.noted(&item.entry, &item.message_id, notes);
-                let (reason, message) = (DeadReason::CustomRefused, refusal.message.clone());
-                self.die(item.entry, reason, message, notes);
+                self.die_ready(item, DeadReason::CustomRefused, refusal.message.clone());
             }
             return;
         }

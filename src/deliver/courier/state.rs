@@ -423,6 +423,13 @@ impl Courier {
         self.settle(entry, Outcome::Dead { reason, message });
     }
 
+    /// One that was made ready dies; what is told of it counts.
+    pub(super) fn die_ready(&mut self, item: Item, reason: DeadReason, message: String) {
+        let notes = item.notes.as_ref();
+        self.witness.noted(&item.entry, &item.message_id, notes);
+        self.die(item.entry, reason, message, notes);
+    }
+
     pub(super) fn settle(&mut self, entry: Entry, outcome: Outcome) {
         self.hand.settle(&entry);
         self.out.settle.push(Settlement { entry, outcome });

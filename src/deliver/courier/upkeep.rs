@@ -76,9 +76,7 @@ impl Courier {
         let left = batch.without(|i| lateness.may_die(&i.entry), |i| late.push(i));
         for item in late {
             let message = "it happened longer ago than delivery.late_after".to_owned();
-            let notes = item.notes.as_ref();
-            self.witness.noted(&item.entry, &item.message_id, notes);
-            self.die(item.entry, DeadReason::Late, message, notes);
+            self.die_ready(item, DeadReason::Late, message);
         }
         left
     }
