@@ -237,13 +237,29 @@ impl Daemon {
             .into_iter()
             .map(UnixListener::from_std)
             .collect();
+        let ready = report.clone();
+        let http = ingest::HttpOptions {
+            keys: ingest::WriteKeys::default(),
+            trust_forwarded: false,
+            max_body: 4 << 20,
+            tls: None,
+            ready: Arc::new(move || {
+                let ready = ready.clone();
+                Box::pin(async move { ready().await.not_accepting })
+            }),
+        };
         let ingest = ingest::spawn(
-            ingest_listeners.map_err(watched)?,
+            ingest::Listeners {
+                ndjson: ingest_listeners.map_err(watched)?,
+                ..Default::default()
+            },
             queue.clone(),
             clock.clone(),
             config.ingest_options(open_files),
+            http,
             observer,
-        );
+        )
+        .map_err(DaemonError::Config)?;
         Ok(Self {
             read: config.clone(),
             reader: Reader::new(load),
