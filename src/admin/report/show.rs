@@ -52,6 +52,16 @@ impl Report {
         if let Some(line) = self.notes_line() {
             screen.row("notes", &line);
         }
+        if self.since_start.message_ids_made > 0 {
+            let made = count(self.since_start.message_ids_made);
+            screen.row(
+                "without id",
+                &format!(
+                    "{made} events came without messageId since the start: a client that repeats \
+                     a request sends them twice"
+                ),
+            );
+        }
         screen.row("requests", &self.requests_line());
         screen.row("disk", &self.disk_line());
         screen.row("ledger", &self.ledger_line());
@@ -395,6 +405,7 @@ mod tests {
                 accepted: 999_999_999,
                 delivered: 888_888_888,
                 dead: 7,
+                message_ids_made: 1204,
             },
             rates: PerSecond {
                 accepted: 140_000.4,

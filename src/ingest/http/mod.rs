@@ -4,12 +4,14 @@
 //! `server` accepts the clients, `tls` has what the listener shows them; `routes` are the paths,
 //! `request` one request from its body to its answer, `stream` the one that is answered as it
 //! comes; `body` reads within limits, `scan` and `call` cut it into the lines of its events,
-//! `keys` and `client` say whose they are, `refusal` what is told when nothing is taken.
+//! `keys` and `client` say whose they are, `refusal` what is told when nothing is taken, `options` is
+//! what the config says.
 
 mod body;
 mod call;
 mod client;
 mod keys;
+mod options;
 mod refusal;
 mod request;
 mod routes;
@@ -20,7 +22,6 @@ mod stream;
 mod tests;
 mod tls;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,25 +35,8 @@ use crate::net::{self, Limits};
 use request::Http;
 
 pub use keys::WriteKeys;
+pub use options::{HttpOptions, Ready};
 pub use tls::TlsFiles;
-
-/// Why events do not come in; nothing if they do. For `/readyz`.
-pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<String>> + Send>> + Send + Sync>;
-
-/// What the config says of HTTP.
-#[derive(Clone)]
-pub struct HttpOptions {
-    /// Who may send.
-    pub keys: WriteKeys,
-    /// The customer's address may be a proxy's word.
-    pub trust_forwarded: bool,
-    /// The longest body, bytes, unpacked.
-    pub max_body: usize,
-    /// TLS on the TCP listeners.
-    pub tls: Option<TlsFiles>,
-    /// See [`Ready`].
-    pub ready: Ready,
-}
 
 /// The running HTTP side.
 pub struct Handle {

@@ -12,9 +12,10 @@ use serde_json::json;
 
 use super::call::Shape;
 use super::client::Client;
+use super::options::Ready;
 use super::refusal::Refusal;
 use super::request::{Http, Route};
-use super::{Ready, stream};
+use super::stream;
 use crate::event::Kind;
 
 const KINDS: [Kind; 6] = [

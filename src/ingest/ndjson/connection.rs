@@ -49,7 +49,7 @@ struct Owed {
 }
 
 /// Where lines come from.
-pub(in super::super) trait Input: Send {
+pub trait Input: Send {
     /// Reads what has come, 0 bytes at the end. While nothing comes, an empty buffer holds no
     /// memory.
     fn fill(&mut self, buffer: &mut BytesMut) -> impl Future<Output = io::Result<usize>> + Send;
@@ -60,7 +60,7 @@ pub(in super::super) trait Input: Send {
 }
 
 /// Where answers go.
-pub(in super::super) trait Output: Send {
+pub trait Output: Send {
     /// Waits until they are taken.
     fn put(&mut self, text: Vec<u8>) -> impl Future<Output = io::Result<()>> + Send;
 
@@ -81,7 +81,7 @@ pub(super) async fn serve(
 }
 
 /// Takes lines until they end, and answers each.
-pub(in super::super) async fn exchange(
+pub async fn exchange(
     read: impl Input,
     write: impl Output,
     peer: Option<Peer>,
