@@ -2,12 +2,14 @@
 //!
 //! `read` makes [`Config`], which `settings` describes, or an `error` that names every problem:
 //! `keys` is the table of every scalar key, `key` one row of it; `raw` is file and environment as
-//! texts with places; `values` and `units` give the texts their types; `token` finds the secret.
-//! `options` hands each part what it has to know; `changes` compares two configs; `instance` is for
+//! texts with places; `values` and `units` give the texts their types; `token` finds the secret,
+//! `write_keys` those of who sends over HTTP, `tls` its certificate. `options` hands each part what it has to know; `changes` compares two configs; `instance` is for
 //! several daemons.
 
 mod changes;
 mod error;
+#[cfg(test)]
+mod http_tests;
 mod instance;
 mod key;
 mod keys;
@@ -17,9 +19,11 @@ mod read;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod token;
 mod units;
 mod values;
+mod write_keys;
 
 pub use error::ConfigError;
 pub use instance::Instance;
@@ -32,6 +36,7 @@ pub use raw::{Pair, Place, Problem};
 pub(crate) use read::read;
 pub use read::{load, load_broken, load_instance, load_other, process_env};
 pub use settings::{Config, Required};
+pub use tls::{TlsError, TlsFiles};
 pub use token::{
     CREDENTIAL, DEFAULT_TOKEN_FILE, FoundToken, TOKEN_VARIABLE, TokenError, TokenSource,
     TokenSources,
@@ -39,3 +44,4 @@ pub use token::{
 pub use units::{duration as parse_duration, show_duration, show_size};
 pub use values::{BaseUrl, Kind};
 pub use values::{ad_account_id as parse_ad_account_id, app_name as parse_app_name};
+pub use write_keys::{WriteKey, WriteKeyEntry, WriteKeyError, WriteKeySource};
