@@ -167,7 +167,7 @@ fn a_body_has_bounds() {
             ),
         }
     }
-    assert_eq!(good("").http_max_body(), 4 << 20);
+    assert_eq!(good("").http_limits().max_body, 4 << 20);
 }
 
 #[test]

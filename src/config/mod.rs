@@ -19,7 +19,6 @@ mod read;
 mod settings;
 #[cfg(test)]
 mod tests;
-mod tls;
 mod token;
 mod units;
 mod values;
@@ -36,7 +35,6 @@ pub use raw::{Pair, Place, Problem};
 pub(crate) use read::read;
 pub use read::{load, load_broken, load_instance, load_other, process_env};
 pub use settings::{Config, Required};
-pub use tls::{TlsError, TlsFiles};
 pub use token::{
     CREDENTIAL, DEFAULT_TOKEN_FILE, FoundToken, TOKEN_VARIABLE, TokenError, TokenSource,
     TokenSources,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::error::ConfigError;
 use super::raw::{Place, Problem};
 use super::settings::Config;
-use super::tls::TlsFiles;
 use super::write_keys::{self, WriteKey, WriteKeyError};
+use crate::ingest::{HttpLimits, TlsFiles};
 use crate::queue;
 use crate::{admin, deliver, files, ingest, notify, transform};
 
@@ -101,9 +101,12 @@ impl Config {
         Some(TlsFiles { cert, key })
     }
 
-    /// The most that a body of HTTP may hold, in bytes, also unpacked.
-    pub fn http_max_body(&self) -> usize {
-        self.ingest.http_max_body as usize
+    /// What a request over HTTP may be, and what it may say.
+    pub fn http_limits(&self) -> HttpLimits {
+        HttpLimits {
+            trust_forwarded: self.ingest.http_trust_forwarded,
+            max_body: self.ingest.http_max_body as usize,
+        }
     }
 
     /// Whether events may be taken on this TCP address: `http_listen`'s own has been judged, one

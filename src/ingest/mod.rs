@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 
-pub use http::{HttpOptions, Ready, TlsFiles, WriteKeys};
+pub use http::{HttpLimits, HttpOptions, Ready, SharedHttpLimits, TlsError, TlsFiles, WriteKeys};
 pub use options::Options;
 
 use crate::clock::Clock;

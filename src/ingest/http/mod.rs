@@ -1,7 +1,7 @@
 //! HTTP/1.1 over a Unix socket and, if it is asked for, TCP: the dialects of Chord, Jitsu and
 //! Segment, whose clients need another host and nothing else, and lines as on the socket.
 //!
-//! `server` accepts the clients, `tls` has what the listener shows them; `routes` are the paths,
+//! `server` accepts the clients, `tls` has what the listener shows them, from `tls_files`; `routes` are the paths,
 //! `request` one request from its body to its answer, `stream` the one that is answered as it
 //! comes; `body` reads within limits, `scan` and `call` cut it into the lines of its events,
 //! `keys` and `client` say whose they are, `refusal` what is told when nothing is taken, `options` is
@@ -21,6 +21,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tls_files;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +36,8 @@ use crate::net::{self, Limits};
 use request::Http;
 
 pub use keys::WriteKeys;
-pub use options::{HttpOptions, Ready};
-pub use tls::TlsFiles;
+pub use options::{HttpLimits, HttpOptions, Ready, SharedHttpLimits};
+pub use tls_files::{TlsError, TlsFiles};
 
 /// The running HTTP side.
 pub struct Handle {
@@ -61,8 +62,7 @@ pub(super) fn spawn(
     let http = Arc::new(Http {
         intake,
         keys: options.keys,
-        trust_forwarded: options.trust_forwarded,
-        max_body: options.max_body,
+        limits: options.limits,
         room: body::room(),
     });
     let router = routes::router(http, options.ready);
@@ -75,9 +75,9 @@ pub(super) fn spawn(
     let server = match options.tls.filter(|_| !tcp.is_empty()) {
         None => None,
         Some(files) => {
-            let tls = tls::Tls::open(files)?;
+            let tls = tls::Tls::open(files).map_err(|error| error.to_string())?;
             tokio::spawn(server::keep_looking(tls.clone(), stopped.clone()));
-            Some(tls.server()?)
+            Some(tls.server().map_err(|error| error.to_string())?)
         }
     };
     let (acceptor, more) = net::acceptor(unix, limits("the HTTP socket"));

@@ -15,6 +15,7 @@ use super::body::{self, Trouble};
 use super::call::{Beside, Call, Shape};
 use super::client::{Client, forwarded, write_key};
 use super::keys::{Sender, Unknown, WriteKeys};
+use super::options::SharedHttpLimits;
 use super::refusal::{Refusal, json};
 use crate::clock::Millis;
 use crate::event::Kind;
@@ -29,8 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Http {
     pub intake: Arc<Intake>,
     pub keys: WriteKeys,
-    pub trust_forwarded: bool,
-    pub max_body: usize,
+    pub limits: SharedHttpLimits,
     /// The room of all bodies.
     pub room: Arc<Semaphore>,
 }
@@ -78,15 +78,16 @@ impl Http {
             self.sender(key.as_deref()).map_err(Refusal::closing)?;
         }
         self.lets_in().map_err(Refusal::closing)?;
-        if announced(headers).is_some_and(|length| length > self.max_body as u64) {
-            return Err(self.no_body(Trouble::TooLong(self.max_body)));
+        let limits = self.limits.get();
+        if announced(headers).is_some_and(|length| length > limits.max_body as u64) {
+            return Err(no_body(Trouble::TooLong(limits.max_body)));
         }
         let mut stopped = client.stopped.clone();
         let whole = tokio::select! {
-            whole = body::read(body, is_gzip, self.max_body, &self.room) => whole,
+            whole = body::read(body, is_gzip, limits.max_body, &self.room) => whole,
             () = stopped.wait() => return Err(draining().closing()),
         };
-        let whole = whole.map_err(|trouble| self.no_body(trouble))?;
+        let whole = whole.map_err(no_body)?;
         let call = Call::read(&whole.bytes, route.shape);
         let sender = match (&call, &key) {
             (Ok(call), None) => self.sender(call.write_key.as_deref())?,
@@ -101,9 +102,20 @@ impl Http {
             ..client.peer.clone()
         };
         let _busy = client.place.busy();
+        let ip = limits.trust_forwarded.then(|| forwarded(headers)).flatten();
+        let agent = headers.get(header::USER_AGENT);
+        let agent = agent.filter(|_| limits.trust_forwarded && route.is_browsers);
         let mut session = Session::new(self.intake.clone(), Some(peer));
         session.begin();
-        let result = self.store(&mut session, &call, route, headers).await;
+        let beside = Beside {
+            kind: route.kind,
+            received_at: &shown(session.accepted_at()),
+            ip: ip.as_deref(),
+            user_agent: agent.and_then(|agent| agent.to_str().ok()),
+        };
+        let result = self
+            .store(&mut session, &call, &beside, idempotency(headers))
+            .await;
         client.owes(&mut session);
         result
     }
@@ -112,25 +124,11 @@ impl Http {
         &self,
         session: &mut Session,
         call: &Call<'_>,
-        route: Route,
-        headers: &HeaderMap,
+        beside: &Beside<'_>,
+        idempotency: Option<&str>,
     ) -> Result<Response<Body>, Refusal> {
-        let ip = self.trust_forwarded.then(|| forwarded(headers)).flatten();
-        let agent = headers.get(header::USER_AGENT);
-        let agent = agent.filter(|_| self.trust_forwarded && route.is_browsers);
-        let received_at = shown(session.accepted_at());
-        let beside = Beside {
-            kind: route.kind,
-            received_at: &received_at,
-            ip: ip.as_deref(),
-            user_agent: agent.and_then(|agent| agent.to_str().ok()),
-        };
-        // Of a request with one event alone: it means the request.
-        let idempotency = headers
-            .get("idempotency-key")
-            .filter(|_| call.events.len() == 1);
-        let idempotency = idempotency.and_then(|key| key.to_str().ok()).map(str::trim);
-        let idempotency = idempotency.filter(|key| !key.is_empty());
+        // It means the request, and so the event of one that has one alone.
+        let idempotency = idempotency.filter(|_| call.events.len() == 1);
         let mut due: Vec<(Answers, Due)> = Vec::new();
         let mut answers = Answers::default();
         let (mut line, mut any_taken) = (Vec::new(), call.events.is_empty());
@@ -143,7 +141,7 @@ impl Http {
                     Uuid::new_v4().to_string()
                 }
             };
-            call.line(event, &beside, id, &mut line);
+            call.line(event, beside, id, &mut line);
             match session.take_as_sent(&line, event.len()) {
                 Admission::Stored { message_id } => {
                     any_taken = true;
@@ -237,28 +235,34 @@ impl Http {
             Some(closed) => Err(Refusal::later(30, closed.message())),
         }
     }
+}
 
-    fn no_body(&self, trouble: Trouble) -> Refusal {
-        let refusal = match trouble {
-            Trouble::TooLong(limit) => Refusal::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!(
-                    "the body is over {limit} bytes, which is ingest.http_max_body: send fewer events at once"
-                ),
+fn no_body(trouble: Trouble) -> Refusal {
+    let refusal = match trouble {
+        Trouble::TooLong(limit) => Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!(
+                "the body is over {limit} bytes, which is ingest.http_max_body: send fewer events at once"
             ),
-            Trouble::Slow => Refusal::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "the body did not come within 30 seconds",
-            ),
-            Trouble::Broken => Refusal::new(StatusCode::BAD_REQUEST, "the body broke off"),
-            Trouble::NoGzip => Refusal::new(
-                StatusCode::BAD_REQUEST,
-                "the body is no gzip, which Content-Encoding says it is",
-            ),
-            Trouble::NoRoom => Refusal::later(1, "too many bodies are on their way at once"),
-        };
-        refusal.closing()
-    }
+        ),
+        Trouble::Slow => Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not come within 30 seconds",
+        ),
+        Trouble::Broken => Refusal::new(StatusCode::BAD_REQUEST, "the body broke off"),
+        Trouble::NoGzip => Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "the body is no gzip, which Content-Encoding says it is",
+        ),
+        Trouble::NoRoom => Refusal::later(1, "too many bodies are on their way at once"),
+    };
+    refusal.closing()
+}
+
+/// The request's own id, by which it is known when it comes again.
+fn idempotency(headers: &HeaderMap) -> Option<&str> {
+    let key = headers.get("idempotency-key")?.to_str().ok()?.trim();
+    (!key.is_empty()).then_some(key)
 }
 
 /// Said to who comes while the daemon stops.

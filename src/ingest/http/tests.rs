@@ -24,6 +24,13 @@ struct Site {
 
 const LIMIT: usize = 2000;
 
+fn limits(trust_forwarded: bool) -> SharedHttpLimits {
+    SharedHttpLimits::new(HttpLimits {
+        trust_forwarded,
+        max_body: 100_000,
+    })
+}
+
 async fn site() -> Site {
     site_with(|_| ()).await
 }
@@ -38,8 +45,7 @@ async fn site_with(change: impl FnOnce(&mut HttpOptions)) -> Site {
     let keys = WriteKeys::default();
     let mut options = HttpOptions {
         keys: keys.clone(),
-        trust_forwarded: false,
-        max_body: 100_000,
+        limits: limits(false),
         tls: None,
         ready: Arc::new(|| Box::pin(async { Vec::new() })),
     };
@@ -456,7 +462,7 @@ async fn an_event_without_an_id_gets_the_requests_or_one_that_is_counted() {
 async fn the_customers_address_is_a_proxys_word_only_where_that_is_believed() {
     let headers = "X-Forwarded-For: 203.0.113.9\r\nUser-Agent: Browser\r\n";
     for trusts in [false, true] {
-        let site = site_with(|options| options.trust_forwarded = trusts).await;
+        let site = site_with(|options| options.limits = limits(trusts)).await;
         for path in ["/v1/page", "/api/s/page"] {
             site.send(&format!("POST {path}"), headers, b"{}").await;
         }

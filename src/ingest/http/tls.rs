@@ -4,31 +4,16 @@
 //! and that is told.
 
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use crate::files;
-
-/// More than any chain has.
-const LARGEST: u64 = 1 << 20;
-
-/// The files of a certificate (with its chain, PEM) and of its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// `ingest.http_tls_cert`.
-    pub cert: PathBuf,
-    /// `ingest.http_tls_key`.
-    pub key: PathBuf,
-}
+use super::tls_files::{TlsError, TlsFiles};
 
 /// What the listener shows its clients.
 pub(super) struct Tls {
@@ -44,10 +29,10 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// Which of them cannot be used, and why; never what stands in it.
-    pub fn open(files: TlsFiles) -> Result<Arc<Self>, String> {
+    /// Those of [`TlsFiles::read`].
+    pub fn open(files: TlsFiles) -> Result<Arc<Self>, TlsError> {
         let looked_at = stamps(&files);
-        let current = read(&files)?;
+        let current = files.read()?;
         Ok(Arc::new(Self {
             files,
             current: RwLock::new(Arc::new(current)),
@@ -56,11 +41,13 @@ impl Tls {
     }
 
     /// What a server needs to know.
-    pub fn server(self: &Arc<Self>) -> Result<Arc<ServerConfig>, String> {
+    ///
+    /// # Errors
+    /// rustls has no protocol version in common with itself.
+    pub fn server(self: &Arc<Self>) -> Result<Arc<ServerConfig>, rustls::Error> {
         let provider = Arc::new(ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
+        let config =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let mut config = config
             .with_no_client_auth()
             .with_cert_resolver(self.clone());
@@ -79,7 +66,7 @@ impl Tls {
             return;
         }
         *looked_at = found;
-        match read(&self.files) {
+        match self.files.read() {
             Ok(fresh) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
                 tracing::info!(
@@ -118,27 +105,4 @@ fn stamps(files: &TlsFiles) -> [Option<Stamp>; 2] {
         Some((about.modified().ok()?, about.len()))
     };
     [stamp(&files.cert), stamp(&files.key)]
-}
-
-fn read(files: &TlsFiles) -> Result<CertifiedKey, String> {
-    let wrong = |path: &Path, why: &dyn fmt::Display| format!("{}: {why}", path.display());
-    let bytes = |path: &Path| -> Result<Vec<u8>, String> {
-        files::read(path, LARGEST)
-            .map(|(bytes, _)| bytes)
-            .map_err(|error: io::Error| wrong(path, &error))
-    };
-    let (cert, key) = (bytes(&files.cert)?, bytes(&files.key)?);
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&cert).collect();
-    let chain = chain.map_err(|_| wrong(&files.cert, &"it holds no certificate in PEM"))?;
-    if chain.is_empty() {
-        return Err(wrong(&files.cert, &"it holds no certificate in PEM"));
-    }
-    let key = PrivateKeyDer::from_pem_slice(&key)
-        .map_err(|_| wrong(&files.key, &"it holds no private key in PEM"))?;
-    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| {
-        wrong(
-            &files.key,
-            &format!("it does not go with the certificate ({error})"),
-        )
-    })
 }
