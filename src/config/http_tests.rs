@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{Config, ConfigError, Place, TlsFiles, WriteKey, load_broken, read};
+use super::{Config, ConfigError, Place, WriteKey, load_broken, read};
+use crate::ingest::TlsFiles;
 
 fn config(text: &str) -> Result<Config, ConfigError> {
     read(Some((Path::new("a.toml"), text)), std::iter::empty())
