@@ -13,7 +13,7 @@ use crate::event::{BYTE_ORDER_MARK, Kind, readable};
 
 /// What a path takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub enum Shape {
     /// One event.
     One,
     /// An object with an array `batch`.
@@ -24,7 +24,7 @@ pub(super) enum Shape {
 
 /// Why nothing of a request is taken. The texts go to the client and quote nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refused {
+pub enum Refused {
     /// No JSON.
     #[error("not valid JSON: broken at byte {0} of the body")]
     Json(usize),
@@ -46,7 +46,7 @@ impl From<Broken> for Refused {
 }
 
 /// A body, cut into its events.
-pub(super) struct Call<'a> {
+pub struct Call<'a> {
     /// As the client wrote them.
     pub events: Vec<&'a [u8]>,
     shared: Shared<'a>,
@@ -63,7 +63,7 @@ struct Shared<'a> {
 }
 
 /// What stands in where an event says nothing.
-pub(super) struct Beside<'a> {
+pub struct Beside<'a> {
     /// Of the path.
     pub kind: Option<Kind>,
     /// RFC 3339.

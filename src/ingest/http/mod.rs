@@ -35,6 +35,7 @@ use super::stop::{Stop, stop};
 use crate::net::{self, Limits};
 use request::Http;
 
+pub(super) use call::{Beside, Call, Shape};
 pub use keys::WriteKeys;
 pub use options::{HttpLimits, HttpOptions, Ready, SharedHttpLimits};
 pub use tls_files::{TlsError, TlsFiles};
