@@ -109,7 +109,7 @@ pub enum Invalid {
         column: usize,
     },
     /// Longer than `ingest.max_event_bytes`. Whoever reads lines judges this, before [`check`].
-    #[error("line is over {limit} bytes")]
+    #[error("event is over {limit} bytes")]
     TooLong {
         /// The limit.
         limit: usize,

@@ -2,16 +2,74 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use crate::support::{Client, Process, Site, s, samples, within};
+use crate::support::{Client, Process, Site, request, s, samples, within};
 
 const CLIENTS: usize = 4;
 const ROUNDS: usize = 25;
 const LINES: usize = 10;
 
+/// What the kernel shows of a protocol.
+struct Marks {
+    /// Within a read of events.
+    read: &'static str,
+    /// At the beginning of an answer that acknowledges some.
+    answer: &'static str,
+}
+
+const LINES_OF_JSON: Marks = Marks {
+    read: "anonymousId",
+    answer: r#""{\"status\":\"queued"#,
+};
+const HTTP: Marks = Marks {
+    read: "POST /v1/",
+    answer: r#""HTTP/1.1 200 "#,
+};
+
 #[test]
 fn a_sync_returns_before_each_answer_is_written() {
+    let client = |site: &Site, client: usize| {
+        let mut connection = Client::connect(&site.socket());
+        let series = format!("sync{client}");
+        for round in 0..ROUNDS {
+            let samples = samples(&series, round * LINES..(round + 1) * LINES);
+            let text: String = samples.iter().map(|s| format!("{}\n", s.line)).collect();
+            connection.write(text.as_bytes()).expect("written");
+            // In lockstep, so that each answer's lines are known to be the last read.
+            for _ in 0..LINES {
+                assert_eq!(connection.answer().expect("an answer").status(), "queued");
+            }
+        }
+    };
+    traced(&LINES_OF_JSON, client);
+}
+
+#[test]
+fn a_sync_returns_before_each_200_is_written() {
+    let client = |site: &Site, client: usize| {
+        let series = format!("sync{client}");
+        for round in 0..ROUNDS {
+            let samples = samples(&series, round * LINES..(round + 1) * LINES);
+            let stream = UnixStream::connect(site.path("http.sock")).expect("a connection");
+            let (path, body) = match round % 2 {
+                0 => ("/v1/track", samples[0].line.clone()),
+                _ => {
+                    let lines: Vec<_> = samples.iter().map(|s| s.line.as_str()).collect();
+                    ("/v1/batch", format!("{{\"batch\":[{}]}}", lines.join(",")))
+                }
+            };
+            let (status, body) = request(stream, "POST", path, &body);
+            assert_eq!(status, 200, "{body}");
+        }
+    };
+    traced(&HTTP, client);
+}
+
+/// Runs the clients against a daemon that is traced; each answer comes after a sync that began
+/// after its events were read.
+fn traced(marks: &Marks, client: impl Fn(&Site, usize) + Sync) {
     let traced = Command::new("strace")
         .args(["-o", "/dev/null", "true"])
         .output();
@@ -28,21 +86,9 @@ fn a_sync_returns_before_each_answer_is_written() {
     let args = ["-D", "-f", "-y", "-s", "40", "-o", &out, "-e", calls];
     let daemon = site.ready(Process::start(&mut site.run_under("strace", &args)));
     std::thread::scope(|scope| {
-        for client in 0..CLIENTS {
-            let socket = site.socket();
-            scope.spawn(move || {
-                let mut connection = Client::connect(&socket);
-                let series = format!("sync{client}");
-                for round in 0..ROUNDS {
-                    let samples = samples(&series, round * LINES..(round + 1) * LINES);
-                    let text: String = samples.iter().map(|s| format!("{}\n", s.line)).collect();
-                    connection.write(text.as_bytes()).expect("written");
-                    // In lockstep, so that each answer's lines are known to be the last read.
-                    for _ in 0..LINES {
-                        assert_eq!(connection.answer().expect("an answer").status(), "queued");
-                    }
-                }
-            });
+        for number in 0..CLIENTS {
+            let (client, site) = (&client, &site);
+            scope.spawn(move || client(site, number));
         }
     });
     daemon.kill();
@@ -50,7 +96,7 @@ fn a_sync_returns_before_each_answer_is_written() {
         let text = fs::read_to_string(&trace).ok()?;
         text.contains("+++ killed by SIGKILL").then_some(text)
     });
-    let answers = check(&text);
+    let answers = check(&text, marks);
     assert!(
         answers >= CLIENTS * ROUNDS,
         "{answers} writes of answers seen"
@@ -59,7 +105,7 @@ fn a_sync_returns_before_each_answer_is_written() {
 
 /// How many writes of answers there are; each is preceded by a sync of the store that began
 /// after its lines were read.
-fn check(trace: &str) -> usize {
+fn check(trace: &str, marks: &Marks) -> usize {
     // By descriptor: the line on which the last read of events ended.
     let mut read: HashMap<&str, usize> = HashMap::new();
     // By thread: the call that is under way, and the line on which it began.
@@ -83,7 +129,7 @@ fn check(trace: &str) -> usize {
         if !ends {
             begun.insert(thread, (rest, at));
         }
-        if begins && descriptor.contains("<socket:") && call.contains(r#""{\"status\":\"queued"#) {
+        if begins && descriptor.contains("<socket:") && call.contains(marks.answer) {
             answers += 1;
             let read = read
                 .get(descriptor)
@@ -101,7 +147,7 @@ fn check(trace: &str) -> usize {
             synced = synced.max(Some(start));
         }
         let is_read = call.starts_with("recvfrom(") || call.starts_with("read(");
-        let shown = call.contains("anonymousId") || rest.contains("anonymousId");
+        let shown = call.contains(marks.read) || rest.contains(marks.read);
         if is_read && shown && descriptor.contains("<socket:") {
             read.insert(descriptor, at);
         }
@@ -115,13 +161,19 @@ fn the_reader_of_traces_can_say_no() {
     let begin = "8 fdatasync(12</t/queue/gen/0000000001/db> <unfinished ...>";
     let end = "8 <... fdatasync resumed>) = 0";
     let answer = r#"7 sendto(14<socket:[1]>, "{\"status\":\"queued\",\"mess"..., 90) = 90"#;
-    assert_eq!(check(&[read, begin, end, answer].join("\n")), 1);
+    assert_eq!(
+        check(&[read, begin, end, answer].join("\n"), &LINES_OF_JSON),
+        1
+    );
     for wrong in [
         [read, begin, answer, end],
         [begin, read, end, answer],
         [begin, end, read, answer],
     ] {
         let text = wrong.join("\n");
-        assert!(std::panic::catch_unwind(|| check(&text)).is_err(), "{text}");
+        assert!(
+            std::panic::catch_unwind(|| check(&text, &LINES_OF_JSON)).is_err(),
+            "{text}"
+        );
     }
 }

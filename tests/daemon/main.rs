@@ -29,6 +29,7 @@ mod full_disk;
 mod full_scale;
 mod hangup;
 mod harm;
+mod http;
 mod init;
 mod io_errors;
 mod late;

@@ -262,7 +262,7 @@ mod tests {
     fn a_line_over_the_limit_is_rejected_and_the_next_is_read() {
         let fits = r#"{"messageId":"m","type":"alias"}"#;
         let limit = fits.len();
-        let told = format!(r#"{{"rejected":"line is over {limit} bytes"}}"#);
+        let told = format!(r#"{{"rejected":"event is over {limit} bytes"}}"#);
         let ok = r#"{"messageId":"m","ignored":"alias"}"#.to_owned();
         let input = format!("{fits}\r\n {fits}\r\n {fits}\n{fits}\n{fits} \n{fits}");
         for capacity in [1, 5, 8192] {

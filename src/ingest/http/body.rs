@@ -8,15 +8,21 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{BodyDataStream, Bytes};
 use flate2::read::MultiGzDecoder;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::super::stop::Stopped;
 
 /// What all bodies may take at once, packed and unpacked.
 pub(super) const ROOM: usize = 64 << 20;
 /// How long one may take to come.
 const WITHIN: Duration = Duration::from_secs(30);
+/// How much of a body that is not taken is read all the same, and for how long.
+const MOST_DISCARDED: usize = 64 << 20;
+const DISCARDED_WITHIN: Duration = Duration::from_secs(5);
+const AT_A_STOP: Duration = Duration::from_millis(500);
 /// Unpacked at once.
 const STEP: usize = 64 << 10;
 /// The least that is asked for: most bodies need no more.
@@ -48,12 +54,38 @@ pub(super) fn room() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(ROOM))
 }
 
+/// A body as it comes.
+pub(super) type Parts = BodyDataStream;
+
+/// Lets the rest of a body go, for many clients read no answer before they have sent all: to them
+/// a connection that is closed early is no answer at all, and they send the same again.
+pub(super) async fn discard(parts: &mut Parts, mut stopped: Stopped) {
+    let rest = async {
+        let mut left = MOST_DISCARDED;
+        while let Some(Ok(part)) = parts.next().await {
+            left = left.saturating_sub(part.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // One that sends slowly, or for ever, is closed on; at a stop sooner.
+    let over = async {
+        stopped.wait().await;
+        tokio::time::sleep(AT_A_STOP).await;
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(DISCARDED_WITHIN, rest) => {}
+        () = over => {}
+    }
+}
+
 /// Reads a body of at most `limit` bytes, unpacked.
 ///
 /// # Errors
 /// [`Trouble`].
 pub(super) async fn read(
-    body: Body,
+    parts: &mut Parts,
     is_gzip: bool,
     limit: usize,
     room: &Arc<Semaphore>,
@@ -63,7 +95,7 @@ pub(super) async fn read(
         held: Vec::new(),
         left: 0,
     };
-    let packed = tokio::time::timeout(WITHIN, packed(body, limit, &mut share));
+    let packed = tokio::time::timeout(WITHIN, packed(parts, limit, &mut share));
     let packed = packed.await.map_err(|_| Trouble::Slow)??;
     let bytes = match is_gzip {
         false => packed,
@@ -75,8 +107,7 @@ pub(super) async fn read(
     })
 }
 
-async fn packed(body: Body, limit: usize, share: &mut Share<'_>) -> Result<Bytes, Trouble> {
-    let mut parts = body.into_data_stream();
+async fn packed(parts: &mut Parts, limit: usize, share: &mut Share<'_>) -> Result<Bytes, Trouble> {
     let mut first = Bytes::new();
     let mut all = Vec::new();
     while let Some(part) = parts.next().await {
@@ -142,6 +173,7 @@ impl Share<'_> {
 mod tests {
     use std::io::Write;
 
+    use axum::body::Body;
     use flate2::Compression;
     use flate2::write::GzEncoder;
 
@@ -155,7 +187,8 @@ mod tests {
 
     async fn read_of(bytes: Vec<u8>, is_gzip: bool, limit: usize) -> Result<Vec<u8>, Trouble> {
         let room = room();
-        let read = read(Body::from(bytes), is_gzip, limit, &room).await;
+        let mut parts = Body::from(bytes).into_data_stream();
+        let read = read(&mut parts, is_gzip, limit, &room).await;
         let read = read.map(|whole| whole.bytes.to_vec());
         assert_eq!(room.available_permits(), ROOM, "all is given back");
         read
@@ -198,7 +231,8 @@ mod tests {
         let room = room();
         let parts = futures_util::stream::once(async { Ok::<_, io::Error>(Bytes::from("{")) })
             .chain(futures_util::stream::pending());
-        let read = read(Body::from_stream(parts), false, 100, &room).await;
+        let mut parts = Body::from_stream(parts).into_data_stream();
+        let read = read(&mut parts, false, 100, &room).await;
         assert_eq!(read.err(), Some(Trouble::Slow));
         assert_eq!(room.available_permits(), ROOM);
     }
@@ -206,10 +240,11 @@ mod tests {
     #[tokio::test]
     async fn without_room_it_is_told_at_once() {
         let room = Arc::new(Semaphore::new(LEAST));
-        let first = read(Body::from("{}"), false, 100, &room).await.ok();
-        let second = read(Body::from("{}"), false, 100, &room).await;
+        let body = || Body::from("{}").into_data_stream();
+        let first = read(&mut body(), false, 100, &room).await.ok();
+        let second = read(&mut body(), false, 100, &room).await;
         assert_eq!(second.err(), Some(Trouble::NoRoom));
         drop(first);
-        assert!(read(Body::from("{}"), false, 100, &room).await.is_ok());
+        assert!(read(&mut body(), false, 100, &room).await.is_ok());
     }
 }

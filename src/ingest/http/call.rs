@@ -9,7 +9,8 @@ use std::borrow::Cow;
 use serde::de::IgnoredAny;
 
 use super::scan::{Broken, Member, elements, members};
-use crate::event::{BYTE_ORDER_MARK, Kind, readable};
+use crate::event::time::{self, Reading};
+use crate::event::{BYTE_ORDER_MARK, Kind, Number, readable};
 
 /// What a path takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +153,9 @@ impl<'a> Call<'a> {
         let kind = beside.kind.filter(|_| says(b"type").is_none());
         let has_id = says(b"messageId").is_some();
         let sent_at = self.shared.sent_at.filter(|_| says(b"sentAt").is_none());
-        let has_received = says(b"receivedAt").is_some();
+        // Our own word for the time stands in for none that cannot be read.
+        let is_sent_told = sent_at.or(says(b"sentAt")).is_none_or(is_time);
+        let is_received = is_sent_told && says(b"receivedAt").is_none();
         for member in &own {
             // What is written anew does not stand twice, and a key is no part of what is kept.
             let goes = match &*member.key() {
@@ -162,7 +165,7 @@ impl<'a> Call<'a> {
                 b"type" => kind.is_some(),
                 b"messageId" => !has_id,
                 b"sentAt" => sent_at.is_some(),
-                b"receivedAt" => !has_received,
+                b"receivedAt" => is_received,
                 _ => false,
             };
             if !goes {
@@ -178,7 +181,7 @@ impl<'a> Call<'a> {
         if let Some(sent_at) = sent_at {
             out.member(b"sentAt", sent_at);
         }
-        if !has_received {
+        if is_received {
             out.text("receivedAt", beside.received_at);
         }
         context.write(&mut out, b"context");
@@ -307,6 +310,22 @@ fn says_nothing(value: &[u8]) -> bool {
     value == b"null" || within.is_some_and(|within| within.trim_ascii().is_empty())
 }
 
+/// Whether this is a time that can be read.
+fn is_time(value: &[u8]) -> bool {
+    let reading = match value.first() {
+        Some(b'"') => match serde_json::from_slice::<Cow<'_, str>>(value) {
+            Ok(text) => time::from_text(&text),
+            Err(_) => Reading::Unreadable,
+        },
+        Some(b'0'..=b'9' | b'-') => match std::str::from_utf8(value) {
+            Ok(digits) => time::from_number(&Number::Text(digits)),
+            Err(_) => Reading::Unreadable,
+        },
+        _ => Reading::Unreadable,
+    };
+    !matches!(reading, Reading::Unreadable)
+}
+
 /// A write key in a body; one that is masked (`id:***`, or `***` for one without a colon) is none.
 fn key_of<'a>(value: &'a [u8]) -> Option<Cow<'a, str>> {
     let key = match serde_json::from_slice::<&'a str>(value) {
@@ -429,6 +448,36 @@ mod tests {
                 "7",
             ]
         );
+    }
+
+    #[test]
+    fn the_moment_of_acceptance_stands_in_for_no_time_that_cannot_be_read() {
+        let is_added = |event: &str| {
+            let call = Call::read(event.as_bytes(), Shape::One).ok().unwrap();
+            let mut line = Vec::new();
+            call.line(call.events[0], &BESIDE, String::new, &mut line);
+            String::from_utf8(line)
+                .unwrap()
+                .contains(r#""receivedAt":"2026-"#)
+        };
+        for said in [
+            "",
+            r#""sentAt":null"#,
+            r#""sentAt":"2026-01-01T00:00:00Z""#,
+            r#""sentAt":1700000000"#,
+            r#""receivedAt":" ""#,
+        ] {
+            assert!(is_added(&format!("{{{said}}}")), "{said}");
+        }
+        for said in [
+            r#""sentAt":"null""#,
+            r#""sentAt":true"#,
+            r#""sentAt":-5"#,
+            r#""sentAt":"\ud800""#,
+            r#""receivedAt":"soon""#,
+        ] {
+            assert!(!is_added(&format!("{{{said}}}")), "{said}");
+        }
     }
 
     #[test]

@@ -15,8 +15,6 @@ pub(super) struct Refusal {
     words: String,
     /// Seconds.
     retry_after: Option<u32>,
-    /// What is left of the request is not read.
-    closes: bool,
 }
 
 #[derive(Serialize)]
@@ -32,7 +30,6 @@ impl Refusal {
             status,
             words: words.into(),
             retry_after: None,
-            closes: false,
         }
     }
 
@@ -41,14 +38,6 @@ impl Refusal {
         Self {
             retry_after: Some(seconds),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, words)
-        }
-    }
-
-    /// Closes the connection behind it, for its body was not read to the end.
-    pub fn closing(self) -> Self {
-        Self {
-            closes: true,
-            ..self
         }
     }
 
@@ -64,9 +53,6 @@ impl Refusal {
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
-        }
-        if self.closes {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             let basic = HeaderValue::from_static("Basic realm=\"write key\"");

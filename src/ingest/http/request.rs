@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::super::answer::Answers;
 use super::super::intake::{Admission, Due, Intake, Session};
-use super::body::{self, Trouble};
+use super::body::{self, Parts, Trouble};
 use super::call::{Beside, Call, Shape};
 use super::client::{Client, forwarded, write_key};
 use super::keys::{Sender, Unknown, WriteKeys};
@@ -55,9 +55,13 @@ impl Http {
         headers: &HeaderMap,
         body: Body,
     ) -> Response<Body> {
-        match self.taken(client, route, uri, headers, body).await {
+        let mut parts = body.into_data_stream();
+        match self.taken(client, route, uri, headers, &mut parts).await {
             Ok(response) => response,
-            Err(refusal) => refusal.into_response(),
+            Err(refusal) => {
+                body::discard(&mut parts, client.stopped.clone()).await;
+                refusal.into_response()
+            }
         }
     }
 
@@ -67,25 +71,25 @@ impl Http {
         route: Route,
         uri: &Uri,
         headers: &HeaderMap,
-        body: Body,
+        parts: &mut Parts,
     ) -> Result<Response<Body>, Refusal> {
         client.slow_down().await;
-        let is_gzip = is_gzip(headers).map_err(Refusal::closing)?;
-        is_json(headers).map_err(Refusal::closing)?;
+        let is_gzip = is_gzip(headers)?;
+        is_json(headers)?;
         let key = write_key(headers, uri);
         // A wrong key elsewhere than in the body needs no body to be told.
         if key.is_some() {
-            self.sender(key.as_deref()).map_err(Refusal::closing)?;
+            self.sender(key.as_deref())?;
         }
-        self.lets_in().map_err(Refusal::closing)?;
+        self.lets_in()?;
         let limits = self.limits.get();
         if announced(headers).is_some_and(|length| length > limits.max_body as u64) {
             return Err(no_body(Trouble::TooLong(limits.max_body)));
         }
         let mut stopped = client.stopped.clone();
         let whole = tokio::select! {
-            whole = body::read(body, is_gzip, limits.max_body, &self.room) => whole,
-            () = stopped.wait() => return Err(draining().closing()),
+            whole = body::read(parts, is_gzip, limits.max_body, &self.room) => whole,
+            () = stopped.wait() => return Err(draining()),
         };
         let whole = whole.map_err(no_body)?;
         let call = Call::read(&whole.bytes, route.shape);
@@ -238,7 +242,7 @@ impl Http {
 }
 
 fn no_body(trouble: Trouble) -> Refusal {
-    let refusal = match trouble {
+    match trouble {
         Trouble::TooLong(limit) => Refusal::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!(
@@ -255,8 +259,7 @@ fn no_body(trouble: Trouble) -> Refusal {
             "the body is no gzip, which Content-Encoding says it is",
         ),
         Trouble::NoRoom => Refusal::later(1, "too many bodies are on their way at once"),
-    };
-    refusal.closing()
+    }
 }
 
 /// The request's own id, by which it is known when it comes again.

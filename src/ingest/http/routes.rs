@@ -10,6 +10,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use serde_json::json;
 
+use super::body;
 use super::call::Shape;
 use super::client::Client;
 use super::options::Ready;
@@ -119,23 +120,26 @@ async fn is_ready(ready: Ready) -> impl IntoResponse {
     )
 }
 
-async fn no_route(uri: Uri) -> Response<Body> {
+async fn no_route(Extension(client): Extension<Client>, uri: Uri, body: Body) -> Response<Body> {
     let words = format!(
         "there is no {} here: events are taken at /v1/track, /v1/batch, /api/track, /api/s/track, \
          /v1/events and their like, see docs/http.md",
         uri.path()
     );
-    Refusal::new(StatusCode::NOT_FOUND, words)
-        .closing()
-        .into_response()
+    body::discard(&mut body.into_data_stream(), client.stopped).await;
+    Refusal::new(StatusCode::NOT_FOUND, words).into_response()
 }
 
-async fn no_method(method: Method, uri: Uri) -> Response<Body> {
+async fn no_method(
+    Extension(client): Extension<Client>,
+    method: Method,
+    uri: Uri,
+    body: Body,
+) -> Response<Body> {
     let words = format!(
         "there is no {method} {}: events are sent by POST",
         uri.path()
     );
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, words)
-        .closing()
-        .into_response()
+    body::discard(&mut body.into_data_stream(), client.stopped).await;
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, words).into_response()
 }

@@ -15,6 +15,8 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::super::ndjson::{Input, Output, exchange};
+use super::super::stop::Stopped;
+use super::body;
 use super::client::{Client, write_key};
 use super::keys::Sender;
 use super::refusal::Refusal;
@@ -36,38 +38,52 @@ pub(super) async fn events(
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
-    match begin(http, client, &uri, &headers, body).await {
-        Ok(response) => response,
-        Err(refusal) => refusal.closing().into_response(),
+    match begin(&http, client.stopped.clone(), &uri, &headers) {
+        Ok(begun) => answered(&http, client, begun, body),
+        Err(refusal) => {
+            body::discard(&mut body.into_data_stream(), client.stopped).await;
+            refusal.into_response()
+        }
     }
 }
 
-async fn begin(
-    http: Arc<Http>,
-    client: Client,
-    uri: &Uri,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Response<Body>, Refusal> {
+/// What is known before the first line.
+struct Begun {
+    key: Option<Arc<str>>,
+    is_gzip: bool,
+    stopped: Stopped,
+}
+
+fn begin(http: &Http, stopped: Stopped, uri: &Uri, headers: &HeaderMap) -> Result<Begun, Refusal> {
     is_lines(headers)?;
     let is_gzip = is_gzip(headers)?;
     let key = match http.sender(write_key(headers, uri).as_deref())? {
         Sender::Anybody => None,
         Sender::Named(name) => Some(name),
     };
-    let stopped = client.stopped.clone();
     if stopped.is_given() {
         return Err(draining());
     }
-    let peer = Peer { key, ..client.peer };
+    Ok(Begun {
+        key,
+        is_gzip,
+        stopped,
+    })
+}
+
+fn answered(http: &Http, client: Client, begun: Begun, body: Body) -> Response<Body> {
+    let peer = Peer {
+        key: begun.key,
+        ..client.peer
+    };
     let (answers, mut taken) = mpsc::channel::<Bytes>(ON_THEIR_WAY);
     let lines = Lines {
         parts: body.into_data_stream().boxed(),
-        unpack: is_gzip.then(|| MultiGzDecoder::new(Vec::new())),
+        unpack: (begun.is_gzip).then(|| MultiGzDecoder::new(Vec::new())),
         left: Bytes::new(),
         answers: answers.clone(),
     };
-    let (place, intake) = (client.place, http.intake.clone());
+    let (place, intake, stopped) = (client.place, http.intake.clone(), begun.stopped);
     tokio::spawn(async move {
         exchange(
             lines,
@@ -84,7 +100,7 @@ async fn begin(
     let mut response = Response::new(Body::from_stream(body));
     let lines = HeaderValue::from_static("application/x-ndjson");
     response.headers_mut().insert(header::CONTENT_TYPE, lines);
-    Ok(response)
+    response
 }
 
 fn is_lines(headers: &HeaderMap) -> Result<(), Refusal> {

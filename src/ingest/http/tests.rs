@@ -560,6 +560,24 @@ async fn a_stop_answers_what_is_under_way_and_takes_no_more() {
 }
 
 #[tokio::test]
+async fn who_sends_much_is_answered_also_where_nothing_of_it_is_taken() {
+    let site = site().await;
+    site.keys.set([("shop", "k")].into_iter());
+    let much = vec![b'x'; 8 << 20];
+    for (line, headers, status) in [
+        ("POST /v1/track", "X-Write-Key: wrong\r\n", 401),
+        ("POST /v1/track", "X-Write-Key: k\r\n", 413),
+        ("POST /v1/events", "", 401),
+        ("POST /nowhere", "", 404),
+        ("PUT /v1/track", "", 405),
+    ] {
+        // All of it is written before anything is read.
+        let answer = site.send(line, headers, &much).await;
+        assert_eq!(answer.status, status, "{line} {headers}");
+    }
+}
+
+#[tokio::test]
 async fn balancers_and_browsers_learn_what_they_ask_for() {
     let site = site_with(|options| {
         options.ready = Arc::new(|| Box::pin(async { vec!["the disk is full".to_owned()] }));
