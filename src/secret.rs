@@ -1,4 +1,5 @@
-//! The access token: readable by the client that sends it, by nothing else.
+//! What no log shows: the access token, readable by the client that sends it, and the write keys of
+//! those who send over HTTP.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -51,6 +52,48 @@ impl fmt::Debug for Token {
     }
 }
 
+/// A write key. Its `Debug` shows nothing of it, and it has no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+/// Why a text is no write key. Says nothing of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoSecret {
+    /// Nothing.
+    #[error("is empty")]
+    Empty,
+    /// Something that no client could send as it stands.
+    #[error("holds white space or control characters")]
+    Characters,
+}
+
+impl Secret {
+    /// Takes a key as it stands: white space around it is white space in it.
+    ///
+    /// # Errors
+    /// [`NoSecret`].
+    pub fn parse(text: &str) -> Result<Self, NoSecret> {
+        if text.is_empty() {
+            return Err(NoSecret::Empty);
+        }
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(NoSecret::Characters);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The key itself, to compare it by other means.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
 /// The token of the moment. Clones share it; a reload swaps it for all of them.
 #[derive(Clone, Debug)]
 pub struct SharedToken(Arc<RwLock<Token>>);
@@ -93,6 +136,18 @@ mod tests {
         assert_eq!(Token::parse(" \n"), Err(NoToken::Empty));
         assert_eq!(Token::parse("two words"), Err(NoToken::Characters));
         assert_eq!(Token::parse("tökén"), Err(NoToken::Characters));
+    }
+
+    #[test]
+    fn a_write_key_is_checked_and_never_shown() {
+        let key = Secret::parse("id:SECRET-é").unwrap();
+        assert!(!format!("{key:?}").contains("SECRET"));
+        assert_eq!(Secret::parse(""), Err(NoSecret::Empty));
+        for bad in [" a", "a\n", "a b", "a\u{a0}b", "a\0", "\u{7f}"] {
+            assert_eq!(Secret::parse(bad), Err(NoSecret::Characters), "{bad:?}");
+        }
+        assert_eq!(key, Secret::parse(key.expose()).unwrap());
+        assert_ne!(key, Secret::parse("id:SECRET").unwrap());
     }
 
     #[test]

@@ -25,6 +25,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "deliver/pinterest/client.rs",
             "notify/webhook.rs",
             "cli/daemon.rs",
+            "cli/send/http.rs",
         ],
     ),
     ("sled", &["queue/sled/"]),
@@ -34,6 +35,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("prometheus", &["observe/meters.rs", "admin/metrics/"]),
     ("ratatui", &["cli/top/"]),
     ("crossterm", &["cli/top/"]),
+    ("hyper", &["ingest/http/server.rs"]),
+    ("tokio_rustls", &["ingest/http/server.rs"]),
+    ("flate2", &["ingest/http/"]),
 ];
 
 /// What the transform must do without.

@@ -117,7 +117,7 @@ pub fn flood(socket: &Path, load: &Load, s: u8, numbers: Range<u64>, connections
 }
 
 /// How many answers say `queued`, up to the end of the stream.
-fn queued(mut stream: UnixStream) -> u64 {
+pub fn queued(mut stream: UnixStream) -> u64 {
     let finder = memchr::memmem::Finder::new(b"{\"status\":\"queued\"");
     let mut buffer = vec![0; CHUNK];
     let (mut kept, mut count) = (0, 0);

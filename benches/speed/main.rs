@@ -13,6 +13,7 @@ mod both;
 mod deliver;
 mod floors;
 mod growth;
+mod http;
 mod idle;
 mod load;
 mod process;
@@ -26,7 +27,7 @@ use table::Row;
 #[derive(Parser)]
 #[command(name = "cargo bench --bench speed --")]
 struct Args {
-    /// Only these parts: accept, deliver, both, growth, transform, send, idle
+    /// Only these parts: accept, http, deliver, both, growth, transform, send, idle
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Compare this build of pinrelay with the one just built, in alternating runs
@@ -68,8 +69,9 @@ impl Bench {
     }
 }
 
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "accept",
+    "http",
     "deliver",
     "both",
     "growth",
@@ -85,6 +87,12 @@ fn part(bench: &Bench, args: &Args, name: &str, binary: &Path, floor: bool) -> V
         "accept" => {
             let mut rows = accept::pipelined(bench, binary, 800_000, floor);
             rows.extend(accept::one_at_a_time(bench, binary, 2_000, floor));
+            rows
+        }
+        "http" => {
+            let mut rows = http::stream(bench, binary, 800_000, floor);
+            rows.push(http::batches(bench, binary, 400_000));
+            rows.extend(http::singles(bench, binary, 64_000, floor));
             rows
         }
         "deliver" => deliver::backlog(bench, binary, 1_000_000, floor),

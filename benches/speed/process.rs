@@ -141,6 +141,11 @@ impl Daemon {
         self.folder.join("ingest.sock")
     }
 
+    /// Where it takes events over HTTP.
+    pub fn http(&self) -> PathBuf {
+        self.folder.join("http.sock")
+    }
+
     /// One of its commands.
     pub fn command(&self, args: &[&str]) {
         let mut command = Command::new(&self.binary);

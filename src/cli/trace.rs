@@ -173,7 +173,12 @@ fn render_stored(stored: &Stored, zone: &TimeZone) -> String {
 fn render(step: &Step, user_name: &dyn Fn(u32) -> Option<String>) -> String {
     match step {
         Step::Arrived {
-            answer, uid, pid, ..
+            answer,
+            uid,
+            pid,
+            address,
+            key,
+            ..
         } => {
             let mut text = answer.clone();
             if let Some(uid) = uid {
@@ -183,6 +188,12 @@ fn render(step: &Step, user_name: &dyn Fn(u32) -> Option<String>) -> String {
             }
             if let Some(pid) = pid {
                 let _ = write!(text, ", process {pid}");
+            }
+            if let Some(address) = address {
+                let _ = write!(text, ", from {address}");
+            }
+            if let Some(key) = key {
+                let _ = write!(text, ", write key {key}");
             }
             text
         }
@@ -235,6 +246,8 @@ mod tests {
                     answer: "queued".into(),
                     uid: Some(33),
                     pid: Some(712),
+                    address: None,
+                    key: Some("shop".into()),
                 },
                 Step::Attempted {
                     at: at + 217,
@@ -271,7 +284,7 @@ mod tests {
         );
         assert_eq!(
             shown(&trace),
-            "m-1\n  08:49:37.000  queued, from www-data, uid 33, process 712\n  \
+            "m-1\n  08:49:37.000  queued, from www-data, uid 33, process 712, write key shop\n  \
              08:49:37.217  in_doubt: a request of 12, no answer after 132 ms (unknown): time-out\n  \
              08:49:37.999  dead: expired\n  now           dead: expired, accepted 1994-11-06 \
              08:49:37, died 1994-11-06 08:49:37; see `pinrelay dead show 9`\n  note, currency \

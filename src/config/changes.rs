@@ -1,17 +1,23 @@
-//! What differs between two configs, key by key. No value of a config is a secret: tokens and
-//! URLs that are stand in files that it names.
+//! What differs between two configs, key by key.
+//!
+//! Invariant: no secret is told. The token and the URL that are stand in files that the config
+//! names; of a write key its name is told and where it is.
 
 use super::key::Key;
 use super::keys::KEYS;
 use super::raw::Pair;
 use super::settings::Config;
+use super::write_keys::{WriteKeyEntry, WriteKeySource};
 use crate::admin::Change;
 
 impl Config {
-    /// The keys whose values differ in `new` and that a reload puts into effect; pairs of
-    /// `[event_names]` and `[[mappings]]` that came or went among them.
+    /// The keys whose values differ in `new` and that a reload puts into effect; write keys, and
+    /// pairs of `[event_names]` and `[[mappings]]`, that came or went among them. What changed in a
+    /// file that a write key is in is not seen here.
     pub fn takes_effect(&self, new: &Self) -> Vec<Change> {
         let mut changes = self.changed(new, true);
+        let (old_keys, new_keys) = (&self.write_key_entries, &new.write_key_entries);
+        changes.extend(write_keys(old_keys, new_keys));
         changes.extend(pairs("event_names", &self.event_names, &new.event_names));
         changes.extend(pairs("mappings", &self.mappings, &new.mappings));
         if changes.is_empty() && self.mappings() != new.mappings() {
@@ -51,6 +57,31 @@ impl Config {
         let pairs = self.mappings.iter();
         pairs.map(|p| (p.from.as_str(), p.to.as_str())).collect()
     }
+}
+
+/// Those that went or were changed, then those that came.
+fn write_keys(old: &[WriteKeyEntry], new: &[WriteKeyEntry]) -> Vec<Change> {
+    let named = |of: &[WriteKeyEntry], name: &str| of.iter().find(|e| e.name == name).cloned();
+    let shown = |entry: &WriteKeyEntry| match &entry.source {
+        WriteKeySource::Config(_) => format!("`{}`", entry.name),
+        WriteKeySource::File(file) => format!("`{}` in {}", entry.name, file.display()),
+    };
+    let change = |old: Option<String>, new: Option<String>| Change {
+        key: "ingest.write_keys".to_owned(),
+        old,
+        new,
+    };
+    let went = old.iter().filter_map(|old| match named(new, &old.name) {
+        Some(new) if new.source == old.source => None,
+        Some(new) if shown(&new) == shown(old) => Some(change(
+            Some(shown(old)),
+            Some("another key of this name".into()),
+        )),
+        new => Some(change(Some(shown(old)), new.as_ref().map(shown))),
+    });
+    let came = new.iter().filter(|new| named(old, &new.name).is_none());
+    went.chain(came.map(|new| change(None, Some(shown(new)))))
+        .collect()
 }
 
 /// What went, then what came.
@@ -138,5 +169,40 @@ mod tests {
             lines(&straight.takes_effect(&turned)),
             ["mappings: one order → another"]
         );
+    }
+    #[test]
+    fn write_keys_are_told_by_name_and_never_shown() {
+        let key =
+            |name: &str, what: &str| format!("[[ingest.write_keys]]\nname = \"{name}\"\n{what}\n");
+        let old = config(
+            &[
+                key("same", "key = \"SECRET-1\""),
+                key("turned", "key = \"SECRET-2\""),
+                key("moved", "key = \"SECRET-3\""),
+                key("gone", "key_file = \"/keys/gone\""),
+            ]
+            .concat(),
+        );
+        let new = config(
+            &[
+                key("new", "key = \"SECRET-5\""),
+                key("moved", "key_file = \"/keys/moved\""),
+                key("turned", "key = \"SECRET-4\""),
+                key("same", "key = \"SECRET-1\""),
+            ]
+            .concat(),
+        );
+        assert_eq!(
+            lines(&old.takes_effect(&new)),
+            [
+                "ingest.write_keys: `turned` → another key of this name",
+                "ingest.write_keys: `moved` → `moved` in /keys/moved",
+                "ingest.write_keys: `gone` in /keys/gone → not set",
+                "ingest.write_keys: not set → `new`",
+            ]
+        );
+        assert_eq!(old.needs_restart(&new), []);
+        assert_eq!(new.takes_effect(&new), []);
+        assert!(!format!("{old:?}{new:?}").contains("SECRET"));
     }
 }

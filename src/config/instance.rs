@@ -52,6 +52,11 @@ impl Instance {
         format!("/run/pinrelay/{}/ingest.sock", self.0).into()
     }
 
+    /// `/run/pinrelay/NAME/http.sock`, where it takes them by HTTP.
+    pub fn http_socket(&self) -> PathBuf {
+        self.ingest_socket().with_file_name("http.sock")
+    }
+
     /// `/run/pinrelay/NAME/admin.sock`, where the instance is asked.
     pub fn admin_socket(&self) -> PathBuf {
         format!("/run/pinrelay/{}/admin.sock", self.0).into()
@@ -88,6 +93,9 @@ mod tests {
         assert_eq!(config.file.as_deref(), Some(at("/etc/pinrelay/shop.toml")));
         assert_eq!(config.ingest.socket, at("/run/pinrelay/shop/ingest.sock"));
         assert_eq!(config.admin.socket, at("/run/pinrelay/shop/admin.sock"));
+        let http = Some(Instance::parse("shop").expect("a name").http_socket());
+        assert_eq!(http.as_deref(), Some(at("/run/pinrelay/shop/http.sock")));
+        assert_eq!(config.ingest.http_socket, http);
         assert_eq!(config.queue_folder(), at("/var/lib/pinrelay/shop/queue"));
         assert_eq!(config.token.default_file, at("/etc/pinrelay/shop.token"));
         let test = shop("[pinterest]\ntest = true\n", &[]);

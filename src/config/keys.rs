@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::key::Key;
 use super::raw::Raw;
 use super::values::{
-    BaseUrl, Kind, ad_account_id, app_name, base_url, calls, currency, duration, flag, loopback,
-    number, one_of, optional, path, size, text,
+    BaseUrl, Kind, ad_account_id, address, app_name, base_url, calls, currency, duration, flag,
+    loopback, number, one_of, optional, path, size, text,
 };
 use crate::deliver::{CallLimit, OnLate, OnRefused};
 use crate::lifecycle::LogFormat;
@@ -146,13 +146,32 @@ settings! {
     }
     /// `[ingest]`: where events come in.
     ingest: Ingest {
-        /// The Unix socket.
+        /// The Unix socket for lines of JSON.
         socket: PathBuf = Text, "/run/pinrelay/ingest.sock", path, restart;
-        /// The group of the socket file: of those who may send events. If there is no such group,
-        /// or it is empty, the socket keeps the daemon's own.
+        /// The group of the socket files: of those who may send events. If there is no such group,
+        /// or it is empty, the sockets keep the daemon's own.
         group: String = Text, "pinrelay-ingest", text, restart;
-        /// Longer lines are rejected. From 1KiB to 4MiB.
+        /// Longer events are rejected. From 1KiB to 4MiB.
         max_event_bytes: u64 = Size, "262144", size(KIB..=4 * MIB), restart;
+        /// The Unix socket for HTTP; empty: none. Where `socket` stands elsewhere, so does this one:
+        /// http.sock beside it.
+        http_socket: Option<PathBuf> = Text, "/run/pinrelay/http.sock", optional(path), restart;
+        /// An address and port for HTTP as well, like "127.0.0.1:8080"; empty: none. One that is
+        /// not loopback takes write keys, a certificate and its key, or http_behind_proxy.
+        http_listen: Option<SocketAddr> = Text, "", optional(address), restart;
+        /// The file with the certificate for http_listen, and those that lead to its authority
+        /// (PEM); read again when it changes.
+        http_tls_cert: Option<PathBuf> = Text, "", optional(path), restart;
+        /// The file with the certificate's private key (PEM); read again when it changes.
+        http_tls_key: Option<PathBuf> = Text, "", optional(path), restart;
+        /// A proxy stands before http_listen, encrypts, and lets nobody through who may not send.
+        http_behind_proxy: bool = Flag, "false", flag, restart;
+        /// X-Forwarded-For, X-Real-Ip and User-Agent are the customer's, for events that do not
+        /// tell: only where the sender, or a proxy before it, sets them.
+        http_trust_forwarded: bool = Flag, "false", flag, reload;
+        /// Larger requests are refused, also when they are larger only unpacked. From 64KiB to
+        /// 64MiB.
+        http_max_body: u64 = Size, "4MiB", size(64 * KIB..=64 * MIB), reload;
     }
     /// `[queue]`: where events wait.
     queue: Queue {

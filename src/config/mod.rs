@@ -2,12 +2,14 @@
 //!
 //! `read` makes [`Config`], which `settings` describes, or an `error` that names every problem:
 //! `keys` is the table of every scalar key, `key` one row of it; `raw` is file and environment as
-//! texts with places; `values` and `units` give the texts their types; `token` finds the secret.
-//! `options` hands each part what it has to know; `changes` compares two configs; `instance` is for
+//! texts with places; `values` and `units` give the texts their types; `token` finds the secret,
+//! `write_keys` those of who sends over HTTP, `tls` its certificate. `options` hands each part what it has to know; `changes` compares two configs; `instance` is for
 //! several daemons.
 
 mod changes;
 mod error;
+#[cfg(test)]
+mod http_tests;
 mod instance;
 mod key;
 mod keys;
@@ -20,6 +22,7 @@ mod tests;
 mod token;
 mod units;
 mod values;
+mod write_keys;
 
 pub use error::ConfigError;
 pub use instance::Instance;
@@ -39,3 +42,4 @@ pub use token::{
 pub use units::{duration as parse_duration, show_duration, show_size};
 pub use values::{BaseUrl, Kind};
 pub use values::{ad_account_id as parse_ad_account_id, app_name as parse_app_name};
+pub use write_keys::{WriteKey, WriteKeyEntry, WriteKeyError, WriteKeySource};

@@ -1,11 +1,14 @@
 //! Each part's options, out of the config: the one place where the two meet.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::error::ConfigError;
 use super::raw::{Place, Problem};
 use super::settings::Config;
+use super::write_keys::{self, WriteKey, WriteKeyError};
+use crate::ingest::{HttpLimits, TlsFiles};
 use crate::queue;
 use crate::{admin, deliver, files, ingest, notify, transform};
 
@@ -81,6 +84,39 @@ impl Config {
             max_event_bytes: self.ingest.max_event_bytes as usize,
             max_connections: left.clamp(1, MAX_CONNECTIONS) as usize,
         }
+    }
+
+    /// Who may send over HTTP: none where everybody may who reaches it. Reads the keys' files.
+    ///
+    /// # Errors
+    /// [`WriteKeyError`]; its text never holds a key.
+    pub fn write_keys(&self) -> Result<Vec<WriteKey>, WriteKeyError> {
+        write_keys::read(&self.write_key_entries)
+    }
+
+    /// The files of the certificate for HTTP over TCP, if there is to be one.
+    pub fn http_tls(&self) -> Option<TlsFiles> {
+        let (cert, key) = (&self.ingest.http_tls_cert, &self.ingest.http_tls_key);
+        let (cert, key) = cert.clone().zip(key.clone())?;
+        Some(TlsFiles { cert, key })
+    }
+
+    /// What a request over HTTP may be, and what it may say.
+    pub fn http_limits(&self) -> HttpLimits {
+        HttpLimits {
+            trust_forwarded: self.ingest.http_trust_forwarded,
+            max_body: self.ingest.http_max_body as usize,
+        }
+    }
+
+    /// Whether events may be taken on this TCP address: `http_listen`'s own has been judged, one
+    /// that the service manager passes has not.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub fn may_listen(&self, address: SocketAddr) -> Result<(), String> {
+        let keys = self.write_key_entries.len();
+        write_keys::refused(address, &self.ingest, keys).map_or(Ok(()), Err)
     }
 
     /// The id of this machine; none where it has none, as in containers.

@@ -57,6 +57,14 @@ pub struct Pair {
     pub place: Place,
 }
 
+/// An entry of `[[ingest.write_keys]]`, yet to be judged. No `Debug`: it holds a key.
+pub(super) struct WriteKeyTexts {
+    pub name: Option<String>,
+    pub key: Option<String>,
+    pub key_file: Option<String>,
+    pub place: Place,
+}
+
 /// Texts with places, and the problems found so far.
 pub(super) struct Raw {
     /// Every scalar key there is.
@@ -71,12 +79,36 @@ pub(super) struct Raw {
     pub unparsed: bool,
     pub event_names: Vec<Pair>,
     pub mappings: Vec<Pair>,
+    pub write_keys: Vec<WriteKeyTexts>,
     pub problems: Vec<Problem>,
 }
 
 /// The parts of a config that are for the file alone.
 const EVENT_NAMES: &str = "event_names";
 const MAPPINGS: &str = "mappings";
+/// Under `[ingest]`.
+const WRITE_KEYS: &str = "write_keys";
+
+/// A list of tables, for errors.
+struct List {
+    heading: &'static str,
+    one: &'static str,
+}
+
+const MAPPING: List = List {
+    heading: "[[mappings]]",
+    one: "mapping",
+};
+const WRITE_KEY: List = List {
+    heading: "[[ingest.write_keys]]",
+    one: "key",
+};
+
+impl List {
+    fn has_to_be(&self) -> String {
+        format!("write each {} under its own {}", self.one, self.heading)
+    }
+}
 
 impl Raw {
     /// Nothing yet, of these keys.
@@ -90,6 +122,7 @@ impl Raw {
             unparsed: false,
             event_names: Vec::new(),
             mappings: Vec::new(),
+            write_keys: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -114,12 +147,8 @@ impl Raw {
                     self.problem(place, "[event_names] has to be a table".into());
                 }
                 (MAPPINGS, DeValue::Array(mappings)) => self.mappings(mappings),
-                (MAPPINGS, _) => {
-                    self.problem(
-                        place,
-                        "write each mapping under its own [[mappings]]".into(),
-                    );
-                }
+                (MAPPINGS, _) => self.problem(place, MAPPING.has_to_be()),
+                (WRITE_KEYS, _) => self.problem(place, WRITE_KEY.has_to_be()),
                 (section, value) => self.section(section, place, value),
             }
         }
@@ -149,6 +178,10 @@ impl Raw {
         for (name, value) in table {
             let place = self.place(&name.span());
             let name = name.get_ref().as_ref();
+            if (section, name) == ("ingest", WRITE_KEYS) {
+                self.write_keys(place, value.get_ref());
+                continue;
+            }
             match self.find(section, name) {
                 Some(key) => match as_text(value.get_ref(), key.kind) {
                     Ok(text) => {
@@ -164,7 +197,8 @@ impl Raw {
                         .keys
                         .iter()
                         .filter(|k| k.section == section)
-                        .map(|k| k.name);
+                        .map(|k| k.name)
+                        .chain((section == "ingest").then_some(WRITE_KEYS));
                     let hint = match self.keys.iter().find(|k| k.name == name) {
                         Some(key) => format!(": it belongs under [{}]", key.section),
                         None => suggestion(name, here),
@@ -200,39 +234,71 @@ impl Raw {
     }
 
     fn mappings(&mut self, mappings: &DeArray<'_>) {
-        const PARTS: [&str; 2] = ["source", "destination"];
-        for mapping in mappings {
-            let place = self.place(&mapping.span());
-            let DeValue::Table(table) = mapping.get_ref() else {
-                self.problem(
-                    place,
-                    "write each mapping under its own [[mappings]]".into(),
-                );
-                continue;
-            };
-            let mut parts = [None, None];
-            let before = self.problems.len();
-            for (name, value) in table {
-                let place = self.place(&name.span());
-                let name = name.get_ref().as_ref();
-                match (PARTS.iter().position(|p| *p == name), value.get_ref()) {
-                    (Some(i), DeValue::String(text)) => parts[i] = Some(text.as_ref().to_owned()),
-                    (Some(_), _) => self.problem(place, format!("`{name}` has to be a string")),
-                    (None, _) => {
-                        let hint = suggestion(name, PARTS.into_iter());
-                        self.problem(place, format!("unknown key `{name}` in [[mappings]]{hint}"));
-                    }
-                }
-            }
+        for (parts, place) in self.tables(&MAPPING, mappings, ["source", "destination"]) {
             match parts {
                 [Some(from), Some(to)] => self.mappings.push(Pair { from, to, place }),
-                _ if self.problems.len() > before => {}
                 _ => self.problem(
                     place,
                     "a mapping needs a `source` and a `destination`".into(),
                 ),
             }
         }
+    }
+
+    fn write_keys(&mut self, place: Place, value: &DeValue<'_>) {
+        let before = self.problems.len();
+        match value {
+            DeValue::Array(keys) => {
+                let parts = ["name", "key", "key_file"];
+                for ([name, key, key_file], place) in self.tables(&WRITE_KEY, keys, parts) {
+                    self.write_keys.push(WriteKeyTexts {
+                        name,
+                        key,
+                        key_file,
+                        place,
+                    });
+                }
+            }
+            _ => self.problem(place, WRITE_KEY.has_to_be()),
+        }
+        self.unparsed |= self.problems.len() > before;
+    }
+
+    /// The tables of a list with their places, but those in which something is wrong, which is a
+    /// problem. Never says a value: some are secret.
+    fn tables<const N: usize>(
+        &mut self,
+        list: &List,
+        tables: &DeArray<'_>,
+        names: [&'static str; N],
+    ) -> Vec<([Option<String>; N], Place)> {
+        let mut found = Vec::new();
+        for table in tables {
+            let place = self.place(&table.span());
+            let DeValue::Table(table) = table.get_ref() else {
+                self.problem(place, list.has_to_be());
+                continue;
+            };
+            let mut parts = [const { None }; N];
+            let before = self.problems.len();
+            for (name, value) in table {
+                let place = self.place(&name.span());
+                let name = name.get_ref().as_ref();
+                match (names.iter().position(|n| *n == name), value.get_ref()) {
+                    (Some(i), DeValue::String(text)) => parts[i] = Some(text.as_ref().to_owned()),
+                    (Some(_), _) => self.problem(place, format!("`{name}` has to be a string")),
+                    (None, _) => {
+                        let hint = suggestion(name, names.into_iter());
+                        let heading = list.heading;
+                        self.problem(place, format!("unknown key `{name}` in {heading}{hint}"));
+                    }
+                }
+            }
+            if self.problems.len() == before {
+                found.push((parts, place));
+            }
+        }
+        found
     }
 
     /// Lays `PINRELAY_<SECTION>__<KEY>` over what the file says.
@@ -250,6 +316,11 @@ impl Raw {
                 place,
                 format!("tables and lists are for the file alone: write it under `{lower}` there"),
             );
+        }
+        if (lower.as_str(), key.to_ascii_lowercase().as_str()) == ("ingest", WRITE_KEYS) {
+            let text = "lists are for the file alone: write each key under its own \
+                        [[ingest.write_keys]] there";
+            return self.problem(place, text.into());
         }
         match self.keys.iter().find(|k| k.variable() == name) {
             Some(key) => {
@@ -293,6 +364,12 @@ impl Raw {
                 parse(fallback.map_or(default, String::as_str)).ok()
             }
         }
+    }
+
+    /// What a key was set to, or its other default.
+    pub fn text_of(&self, section: &'static str, name: &'static str) -> Option<&str> {
+        let found = self.values.get(&(section, name));
+        found.map(|(text, _)| text.as_str())
     }
 
     /// Where a key was set.

@@ -1,6 +1,7 @@
 //! From a file and the environment to a config: in range, typed, and right together.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::error::ConfigError;
@@ -9,11 +10,14 @@ use super::keys::{KEYS, Sections};
 use super::raw::{Problem, Raw};
 use super::settings::Config;
 use super::token::{CREDENTIAL, DEFAULT_TOKEN_FILE, TOKEN_VARIABLE, TokenSources};
+use super::write_keys::{self, WriteKeyEntry};
 use crate::files;
 use crate::secret::Token;
 
 /// No config is larger, in bytes.
 const LARGEST: u64 = 16 << 20;
+/// The name of the HTTP socket where nothing else is said.
+const HTTP_SOCKET: &str = "http.sock";
 
 /// Reads the file, if one is named, and lays `env` over it: `PINRELAY_<SECTION>__<KEY>` for
 /// every scalar key. `CREDENTIALS_DIRECTORY` and `PINRELAY_TOKEN` are remembered as sources of
@@ -124,10 +128,14 @@ fn salvage(
     for (section, name, text) in instance.into_iter().flat_map(Instance::defaults) {
         raw.fallback(section, name, text);
     }
+    let http_socket_from = raw.place_of("ingest", "http_socket");
+    beside_the_ingest_socket(&mut raw);
     let sections = Sections::read(&mut raw);
     check_event_names(&mut raw);
+    let write_keys = write_keys::entries(&mut raw);
     if let (Some(sections), false) = (&sections, raw.unparsed) {
         check_together(&mut raw, sections);
+        check_http(&mut raw, sections, &write_keys);
     }
     let mut problems = std::mem::take(&mut raw.problems);
     problems.sort_by(|a, b| a.place.cmp(&b.place));
@@ -143,6 +151,8 @@ fn salvage(
         },
         file: file.map(|(path, _)| path.to_owned()),
         base_url_from: raw.place_of("pinterest", "base_url"),
+        http_socket_from,
+        write_key_entries: write_keys,
         event_names: std::mem::take(&mut raw.event_names),
         mappings: std::mem::take(&mut raw.mappings),
         texts: raw.into_texts(),
@@ -190,6 +200,15 @@ fn check_event_names(raw: &mut Raw) {
     }
 }
 
+/// Where the ingest socket was moved to there is a folder that the daemon may use; where it is by
+/// default there need not be.
+fn beside_the_ingest_socket(raw: &mut Raw) {
+    if let Some(socket) = raw.text_of("ingest", "socket") {
+        let beside = Path::new(socket).with_file_name(HTTP_SOCKET);
+        raw.fallback("ingest", "http_socket", beside.display().to_string());
+    }
+}
+
 /// What only two keys together can get wrong.
 fn check_together(raw: &mut Raw, sections: &Sections) {
     if sections.delivery.backoff_initial > sections.delivery.backoff_max {
@@ -204,4 +223,55 @@ fn check_together(raw: &mut Raw, sections: &Sections) {
             "`socket` is the same file in [ingest] and [admin]".into(),
         );
     }
+}
+
+/// The same of HTTP.
+fn check_http(raw: &mut Raw, sections: &Sections, write_keys: &[WriteKeyEntry]) {
+    let ingest = &sections.ingest;
+    for (section, other) in [
+        ("ingest", &ingest.socket),
+        ("admin", &sections.admin.socket),
+    ] {
+        if ingest.http_socket.as_ref() == Some(other) {
+            raw.problem(
+                raw.place_of("ingest", "http_socket"),
+                format!("`http_socket` is the same file as `socket` in [{section}]"),
+            );
+        }
+    }
+    let alone = match (&ingest.http_tls_cert, &ingest.http_tls_key) {
+        (Some(_), None) => Some(("http_tls_cert", "http_tls_key")),
+        (None, Some(_)) => Some(("http_tls_key", "http_tls_cert")),
+        _ => None,
+    };
+    if let Some((name, missing)) = alone {
+        raw.problem(
+            raw.place_of("ingest", name),
+            format!("`{name}` is of no use without `{missing}`: set both, or neither"),
+        );
+    }
+    let Some(address) = ingest.http_listen else {
+        return;
+    };
+    let place = raw.place_of("ingest", "http_listen");
+    if let Some(why) = write_keys::refused(address, ingest, write_keys.len()) {
+        raw.problem(place.clone(), format!("`http_listen`: {why}"));
+    }
+    if sections
+        .metrics
+        .listen
+        .is_some_and(|metrics| is_same(address, metrics))
+    {
+        raw.problem(
+            place,
+            "`http_listen` is the port of `listen` in [metrics]: choose another".into(),
+        );
+    }
+}
+
+/// Whether only one of two listeners can have its address. Of port 0 each gets another.
+fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let overlap = a == b || a.is_unspecified() || b.is_unspecified();
+    overlap && one.port() == other.port() && one.port() != 0
 }

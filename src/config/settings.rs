@@ -10,6 +10,7 @@ use super::keys::{
 };
 use super::raw::{Pair, Place, Problem};
 use super::token::TokenSources;
+use super::write_keys::WriteKeyEntry;
 
 /// Pinterest processes no more events of a batch in test mode.
 const TEST_BATCH: u32 = 20;
@@ -44,6 +45,8 @@ pub struct Config {
     pub notify: Notify,
     /// `[log]`
     pub log: Log,
+    /// `[[ingest.write_keys]]`, in the order of the file.
+    pub write_key_entries: Vec<WriteKeyEntry>,
     /// `[event_names]`: from a track's event to its event_name, in the order of the file.
     pub event_names: Vec<Pair>,
     /// `[[mappings]]`, in the order of the file.
@@ -54,6 +57,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Where `pinterest.base_url` stands.
     pub base_url_from: Place,
+    /// Where `ingest.http_socket` stands.
+    pub http_socket_from: Place,
     /// What was set, as it was written.
     pub(super) texts: BTreeMap<(&'static str, &'static str), String>,
 }

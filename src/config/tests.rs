@@ -63,6 +63,13 @@ default_currency = "USD"
 socket = "/run/pinrelay/ingest.sock"
 group = "pinrelay-ingest"
 max_event_bytes = 262144
+http_socket = "/run/pinrelay/http.sock"
+http_listen = ""
+http_tls_cert = ""
+http_tls_key = ""
+http_behind_proxy = false
+http_trust_forwarded = false
+http_max_body = "4MiB"
 [queue]
 path = "/var/lib/pinrelay/queue"
 dedup_window = "7d"
@@ -154,7 +161,7 @@ fn the_full_file_says_what_the_defaults_say() {
         ("properties.total".into(), "properties.value".into())
     );
     assert!(
-        matches!(full.mappings[1].place, Place::Line(_, 45)),
+        matches!(full.mappings[1].place, Place::Line(_, 52)),
         "{:?}",
         full.mappings[1].place
     );
@@ -329,7 +336,7 @@ fn every_scalar_key_has_a_variable() {
             ("hashing", _) => "sha256",
             ("on_refused" | "on_late", _) => "dead_letter",
             ("unreadable", _) => "accepted_at",
-            ("listen", _) => "127.0.0.1:1",
+            ("listen" | "http_listen", _) => "127.0.0.1:1",
             ("level", _) => "debug",
             ("format", _) => "json",
             ("backoff_initial" | "backoff_max", _) => "2s",
@@ -341,9 +348,16 @@ fn every_scalar_key_has_a_variable() {
             (_, Kind::Duration) => "3s",
             (_, Kind::Size) => "3MiB",
         };
+        // One of these alone is an error.
+        let beside: &[(&str, &str)] = match key.name {
+            "http_tls_cert" => &[("PINRELAY_INGEST__HTTP_TLS_KEY", "/key")],
+            "http_tls_key" => &[("PINRELAY_INGEST__HTTP_TLS_CERT", "/cert")],
+            _ => &[],
+        };
         let bare = load(None, env(&[])).expect("defaults");
-        let set = load(None, env(&[(&key.variable(), other)]))
-            .unwrap_or_else(|e| panic!("{}: {e}", key.variable()));
+        let name = key.variable();
+        let vars = [&[(name.as_str(), other)], beside].concat();
+        let set = load(None, env(&vars)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let typed = |c: &Config| {
             format!(
                 "{:?}",
@@ -409,6 +423,11 @@ fn wrong_variables_are_errors() {
             "PINRELAY_MAPPINGS__0",
             "x",
             "tables and lists are for the file alone: write it under `mappings` there",
+        ),
+        (
+            "PINRELAY_INGEST__WRITE_KEYS",
+            "SECRET",
+            "lists are for the file alone: write each key under its own [[ingest.write_keys]] there",
         ),
         (
             "PINRELAY_DELIVERY__LINGER",
@@ -586,6 +605,7 @@ fn the_example_shows_every_key_with_its_default() {
     let all = read(&uncommented, &[]).expect("the example with its defaults");
     assert_eq!(all.texts.len(), KEYS.len());
     assert_eq!((all.event_names.len(), all.mappings.len()), (1, 1));
+    assert_eq!(all.write_key_entries.len(), 1);
     for key in KEYS {
         let reloadable = example
             .split("\n\n")

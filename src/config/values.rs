@@ -100,6 +100,11 @@ pub(super) fn loopback(value: &str) -> Parsed<SocketAddr> {
     }
 }
 
+pub(super) fn address(value: &str) -> Parsed<SocketAddr> {
+    let expected = "an address and a port, like \"127.0.0.1:8080\" or \"[::]:8443\"";
+    value.parse().map_err(|_| expected.into())
+}
+
 pub(super) fn flag(value: &str) -> Parsed<bool> {
     value.parse().map_err(|_| "true or false".into())
 }

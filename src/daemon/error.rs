@@ -1,6 +1,7 @@
 //! Why the daemon could not start, or had to end.
 
-use crate::config::{ConfigError, TokenError};
+use crate::config::{ConfigError, TokenError, WriteKeyError};
+use crate::ingest::TlsError;
 use crate::net::BindError;
 use crate::queue::OpenError;
 
@@ -26,6 +27,18 @@ impl From<ConfigError> for DaemonError {
 
 impl From<TokenError> for DaemonError {
     fn from(error: TokenError) -> Self {
+        Self::Config(error.to_string())
+    }
+}
+
+impl From<WriteKeyError> for DaemonError {
+    fn from(error: WriteKeyError) -> Self {
+        Self::Config(error.to_string())
+    }
+}
+
+impl From<TlsError> for DaemonError {
+    fn from(error: TlsError) -> Self {
         Self::Config(error.to_string())
     }
 }

@@ -17,9 +17,9 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::admin::{self, AdminState};
 use crate::clock::{Clock, WallTrust};
-use crate::config::Config;
+use crate::config::{Config, WriteKey};
 use crate::deliver;
-use crate::ingest;
+use crate::ingest::{self, SharedHttpLimits, WriteKeys};
 use crate::lifecycle::{self, Signal, notify};
 use crate::observe::Observer;
 use crate::queue::{self, Queue};
@@ -101,6 +101,11 @@ async fn serve(config: Config, load: Load) -> Result<(), DaemonError> {
     daemon.run(signals).await
 }
 
+/// Puts these keys in effect.
+fn set(write_keys: &WriteKeys, keys: &[WriteKey]) {
+    write_keys.set(keys.iter().map(|key| (key.name.as_str(), key.key.expose())));
+}
+
 /// A listener whose file was bound anew.
 type Mended = (Use, StdUnixListener);
 
@@ -116,6 +121,8 @@ struct Daemon {
     queue: Queue,
     token: SharedToken,
     token_watch: TokenWatch,
+    write_keys: WriteKeys,
+    http_limits: SharedHttpLimits,
     ingest: ingest::Handle,
     delivery: Arc<deliver::Handle>,
     transform: InEffect,
@@ -150,6 +157,9 @@ impl Daemon {
         let transform = Arc::new(config.transform()?);
         let machine_id = config.machine_id()?;
         let found = token::read(&config)?;
+        let write_keys = WriteKeys::default();
+        set(&write_keys, &config.write_keys()?);
+        let http_limits = SharedHttpLimits::new(config.http_limits());
         let mut token_watch = TokenWatch::default();
         token_watch.follow(&found);
         let token = SharedToken::new(found.token.clone());
@@ -237,13 +247,28 @@ impl Daemon {
             .into_iter()
             .map(UnixListener::from_std)
             .collect();
+        let ready = report.clone();
+        let http = ingest::HttpOptions {
+            keys: write_keys.clone(),
+            limits: http_limits.clone(),
+            tls: config.http_tls(),
+            ready: Arc::new(move || {
+                let ready = ready.clone();
+                Box::pin(async move { ready().await.not_accepting })
+            }),
+        };
         let ingest = ingest::spawn(
-            ingest_listeners.map_err(watched)?,
+            ingest::Listeners {
+                ndjson: ingest_listeners.map_err(watched)?,
+                ..Default::default()
+            },
             queue.clone(),
             clock.clone(),
             config.ingest_options(open_files),
+            http,
             observer,
-        );
+        )
+        .map_err(DaemonError::Config)?;
         Ok(Self {
             read: config.clone(),
             reader: Reader::new(load),
@@ -253,6 +278,8 @@ impl Daemon {
             queue,
             token,
             token_watch,
+            write_keys,
+            http_limits,
             ingest,
             delivery,
             transform: in_effect,

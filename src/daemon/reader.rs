@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::error::DaemonError;
-use crate::config::{Config, ConfigError, FoundToken, TokenSources};
+use crate::config::{Config, ConfigError, FoundToken, TokenSources, WriteKey};
 use crate::transform::Transform;
 
 /// Reads the config.
@@ -25,7 +25,7 @@ pub(super) struct Reader {
     hanging: Option<JoinHandle<()>>,
 }
 
-type Everything = (Config, Transform, FoundToken);
+type Everything = (Config, Transform, FoundToken, Vec<WriteKey>);
 
 impl Reader {
     pub fn new(load: Load) -> Self {
@@ -92,7 +92,10 @@ fn everything(load: &Load) -> Result<Everything, DaemonError> {
     config.require_run()?;
     let transform = config.transform()?;
     let token = config.token.read()?;
-    Ok((config, transform, token))
+    // What cannot be read refuses the reload, as it would a start.
+    let write_keys = config.write_keys()?;
+    config.http_tls().map(|files| files.read()).transpose()?;
+    Ok((config, transform, token, write_keys))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Daemon;
 use super::prepare::prepare;
+use super::{Daemon, set};
 use crate::admin::Reloaded;
 use crate::config::{Config, FoundToken};
 use crate::deliver::Reason;
@@ -19,7 +19,10 @@ impl Daemon {
     pub(super) async fn reload(&mut self) -> Result<Reloaded, String> {
         notify::reloading();
         let outcome = match self.reader.config().await {
-            Ok((config, transform, token)) => Ok(self.take(config, transform, token)),
+            Ok((config, transform, token, keys)) => {
+                set(&self.write_keys, &keys);
+                Ok(self.take(config, transform, token))
+            }
             Err(error) => {
                 tracing::error!("reload: {error}; nothing was changed");
                 Err(error)
@@ -70,6 +73,7 @@ impl Daemon {
         if reloaded.token_changed {
             self.delivery.token_changed();
         }
+        self.http_limits.set(config.http_limits());
         self.notify.reload(config.notify_options());
         self.stop_limit.drains(config.delivery.drain_deadline);
         self.read = config;

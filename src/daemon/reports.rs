@@ -118,6 +118,7 @@ impl Parts {
                 accepted: census.accepted.saturating_sub(self.accepted_before),
                 delivered: delivery.delivered,
                 dead: delivery.dead,
+                message_ids_made: self.observer.meters().ids_made(),
             },
             rates: self.rates(Reading {
                 accepted: census.accepted,

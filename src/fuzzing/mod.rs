@@ -7,6 +7,7 @@
 
 mod config;
 mod event;
+mod http;
 pub mod schema;
 mod transform;
 
@@ -15,15 +16,17 @@ pub use crate::ingest::properties::lines;
 pub use crate::queue::properties::chunk;
 pub use config::config;
 pub use event::event;
+pub use http::http;
 pub use transform::transform;
 
 /// A target by its name, which is also that of its seeds' folder.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("lines", lines),
     ("event", event),
+    ("http", http),
     ("transform", transform),
     ("answer", answer),
     ("chunk", chunk),

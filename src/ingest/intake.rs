@@ -12,10 +12,10 @@ use tokio::time::Instant;
 
 use super::flood::{Flood, Tally};
 use super::witness::{Seen, Witness};
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 use crate::event::{self, Call, Invalid};
 use crate::observe::{Observer, Peer};
-use crate::queue::{Block, BlockBuilder, Pending, Queue, QueueError, Receipt};
+use crate::queue::{Block, BlockBuilder, Closed, Pending, Queue, QueueError, Receipt};
 
 /// A block is handed over at this size: enough for good compression, small enough to keep
 /// several on their way.
@@ -51,6 +51,11 @@ impl Intake {
     /// The longest event, in bytes.
     pub(super) fn max_event_bytes(&self) -> usize {
         self.max_event_bytes
+    }
+
+    /// Why nothing comes in, if that is so.
+    pub(super) fn closed(&self) -> Option<Closed> {
+        self.queue.disk().closed
     }
 
     /// Hands a block to the queue: waits while that lets nothing in.
@@ -99,6 +104,8 @@ pub(super) struct Session {
     seen: Option<Seen>,
     /// Those of the block that were repaired: their places and messageIds.
     repaired: Vec<(usize, String)>,
+    /// Those of the block that had no messageId of their own.
+    made_ids: usize,
     /// Events that brought nothing, and the others.
     tally: Tally,
 }
@@ -112,6 +119,7 @@ impl Session {
             read_at: Instant::now(),
             seen: None,
             repaired: Vec::new(),
+            made_ids: 0,
             tally: Tally::default(),
         }
     }
@@ -121,9 +129,19 @@ impl Session {
         drop(self.next_block());
     }
 
+    /// The moment of acceptance.
+    pub(super) fn accepted_at(&self) -> Millis {
+        self.block.accepted_at()
+    }
+
     /// Takes one event, as it came.
     pub(super) fn take<'a>(&mut self, event: &'a [u8]) -> Admission<'a> {
-        if event.len() > self.intake.max_event_bytes {
+        self.take_as_sent(event, event.len())
+    }
+
+    /// Takes one event that was completed after it came: its length is judged as it was sent.
+    pub(super) fn take_as_sent<'a>(&mut self, event: &'a [u8], sent: usize) -> Admission<'a> {
+        if sent > self.intake.max_event_bytes {
             return self.too_long();
         }
         match event::check(event) {
@@ -181,6 +199,11 @@ impl Session {
         Admission::Stored { message_id }
     }
 
+    /// The messageId of the last event that was stored was made here.
+    pub(super) fn made_id(&mut self) {
+        self.made_ids += 1;
+    }
+
     /// An event over the limit, of which nothing was kept.
     pub(super) fn too_long(&mut self) -> Admission<'static> {
         let limit = self.intake.max_event_bytes;
@@ -210,6 +233,7 @@ impl Session {
     pub(super) fn seal(&mut self) -> Sealed {
         let (begun, seen) = (self.read_at, self.seen.take());
         let repaired = std::mem::take(&mut self.repaired);
+        let made_ids = std::mem::take(&mut self.made_ids);
         let block = self.next_block().finish();
         Sealed {
             witness: Witness {
@@ -218,8 +242,9 @@ impl Session {
                 ids: Witness::ids(&block.ids),
                 seen,
                 repaired,
+                made_ids,
             },
-            peer: self.peer,
+            peer: self.peer.clone(),
             block,
         }
     }

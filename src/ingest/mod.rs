@@ -4,10 +4,12 @@
 //! `intake` is the way in for every protocol: it checks an event, packs it into a block, hands
 //! blocks to the queue and holds the receipts that are due; `flood` and `witness` are its own. A
 //! protocol takes bytes off the wire and renders what `intake` says, in a folder of its own:
-//! `ndjson`, one JSON object per line over a Unix stream socket. Connections are limited in number
+//! `ndjson`, one JSON object per line over a Unix stream socket, and `http`. Connections are limited in number
 //! and each in memory, and a share of the descriptors is never theirs.
 
+mod answer;
 mod flood;
+mod http;
 mod intake;
 mod ndjson;
 mod options;
@@ -17,10 +19,11 @@ mod stop;
 mod witness;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 
-pub use ndjson::Handle;
+pub use http::{HttpLimits, HttpOptions, Ready, SharedHttpLimits, TlsError, TlsFiles, WriteKeys};
 pub use options::Options;
 
 use crate::clock::Clock;
@@ -28,14 +31,62 @@ use crate::observe::Observer;
 use crate::queue::Queue;
 use intake::Intake;
 
-/// Starts taking events from `listeners`. Must be called within a runtime.
+/// Where events come in.
+#[derive(Default)]
+pub struct Listeners {
+    /// NDJSON.
+    pub ndjson: Vec<UnixListener>,
+    /// HTTP.
+    pub http: Vec<UnixListener>,
+    /// HTTP over TCP, with TLS if the options have a certificate.
+    pub http_tcp: Vec<TcpListener>,
+}
+
+/// Starts taking events from `listeners`, by one intake. Must be called within a runtime.
+///
+/// # Errors
+/// Why the certificate of the HTTP port cannot be used.
 pub fn spawn(
-    listeners: Vec<UnixListener>,
+    listeners: Listeners,
     queue: Queue,
     clock: Clock,
     options: Options,
+    http: HttpOptions,
     observer: Observer,
-) -> Handle {
-    let intake = Intake::new(queue, clock, options.max_event_bytes, observer);
-    ndjson::spawn(listeners, Arc::new(intake), options.max_connections)
+) -> Result<Handle, String> {
+    let intake = Arc::new(Intake::new(queue, clock, options.max_event_bytes, observer));
+    let most = options.max_connections;
+    let http = http::spawn(
+        listeners.http,
+        listeners.http_tcp,
+        intake.clone(),
+        http,
+        most,
+    )?;
+    let ndjson = ndjson::spawn(listeners.ndjson, intake, most);
+    Ok(Handle { ndjson, http })
+}
+
+/// The running ingest side.
+pub struct Handle {
+    ndjson: ndjson::Handle,
+    http: http::Handle,
+}
+
+impl Handle {
+    /// Takes clients of NDJSON from this listener as well, from here on.
+    pub fn listen(&self, listener: UnixListener) {
+        self.ndjson.listen(listener);
+    }
+
+    /// Likewise clients of HTTP.
+    pub fn listen_http(&self, listener: UnixListener) {
+        self.http.listen(listener);
+    }
+
+    /// Takes no new connection, reads no further, and writes all answers that are due. Clients
+    /// that do not read theirs within `patience` are cut off: their events are stored.
+    pub async fn stop(self, patience: Duration) {
+        tokio::join!(self.ndjson.stop(patience), self.http.stop(patience));
+    }
 }

@@ -1,7 +1,8 @@
-//! What holds of the framing whatever is read, in whatever pieces.
+//! What holds of the framing whatever is read, in whatever pieces; and what HTTP makes of a body.
 
 use bytes::BytesMut;
 
+use super::http::{Beside, Call, Shape};
 use super::ndjson::lines::{Lines, Next};
 use crate::event::BYTE_ORDER_MARK;
 
@@ -61,4 +62,28 @@ fn framed(mut stream: &[u8], lengths: &[u8], limit: usize) -> Framed {
             return out;
         }
     }
+}
+
+/// What a request's body becomes: each event as it was written, and its line; nothing where the
+/// request is refused whole. `is_batch`: it came by a path for batches.
+pub fn by_http(body: &[u8], is_batch: bool, received_at: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let shape = match is_batch {
+        true => Shape::Batch,
+        false => Shape::One,
+    };
+    let Ok(call) = Call::read(body, shape) else {
+        return Vec::new();
+    };
+    let beside = Beside {
+        kind: None,
+        received_at,
+        ip: None,
+        user_agent: None,
+    };
+    let pair = |event: &&[u8]| {
+        let mut line = Vec::new();
+        call.line(event, &beside, || "made".to_owned(), &mut line);
+        (event.to_vec(), line)
+    };
+    call.events.iter().map(pair).collect()
 }

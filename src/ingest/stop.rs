@@ -24,6 +24,11 @@ impl Stop {
 }
 
 impl Stopped {
+    /// Whether the word was given.
+    pub(super) fn is_given(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+
     /// Resolves when the word was given.
     pub(super) async fn wait(&mut self) {
         // A sender that is gone means the same as one that says so.

@@ -76,6 +76,8 @@ pub(super) struct Witness {
     pub(super) seen: Option<Seen>,
     /// Those of its events that were repaired: their places and messageIds.
     pub(super) repaired: Vec<(usize, String)>,
+    /// How many of its events had no messageId of their own.
+    pub(super) made_ids: usize,
 }
 
 impl Witness {
@@ -99,7 +101,12 @@ impl Witness {
             Err(QueueError::Stopped(_) | QueueError::TurnOver) => return,
         };
         if receipts.is_ok() && !stages.is_empty() {
-            observer.meters().acknowledged(self.begun.elapsed());
+            let meters = observer.meters();
+            meters.acknowledged(self.begun.elapsed());
+            if let Some(key) = peer.as_ref().and_then(|peer| peer.key.as_ref()) {
+                meters.came_with(key, stages.len());
+            }
+            meters.made_ids(self.made_ids);
         }
         for (place, message_id) in &self.repaired {
             if let Stage::Queued | Stage::Retried = stages[*place] {

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::mem::size_of;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -20,13 +21,17 @@ pub const fn short(hash: u128) -> u64 {
     hash as u64
 }
 
-/// Who sent it, as the kernel says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Who sent it: a process of this machine, as the kernel says, or whoever is at an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
     /// The user's number.
-    pub uid: u32,
+    pub uid: Option<u32>,
     /// The process, if it is known.
     pub pid: Option<i32>,
+    /// Where it came from over TCP.
+    pub address: Option<IpAddr>,
+    /// The name of its write key.
+    pub key: Option<Arc<str>>,
 }
 
 /// A block of one client that was committed.
@@ -122,11 +127,14 @@ impl Record {
                     .others
                     .iter()
                     .find(|(place, _)| *place as usize == at);
+                let peer = arrival.peer.as_ref();
                 Step::Arrived {
                     at: arrival.at,
                     answer: other.map_or("queued", |(_, answer)| answer).to_owned(),
-                    uid: arrival.peer.map(|peer| peer.uid),
-                    pid: arrival.peer.and_then(|peer| peer.pid),
+                    uid: peer.and_then(|peer| peer.uid),
+                    pid: peer.and_then(|peer| peer.pid),
+                    address: peer.and_then(|peer| Some(peer.address?.to_string())),
+                    key: peer.and_then(|peer| Some(peer.key.as_ref()?.to_string())),
                 }
             }
             Self::Attempt(attempt) => {
@@ -181,7 +189,7 @@ impl Attempt {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
-    /// It came in over the socket.
+    /// It came in.
     Arrived {
         /// Unix milliseconds.
         at: Millis,
@@ -191,6 +199,12 @@ pub enum Step {
         uid: Option<u32>,
         /// The sender's process.
         pid: Option<i32>,
+        /// The sender's address, over TCP.
+        #[serde(default)]
+        address: Option<String>,
+        /// The name of the sender's write key.
+        #[serde(default)]
+        key: Option<String>,
     },
     /// It left in a request.
     Attempted {
@@ -310,8 +324,10 @@ mod tests {
         history.arrived(Arrival {
             at: 10,
             peer: Some(Peer {
-                uid: 33,
+                uid: Some(33),
                 pid: Some(7),
+                address: None,
+                key: Some("shop".into()),
             }),
             ids: Box::new([1, 2, 3]),
             others: Box::new([(2, "duplicate")]),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
 
 /// What became of a request: the label of `pinrelay_request_duration_seconds`.
 pub const CLASSES: [&str; 7] = [
@@ -39,6 +39,8 @@ pub struct Meters {
     age: Histogram,
     batch: Histogram,
     deaths: IntCounterVec,
+    by_key: IntCounterVec,
+    made_ids: IntCounter,
 }
 
 impl Default for Meters {
@@ -51,6 +53,16 @@ impl Default for Meters {
         let deaths = Opts::new(
             "pinrelay_events_dead_total",
             "Events that became dead letters, by reason, since the start of the process.",
+        );
+        let by_key = Opts::new(
+            "pinrelay_events_by_write_key_total",
+            "Events taken and known ones, by the name of the write key they came with, since the \
+             start of the process.",
+        );
+        let made_ids = Opts::new(
+            "pinrelay_message_ids_made_total",
+            "Events that came without a messageId and were given one, since the start of the \
+             process: a client that repeats such a request sends its events twice.",
         );
         // Unwrap safety: names, labels and buckets are the constants above.
         Self {
@@ -72,6 +84,8 @@ impl Default for Meters {
             ),
             batch: histogram("pinrelay_batch_events", "Events in a request.", SIZES),
             deaths: IntCounterVec::new(deaths, &["reason"]).expect("a fixed counter"),
+            by_key: IntCounterVec::new(by_key, &["key"]).expect("a fixed counter"),
+            made_ids: IntCounter::with_opts(made_ids).expect("a fixed counter"),
         }
     }
 }
@@ -126,6 +140,22 @@ impl Meters {
         self.deaths.with_label_values(&[reason]).inc();
     }
 
+    /// So many events were acknowledged to whoever has the write key of this name: one of the
+    /// config's, so the label has few values.
+    pub fn came_with(&self, key: &str, events: usize) {
+        self.by_key.with_label_values(&[key]).inc_by(events as u64);
+    }
+
+    /// So many events that were acknowledged had no messageId of their own.
+    pub fn made_ids(&self, events: usize) {
+        self.made_ids.inc_by(events as u64);
+    }
+
+    /// How many they are since the start.
+    pub fn ids_made(&self) -> u64 {
+        self.made_ids.get()
+    }
+
     /// All of them, with a series for each of these reasons and of [`CLASSES`] from the first
     /// moment on, so that a rise from nothing is seen.
     pub fn collectors(
@@ -143,6 +173,8 @@ impl Meters {
             Box::new(self.age.clone()),
             Box::new(self.batch.clone()),
             Box::new(self.deaths.clone()),
+            Box::new(self.by_key.clone()),
+            Box::new(self.made_ids.clone()),
         ]
     }
 }

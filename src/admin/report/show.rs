@@ -92,13 +92,23 @@ impl Report {
             screen.row("next:", &first);
         }
         for next in steps {
-            let mut longer = Screen::default();
-            longer.row("next:", &next);
-            if screen.rows() + longer.rows() <= HEIGHT {
-                screen.text.push_str(&longer.text);
-            }
+            screen.row_if_room("next:", &next);
+        }
+        if let Some(line) = self.made_ids_line() {
+            screen.row_if_room("without id", &line);
         }
         screen.text
+    }
+
+    /// That a repeated request would have its events sent twice, where that is so.
+    fn made_ids_line(&self) -> Option<String> {
+        let made = self.since_start.message_ids_made;
+        (made > 0).then(|| {
+            format!(
+                "{} events came without messageId: a client that repeats a request sends them twice",
+                count(made)
+            )
+        })
     }
 
     fn headline(&self, zone: &TimeZone) -> String {
@@ -334,6 +344,15 @@ impl Screen {
         self.text.push('\n');
     }
 
+    /// [`Screen::row`], where it fits on the screen.
+    fn row_if_room(&mut self, name: &str, text: &str) {
+        let mut more = Self::default();
+        more.row(name, text);
+        if self.rows() + more.rows() <= HEIGHT {
+            self.text.push_str(&more.text);
+        }
+    }
+
     /// A word on the left and what belongs to it, on two rows if it has to be.
     fn row(&mut self, name: &str, text: &str) {
         let mut words = text.split(' ').peekable();
@@ -395,6 +414,7 @@ mod tests {
                 accepted: 999_999_999,
                 delivered: 888_888_888,
                 dead: 7,
+                message_ids_made: 1204,
             },
             rates: PerSecond {
                 accepted: 140_000.4,
@@ -433,6 +453,20 @@ mod tests {
             now: NOW,
             ..Report::default()
         }
+    }
+
+    #[test]
+    fn events_without_an_id_of_their_own_are_told_as_a_risk() {
+        let report = Report {
+            since_start: SinceStart {
+                message_ids_made: 1204,
+                ..SinceStart::default()
+            },
+            ..Report::default()
+        };
+        let text = report.show(&TimeZone::UTC);
+        let says = "without id   1,204 events came without messageId: a client that repeats a";
+        assert!(text.contains(says), "{text}");
     }
 
     #[test]

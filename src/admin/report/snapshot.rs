@@ -160,6 +160,8 @@ pub struct SinceStart {
     pub delivered: u64,
     /// Events that became dead letters.
     pub dead: u64,
+    /// Events that came without a messageId and were given one.
+    pub message_ids_made: u64,
 }
 
 /// So many things, and how long they took together.

@@ -2,7 +2,8 @@
 //!
 //! Three threads share a `window`: one reads the `input`, one writes to the socket, one reads
 //! the answers (`session`). `answer` knows the protocol, `message_id` gives ids to lines
-//! without, `follow` listens to what becomes of the events.
+//! without, `follow` listens to what becomes of the events. `http` takes the same input and counts
+//! the same answers over HTTP.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
@@ -20,10 +21,12 @@ use super::daemon::{CONTROL, Client};
 use super::exit::{Exit, Failure, OrExit, Outcome};
 use super::text::{out, say};
 use crate::admin::Report;
+use crate::files;
 use crate::lifecycle;
 
 mod answer;
 mod follow;
+mod http;
 mod input;
 mod message_id;
 mod session;
@@ -32,10 +35,14 @@ mod tests;
 mod window;
 
 use follow::{Account, Followed};
+use http::Posting;
 use input::Input;
 use session::SessionError;
 pub(super) use window::Tally;
 use window::Window;
+
+/// The longest write key, bytes.
+const LONGEST_KEY: u64 = 4 << 10;
 
 /// Flags of `pinrelay send`.
 #[derive(clap::Args)]
@@ -46,7 +53,8 @@ delivered · 65 lines were rejected · 69 no daemon is there, or lines are left 
 
 Examples:
   pinrelay send events.ndjson
-  pinrelay send --follow --timeout 30 < events.ndjson")]
+  pinrelay send --follow --timeout 30 < events.ndjson
+  pinrelay send --http http://127.0.0.1:8080/v1/batch events.ndjson")]
 pub struct Args {
     /// The events, one JSON object per line; `-` or nothing is stdin.
     #[arg(value_name = "FILE")]
@@ -57,6 +65,13 @@ pub struct Args {
     /// The daemon's socket for events, instead of the config's.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Send over HTTP to this address instead: batches of 100, or one by one where the path takes
+    /// one. Without a path: /v1/batch.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["socket", "follow"])]
+    http: Option<String>,
+    /// The file with the write key that --http needs, if the daemon has any.
+    #[arg(long, value_name = "FILE", requires = "http")]
+    write_key_file: Option<PathBuf>,
     /// Give a new messageId to every event without one. A second run gives other ids: what it
     /// sends again is then not recognised as sent.
     #[arg(long)]
@@ -78,15 +93,14 @@ pub struct Args {
 
 /// Sends, and prints an account of the answers.
 pub fn run(args: Args) -> Outcome {
+    if let Some(url) = &args.http {
+        let (tally, end) = post(&args, url)?;
+        return account(&args, &tally, end);
+    }
     let sockets = args.sockets()?;
     if !args.follow {
         let (tally, end) = send(&args, &sockets.ingest, None)?;
-        if args.json {
-            tell(&in_json(&tally, None))?;
-        } else {
-            say(&summary(&tally));
-        }
-        return end.map(|()| verdict(&tally));
+        return account(&args, &tally, end);
     }
     let client = Client::connect(&sockets.admin)?;
     let lines = client.lines(follow::TAIL)?;
@@ -117,6 +131,32 @@ impl Args {
             admin: admin.unwrap_or(found.admin),
         })
     }
+}
+
+/// What became of the lines, and whether that is all.
+fn account(args: &Args, tally: &Tally, end: Result<(), Failure>) -> Outcome {
+    if args.json {
+        tell(&in_json(tally, None))?;
+    } else {
+        say(&summary(tally));
+    }
+    end.map(|()| verdict(tally))
+}
+
+/// The answers counted, and whether all are there, over HTTP.
+fn post(args: &Args, url: &str) -> Result<(Tally, Result<(), Failure>), Failure> {
+    let key = args.write_key_file.as_deref().map(|path| {
+        let text = files::read_text(path, LONGEST_KEY);
+        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+        Ok::<_, anyhow::Error>(text.trim().to_owned())
+    });
+    let key = key.transpose().or_exit(Exit::Io)?;
+    let posting = Posting::new(url, key, Duration::from_secs(args.timeout))?;
+    let (source, size) = open(args.file.as_deref()).or_exit(Exit::Io)?;
+    let bar = progress(size);
+    let ended = posting.run(source, args.assign_message_ids, &bar);
+    bar.finish_and_clear();
+    Ok(ended)
 }
 
 /// For programs.

@@ -46,7 +46,20 @@ impl Tally {
         self.queued + self.duplicate + self.ignored + self.rejected
     }
 
-    fn reject(&mut self, number: u64, why: String) {
+    /// Counts the answer to line `number`; whether it is a final one.
+    pub(super) fn count(&mut self, number: u64, answer: Answer) -> bool {
+        match answer {
+            Answer::Queued => self.queued += 1,
+            Answer::Duplicate => self.duplicate += 1,
+            Answer::Ignored => self.ignored += 1,
+            Answer::Rejected(why) => self.reject(number, why),
+            Answer::Unavailable(_) => return false,
+        }
+        true
+    }
+
+    /// Counts a line that is no event.
+    pub(super) fn reject(&mut self, number: u64, why: String) {
         self.rejected += 1;
         if self.rejects.len() < SHOWN_IN_FULL {
             self.rejects.push((number, why));
@@ -121,19 +134,13 @@ impl State {
         if let Some(followed) = &self.followed {
             followed.answered(&front.chunk, i, &answer);
         }
-        match answer {
-            Answer::Queued => self.tally.queued += 1,
-            Answer::Duplicate => self.tally.duplicate += 1,
-            Answer::Ignored => self.tally.ignored += 1,
-            Answer::Rejected(why) => self.tally.reject(front.chunk.lines[i].number, why),
-            Answer::Unavailable(_) => {
-                if self.refused.lines.is_empty() {
-                    self.pause = (self.pause * 2).clamp(PAUSE.0, PAUSE.1);
-                    self.again_at = Some(now + self.pause);
-                    self.short_since.get_or_insert(now);
-                }
-                self.refused.push_from(&front.chunk, i);
+        if !self.tally.count(front.chunk.lines[i].number, answer) {
+            if self.refused.lines.is_empty() {
+                self.pause = (self.pause * 2).clamp(PAUSE.0, PAUSE.1);
+                self.again_at = Some(now + self.pause);
+                self.short_since.get_or_insert(now);
             }
+            self.refused.push_from(&front.chunk, i);
         }
         if front.answered == front.chunk.lines.len() {
             self.unanswered -= front.chunk.bytes.len();

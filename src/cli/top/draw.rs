@@ -291,6 +291,7 @@ mod tests {
                     accepted: accepted - 9_000,
                     delivered: delivered - 9_000,
                     dead: 3,
+                    message_ids_made: 0,
                 },
                 requests,
                 disk: crate::queue::Disk {

@@ -1,4 +1,4 @@
-//! One client: a reader that frames lines, a writer that answers.
+//! One client: a reader that frames lines, a writer that answers, whatever carries them.
 //!
 //! Invariant: whatever a client does, its connection holds less than about 1 MiB: the bytes of
 //! one read and of one unfinished line, one block, and at most [`DUE_BYTES`] of answers (or
@@ -16,9 +16,10 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::super::answer::Answers;
 use super::super::intake::{Admission, BLOCK_BYTES, BLOCK_EVENTS, Due, Intake, Session};
 use super::super::stop::Stopped;
-use super::answer::Answers;
+
 use super::lines::{Lines, Next};
 use crate::event;
 use crate::net::{Busy, Place};
@@ -47,6 +48,27 @@ struct Owed {
     _share: OwnedSemaphorePermit,
 }
 
+/// Where lines come from.
+pub trait Input: Send {
+    /// Reads what has come, 0 bytes at the end. While nothing comes, an empty buffer holds no
+    /// memory.
+    fn fill(&mut self, buffer: &mut BytesMut) -> impl Future<Output = io::Result<usize>> + Send;
+
+    /// Resolves when nobody reads an answer any more. A client that has only ended its lines is
+    /// still there.
+    fn gone(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// Where answers go.
+pub trait Output: Send {
+    /// Waits until they are taken.
+    fn put(&mut self, text: Vec<u8>) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// There are no more.
+    fn close(self) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+/// Serves a client of the socket.
 pub(super) async fn serve(
     stream: UnixStream,
     peer: Option<Peer>,
@@ -55,6 +77,18 @@ pub(super) async fn serve(
     stopped: Stopped,
 ) {
     let (read, write) = stream.into_split();
+    exchange(read, write, peer, place, intake, stopped).await;
+}
+
+/// Takes lines until they end, and answers each.
+pub async fn exchange(
+    read: impl Input,
+    write: impl Output,
+    peer: Option<Peer>,
+    place: Arc<Place>,
+    intake: Arc<Intake>,
+    stopped: Stopped,
+) {
     let (owe, owed) = mpsc::channel(BLOCKS_DUE);
     let reader = Reader {
         lines: Lines::new(intake.max_event_bytes()),
@@ -76,7 +110,7 @@ pub(super) async fn serve(
 /// Writes the answers as their receipts come. Ends when the reader has ended and all are
 /// written, or when the client is gone.
 async fn answer(
-    mut write: OwnedWriteHalf,
+    mut write: impl Output,
     mut owed: mpsc::Receiver<Owed>,
     place: &Place,
 ) -> io::Result<()> {
@@ -84,10 +118,10 @@ async fn answer(
         let receipts = owed.due.receipts().await;
         // What is left to do is the client's: one that does not read is as one that is idle.
         drop(owed.busy);
-        match owed.answers.write(receipts) {
+        match owed.answers.lines(receipts) {
             Some(text) => {
                 tokio::select! {
-                    written = write.write_all(&text) => written?,
+                    written = write.put(text) => written?,
                     // It does not read; its events are stored.
                     () = leaves_slowly(place) => return Err(io::ErrorKind::TimedOut.into()),
                 }
@@ -97,7 +131,7 @@ async fn answer(
             None => return Ok(()),
         }
     }
-    write.shutdown().await
+    write.close().await
 }
 
 /// Resolves a moment after its place is needed: whoever reads has what is due by then.
@@ -121,33 +155,42 @@ struct Reader {
     stopped: Stopped,
 }
 
-/// Reads what has come. While nothing comes, an empty buffer holds no memory.
-async fn fill(read: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<usize> {
-    if buffer.is_empty() {
-        tokio::select! {
-            biased;
-            ready = read.readable() => ready?,
-            () = std::future::ready(()) => *buffer = BytesMut::new(),
+impl Input for OwnedReadHalf {
+    async fn fill(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        if buffer.is_empty() {
+            tokio::select! {
+                biased;
+                ready = self.readable() => ready?,
+                () = std::future::ready(()) => *buffer = BytesMut::new(),
+            }
+        }
+        self.readable().await?;
+        buffer.reserve(READ_BYTES);
+        self.read_buf(buffer).await
+    }
+
+    async fn gone(&mut self) {
+        loop {
+            match self.ready(Interest::READABLE | Interest::WRITABLE).await {
+                Ok(ready) if !ready.is_write_closed() => tokio::time::sleep(STILL_THERE).await,
+                _ => return,
+            }
         }
     }
-    read.readable().await?;
-    buffer.reserve(READ_BYTES);
-    read.read_buf(buffer).await
 }
 
-/// Resolves when the client has closed its end: nobody reads an answer any more. A client
-/// that has only ended its lines is still there.
-async fn gone(read: &OwnedReadHalf) {
-    loop {
-        match read.ready(Interest::READABLE | Interest::WRITABLE).await {
-            Ok(ready) if !ready.is_write_closed() => tokio::time::sleep(STILL_THERE).await,
-            _ => return,
-        }
+impl Output for OwnedWriteHalf {
+    async fn put(&mut self, text: Vec<u8>) -> io::Result<()> {
+        self.write_all(&text).await
+    }
+
+    async fn close(mut self) -> io::Result<()> {
+        self.shutdown().await
     }
 }
 
 impl Reader {
-    async fn run(mut self, mut read: OwnedReadHalf) -> io::Result<()> {
+    async fn run(mut self, mut read: impl Input) -> io::Result<()> {
         let mut stopped = self.stopped.clone();
         let mut buffer = BytesMut::new();
         loop {
@@ -157,7 +200,7 @@ impl Reader {
                 () = self.owe.closed() => return Ok(()),
                 // Its place is needed: what is due is answered, nothing more is read.
                 () = self.place.must_leave() => return Ok(()),
-                bytes = fill(&mut read, &mut buffer) => bytes?,
+                bytes = read.fill(&mut buffer) => bytes?,
             };
             self.place.heard();
             let last = bytes == 0;
@@ -176,11 +219,11 @@ impl Reader {
                     || self.answers.len() >= BLOCK_ANSWERS
                     || self.answers.bytes() >= BLOCK_BYTES
                 {
-                    self.hand_over(&read).await?;
+                    self.hand_over(&mut read).await?;
                     self.slow_down().await;
                 }
             }
-            self.hand_over(&read).await?;
+            self.hand_over(&mut read).await?;
             if last {
                 return Ok(());
             }
@@ -220,7 +263,7 @@ impl Reader {
     /// Hands what was gathered to the queue, and the answers it owes to the writer. While the
     /// queue lets nothing in, a client that leaves is let go, or its connection would
     /// stay as long as that takes; what it had sent was not acknowledged.
-    async fn hand_over(&mut self, read: &OwnedReadHalf) -> io::Result<()> {
+    async fn hand_over(&mut self, read: &mut impl Input) -> io::Result<()> {
         if self.answers.is_empty() {
             return Ok(());
         }
@@ -238,7 +281,7 @@ impl Reader {
         let due = tokio::select! {
             biased;
             due = self.intake.hand_over(sealed) => due,
-            () = gone(read) => return Err(io::ErrorKind::ConnectionAborted.into()),
+            () = read.gone() => return Err(io::ErrorKind::ConnectionAborted.into()),
             // While the queue lets nothing in, this would keep the place for hours.
             () = self.place.must_leave() => return Err(io::ErrorKind::TimedOut.into()),
         };

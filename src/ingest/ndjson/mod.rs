@@ -6,10 +6,10 @@
 //! receipts and answers. Between them stands a bounded channel: a client that never reads its
 //! answers stops its own reader and nobody else's.
 
-mod answer;
 mod connection;
 pub(super) mod lines;
 mod socket;
 
+pub(super) use connection::{Input, Output, exchange};
 pub use socket::Handle;
 pub(super) use socket::spawn;

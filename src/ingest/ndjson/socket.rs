@@ -51,11 +51,12 @@ async fn accept(
             Some(_) = connections.join_next() => {}
             (stream, place) = acceptor.next() => {
                 let peer = stream.peer_cred().ok().map(|peer| Peer {
-                    uid: peer.uid(),
+                    uid: Some(peer.uid()),
                     pid: peer.pid(),
+                    ..Peer::default()
                 });
-                if let Some(peer) = peer {
-                    tracing::debug!(uid = peer.uid, pid = ?peer.pid, "client connected");
+                if let Some(peer) = &peer {
+                    tracing::debug!(uid = ?peer.uid, pid = ?peer.pid, "client connected");
                 }
                 connections.spawn(connection::serve(
                     stream,

@@ -1,5 +1,5 @@
-//! Answers: one JSON line per line, in order. `queued`, `duplicate` and `revived` can only be
-//! written from a receipt.
+//! Answers: one JSON object per event, in order, in lines or in a list. `queued`, `duplicate` and
+//! `revived` can only be written from a receipt.
 
 use crate::event::Invalid;
 use crate::queue::{QueueError, Receipt};
@@ -52,16 +52,16 @@ impl Answers {
         self.json(message_id);
         self.text.extend_from_slice(br#","reason":"#);
         self.json(reason);
-        self.text.extend_from_slice(b"}\n");
+        self.text.push(b'}');
         self.end(false);
     }
 
-    /// Line number `line` (from 1) is not taken.
+    /// Line number `line` (from 1; in a list, the event at that place) is not taken.
     pub(super) fn rejected(&mut self, line: u64, why: &Invalid) {
         let head = format!(r#"{{"status":"rejected","line":{line},"error":"#);
         self.text.extend_from_slice(head.as_bytes());
         self.json(&why.to_string());
-        self.text.extend_from_slice(b"}\n");
+        self.text.push(b'}');
         self.end(false);
     }
 
@@ -77,10 +77,32 @@ impl Answers {
         });
     }
 
-    /// Writes the lines. Without receipts the events of the block are `unavailable`: not
+    /// One answer in a line. Without receipts the events of the block are `unavailable`: not
     /// acknowledged. Where the queue has stopped, a group that was being written may be on disk
     /// all the same; sent again, its events are then `duplicate`.
-    pub(super) fn write(self, receipts: Result<Vec<Receipt>, QueueError>) -> Option<Vec<u8>> {
+    ///
+    /// `None`: there are fewer receipts than events, so nothing can be said of them.
+    pub(super) fn lines(self, receipts: Result<Vec<Receipt>, QueueError>) -> Option<Vec<u8>> {
+        let mut out = Vec::with_capacity(self.bytes());
+        self.write(receipts, &mut out, b"\n")?;
+        Some(out)
+    }
+
+    /// The same behind one another, with a comma behind each: a part of a list.
+    pub(super) fn members(
+        self,
+        receipts: Result<Vec<Receipt>, QueueError>,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        self.write(receipts, out, b",")
+    }
+
+    fn write(
+        self,
+        receipts: Result<Vec<Receipt>, QueueError>,
+        out: &mut Vec<u8>,
+        behind: &[u8],
+    ) -> Option<()> {
         let (receipts, unavailable) = match receipts {
             Ok(receipts) => (receipts, None),
             Err(QueueError::Unavailable(why)) => (Vec::new(), Some(why)),
@@ -89,7 +111,6 @@ impl Answers {
                 (Vec::new(), Some(STOPPED.to_owned()))
             }
         };
-        let mut out = Vec::with_capacity(self.bytes());
         let mut receipts = receipts.into_iter();
         let mut from = 0;
         for due in &self.due {
@@ -97,28 +118,28 @@ impl Answers {
             from = due.end;
             if !due.stored {
                 out.extend_from_slice(text);
+                out.extend_from_slice(behind);
                 continue;
             }
             if let Some(why) = &unavailable {
                 out.extend_from_slice(br#"{"status":"unavailable","error":"#);
                 // Unwrap safety: writing a string into memory does not fail.
-                serde_json::to_writer(&mut out, why).expect("a string into memory");
-                out.extend_from_slice(b"}\n");
+                serde_json::to_writer(&mut *out, why).expect("a string into memory");
+                out.push(b'}');
+                out.extend_from_slice(behind);
                 continue;
             }
             let (status, end): (&[u8], &[u8]) = match receipts.next()? {
-                Receipt::Queued => (br#"{"status":"queued","messageId":"#, b"}\n"),
-                Receipt::Duplicate => (br#"{"status":"duplicate","messageId":"#, b"}\n"),
-                Receipt::Retried => (
-                    br#"{"status":"queued","messageId":"#,
-                    b",\"revived\":true}\n",
-                ),
+                Receipt::Queued => (br#"{"status":"queued","messageId":"#, b"}"),
+                Receipt::Duplicate => (br#"{"status":"duplicate","messageId":"#, b"}"),
+                Receipt::Retried => (br#"{"status":"queued","messageId":"#, b",\"revived\":true}"),
             };
             out.extend_from_slice(status);
             out.extend_from_slice(text);
             out.extend_from_slice(end);
+            out.extend_from_slice(behind);
         }
-        Some(out)
+        Some(())
     }
 }
 
@@ -139,7 +160,7 @@ mod tests {
     #[test]
     fn answers_come_in_order_and_receipts_decide_the_stored_ones() {
         let receipts = vec![Receipt::Queued, Receipt::Duplicate, Receipt::Retried];
-        let text = String::from_utf8(sample().write(Ok(receipts)).unwrap()).unwrap();
+        let text = String::from_utf8(sample().lines(Ok(receipts)).unwrap()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], r#"{"status":"queued","messageId":"a\"1"}"#);
         assert_eq!(
@@ -156,9 +177,26 @@ mod tests {
     }
 
     #[test]
+    fn in_a_list_they_are_the_same() {
+        let receipts = || Ok(vec![Receipt::Queued, Receipt::Duplicate, Receipt::Retried]);
+        let lines = String::from_utf8(sample().lines(receipts()).unwrap()).unwrap();
+        let mut list = b"[".to_vec();
+        sample().members(receipts(), &mut list).unwrap();
+        list.pop();
+        list.push(b']');
+        let of_lines: Vec<serde_json::Value> = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let of_list: Vec<serde_json::Value> = serde_json::from_slice(&list).unwrap();
+        assert_eq!(of_list, of_lines);
+        assert!(sample().lines(Ok(vec![Receipt::Queued])).is_none());
+    }
+
+    #[test]
     fn without_receipts_nothing_claims_to_be_stored() {
         let full = Err(QueueError::Unavailable("disk".into()));
-        let text = String::from_utf8(sample().write(full).unwrap()).unwrap();
+        let text = String::from_utf8(sample().lines(full).unwrap()).unwrap();
         assert_eq!(
             text.matches(r#"{"status":"unavailable","error":"disk"}"#)
                 .count(),
@@ -166,7 +204,7 @@ mod tests {
         );
         assert!(!text.contains("queued"));
         let stopped = Err(QueueError::Stopped("/a/path: an error".into()));
-        let text = String::from_utf8(sample().write(stopped).unwrap()).unwrap();
+        let text = String::from_utf8(sample().lines(stopped).unwrap()).unwrap();
         assert_eq!(
             text.matches(r#""unavailable","error":"the queue"#).count(),
             3

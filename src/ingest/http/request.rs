@@ -1,0 +1,339 @@
+//! One request: its events go in, and it is answered once they are on disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Response, StatusCode, Uri, header};
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::super::answer::Answers;
+use super::super::intake::{Admission, Due, Intake, Session};
+use super::body::{self, Trouble};
+use super::call::{Beside, Call, Shape};
+use super::client::{Client, forwarded, write_key};
+use super::keys::{Sender, Unknown, WriteKeys};
+use super::options::SharedHttpLimits;
+use super::refusal::{Refusal, json};
+use crate::clock::Millis;
+use crate::event::Kind;
+use crate::observe::Peer;
+use crate::queue::{Closed, QueueError};
+
+/// How long the queue may let nothing in before a client is told to come again: most give up
+/// after ten seconds or fifteen.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What all requests share.
+pub(super) struct Http {
+    pub intake: Arc<Intake>,
+    pub keys: WriteKeys,
+    pub limits: SharedHttpLimits,
+    /// The room of all bodies.
+    pub room: Arc<Semaphore>,
+}
+
+/// What a path says of the events that come by it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route {
+    pub shape: Shape,
+    /// The type of events that say none.
+    pub kind: Option<Kind>,
+    /// Browsers send here, so that the request's `User-Agent` is the customer's.
+    pub is_browsers: bool,
+}
+
+impl Http {
+    /// Takes a request's events.
+    pub async fn take(
+        &self,
+        client: &Client,
+        route: Route,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Response<Body> {
+        match self.taken(client, route, uri, headers, body).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
+    async fn taken(
+        &self,
+        client: &Client,
+        route: Route,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Response<Body>, Refusal> {
+        client.slow_down().await;
+        let is_gzip = is_gzip(headers).map_err(Refusal::closing)?;
+        is_json(headers).map_err(Refusal::closing)?;
+        let key = write_key(headers, uri);
+        // A wrong key elsewhere than in the body needs no body to be told.
+        if key.is_some() {
+            self.sender(key.as_deref()).map_err(Refusal::closing)?;
+        }
+        self.lets_in().map_err(Refusal::closing)?;
+        let limits = self.limits.get();
+        if announced(headers).is_some_and(|length| length > limits.max_body as u64) {
+            return Err(no_body(Trouble::TooLong(limits.max_body)));
+        }
+        let mut stopped = client.stopped.clone();
+        let whole = tokio::select! {
+            whole = body::read(body, is_gzip, limits.max_body, &self.room) => whole,
+            () = stopped.wait() => return Err(draining().closing()),
+        };
+        let whole = whole.map_err(no_body)?;
+        let call = Call::read(&whole.bytes, route.shape);
+        let sender = match (&call, &key) {
+            (Ok(call), None) => self.sender(call.write_key.as_deref())?,
+            _ => self.sender(key.as_deref())?,
+        };
+        let call = call.map_err(|why| Refusal::new(StatusCode::BAD_REQUEST, why.to_string()))?;
+        let peer = Peer {
+            key: match sender {
+                Sender::Anybody => None,
+                Sender::Named(name) => Some(name),
+            },
+            ..client.peer.clone()
+        };
+        let _busy = client.place.busy();
+        let ip = limits.trust_forwarded.then(|| forwarded(headers)).flatten();
+        let agent = headers.get(header::USER_AGENT);
+        let agent = agent.filter(|_| limits.trust_forwarded && route.is_browsers);
+        let mut session = Session::new(self.intake.clone(), Some(peer));
+        session.begin();
+        let beside = Beside {
+            kind: route.kind,
+            received_at: &shown(session.accepted_at()),
+            ip: ip.as_deref(),
+            user_agent: agent.and_then(|agent| agent.to_str().ok()),
+        };
+        let result = self
+            .store(&mut session, &call, &beside, idempotency(headers))
+            .await;
+        client.owes(&mut session);
+        result
+    }
+
+    async fn store(
+        &self,
+        session: &mut Session,
+        call: &Call<'_>,
+        beside: &Beside<'_>,
+        idempotency: Option<&str>,
+    ) -> Result<Response<Body>, Refusal> {
+        // It means the request, and so the event of one that has one alone.
+        let idempotency = idempotency.filter(|_| call.events.len() == 1);
+        let mut due: Vec<(Answers, Due)> = Vec::new();
+        let mut answers = Answers::default();
+        let (mut line, mut any_taken) = (Vec::new(), call.events.is_empty());
+        for (place, event) in (1..).zip(&call.events) {
+            let mut is_made = false;
+            let id = || match idempotency {
+                Some(key) => key.to_owned(),
+                None => {
+                    is_made = true;
+                    Uuid::new_v4().to_string()
+                }
+            };
+            call.line(event, beside, id, &mut line);
+            match session.take_as_sent(&line, event.len()) {
+                Admission::Stored { message_id } => {
+                    any_taken = true;
+                    answers.stored(&message_id);
+                    if is_made {
+                        session.made_id();
+                    }
+                }
+                Admission::Ignored { message_id, reason } => {
+                    any_taken = true;
+                    answers.ignored(&message_id, reason);
+                }
+                Admission::Rejected(why) => answers.rejected(place, &why),
+            }
+            if session.is_full() {
+                let answers = std::mem::take(&mut answers);
+                due.push((answers, self.hand_over(session).await?));
+            }
+        }
+        due.push((answers, self.hand_over(session).await?));
+        self.answer(due, any_taken).await
+    }
+
+    /// Hands the session's block to the queue.
+    async fn hand_over(&self, session: &mut Session) -> Result<Due, Refusal> {
+        self.lets_in()?;
+        let due = self.intake.hand_over(session.seal());
+        let due = tokio::time::timeout(PATIENCE, due).await;
+        due.map_err(|_| Refusal::later(5, "the queue takes no more for the moment"))
+    }
+
+    /// Waits for the receipts, and says what became of each event.
+    async fn answer(
+        &self,
+        due: Vec<(Answers, Due)>,
+        any_taken: bool,
+    ) -> Result<Response<Body>, Refusal> {
+        let mut results = Vec::new();
+        let mut unavailable = None;
+        for (answers, due) in due {
+            let receipts = due.receipts().await;
+            if let Err(error) = &receipts {
+                unavailable = Some(wait_for(error));
+            }
+            // Storage has failed: an unanswered event is sent again, a wrong answer never is.
+            answers
+                .members(receipts, &mut results)
+                .ok_or_else(|| Refusal::later(5, "storage has failed"))?;
+        }
+        // The comma behind the last.
+        results.pop();
+        let (status, ok) = match (&unavailable, any_taken) {
+            (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, false),
+            (None, true) => (StatusCode::OK, true),
+            (None, false) => (StatusCode::BAD_REQUEST, false),
+        };
+        let error = match (ok, &unavailable) {
+            (true, _) => "",
+            (false, None) => r#","error":"no event of this request can be taken, see results""#,
+            (false, Some(_)) => r#","error":"not all of it is stored: send it again""#,
+        };
+        let mut said = format!(r#"{{"ok":{ok},"success":{ok}{error},"results":["#).into_bytes();
+        said.extend_from_slice(&results);
+        said.extend_from_slice(b"]}\n");
+        let mut response = json(status, said);
+        if let Some(seconds) = unavailable {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
+        }
+        Ok(response)
+    }
+
+    /// Whose this key is.
+    pub fn sender(&self, key: Option<&str>) -> Result<Sender, Refusal> {
+        let refused = |words| Refusal::new(StatusCode::UNAUTHORIZED, words);
+        self.keys.judge(key).map_err(|unknown| match unknown {
+            Unknown::Missing => refused(
+                "a write key is needed: as the header X-Write-Key, as the user of a Basic \
+                 authorization, as ?writekey=, or as writeKey in the body",
+            ),
+            Unknown::Wrong => refused("the write key is none of this daemon's"),
+        })
+    }
+
+    /// Whether events may come in.
+    pub fn lets_in(&self) -> Result<(), Refusal> {
+        match self.intake.closed() {
+            None => Ok(()),
+            Some(closed @ Closed::Stopped) => Err(Refusal::later(5, closed.message())),
+            Some(closed) => Err(Refusal::later(30, closed.message())),
+        }
+    }
+}
+
+fn no_body(trouble: Trouble) -> Refusal {
+    let refusal = match trouble {
+        Trouble::TooLong(limit) => Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!(
+                "the body is over {limit} bytes, which is ingest.http_max_body: send fewer events at once"
+            ),
+        ),
+        Trouble::Slow => Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not come within 30 seconds",
+        ),
+        Trouble::Broken => Refusal::new(StatusCode::BAD_REQUEST, "the body broke off"),
+        Trouble::NoGzip => Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "the body is no gzip, which Content-Encoding says it is",
+        ),
+        Trouble::NoRoom => Refusal::later(1, "too many bodies are on their way at once"),
+    };
+    refusal.closing()
+}
+
+/// The request's own id, by which it is known when it comes again.
+fn idempotency(headers: &HeaderMap) -> Option<&str> {
+    let key = headers.get("idempotency-key")?.to_str().ok()?.trim();
+    (!key.is_empty()).then_some(key)
+}
+
+/// Said to who comes while the daemon stops.
+pub(super) fn draining() -> Refusal {
+    Refusal::later(5, "the daemon is stopping")
+}
+
+fn wait_for(error: &QueueError) -> u32 {
+    match error {
+        QueueError::Unavailable(_) => 30,
+        QueueError::Stopped(_) | QueueError::TurnOver => 5,
+    }
+}
+
+/// As RFC 3339 in milliseconds.
+fn shown(at: Millis) -> String {
+    // Unwrap safety: a clock's milliseconds are within the years that a timestamp has.
+    let at = Timestamp::from_millisecond(at).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("{at:.3}")
+}
+
+/// The length that the headers announce.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// Whether the body is gzip.
+pub(super) fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
+    let Some(encoding) = headers.get(header::CONTENT_ENCODING) else {
+        return Ok(false);
+    };
+    match encoding.to_str().unwrap_or_default().trim() {
+        text if text.eq_ignore_ascii_case("gzip") => Ok(true),
+        text if text.eq_ignore_ascii_case("identity") || text.is_empty() => Ok(false),
+        _ => Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Encoding is neither gzip nor identity",
+        )),
+    }
+}
+
+/// Whether the body may be JSON. Clients send theirs under other names than its own: beacons as
+/// text/plain, what was packed (and curl's `-d`) as a form.
+fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    const TAKEN: [&str; 5] = [
+        "application/json",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/octet-stream",
+        "text/json",
+    ];
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let kind = kind.to_str().unwrap_or("?");
+    let kind = kind
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    match kind.is_empty() || TAKEN.contains(&kind.as_str()) || kind.ends_with("+json") {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Type is none that JSON comes as: application/json, or text/plain",
+        )),
+    }
+}

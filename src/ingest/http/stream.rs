@@ -1,0 +1,187 @@
+//! `POST /v1/events`: lines in, an answer for each out, both as they come; what the socket speaks,
+//! by the same reader and writer.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
+use bytes::BytesMut;
+use flate2::write::MultiGzDecoder;
+use futures_util::{Stream, StreamExt, stream};
+use tokio::sync::mpsc;
+
+use super::super::ndjson::{Input, Output, exchange};
+use super::client::{Client, write_key};
+use super::keys::Sender;
+use super::refusal::Refusal;
+use super::request::{Http, draining, is_gzip};
+use crate::observe::Peer;
+
+/// Answers on their way to the client; each is of one block.
+const ON_THEIR_WAY: usize = 4;
+/// Packed bytes that are unpacked at once: to a megabyte at most, whatever they are.
+const PACKED_STEP: usize = 1 << 10;
+
+type Parts = Pin<Box<dyn Stream<Item = Result<Bytes, axum::Error>> + Send>>;
+
+/// Takes lines as long as they come.
+pub(super) async fn events(
+    State(http): State<Arc<Http>>,
+    Extension(client): Extension<Client>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response<Body> {
+    match begin(http, client, &uri, &headers, body).await {
+        Ok(response) => response,
+        Err(refusal) => refusal.closing().into_response(),
+    }
+}
+
+async fn begin(
+    http: Arc<Http>,
+    client: Client,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response<Body>, Refusal> {
+    is_lines(headers)?;
+    let is_gzip = is_gzip(headers)?;
+    let key = match http.sender(write_key(headers, uri).as_deref())? {
+        Sender::Anybody => None,
+        Sender::Named(name) => Some(name),
+    };
+    let stopped = client.stopped.clone();
+    if stopped.is_given() {
+        return Err(draining());
+    }
+    let peer = Peer { key, ..client.peer };
+    let (answers, mut taken) = mpsc::channel::<Bytes>(ON_THEIR_WAY);
+    let lines = Lines {
+        parts: body.into_data_stream().boxed(),
+        unpack: is_gzip.then(|| MultiGzDecoder::new(Vec::new())),
+        left: Bytes::new(),
+        answers: answers.clone(),
+    };
+    let (place, intake) = (client.place, http.intake.clone());
+    tokio::spawn(async move {
+        exchange(
+            lines,
+            Answering(answers),
+            Some(peer),
+            place,
+            intake,
+            stopped,
+        )
+        .await;
+    });
+    let body =
+        stream::poll_fn(move |cx| taken.poll_recv(cx).map(|text| text.map(Ok::<_, io::Error>)));
+    let mut response = Response::new(Body::from_stream(body));
+    let lines = HeaderValue::from_static("application/x-ndjson");
+    response.headers_mut().insert(header::CONTENT_TYPE, lines);
+    Ok(response)
+}
+
+fn is_lines(headers: &HeaderMap) -> Result<(), Refusal> {
+    const TAKEN: [&str; 4] = [
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "text/plain",
+    ];
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let kind = kind.to_str().unwrap_or("?");
+    let kind = kind
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    match TAKEN.contains(&kind.as_str()) {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Type is not application/x-ndjson: one JSON object per line is taken here",
+        )),
+    }
+}
+
+/// The lines of a body.
+struct Lines {
+    parts: Parts,
+    unpack: Option<MultiGzDecoder<Vec<u8>>>,
+    /// Packed, and not unpacked yet.
+    left: Bytes,
+    /// Closed when nobody reads.
+    answers: mpsc::Sender<Bytes>,
+}
+
+impl Input for Lines {
+    async fn fill(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        use std::io::Write as _;
+        if buffer.is_empty() {
+            *buffer = BytesMut::new();
+        }
+        loop {
+            if let Some(unpack) = self.unpack.as_mut().filter(|_| !self.left.is_empty()) {
+                let step = self.left.split_to(PACKED_STEP.min(self.left.len()));
+                unpack.write_all(&step)?;
+                unpack.flush()?;
+                let text = std::mem::take(unpack.get_mut());
+                buffer.extend_from_slice(&text);
+                if !text.is_empty() {
+                    return Ok(text.len());
+                }
+                continue;
+            }
+            match self.parts.next().await {
+                Some(Ok(part)) if part.is_empty() => {}
+                Some(Ok(part)) if self.unpack.is_some() => self.left = part,
+                Some(Ok(part)) => {
+                    buffer.extend_from_slice(&part);
+                    return Ok(part.len());
+                }
+                Some(Err(error)) => return Err(io::Error::other(error)),
+                None => return self.end(buffer),
+            }
+        }
+    }
+
+    async fn gone(&mut self) {
+        self.answers.closed().await;
+    }
+}
+
+impl Lines {
+    /// What is left when no more comes.
+    fn end(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        let Some(mut unpack) = self.unpack.take() else {
+            return Ok(0);
+        };
+        unpack.try_finish()?;
+        let text = std::mem::take(unpack.get_mut());
+        buffer.extend_from_slice(&text);
+        Ok(text.len())
+    }
+}
+
+/// Answers into the response.
+struct Answering(mpsc::Sender<Bytes>);
+
+impl Output for Answering {
+    async fn put(&mut self, text: Vec<u8>) -> io::Result<()> {
+        let sent = self.0.send(text.into()).await;
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    async fn close(self) -> io::Result<()> {
+        Ok(())
+    }
+}
