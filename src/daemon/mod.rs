@@ -3,8 +3,8 @@
 //! `control` does what the admin socket asks, `reload` takes a config that `reader` has read again,
 //! `token` follows the token's file, `pause` keeps the operator's pause, `lateness` warns of a
 //! backlog, `stop` is the drain and `end` the end where that hangs, `watchdog` shows that the disk
-//! answers, `sockets` binds, `reports` is what `status` shows, `notices` what notifications are
-//! made of, `prepare` the seam between delivery and transform.
+//! answers, `sockets` binds what is not `passed` by systemd, `reports` is what `status` shows,
+//! `notices` what notifications are made of, `prepare` the seam between delivery and transform.
 
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::admin::{self, AdminState};
@@ -30,6 +30,7 @@ mod end;
 mod error;
 mod lateness;
 mod notices;
+mod passed;
 mod pause;
 mod prepare;
 mod reader;
@@ -158,8 +159,9 @@ impl Daemon {
         let machine_id = config.machine_id()?;
         let found = token::read(&config)?;
         let write_keys = WriteKeys::default();
-        set(&write_keys, &config.write_keys()?);
+        set(&write_keys, &token::write_keys(&config)?);
         let http_limits = SharedHttpLimits::new(config.http_limits());
+        config.http_tls().map(|files| files.read()).transpose()?;
         let mut token_watch = TokenWatch::default();
         token_watch.follow(&found);
         let token = SharedToken::new(found.token.clone());
@@ -242,11 +244,16 @@ impl Daemon {
         if let Some(listener) = metrics_listener {
             admin_tasks.push(admin::spawn_metrics(listener, state).map_err(watched)?);
         }
-        let ingest_listeners: Result<Vec<_>, _> = listeners
-            .ingest
-            .into_iter()
-            .map(UnixListener::from_std)
-            .collect();
+        let unix = |listeners: Vec<StdUnixListener>| -> Result<Vec<_>, DaemonError> {
+            let listeners = listeners.into_iter().map(UnixListener::from_std);
+            listeners.collect::<Result<_, _>>().map_err(watched)
+        };
+        let tcp = listeners.http_tcp.into_iter().map(TcpListener::from_std);
+        let ingest_listeners = ingest::Listeners {
+            ndjson: unix(listeners.ingest)?,
+            http: unix(listeners.http)?,
+            http_tcp: tcp.collect::<Result<_, _>>().map_err(watched)?,
+        };
         let ready = report.clone();
         let http = ingest::HttpOptions {
             keys: write_keys.clone(),
@@ -258,10 +265,7 @@ impl Daemon {
             }),
         };
         let ingest = ingest::spawn(
-            ingest::Listeners {
-                ndjson: ingest_listeners.map_err(watched)?,
-                ..Default::default()
-            },
+            ingest_listeners,
             queue.clone(),
             clock.clone(),
             config.ingest_options(open_files),
@@ -302,6 +306,7 @@ impl Daemon {
     async fn run(mut self, mut signals: UnboundedReceiver<Signal>) -> Result<(), DaemonError> {
         tracing::info!(
             socket = self.sockets.listened_on(Use::Ingest),
+            http = self.sockets.listened_on(Use::Http),
             admin = self.sockets.listened_on(Use::Admin),
             hashing = self.config.user_data.hashing.name(),
             to = %self.config.destination(),
@@ -380,6 +385,7 @@ impl Daemon {
     fn take_socket(&self, (used_by, listener): Mended) {
         match (UnixListener::from_std(listener), used_by) {
             (Ok(listener), Use::Ingest) => self.ingest.listen(listener),
+            (Ok(listener), Use::Http) => self.ingest.listen_http(listener),
             // One that has ended has said so.
             (Ok(listener), Use::Admin) => drop(self.more_admin.send(listener)),
             (Err(error), _) => tracing::error!("a socket cannot be watched: {error}"),

@@ -18,7 +18,9 @@ impl Daemon {
     /// What is wrong, with its place.
     pub(super) async fn reload(&mut self) -> Result<Reloaded, String> {
         notify::reloading();
-        let outcome = match self.reader.config().await {
+        let read = self.reader.config().await;
+        let read = read.and_then(|read| self.sockets.allowed_by(&read.0).map(|()| read));
+        let outcome = match read {
             Ok((config, transform, token, keys)) => {
                 set(&self.write_keys, &keys);
                 Ok(self.take(config, transform, token))

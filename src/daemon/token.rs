@@ -1,11 +1,12 @@
-//! The token: read at the start, and again whenever its file changes.
+//! The token: read at the start, and again whenever its file changes. And the write keys, which are
+//! read at the start and at a reload.
 
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use super::error::DaemonError;
-use crate::config::{Config, FoundToken, TokenSource};
+use crate::config::{Config, FoundToken, TokenSource, WriteKey};
 use crate::lifecycle::FileWatch;
 
 /// Reads it, and says what is careless about its file.
@@ -18,6 +19,22 @@ pub(super) fn read(config: &Config) -> Result<FoundToken, DaemonError> {
         );
     }
     Ok(found)
+}
+
+/// Reads the write keys, and says what is careless about their files.
+pub(super) fn write_keys(config: &Config) -> Result<Vec<WriteKey>, DaemonError> {
+    let keys = config.write_keys()?;
+    for key in keys.iter().filter(|key| key.exposed) {
+        if let Some(file) = &key.file {
+            tracing::warn!(
+                "the file {} of the write key `{}` can be read by every user of this machine: \
+                 chmod 0640 it",
+                file.display(),
+                key.name
+            );
+        }
+    }
+    Ok(keys)
 }
 
 /// Says so where whoever may send events can read the token as well: `socket` is where they send.

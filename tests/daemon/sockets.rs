@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -63,15 +63,62 @@ fn each_listener_that_is_passed_is_served_and_named() {
 fn a_passed_socket_that_cannot_be_served_is_refused_by_name() {
     let stand_in = StandIn::start();
     let site = Site::new(&stand_in);
-    let unix = UnixListener::bind(site.socket()).expect("bound");
-    let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = tcp.local_addr().expect("an address");
-    let out = handed(&site, unix.into(), tcp.into())
-        .output()
-        .expect("it runs");
-    let said = String::from_utf8_lossy(&out.stderr);
-    assert_eq!(out.status.code(), Some(78), "{said}");
-    assert!(said.contains(&format!("TCP {address}")), "{said}");
+    let open = TcpListener::bind("0.0.0.0:0").expect("a port");
+    let address = open.local_addr().expect("an address");
+    let datagrams = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    for (odd, said) in [
+        (
+            OwnedFd::from(open),
+            format!("passed by systemd: {address} is not a loopback address"),
+        ),
+        (
+            datagrams.into(),
+            "passed by systemd (number 2, http: ".into(),
+        ),
+    ] {
+        let _ = fs::remove_file(site.socket());
+        let unix = UnixListener::bind(site.socket()).expect("bound");
+        let mut command = handed(&site, unix.into(), odd);
+        let out = command.env("LISTEN_FDNAMES", "x:http").output();
+        let out = out.expect("it runs");
+        let told = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(78), "{told}");
+        assert!(told.contains(&said), "{said}: {told}");
+    }
+}
+
+/// By the name that its unit gives it, or as the shipped unit has it, by its file alone.
+#[test]
+fn a_passed_socket_is_for_http_by_its_name_or_its_file() {
+    let stand_in = StandIn::start();
+    for (name, file, more) in [
+        ("pinrelay.socket", "http.sock", ""),
+        ("http", "elsewhere.sock", "and systemd passes"),
+    ] {
+        let site = Site::new(&stand_in);
+        let (ingest, http) = (site.socket(), site.path(file));
+        let [first, second] = [&ingest, &http].map(|path| UnixListener::bind(path).expect("bound"));
+        let mut command = handed(&site, first.into(), second.into());
+        command.env("LISTEN_FDNAMES", format!("pinrelay.socket:{name}"));
+        let log = fs::File::create(site.path("log")).expect("a log");
+        let mut daemon = command.stderr(log).spawn().expect("it starts");
+        let log = || fs::read_to_string(site.path("log")).expect("the log");
+        let ready = within(s(20), "ready", || {
+            let log = log();
+            log.lines()
+                .find(|line| line.contains("ready: taking"))
+                .map(str::to_owned)
+        });
+        let field = |name: &str, path: &Path| format!("\"{name}\":\"{}\"", path.display());
+        for field in [field("http", &http), field("socket", &ingest)] {
+            assert!(ready.contains(&field), "{field}: {ready}");
+        }
+        let mismatch = "ingest.http_socket is ";
+        assert_eq!(log().contains(mismatch), !more.is_empty(), "{}", log());
+        assert!(log().contains(more), "{}", log());
+        daemon.kill().expect("our own child");
+        daemon.wait().expect("gone");
+    }
 }
 
 #[test]
