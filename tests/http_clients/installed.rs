@@ -13,6 +13,23 @@ pub type Installed = Result<Command, String>;
 
 /// A script of the folder `node`.
 pub fn node(script: &str) -> Installed {
+    let mut command = bare(Path::new("node"));
+    command.arg(node_folder()?.join(script));
+    Ok(command)
+}
+
+/// A script that stands elsewhere, with this module loaded before it.
+pub fn node_text(name: &str, text: &str, before: Option<&str>) -> Installed {
+    let folder = node_folder()?;
+    let mut command = bare(Path::new("node"));
+    if let Some(module) = before {
+        command.arg("--import").arg(folder.join(module));
+    }
+    command.arg(written(&folder.join(name), text));
+    Ok(command)
+}
+
+fn node_folder() -> Result<PathBuf, String> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         runs("node")?;
@@ -25,13 +42,26 @@ pub fn node(script: &str) -> Installed {
             succeeds(npm.arg("--fetch-retries=1").current_dir(folder))
         })
     });
-    let mut command = bare(Path::new("node"));
-    command.arg(folder.clone()?.join(script));
-    Ok(command)
+    folder.clone()
 }
 
 /// A script of the folder `python`.
 pub fn python(script: &str) -> Installed {
+    let folder = python_folder()?;
+    let mut command = bare(&folder.join("venv/bin/python"));
+    command.arg(folder.join(script));
+    Ok(command)
+}
+
+/// A script that stands elsewhere.
+pub fn python_text(name: &str, text: &str) -> Installed {
+    let folder = python_folder()?;
+    let mut command = bare(&folder.join("venv/bin/python"));
+    command.arg(written(&folder.join(name), text));
+    Ok(command)
+}
+
+fn python_folder() -> Result<PathBuf, String> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         runs("python3")?;
@@ -43,10 +73,7 @@ pub fn python(script: &str) -> Installed {
             succeeds(pip.args(["-r", "requirements.txt"]).current_dir(folder))
         })
     });
-    let folder = folder.clone()?;
-    let mut command = bare(&folder.join("venv/bin/python"));
-    command.arg(folder.join(script));
-    Ok(command)
+    folder.clone()
 }
 
 /// The script for curl, which needs no packages.
@@ -57,6 +84,23 @@ pub fn curl() -> Installed {
     let mut command = bare(Path::new("bash"));
     command.arg(sources().join("curl.sh"));
     Ok(command)
+}
+
+/// A program of the machine. Some stand where only root's PATH leads.
+pub fn program(name: &str) -> Installed {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<_> = std::env::split_paths(&path).collect();
+    folders.push("/usr/sbin".into());
+    let found = folders.iter().map(|folder| folder.join(name));
+    let found = found.into_iter().find(|file| file.is_file());
+    found
+        .map(|file| bare(&file))
+        .ok_or_else(|| format!("there is no {name} here"))
+}
+
+fn written(file: &Path, text: &str) -> PathBuf {
+    fs::write(file, text).expect("a script");
+    file.to_owned()
 }
 
 fn sources() -> PathBuf {
