@@ -491,15 +491,12 @@ fn nginx() {
     let file = file
         .replace("listen 443 ssl", &format!("listen 127.0.0.1:{port} ssl"))
         .replace("/etc/ssl/events.shop.example/", &format!("{here}/"));
-    // Around it what a machine has: only places that are this test's own.
-    let user = match nix::unistd::geteuid().is_root() {
-        true => "user root;\n",
-        false => "",
-    };
+    // Around it what a machine has: only places that are this test's own, and one process, which ends
+    // with the test.
     let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let folders = kinds.map(|kind| format!("{kind}_temp_path {here}/nginx_{kind};\n"));
     let whole = format!(
-        "{user}daemon off;\nworker_processes 1;\npid {here}/nginx.pid;\nerror_log stderr;\n\
+        "daemon off;\nmaster_process off;\npid {here}/nginx.pid;\nerror_log stderr;\n\
          events {{}}\nhttp {{\naccess_log off;\n{}{file}}}\n",
         folders.concat()
     );
@@ -529,7 +526,6 @@ fn nginx() {
     proxied.holds();
     proxied.streams();
     resumed(&shop, 6);
-    // A master that is killed leaves its workers.
     proxy.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(proxy.ended(s(20)).code, Some(0));
     drop(daemon);
