@@ -153,4 +153,26 @@ fn the_templates_are_the_units_by_name() {
     has(SOCKETS[0], "RuntimeDirectory=pinrelay");
     has(SOCKETS[1], "RuntimeDirectory=pinrelay/%i");
     has(SOCKETS[1], "ListenStream=/run/pinrelay/%i/ingest.sock");
+    has(SOCKETS[1], "ListenStream=/run/pinrelay/%i/http.sock");
+}
+
+/// One unit has both sockets, so that what is enabled, started and stopped is one thing. It gives
+/// them no name of their own: the daemon knows them by their paths, which are those of the config.
+#[test]
+fn the_sockets_are_where_the_config_looks_for_them() {
+    let default = |name: &str| {
+        let mut keys = pinrelay::config::KEYS.iter();
+        let key = keys.find(|key| (key.section, key.name) == ("ingest", name));
+        key.expect("a key").default
+    };
+    let expected = ["socket", "http_socket"].map(|name| format!("ListenStream={}", default(name)));
+    for (unit, folder) in SOCKETS.iter().zip(["", "/%i"]) {
+        let settings = settings(unit).into_iter();
+        let listens: Vec<_> = settings.filter(|line| line.starts_with("Listen")).collect();
+        let expected = expected
+            .each_ref()
+            .map(|line| line.replace("/run/pinrelay", &format!("/run/pinrelay{folder}")));
+        assert_eq!(listens, expected);
+        assert!(!unit.contains("FileDescriptorName="));
+    }
 }

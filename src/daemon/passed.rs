@@ -58,11 +58,11 @@ pub(super) fn passed(config: &Config) -> Result<Passed, DaemonError> {
                 passed.http_tcp.push(listener);
             }
             (Err(error), _) => {
+                let which = format!("number {}, {name}: {error}", at + 1);
                 return Err(DaemonError::Config(format!(
-                    "the socket passed by systemd (number {}, {name}: {error}) is neither a Unix \
-                     stream socket nor TCP, and events are taken on those alone; see `systemctl cat \
-                     pinrelay.socket` and take its line out",
-                    at + 1
+                    "the socket passed by systemd ({which}) is neither a Unix stream socket nor \
+                     TCP, and events are taken on those alone; see `systemctl cat pinrelay.socket` \
+                     and take its line out"
                 )));
             }
             // Taken already, which nobody does.

@@ -138,10 +138,14 @@ impl Machine {
         process
     }
 
-    /// The group and mode of the socket that takes events.
+    /// The group and mode of the sockets that take events.
     fn socket(&self) -> (u32, u32) {
-        let about = fs::metadata(self.0.path("run/ingest.sock")).expect("a socket");
-        (about.gid(), about.mode() & 0o777)
+        let [lines, http] = ["run/ingest.sock", "run/http.sock"].map(|socket| {
+            let about = fs::metadata(self.0.path(socket)).expect("a socket");
+            (about.gid(), about.mode() & 0o777)
+        });
+        assert_eq!(lines, http);
+        lines
     }
 }
 
@@ -251,7 +255,57 @@ fn one_group_for_both_is_wrong_and_said_how_to_part() {
         &machine.wrong(GROUPS),
         &["etc/token", "group pinrelay", "gpasswd -d"],
     );
+    // Through either socket they may send.
+    machine.own("run/ingest.sock", DAEMON, INGEST, 0o660);
+    names(&machine.wrong(GROUPS), &["etc/token", "run/http.sock"]);
+    machine.own("run/http.sock", DAEMON, INGEST, 0o660);
+    assert_eq!(machine.wrong(GROUPS), [""; 0]);
     daemon.kill();
+}
+
+/// What one producer may read another may, and send in its name.
+#[test]
+fn producers_that_can_read_what_keeps_others_out_of_http_are_wrong() {
+    let stand_in = StandIn::start();
+    let Some(machine) = Machine::new(&stand_in) else {
+        return;
+    };
+    let tls = "tests/fixtures/tls/localhost";
+    let fixture = |end: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{tls}.{end}"));
+    fs::copy(fixture("pem"), machine.0.path("etc/cert")).expect("a certificate");
+    fs::copy(fixture("key"), machine.0.path("etc/cert.key")).expect("its key");
+    fs::write(machine.0.path("etc/shop.key"), "SECRET-shop\n").expect("a write key");
+    machine.own("etc/cert", 0, DAEMON, 0o644);
+    for secret in ["etc/cert.key", "etc/shop.key"] {
+        machine.own(secret, 0, DAEMON, 0o640);
+    }
+    let at = machine.0.path("etc");
+    let at = at.display();
+    let entry =
+        |name: &str, what: &str| format!("[[ingest.write_keys]]\nname = \"{name}\"\n{what}\n");
+    let in_file = entry("shop", &format!("key_file = \"{at}/shop.key\""));
+    let tls = format!("http_tls_cert = \"{at}/cert\"\nhttp_tls_key = \"{at}/cert.key\"\n");
+    machine.config(&format!("{tls}{in_file}"));
+    assert_eq!(machine.wrong(GROUPS), [""; 0]);
+    for secret in ["etc/cert.key", "etc/shop.key"] {
+        machine.own(secret, 0, INGEST, 0o640);
+        names(
+            &machine.wrong(GROUPS),
+            &[secret, "pinrelay-ingest", "chgrp pinrelay "],
+        );
+        machine.own(secret, 0, DAEMON, 0o640);
+    }
+    // The config itself, once a key stands in it.
+    machine.own("etc/pinrelay.toml", 0, INGEST, 0o640);
+    machine.own("etc", 0, DAEMON, 0o755);
+    assert_eq!(machine.wrong(GROUPS), [""; 0]);
+    machine.config(&entry("app", "key = \"SECRET-app\""));
+    assert_eq!(machine.wrong(GROUPS), [""; 0]);
+    machine.own("etc/pinrelay.toml", 0, INGEST, 0o640);
+    names(
+        &machine.wrong(GROUPS),
+        &["etc/pinrelay.toml", "chgrp pinrelay "],
+    );
 }
 
 #[test]

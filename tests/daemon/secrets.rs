@@ -18,6 +18,64 @@ use crate::support::{Client, Process, Site, StandIn, bare, get, ms, s, samples, 
 const FIRST: &str = "pina_first-SECRET";
 const SECOND: &str = "pina_second-SECRET";
 
+#[test]
+fn a_write_key_is_in_no_log_and_no_answer() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let keys = |shop: &str| {
+        let file = site.path("app.key");
+        let entry =
+            |name: &str, what: &str| format!("[[ingest.write_keys]]\nname = \"{name}\"\n{what}\n");
+        let file = format!("key_file = \"{}\"", file.display());
+        site.config(&(entry("shop", &format!("key = \"{shop}\"")) + &entry("app", &file)));
+    };
+    let reload = || {
+        let admin = site.admin();
+        let args = ["reload", "--socket", admin.to_str().expect("a path")];
+        let out = site.command(&args).output().expect("it runs");
+        let said = [out.stdout, out.stderr].concat();
+        (
+            out.status.code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    };
+    // Not there: a start needs it, as a reload does.
+    keys("SECRET-1");
+    let ended = Process::start(&mut site.run()).ended(s(10));
+    assert_eq!(ended.code, Some(78), "{}", ended.output);
+    assert!(ended.output.contains("of the write key `app` cannot"));
+    fs::write(site.path("app.key"), "SECRET-2\n").expect("a key");
+    let mut command = site.run();
+    command.env("RUST_LOG", "trace");
+    let daemon = site.ready(Process::start(&mut command));
+    let mut shown = vec![ended.output];
+    for (key, in_file, code, said) in [
+        (
+            "SECRET-3",
+            "SECRET-2",
+            0,
+            "`shop` → another key of this name",
+        ),
+        ("SECRET-3", "SECRET-3", 78, "`shop` and `app` are the same"),
+        ("SEC RET", "SECRET-2", 78, "holds white space"),
+        ("SECRET-3", "SEC RET", 78, "holds white space"),
+    ] {
+        keys(key);
+        fs::write(site.path("app.key"), in_file).expect("a key");
+        let (ended, told) = reload();
+        assert_eq!(ended, Some(code), "{told}");
+        assert!(told.contains(said), "{said}: {told}");
+        shown.extend([told, text(&site, &["check"])]);
+    }
+    shown.extend([text(&site, &["status"]), daemon.stop(s(20)).output]);
+    for text in shown {
+        assert!(
+            !text.contains("SECRET") && !text.contains("SEC RET"),
+            "{text}"
+        );
+    }
+}
+
 /// Through a life with everything that speaks of the token, at the most talkative level of
 /// every library.
 #[test]

@@ -26,6 +26,16 @@ fn handed(site: &Site, first: OwnedFd, second: OwnedFd) -> Command {
     command
 }
 
+/// The line that says what is listened on.
+fn ready(site: &Site) -> String {
+    within(s(20), "ready", || {
+        let log = fs::read_to_string(site.path("log")).expect("the log");
+        let mut lines = log.lines();
+        let ready = lines.find(|line| line.contains("ready: taking"));
+        ready.map(str::to_owned)
+    })
+}
+
 #[test]
 fn each_listener_that_is_passed_is_served_and_named() {
     let stand_in = StandIn::start();
@@ -102,23 +112,36 @@ fn a_passed_socket_is_for_http_by_its_name_or_its_file() {
         command.env("LISTEN_FDNAMES", format!("pinrelay.socket:{name}"));
         let log = fs::File::create(site.path("log")).expect("a log");
         let mut daemon = command.stderr(log).spawn().expect("it starts");
-        let log = || fs::read_to_string(site.path("log")).expect("the log");
-        let ready = within(s(20), "ready", || {
-            let log = log();
-            log.lines()
-                .find(|line| line.contains("ready: taking"))
-                .map(str::to_owned)
-        });
+        let ready = ready(&site);
         let field = |name: &str, path: &Path| format!("\"{name}\":\"{}\"", path.display());
         for field in [field("http", &http), field("socket", &ingest)] {
             assert!(ready.contains(&field), "{field}: {ready}");
         }
+        let log = fs::read_to_string(site.path("log")).expect("the log");
         let mismatch = "ingest.http_socket is ";
-        assert_eq!(log().contains(mismatch), !more.is_empty(), "{}", log());
-        assert!(log().contains(more), "{}", log());
+        assert_eq!(log.contains(mismatch), !more.is_empty(), "{log}");
+        assert!(log.contains(more), "{log}");
         daemon.kill().expect("our own child");
         daemon.wait().expect("gone");
     }
+}
+
+/// On loopback it is for HTTP as it is, and the config may name it as well.
+#[test]
+fn a_passed_tcp_socket_is_for_http() {
+    let stand_in = StandIn::start();
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = tcp.local_addr().expect("an address").to_string();
+    let site = Site::new(&stand_in).set("ingest", "http_listen", &address);
+    let unix = UnixListener::bind(site.socket()).expect("bound");
+    let mut command = handed(&site, unix.into(), tcp.into());
+    let log = fs::File::create(site.path("log")).expect("a log");
+    let mut daemon = command.stderr(log).spawn().expect("it starts");
+    let ready = ready(&site);
+    let both = format!("{}, {address}", site.path("http.sock").display());
+    assert!(ready.contains(&both), "{both}: {ready}");
+    daemon.kill().expect("our own child");
+    daemon.wait().expect("gone");
 }
 
 #[test]

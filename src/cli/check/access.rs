@@ -1,8 +1,8 @@
 //! Who among those that may send events could read what is the daemon's alone.
 //!
 //! Invariant: to send is one trust, to read the token another. Whoever is in the group of the
-//! ingest socket, by membership or as a primary group, must reach neither the token nor the
-//! webhook's URL nor the queue, and must not be able to change the config, which says where the
+//! ingest socket or the HTTP socket, by membership or as a primary group, must reach neither the
+//! token nor the webhook's URL nor the write keys nor the certificate's key nor the queue, and must not be able to change the config, which says where the
 //! token is sent. Judged by owners, groups and modes; access control lists are not looked at. A
 //! folder that is shut on the way counts only against what everybody may: a secret that is given
 //! to somebody is one chmod of another's folder away from them.
@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 
 use super::finding::Finding::{self, Advice, Wrong};
+use super::http::secret_files;
 use super::places::nearest;
 use crate::config::Config;
 
@@ -89,6 +90,7 @@ pub(super) fn findings(config: &Config, token: Option<&Path>) -> Vec<Finding> {
     let daemon = daemon_user(&config.queue_folder());
     let mut secrets: Vec<PathBuf> = token.map(Path::to_owned).into_iter().collect();
     secrets.extend(config.notify.webhook_url_file.clone());
+    secrets.extend(secret_files(config).into_iter().map(Path::to_owned));
     let groups = socket_groups(config, daemon.as_ref());
     let mut found = Vec::new();
     let senders = senders(&groups, daemon.as_ref()).unwrap_or_else(|error| {
@@ -100,7 +102,7 @@ pub(super) fn findings(config: &Config, token: Option<&Path>) -> Vec<Finding> {
     });
     for file in &secrets {
         let parting = Parting {
-            socket: &config.ingest.socket,
+            sockets: producers_sockets(config),
             own: daemon.as_ref().map(|user| user.gid.as_raw()),
         };
         found.extend(readers(file, &groups, &senders, &parting));
@@ -132,7 +134,8 @@ pub(super) fn findings(config: &Config, token: Option<&Path>) -> Vec<Finding> {
 
 /// What is needed to say how one group becomes two.
 struct Parting<'a> {
-    socket: &'a Path,
+    /// Of producers.
+    sockets: Vec<&'a Path>,
     /// The daemon's own group.
     own: Option<u32>,
 }
@@ -154,7 +157,7 @@ fn readers(
                  there), for each producer `usermod -a -G {SENDERS} USER` and a restart of it, \
                  then `sudo -u pinrelay chgrp {SENDERS} {}`, `gpasswd -d USER {group}`, and a \
                  restart once more",
-                parting.socket.display()
+                listed(&parting.sockets)
             ),
             Some(By::Group(_)) => {
                 format!("by the group {group}, whose members may send events: chgrp {OWN} {show}")
@@ -196,21 +199,37 @@ fn anyone_in(gid: u32) -> Option<Who> {
     })
 }
 
-/// Those who may connect to the ingest socket: the group that it has, and the one that it is to
-/// get.
+/// Those who may connect to the sockets of producers: the groups that these have, and the one that
+/// they are to get.
 fn socket_groups(config: &Config, daemon: Option<&User>) -> BTreeSet<u32> {
-    let socket = fs::metadata(&config.ingest.socket).ok();
-    let socket = socket.filter(|about| about.file_type().is_socket() && about.mode() & 0o020 != 0);
+    let sockets: Vec<Metadata> = (producers_sockets(config).into_iter())
+        .filter_map(|socket| fs::metadata(socket).ok())
+        .filter(|about| about.file_type().is_socket() && about.mode() & 0o020 != 0)
+        .collect();
     let named = Group::from_name(&config.ingest.group).ok().flatten();
-    let due = match (named, &socket) {
+    let due = match (named, sockets.is_empty()) {
         (Some(group), _) => Some(group.gid.as_raw()),
         // It keeps the daemon's own.
-        (None, None) => daemon.map(|user| user.gid.as_raw()),
-        (None, Some(_)) => None,
+        (None, true) => daemon.map(|user| user.gid.as_raw()),
+        (None, false) => None,
     };
     due.into_iter()
-        .chain(socket.map(|about| about.gid()))
+        .chain(sockets.iter().map(|about| about.gid()))
         .collect()
+}
+
+/// Where events come in: the ingest socket, and the HTTP socket if it is there.
+fn producers_sockets(config: &Config) -> Vec<&Path> {
+    let http = config.ingest.http_socket.as_deref();
+    let http = http.filter(|socket| socket.exists());
+    std::iter::once(config.ingest.socket.as_path())
+        .chain(http)
+        .collect()
+}
+
+fn listed(sockets: &[&Path]) -> String {
+    let shown: Vec<_> = sockets.iter().map(|s| s.display().to_string()).collect();
+    shown.join(" ")
 }
 
 /// Everyone in these groups, but root and the daemon itself.

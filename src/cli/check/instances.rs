@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::finding::Finding::{self, Advice, Wrong};
-use crate::config::{Config, load_other};
+use crate::config::{Config, Place, load_other};
+
+const HTTP_SOCKET: &str = "[ingest] http_socket";
 
 /// Compares with every other `*.toml` beside this config's file.
 pub(super) fn compare(config: &Config) -> Vec<Finding> {
@@ -51,18 +53,26 @@ fn against(config: &Config, file: &Path, other: &Config) -> Vec<Finding> {
             config.queue_folder().display()
         )));
     }
-    let theirs = [&other.ingest.socket, &other.admin.socket];
-    for (section, socket) in [
-        ("ingest", &config.ingest.socket),
-        ("admin", &config.admin.socket),
-    ] {
-        if theirs.contains(&socket) {
-            found.push(Wrong(format!(
-                "the socket {} is one of {file} as well: set [{section}] socket, or run each with \
-                 --instance",
-                socket.display()
-            )));
+    let theirs: Vec<_> = sockets(other).map(|(_, socket)| socket).collect();
+    for (key, socket) in sockets(config) {
+        if !theirs.contains(&socket) {
+            continue;
         }
+        let told = format!(
+            "the socket {} is one of {file} as well: set {key}, or run each with --instance",
+            socket.display()
+        );
+        // A daemon does without an HTTP socket that nobody asked for.
+        let is_needed = key != HTTP_SOCKET || config.http_socket_from != Place::Nowhere;
+        found.push(if is_needed { Wrong(told) } else { Advice(told) });
+    }
+    if let Some(address) = config.ingest.http_listen
+        && other.ingest.http_listen == Some(address)
+    {
+        found.push(Wrong(format!(
+            "HTTP is taken on {address} by {file} as well, and only one daemon can listen there: \
+             set [ingest] http_listen"
+        )));
     }
     let account = &config.pinterest.ad_account_id;
     if account.is_some() && *account == other.pinterest.ad_account_id {
@@ -74,6 +84,18 @@ fn against(config: &Config, file: &Path, other: &Config) -> Vec<Finding> {
     found
 }
 
+/// With the keys that say where they are.
+fn sockets(config: &Config) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+    let ingest = &config.ingest;
+    let http = ingest.http_socket.iter();
+    [
+        ("[ingest] socket", &ingest.socket),
+        ("[admin] socket", &config.admin.socket),
+    ]
+    .into_iter()
+    .chain(http.map(|socket| (HTTP_SOCKET, socket)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,7 +104,8 @@ mod tests {
     fn looked(other: &str, text: &str) -> Vec<String> {
         let folder = tempfile::tempdir().expect("a folder");
         let own = folder.path().join("pinrelay.toml");
-        fs::write(&own, "[pinterest]\nad_account_id = \"1\"\n").expect("written");
+        let ours = "[pinterest]\nad_account_id = \"1\"\n[ingest]\nhttp_listen = \"127.0.0.1:1\"\n";
+        fs::write(&own, ours).expect("written");
         fs::write(folder.path().join(other), text).expect("written");
         let config = load(Some(&own), std::iter::empty()).expect("a config");
         let found = compare(&config);
@@ -101,11 +124,31 @@ mod tests {
         let same = "[queue]\npath = \"/var/lib/pinrelay/queue\"\n\
                     [ingest]\nsocket = \"/run/pinrelay/admin.sock\"\n";
         let told = looked("shop.toml", same);
-        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(
+            told[2].starts_with("advice the socket /run/pinrelay/http.sock"),
+            "{told:?}"
+        );
         assert!(told[0].starts_with("wrong the queue /var/lib/pinrelay/queue is that of /shop"));
         assert!(
             told[1].starts_with("wrong the socket /run/pinrelay/admin.sock"),
             "{told:?}"
+        );
+        let http = "[ingest]\nhttp_socket = \"/run/pinrelay/http.sock\"\n";
+        let told = looked("shop.toml", http);
+        assert!(
+            told.len() == 1
+                && told[0].ends_with("set [ingest] http_socket, or run each with --instance"),
+            "{told:?}"
+        );
+        assert_eq!(
+            looked("shop.toml", "[ingest]\nhttp_listen = \"127.0.0.1:2\"\n"),
+            [""; 0]
+        );
+        let port = looked("shop.toml", "[ingest]\nhttp_listen = \"127.0.0.1:1\"\n");
+        assert!(
+            port.len() == 1 && port[0].starts_with("wrong HTTP is taken on 127.0.0.1:1 by /shop"),
+            "{port:?}"
         );
         let account = looked("shop.toml", "[pinterest]\nad_account_id = \"1\"\n");
         assert!(

@@ -1,6 +1,6 @@
 //! `pinrelay check`: what is wrong with a configuration, and what to do about it, before a
 //! daemon meets it. `places` looks at folders, groups and files, `access` at who could read what
-//! is the daemon's alone, `instances` at the other daemons of this machine.
+//! is the daemon's alone, `http` at keys and certificate, `instances` at the other daemons of this machine.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use crate::transform::Hashing;
 
 mod access;
 mod finding;
+mod http;
 mod instances;
 mod online;
 mod places;
@@ -107,12 +108,15 @@ fn examine(config: &Config) -> Vec<Finding> {
         found.append(&mut problems(&error));
     }
     let token = token(config, &mut found);
-    found.push(group(&config.ingest));
+    found.extend(group(&config.ingest));
     found.extend(admin_group(config));
     found.extend(access::findings(config, token.as_deref()));
+    let now = u64::try_from(Clock::system().now()).unwrap_or(0);
+    found.extend(http::findings(config, Duration::from_millis(now)));
     found.push(folder(&config.queue_folder()));
     let sockets = [&config.ingest.socket, &config.admin.socket];
-    let folders: BTreeSet<&Path> = sockets.into_iter().filter_map(|s| s.parent()).collect();
+    let sockets = sockets.into_iter().chain(&config.ingest.http_socket);
+    let folders: BTreeSet<&Path> = sockets.filter_map(|s| s.parent()).collect();
     found.extend(folders.into_iter().filter_map(socket_folder));
     found.extend(config.notify.webhook_url_file.as_deref().map(webhook));
     if geteuid().is_root() {

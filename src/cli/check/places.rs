@@ -29,27 +29,43 @@ pub(super) fn webhook(file: &Path) -> Finding {
     }
 }
 
-/// The group of the ingest socket.
-pub(super) fn group(ingest: &Ingest) -> Finding {
+/// The group of the sockets that events come through.
+pub(super) fn group(ingest: &Ingest) -> Vec<Finding> {
     let name = &ingest.group;
     if name.is_empty() {
-        return Fine("the ingest socket keeps the group of the daemon".into());
+        return vec![Fine(
+            "the ingest socket keeps the group of the daemon".into(),
+        )];
     }
-    let has = fs::metadata(&ingest.socket).ok().map(|about| about.gid());
-    match Group::from_name(name) {
-        Ok(Some(group)) if has.is_some_and(|gid| gid != group.gid.as_raw()) => Advice(format!(
-            "the ingest socket {} does not belong to the group {name}, as [ingest] group has it: \
-             it was made before, or by a socket unit with another SocketGroup=; once the producers \
-             are in {name}: `sudo -u pinrelay chgrp {name} {}`",
-            ingest.socket.display(),
-            ingest.socket.display()
-        )),
-        Ok(Some(_)) => Fine(format!("group {name} of the ingest socket")),
-        Ok(None) => Advice(format!(
-            "there is no group {name}: the ingest socket will keep the daemon's own; make the \
-             group (`groupadd --system {name}`) or set [ingest] group"
-        )),
-        Err(e) => Advice(format!("the group {name} cannot be looked up: {e}")),
+    let group = match Group::from_name(name) {
+        Ok(Some(group)) => group.gid.as_raw(),
+        Ok(None) => {
+            return vec![Advice(format!(
+                "there is no group {name}: the ingest socket will keep the daemon's own; make the \
+                 group (`groupadd --system {name}`) or set [ingest] group"
+            ))];
+        }
+        Err(e) => return vec![Advice(format!("the group {name} cannot be looked up: {e}"))],
+    };
+    let http = ingest.http_socket.iter().map(|socket| ("HTTP", socket));
+    let sockets = std::iter::once(("ingest", &ingest.socket)).chain(http);
+    let others = sockets.filter(|(_, socket)| {
+        let has = fs::metadata(socket).ok().map(|about| about.gid());
+        has.is_some_and(|gid| gid != group)
+    });
+    let found: Vec<_> = others
+        .map(|(word, socket)| {
+            Advice(format!(
+                "the {word} socket {0} does not belong to the group {name}, as [ingest] group has \
+                 it: it was made before, or by a socket unit with another SocketGroup=; once the \
+                 producers are in {name}: `sudo -u pinrelay chgrp {name} {0}`",
+                socket.display()
+            ))
+        })
+        .collect();
+    match found.is_empty() {
+        true => vec![Fine(format!("group {name} of the ingest socket"))],
+        false => found,
     }
 }
 
