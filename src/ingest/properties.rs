@@ -71,7 +71,7 @@ pub fn by_http(body: &[u8], is_batch: bool, received_at: &str) -> Vec<(Vec<u8>, 
         true => Shape::Batch,
         false => Shape::One,
     };
-    let Ok(call) = Call::read(body, shape) else {
+    let Ok(call) = Call::read(body, shape, body.len() * 4) else {
         return Vec::new();
     };
     let beside = Beside {

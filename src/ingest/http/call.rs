@@ -5,6 +5,7 @@
 //! servers' and clients' own sources; docs/http.md has them.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use serde::de::IgnoredAny;
 
@@ -38,7 +39,19 @@ pub enum Refused {
     /// A member beside the events that is no JSON.
     #[error("not valid JSON: a value beside batch is broken")]
     Beside,
+    /// More events than one answer may be about.
+    #[error("a batch of more than {MOST_EVENTS} events: send them in several")]
+    ManyEvents,
+    /// A little that would become much.
+    #[error(
+        "the batch's context and integrations, which each of its events gets, come to more than \
+         {0} bytes in all of them: send fewer events at once, or what differs with each"
+    )]
+    Repeated(usize),
 }
+
+/// Events in one request.
+pub const MOST_EVENTS: usize = 20_000;
 
 impl From<Broken> for Refused {
     fn from(Broken(at): Broken) -> Self {
@@ -58,9 +71,40 @@ pub struct Call<'a> {
 /// What a batch says of each of its events.
 #[derive(Default)]
 struct Shared<'a> {
-    context: Vec<Member<'a>>,
-    integrations: Vec<Member<'a>>,
+    context: Keyed<'a>,
+    integrations: Keyed<'a>,
     sent_at: Option<&'a [u8]>,
+}
+
+/// The members of an object, found by their keys: it may have very many.
+#[derive(Default)]
+struct Keyed<'a> {
+    members: Vec<Member<'a>>,
+    /// Where the last of each key stands.
+    last: HashMap<Cow<'a, [u8]>, usize>,
+}
+
+impl<'a> Keyed<'a> {
+    fn new(members: Vec<Member<'a>>) -> Self {
+        let places = members
+            .iter()
+            .enumerate()
+            .map(|(at, member)| (member.key(), at));
+        Self {
+            last: places.collect(),
+            members,
+        }
+    }
+
+    /// Of a key the last that counts, if it says anything.
+    fn says(&self, key: &[u8]) -> bool {
+        let last = self.last.get(key);
+        last.is_some_and(|at| !says_nothing(self.members[*at].value))
+    }
+
+    fn has(&self, key: &[u8]) -> bool {
+        self.last.contains_key(key)
+    }
 }
 
 /// What stands in where an event says nothing.
@@ -79,9 +123,10 @@ impl<'a> Call<'a> {
     /// Cuts a body.
     ///
     /// # Errors
-    /// Where it is no JSON, or not what the path takes. What is wrong with one event is found when
+    /// Where it is no JSON, or not what the path takes, or where what it says of each event would
+    /// come to more than `most` bytes in all of them. What is wrong with one event is found when
     /// that is taken.
-    pub fn read(body: &'a [u8], shape: Shape) -> Result<Self, Refused> {
+    pub fn read(body: &'a [u8], shape: Shape, most: usize) -> Result<Self, Refused> {
         let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         let all = members(body)?.ok_or(Refused::NotObject)?;
         let write_key = last(&all, b"writeKey").and_then(key_of);
@@ -98,6 +143,17 @@ impl<'a> Call<'a> {
                 });
             }
         };
+        if events.len() > MOST_EVENTS {
+            return Err(Refused::ManyEvents);
+        }
+        let repeated = [b"context".as_slice(), b"integrations", b"sentAt"];
+        let repeated = repeated
+            .iter()
+            .filter_map(|key| last(&all, key))
+            .map(<[u8]>::len);
+        if repeated.sum::<usize>().saturating_mul(events.len()) > most {
+            return Err(Refused::Repeated(most));
+        }
         // What goes into the events is judged there.
         let goes_in: [&[u8]; 4] = [b"batch", b"context", b"integrations", b"sentAt"];
         for member in &all {
@@ -106,10 +162,10 @@ impl<'a> Call<'a> {
                 return Err(Refused::Beside);
             }
         }
-        let object = |key| -> Result<Vec<Member<'a>>, Refused> {
+        let object = |key| -> Result<Keyed<'a>, Refused> {
             match last(&all, key) {
-                Some(value) => Ok(members(value)?.unwrap_or_default()),
-                None => Ok(Vec::new()),
+                Some(value) => Ok(Keyed::new(members(value)?.unwrap_or_default())),
+                None => Ok(Keyed::default()),
             }
         };
         Ok(Self {
@@ -123,7 +179,7 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// The line of an event, written to `line`; whether `make_id` was asked for its messageId.
+    /// The line of an event, written to `line`; `make_id` is asked where it has no messageId.
     ///
     /// What is no object stays as it is: whoever takes it says what is wrong with it.
     pub fn line(
@@ -132,11 +188,11 @@ impl<'a> Call<'a> {
         beside: &Beside<'_>,
         make_id: impl FnOnce() -> String,
         line: &mut Vec<u8>,
-    ) -> bool {
+    ) {
         line.clear();
         let Ok(Some(own)) = members(event) else {
             line.extend_from_slice(event);
-            return false;
+            return;
         };
         let says = |key: &[u8]| last(&own, key).filter(|value| !says_nothing(value));
         let mut out = Object::new(line);
@@ -188,14 +244,13 @@ impl<'a> Call<'a> {
         integrations.write(&mut out, b"integrations");
         out.end();
         in_one_line(line);
-        !has_id
     }
 }
 
 /// An object of an event that others add to.
 struct Block<'a, 'b> {
     own: Option<&'a [u8]>,
-    shared: &'b [Member<'a>],
+    shared: &'b Keyed<'a>,
     texts: &'b [(&'static str, Option<&'b str>)],
 }
 
@@ -210,7 +265,8 @@ impl Block<'_, '_> {
 
     /// Whether somebody has anything to add.
     fn is_wanted(&self) -> bool {
-        let any = !self.shared.is_empty() || self.texts.iter().any(|(_, text)| text.is_some());
+        let any =
+            !self.shared.members.is_empty() || self.texts.iter().any(|(_, text)| text.is_some());
         any && self.members().is_some()
     }
 
@@ -220,27 +276,25 @@ impl Block<'_, '_> {
         };
         out.key(key);
         let mut inner = Object::new(out.line);
-        let says = |all: &[Member<'_>], key: &[u8]| {
-            last(all, key).is_some_and(|value| !says_nothing(value))
-        };
+        let own = Keyed::new(own);
         let added = |key: &[u8]| {
             let is_text =
                 |(name, text): &(&str, Option<&str>)| name.as_bytes() == key && text.is_some();
-            last(self.shared, key).is_some() || self.texts.iter().any(is_text)
+            self.shared.has(key) || self.texts.iter().any(is_text)
         };
-        for member in &own {
+        for member in &own.members {
             let key = member.key();
-            if says(&own, &key) || !added(&key) {
+            if own.says(&key) || !added(&key) {
                 inner.member(member.raw_key(), member.value);
             }
         }
-        for member in self.shared {
-            if !says(&own, &member.key()) {
+        for member in &self.shared.members {
+            if !own.says(&member.key()) {
                 inner.member(member.raw_key(), member.value);
             }
         }
         for (name, text) in self.texts {
-            let is_said = says(&own, name.as_bytes()) || says(self.shared, name.as_bytes());
+            let is_said = own.says(name.as_bytes()) || self.shared.says(name.as_bytes());
             if let Some(text) = text.filter(|_| !is_said) {
                 inner.text(name, text);
             }
@@ -366,7 +420,7 @@ mod tests {
     };
 
     fn lines_beside(body: &str, shape: Shape, beside: &Beside<'_>) -> Vec<String> {
-        let call = match Call::read(body.as_bytes(), shape) {
+        let call = match Call::read(body.as_bytes(), shape, 1000) {
             Ok(call) => call,
             Err(refused) => return vec![refused.to_string()],
         };
@@ -453,7 +507,7 @@ mod tests {
     #[test]
     fn the_moment_of_acceptance_stands_in_for_no_time_that_cannot_be_read() {
         let is_added = |event: &str| {
-            let call = Call::read(event.as_bytes(), Shape::One).ok().unwrap();
+            let call = Call::read(event.as_bytes(), Shape::One, 1000).ok().unwrap();
             let mut line = Vec::new();
             call.line(call.events[0], &BESIDE, String::new, &mut line);
             String::from_utf8(line)
@@ -485,7 +539,9 @@ mod tests {
         let twice = r#"{"messageId":"a","messageId":null,"writeKey":"s3cret"}"#;
         assert_eq!(lines(twice, Shape::One), [r#"{"messageId":"made-1"}"#]);
         let key = |body: &'static str| {
-            let call = Call::read(body.as_bytes(), Shape::Either).ok().unwrap();
+            let call = Call::read(body.as_bytes(), Shape::Either, 1000)
+                .ok()
+                .unwrap();
             call.write_key.map(Cow::into_owned)
         };
         assert_eq!(key(twice), Some("s3cret".into()));
@@ -506,6 +562,30 @@ mod tests {
             lines(body, Shape::One),
             ["{\"messageId\":\"a\",\"x\":{ \"y\": \"\\\"\nz\" }}"]
         );
+    }
+
+    #[test]
+    fn a_little_does_not_become_much() {
+        let batch = |context: &str, events: usize| {
+            let events = vec!["0"; events].join(",");
+            let body = format!(r#"{{"batch":[{events}],"context":{context}}}"#);
+            Call::read(body.as_bytes(), Shape::Batch, 1000).err()
+        };
+        let of_100_bytes = format!("{{\"k\":\"{}\"}}", "x".repeat(92));
+        assert_eq!(batch(&of_100_bytes, 10), None);
+        assert_eq!(batch(&of_100_bytes, 11), Some(Refused::Repeated(1000)));
+        assert_eq!(batch("{}", MOST_EVENTS + 1), Some(Refused::ManyEvents));
+        // Each of many keys is looked up, not looked for.
+        let keys: Vec<_> = (0..40_000).map(|n| format!("\"{n}\":1")).collect();
+        let context = format!("{{{}}}", keys.join(","));
+        let body = format!(r#"{{"batch":[{{"context":{context}}}],"context":{context}}}"#);
+        let call = Call::read(body.as_bytes(), Shape::Batch, 1 << 20)
+            .ok()
+            .unwrap();
+        let (mut line, begun) = (Vec::new(), std::time::Instant::now());
+        call.line(call.events[0], &BESIDE, String::new, &mut line);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(2));
+        assert!(line.len() > context.len());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::super::answer::Answers;
 use super::super::intake::{Admission, Due, Intake, Session};
 use super::body::{self, Parts, Trouble};
-use super::call::{Beside, Call, Shape};
+use super::call::{Beside, Call, Refused, Shape};
 use super::client::{Client, forwarded, write_key};
 use super::keys::{Sender, Unknown, WriteKeys};
 use super::options::SharedHttpLimits;
@@ -92,12 +92,12 @@ impl Http {
             () = stopped.wait() => return Err(draining()),
         };
         let whole = whole.map_err(no_body)?;
-        let call = Call::read(&whole.bytes, route.shape);
+        let call = Call::read(&whole.bytes, route.shape, limits.max_body);
         let sender = match (&call, &key) {
             (Ok(call), None) => self.sender(call.write_key.as_deref())?,
             _ => self.sender(key.as_deref())?,
         };
-        let call = call.map_err(|why| Refusal::new(StatusCode::BAD_REQUEST, why.to_string()))?;
+        let call = call.map_err(|why| Refusal::new(refused(why), why.to_string()))?;
         let peer = Peer {
             key: match sender {
                 Sender::Anybody => None,
@@ -145,7 +145,11 @@ impl Http {
                     Uuid::new_v4().to_string()
                 }
             };
-            call.line(event, beside, id, &mut line);
+            // One that is too long is not completed, for it is not taken.
+            line.clear();
+            if event.len() <= self.intake.max_event_bytes() {
+                call.line(event, beside, id, &mut line);
+            }
             match session.take_as_sent(&line, event.len()) {
                 Admission::Stored { message_id } => {
                     any_taken = true;
@@ -259,6 +263,15 @@ fn no_body(trouble: Trouble) -> Refusal {
             "the body is no gzip, which Content-Encoding says it is",
         ),
         Trouble::NoRoom => Refusal::later(1, "too many bodies are on their way at once"),
+    }
+}
+
+const fn refused(why: Refused) -> StatusCode {
+    match why {
+        Refused::ManyEvents | Refused::Repeated(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Refused::Json(_) | Refused::NotObject | Refused::NoBatch | Refused::Beside => {
+            StatusCode::BAD_REQUEST
+        }
     }
 }
 
