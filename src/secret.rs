@@ -63,7 +63,7 @@ pub enum NoSecret {
     #[error("is empty")]
     Empty,
     /// Something that no client could send as it stands.
-    #[error("holds white space or control characters")]
+    #[error("holds white space, or characters that are not ASCII")]
     Characters,
 }
 
@@ -76,7 +76,8 @@ impl Secret {
         if text.is_empty() {
             return Err(NoSecret::Empty);
         }
-        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        // Others no header carries.
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(NoSecret::Characters);
         }
         Ok(Self(text.into()))
@@ -140,10 +141,10 @@ mod tests {
 
     #[test]
     fn a_write_key_is_checked_and_never_shown() {
-        let key = Secret::parse("id:SECRET-é").unwrap();
+        let key = Secret::parse("id:SECRET-1").unwrap();
         assert!(!format!("{key:?}").contains("SECRET"));
         assert_eq!(Secret::parse(""), Err(NoSecret::Empty));
-        for bad in [" a", "a\n", "a b", "a\u{a0}b", "a\0", "\u{7f}"] {
+        for bad in [" a", "a\n", "a b", "a\u{a0}b", "a\0", "\u{7f}", "é"] {
             assert_eq!(Secret::parse(bad), Err(NoSecret::Characters), "{bad:?}");
         }
         assert_eq!(key, Secret::parse(key.expose()).unwrap());

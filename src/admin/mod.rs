@@ -48,7 +48,7 @@ pub use state::{AdminState, Noting, Person, Persons, Source};
 pub use tail::Seen;
 pub use trace::{Stored, Trace};
 
-use crate::net::{self, Limits, Service};
+use crate::net::{self, Crowd, Limits, Service};
 use caller::Caller;
 
 /// What the metrics port may hold, since every local user may connect. A scrape takes
@@ -75,7 +75,7 @@ pub fn spawn(
     listener: UnixListener,
     state: AdminState,
 ) -> (JoinHandle<()>, UnboundedSender<UnixListener>) {
-    let (acceptor, more) = net::acceptor(vec![listener], ADMIN_SOCKET);
+    let (acceptor, more) = net::acceptor(vec![listener], Crowd::new(ADMIN_SOCKET));
     let service = Service::new(acceptor, ADMIN_SOCKET);
     let routes = Router::new()
         .merge(status::routes())
@@ -125,7 +125,10 @@ pub fn spawn_metrics(
     listener: StdTcpListener,
     state: AdminState,
 ) -> std::io::Result<JoinHandle<()>> {
-    let (acceptor, _) = net::acceptor(vec![TcpListener::from_std(listener)?], METRICS_PORT);
+    let (acceptor, _) = net::acceptor(
+        vec![TcpListener::from_std(listener)?],
+        Crowd::new(METRICS_PORT),
+    );
     let service = Service::new(acceptor, METRICS_PORT);
     let routes = Router::new()
         .merge(metrics::routes())

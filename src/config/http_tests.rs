@@ -200,7 +200,7 @@ fn a_write_key_is_a_name_and_one_key() {
         ),
         (
             "name = \"shop\"\nkey = \"SECRET\\u0000\"\n",
-            "a.toml:2: the `key` of `shop` holds white space or control",
+            "a.toml:2: the `key` of `shop` holds white space, or",
         ),
         (
             "name = \"shop\"\nkey_file = \"\"\n",

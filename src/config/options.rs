@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::error::ConfigError;
+use super::keys::Ingest;
 use super::raw::{Place, Problem};
 use super::settings::Config;
 use super::write_keys::{self, WriteKey, WriteKeyError};
@@ -115,8 +116,16 @@ impl Config {
     /// # Errors
     /// Why not, and what to do.
     pub fn may_listen(&self, address: SocketAddr) -> Result<(), String> {
+        self.may_listen_as(address, &self.ingest)
+    }
+
+    /// The same of one that was opened under other settings, with the keys of this config.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub fn may_listen_as(&self, address: SocketAddr, opened: &Ingest) -> Result<(), String> {
         let keys = self.write_key_entries.len();
-        write_keys::refused(address, &self.ingest, keys).map_or(Ok(()), Err)
+        write_keys::refused(address, opened, keys).map_or(Ok(()), Err)
     }
 
     /// The id of this machine; none where it has none, as in containers.

@@ -56,7 +56,7 @@ pub(super) struct Sockets {
     /// What is listened on and has no file.
     without_file: Vec<(Use, String)>,
     /// TCP addresses that systemd passes.
-    passed_tcp: Vec<SocketAddr>,
+    tcp: Vec<SocketAddr>,
 }
 
 struct Watched {
@@ -83,7 +83,7 @@ impl Sockets {
             admin: config.admin.clone(),
             files: Mutex::default(),
             without_file: Vec::new(),
-            passed_tcp: Vec::new(),
+            tcp: Vec::new(),
         };
         let mut passed = passed(config)?;
         let ingest = Some(config.ingest.socket.as_path());
@@ -109,16 +109,20 @@ impl Sockets {
             }
         }
         for listener in &passed.http_tcp {
-            sockets.passed_tcp.extend(listener.local_addr());
+            sockets.tcp.extend(listener.local_addr());
         }
         let mut http_tcp = passed.http_tcp;
         if let Some(address) = config.ingest.http_listen
-            && !sockets.passed_tcp.contains(&address)
+            && !sockets.tcp.contains(&address)
         {
             http_tcp.push(http_listen(address)?);
         }
         let tcp = http_tcp.iter().filter_map(|tcp| tcp.local_addr().ok());
-        let tcp = tcp.map(|address| (Use::Http, address.to_string()));
+        sockets.tcp = tcp.collect();
+        let tcp = sockets
+            .tcp
+            .iter()
+            .map(|address| (Use::Http, address.to_string()));
         sockets.without_file.extend(tcp);
         let admin = sockets.bind(Use::Admin)?;
         sockets.watch(Use::Admin, &config.admin.socket, true);
@@ -164,11 +168,12 @@ impl Sockets {
     /// Why not: a reload must not open to everybody what was opened to those with a key.
     pub fn allowed_by(&self, config: &Config) -> Result<(), String> {
         let judged = self
-            .passed_tcp
+            .tcp
             .iter()
-            .map(|address| config.may_listen(*address));
+            // What takes a restart is as it was, whatever the config says by now.
+            .map(|address| config.may_listen_as(*address, &self.ingest));
         let judged: Result<(), String> = judged.collect();
-        judged.map_err(|why| format!("the TCP socket passed by systemd: {why}"))
+        judged.map_err(|why| format!("HTTP is listened on there until a restart: {why}"))
     }
 
     fn watch(&self, used_by: Use, path: &Path, ours: bool) {
@@ -513,23 +518,23 @@ mod tests {
     #[test]
     fn a_reload_does_not_open_to_everybody_what_systemd_passed() {
         let folder = TempDir::new().expect("a folder");
-        let (mut sockets, _listeners) = open(&folder, "");
-        let [tls, key] = [
-            "http_tls_cert = \"/c\"\nhttp_tls_key = \"/k\"\n",
-            "[[ingest.write_keys]]\nname = \"shop\"\nkey = \"SECRET\"\n",
-        ];
+        let tls = "http_tls_cert = \"/c\"\nhttp_tls_key = \"/k\"\n";
+        let key = "[[ingest.write_keys]]\nname = \"shop\"\nkey = \"SECRET\"\n";
+        let (mut sockets, _listeners) = open(&folder, tls);
         let allowed =
             |sockets: &Sockets, ingest: &str| sockets.allowed_by(&config(&folder, ingest));
         assert_eq!(allowed(&sockets, ""), Ok(()));
-        sockets.passed_tcp = vec!["127.0.0.1:1".parse().expect("an address")];
+        sockets.tcp = vec!["127.0.0.1:1".parse().expect("an address")];
         assert_eq!(allowed(&sockets, ""), Ok(()));
-        sockets
-            .passed_tcp
-            .push("0.0.0.0:1".parse().expect("an address"));
+        sockets.tcp.push("0.0.0.0:1".parse().expect("an address"));
         assert_eq!(allowed(&sockets, &[tls, key].concat()), Ok(()));
-        for less in [tls, key] {
+        // A certificate is as it was at the start, a proxy that the config now speaks of is none.
+        assert_eq!(allowed(&sockets, key), Ok(()));
+        for less in ["", tls, "http_behind_proxy = true\n"] {
             let why = allowed(&sockets, less).expect_err("it is open to everybody");
-            assert!(why.contains("passed by systemd: 0.0.0.0:1 is not"), "{why}");
+            assert!(why.contains("until a restart: 0.0.0.0:1 is not"), "{why}");
         }
+        sockets.ingest.http_tls_cert = None;
+        assert!(allowed(&sockets, &[tls, key].concat()).is_err());
     }
 }

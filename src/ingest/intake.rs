@@ -7,10 +7,11 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::flood::{Flood, Tally};
+use super::flood::{Flood, LINE, Tally};
 use super::witness::{Seen, Witness};
 use crate::clock::{Clock, Millis};
 use crate::event::{self, Call, Invalid};
@@ -51,6 +52,12 @@ impl Intake {
     /// The longest event, in bytes.
     pub(super) fn max_event_bytes(&self) -> usize {
         self.max_event_bytes
+    }
+
+    /// Until when the client of this tally is not to be read, if each of what it wasted costs so
+    /// much.
+    pub(super) fn held_until(&self, tally: &mut Tally, cost: Duration) -> Option<Instant> {
+        self.flood.after(tally, cost, Instant::now())
     }
 
     /// Why nothing comes in, if that is so.
@@ -252,7 +259,12 @@ impl Session {
     /// Until when this client is not to be read, for what it sent of late brought nothing; see
     /// [`super::flood`].
     pub(super) fn held_until(&mut self) -> Option<Instant> {
-        self.intake.flood.after(&mut self.tally, Instant::now())
+        self.intake.held_until(&mut self.tally, LINE)
+    }
+
+    /// What the events brought, for a client that has more than one session.
+    pub(super) fn tally(self) -> Tally {
+        self.tally
     }
 
     /// Begins a block; the one before it.

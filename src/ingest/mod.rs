@@ -27,6 +27,7 @@ pub use http::{HttpLimits, HttpOptions, Ready, SharedHttpLimits, TlsError, TlsFi
 pub use options::Options;
 
 use crate::clock::Clock;
+use crate::net::{Crowd, Limits};
 use crate::observe::Observer;
 use crate::queue::Queue;
 use intake::Intake;
@@ -55,15 +56,21 @@ pub fn spawn(
     observer: Observer,
 ) -> Result<Handle, String> {
     let intake = Arc::new(Intake::new(queue, clock, options.max_event_bytes, observer));
-    let most = options.max_connections;
+    let crowd = Crowd::new(Limits {
+        name: "ingest",
+        connections: options.max_connections.max(1),
+        life: None,
+        // What waits for the queue waits as long as that takes.
+        busy_may_go: None,
+    });
     let http = http::spawn(
         listeners.http,
         listeners.http_tcp,
         intake.clone(),
         http,
-        most,
+        crowd.clone(),
     )?;
-    let ndjson = ndjson::spawn(listeners.ndjson, intake, most);
+    let ndjson = ndjson::spawn(listeners.ndjson, intake, crowd);
     Ok(Handle { ndjson, http })
 }
 

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep};
 
-use super::crowd::{Crowd, Limits, Place, Who};
+use super::crowd::{Crowd, Place, Who};
 
 /// When no descriptor is left: how long to wait before the next try, unless a connection
 /// ends before. What frees one may be outside this process, so there is no event to wait for.
@@ -65,7 +65,6 @@ pub struct Acceptor<L: Listener> {
     /// Where to begin to look, so that one busy listener starves no other.
     turn: usize,
     more: UnboundedReceiver<L>,
-    limits: Limits,
     crowd: Crowd,
     /// Has come, and there is no place for it yet.
     waiting: Option<(L::Stream, Who)>,
@@ -75,18 +74,14 @@ pub struct Acceptor<L: Listener> {
     told_full: bool,
 }
 
-/// An acceptor, and where further listeners for it go.
-pub fn acceptor<L: Listener>(
-    listeners: Vec<L>,
-    limits: Limits,
-) -> (Acceptor<L>, UnboundedSender<L>) {
+/// An acceptor, and where further listeners for it go. Those of one crowd share its bound.
+pub fn acceptor<L: Listener>(listeners: Vec<L>, crowd: Crowd) -> (Acceptor<L>, UnboundedSender<L>) {
     let (send, more) = unbounded_channel();
     let acceptor = Acceptor {
         listeners,
         turn: 0,
         more,
-        limits,
-        crowd: Crowd::new(limits),
+        crowd,
         waiting: None,
         refused: None,
         told_full: false,
@@ -104,7 +99,7 @@ impl<L: Listener> Acceptor<L> {
     pub async fn next(&mut self) -> (L::Stream, Place) {
         loop {
             // Logged again only after a quarter has left, not at each that comes and goes.
-            let most = self.limits.connections.max(1);
+            let most = self.crowd.limits().connections.max(1);
             self.told_full &= self.crowd.len() > most - most.div_ceil(4);
             if let Some((stream, who)) = self.waiting.take() {
                 if let Some(place) = self.crowd.enter(who) {
@@ -148,7 +143,7 @@ impl<L: Listener> Acceptor<L> {
             return;
         }
         self.told_full = true;
-        let name = self.limits.name;
+        let name = self.crowd.limits().name;
         match evicted {
             Some(gone) => tracing::warn!(
                 "{name} serves {most} clients, which is its most; for each that comes an idle one \
@@ -171,7 +166,7 @@ impl<L: Listener> Acceptor<L> {
             tracing::warn!(
                 "{} takes no new client for now: {error}; raise LimitNOFILE, or see who keeps \
                  connections open",
-                self.limits.name
+                self.crowd.limits().name
             );
         }
         let short = [Errno::EMFILE, Errno::ENFILE].map(|errno| Some(errno as i32));

@@ -46,9 +46,9 @@ pub struct Limits {
     pub busy_may_go: Option<Duration>,
 }
 
-/// The connections of one service. Cheap to clone.
+/// The connections of one service, however many ways lead to it. Clones share them.
 #[derive(Clone)]
-pub(super) struct Crowd(Arc<Shared>);
+pub struct Crowd(Arc<Shared>);
 
 struct Shared {
     limits: Limits,
@@ -85,6 +85,7 @@ pub(super) struct Evicted {
 }
 
 impl Crowd {
+    /// Nobody yet.
     pub fn new(limits: Limits) -> Self {
         Self(Arc::new(Shared {
             limits,
@@ -95,7 +96,7 @@ impl Crowd {
     }
 
     /// A place for one more, if there is room.
-    pub fn enter(&self, who: Who) -> Option<Place> {
+    pub(super) fn enter(&self, who: Who) -> Option<Place> {
         let now = self.now();
         let mut seats = self.seats();
         if seats.taken.len() >= self.0.limits.connections.max(1) {
@@ -120,14 +121,19 @@ impl Crowd {
         })
     }
 
+    /// What they may hold.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.seats().taken.len()
     }
 
     /// Tells one to leave for `newcomer`, if any may go. `None` is one that could not be let in,
     /// so that nobody knows whose it is.
-    pub fn make_room(&self, newcomer: Option<Who>) -> Option<Evicted> {
+    pub(super) fn make_room(&self, newcomer: Option<Who>) -> Option<Evicted> {
         let now = self.now();
         let seats = self.seats();
         let mut held: HashMap<Who, usize> = HashMap::new();
@@ -173,7 +179,7 @@ impl Crowd {
     }
 
     /// Resolves when one has left since this was called.
-    pub async fn one_leaves(&self) {
+    pub(super) async fn one_leaves(&self) {
         self.0.left.notified().await;
     }
 

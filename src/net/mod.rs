@@ -8,6 +8,6 @@ mod served;
 mod unix;
 
 pub use acceptor::{Acceptor, Listener, acceptor};
-pub use crowd::{Busy, Limits, Place, Who};
+pub use crowd::{Busy, Crowd, Limits, Place, Who};
 pub use served::{Served, Service};
 pub use unix::{BindError, SocketFile, bind, is_listened_on};

@@ -149,7 +149,7 @@ mod tests {
     async fn port(limits: Limits) -> (Service<TcpListener>, std::net::SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (acceptor, _) = acceptor(vec![listener], limits);
+        let (acceptor, _) = acceptor(vec![listener], crate::net::Crowd::new(limits));
         (Service::new(acceptor, limits), address)
     }
 

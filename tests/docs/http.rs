@@ -206,7 +206,12 @@ fn the_limits_and_the_codes_are_those_of_the_source() {
         (
             "request",
             "PATIENCE: Duration = Duration::from_secs(5)",
-            "`queue.max_bytes` for five seconds",
+            "or lets nothing in for five seconds",
+        ),
+        (
+            "call",
+            "MOST_EVENTS: usize = 20_000",
+            "| a batch | 20,000 events",
         ),
     ] {
         let text = read(&format!("src/ingest/http/{file}.rs"));

@@ -30,8 +30,12 @@ const CONNECTIONS: usize = 8;
 const EVENTS: usize = 100;
 /// Their bytes, well below what the daemon takes.
 const BYTES: usize = 1 << 20;
-/// Where events go if the URL has no path.
+/// Where events go if the URL does not end with one of these.
 const BATCH: &str = "/v1/batch";
+const TAKING: [&str; 14] = [
+    "batch", "b", "track", "t", "page", "p", "screen", "s", "identify", "i", "group", "g", "alias",
+    "a",
+];
 
 /// Where to, and how.
 pub(super) struct Posting {
@@ -69,8 +73,14 @@ impl Posting {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(anyhow!(wrong())).or_exit(Exit::Usage);
         }
-        if url.path() == "/" {
-            url.set_path(BATCH);
+        // A prefix is not a path that takes events.
+        let path = url.path().trim_end_matches('/').to_owned();
+        let last = path.rsplit('/').next().unwrap_or_default();
+        if !TAKING.contains(&last) {
+            url.set_path(&format!(
+                "{}{BATCH}",
+                path.strip_suffix("/v1").unwrap_or(&path)
+            ));
         }
         let is_batch = url.path().ends_with("/batch") || url.path().ends_with("/b");
         Ok(Self {

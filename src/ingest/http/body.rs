@@ -1,21 +1,22 @@
 //! A request's body, whole, within limits that all bodies share.
 //!
-//! Invariant: no byte is kept that the shared room was not asked for, and a body that does not come
-//! on ends; so clients that send much, or slowly, or a little that unpacks to much, cost no other
-//! one its memory.
+//! Invariant: no byte of a body is kept that the shared room was not asked for, and a body that does
+//! not come on ends; so clients that send much, or slowly, or a little that unpacks to much, cost no
+//! other one its memory. What is made of a body is bounded by its own limits (`call`).
 
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{BodyDataStream, Bytes};
+use axum::http::{HeaderMap, header};
 use flate2::read::MultiGzDecoder;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::stop::Stopped;
 
-/// What all bodies may take at once, packed and unpacked.
+/// What all bodies of one room may take at once, packed and unpacked.
 pub(super) const ROOM: usize = 64 << 20;
 /// How long one may take to come.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -49,7 +50,7 @@ pub(super) struct Whole {
     _room: Vec<OwnedSemaphorePermit>,
 }
 
-/// The room of all bodies.
+/// A room for bodies.
 pub(super) fn room() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(ROOM))
 }
@@ -59,7 +60,11 @@ pub(super) type Parts = BodyDataStream;
 
 /// Lets the rest of a body go, for many clients read no answer before they have sent all: to them
 /// a connection that is closed early is no answer at all, and they send the same again.
-pub(super) async fn discard(parts: &mut Parts, mut stopped: Stopped) {
+pub(super) async fn discard(parts: &mut Parts, headers: &HeaderMap, mut stopped: Stopped) {
+    // Whoever asks first has sent nothing yet, and reads.
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
     let rest = async {
         let mut left = MOST_DISCARDED;
         while let Some(Ok(part)) = parts.next().await {

@@ -39,6 +39,9 @@ pub enum Refused {
     /// A member beside the events that is no JSON.
     #[error("not valid JSON: a value beside batch is broken")]
     Beside,
+    /// One of them would be lost.
+    #[error("batch is there twice")]
+    TwoBatches,
     /// More events than one answer may be about.
     #[error("a batch of more than {MOST_EVENTS} events: send them in several")]
     ManyEvents,
@@ -64,6 +67,8 @@ pub struct Call<'a> {
     /// As the client wrote them.
     pub events: Vec<&'a [u8]>,
     shared: Shared<'a>,
+    /// Bytes of what the batch says of each.
+    pub shared_bytes: usize,
     /// The body's own, unless it is masked.
     pub write_key: Option<Cow<'a, str>>,
 }
@@ -127,11 +132,16 @@ impl<'a> Call<'a> {
     /// come to more than `most` bytes in all of them. What is wrong with one event is found when
     /// that is taken.
     pub fn read(body: &'a [u8], shape: Shape, most: usize) -> Result<Self, Refused> {
+        let whole = body;
         let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-        let all = members(body)?.ok_or(Refused::NotObject)?;
+        let mark = whole.len() - body.len();
+        let all = members(body).map_err(|broken| Broken(broken.0 + mark))?;
+        let all = all.ok_or(Refused::NotObject)?;
         let write_key = last(&all, b"writeKey").and_then(key_of);
         let batch = last(&all, b"batch").filter(|_| shape != Shape::One);
-        let batch = batch.map(elements).transpose()?.flatten();
+        let within = |part: &[u8]| part.as_ptr() as usize - whole.as_ptr() as usize;
+        let read_elements = |part| elements(part).map_err(|b: Broken| Broken(b.0 + within(part)));
+        let batch = batch.map(read_elements).transpose()?.flatten();
         let events = match (batch, shape) {
             (Some(events), _) => events,
             (None, Shape::Batch) => return Err(Refused::NoBatch),
@@ -139,6 +149,7 @@ impl<'a> Call<'a> {
                 return Ok(Self {
                     events: vec![body],
                     shared: Shared::default(),
+                    shared_bytes: 0,
                     write_key,
                 });
             }
@@ -151,16 +162,22 @@ impl<'a> Call<'a> {
             .iter()
             .filter_map(|key| last(&all, key))
             .map(<[u8]>::len);
-        if repeated.sum::<usize>().saturating_mul(events.len()) > most {
+        let shared_bytes = repeated.sum::<usize>();
+        if shared_bytes.saturating_mul(events.len()) > most {
             return Err(Refused::Repeated(most));
         }
-        // What goes into the events is judged there.
-        let goes_in: [&[u8]; 4] = [b"batch", b"context", b"integrations", b"sentAt"];
+        let mut batches = 0;
         for member in &all {
             let is_json = || serde_json::from_slice::<IgnoredAny>(&readable(member.value)).is_ok();
-            if !goes_in.contains(&&*member.key()) && !is_json() {
-                return Err(Refused::Beside);
+            match &*member.key() {
+                // Each event is judged when it is taken. Of two lists one would be lost.
+                b"batch" => batches += 1,
+                _ if !is_json() => return Err(Refused::Beside),
+                _ => {}
             }
+        }
+        if batches > 1 {
+            return Err(Refused::TwoBatches);
         }
         let object = |key| -> Result<Keyed<'a>, Refused> {
             match last(&all, key) {
@@ -175,6 +192,7 @@ impl<'a> Call<'a> {
                 integrations: object(b"integrations")?,
                 sent_at: last(&all, b"sentAt").filter(|value| !says_nothing(value)),
             },
+            shared_bytes,
             write_key,
         })
     }
@@ -594,6 +612,10 @@ mod tests {
             ("", Refused::NotObject),
             ("[]", Refused::NotObject),
             ("{\"a\"", Refused::Json(5)),
+            ("\u{feff}{\"a\"", Refused::Json(8)),
+            (r#"{"batch":[1,,2]}"#, Refused::Json(13)),
+            (r#"{"batch":[],"context":@@@}"#, Refused::Beside),
+            (r#"{"batch":[],"batch":[]}"#, Refused::TwoBatches),
             (r#"{"batch":[{]}"#, Refused::Json(14)),
             (r#"{"batch":[],"x":nonsense}"#, Refused::Beside),
         ] {

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::http::{HeaderMap, Uri, header};
 use tokio::time::Instant;
 
-use super::super::intake::Session;
+use super::super::flood::{LINE, REQUEST, Tally};
+use super::super::intake::Intake;
 use super::super::stop::Stopped;
 use super::keys::of_basic;
 use crate::net::Place;
@@ -18,40 +19,55 @@ pub(super) struct Client {
     pub place: Arc<Place>,
     pub stopped: Stopped,
     pub is_tls: bool,
-    /// Until when what it sends is not taken, for what it sent of late brought nothing.
-    pub held_until: Arc<Mutex<Option<Instant>>>,
+    pub debt: Arc<Mutex<Debt>>,
+}
+
+/// What the requests of a connection brought.
+#[derive(Default)]
+pub(super) struct Debt {
+    events: Tally,
+    requests: Tally,
+    /// Until when no more is taken.
+    held_until: Option<Instant>,
 }
 
 impl Client {
     /// Waits if the requests of late brought nothing.
     pub async fn slow_down(&self) {
-        let until = *self.lock();
+        let until = self.lock().held_until.take();
         if let Some(until) = until {
+            let mut stopped = self.stopped.clone();
             tokio::select! {
                 () = tokio::time::sleep_until(until) => {}
                 () = self.place.must_leave() => {}
+                () = stopped.wait() => {}
             }
         }
     }
 
-    /// Remembers what the session's events brought.
-    pub fn owes(&self, session: &mut Session) {
-        let until = session.held_until();
-        let mut held = self.lock();
-        *held = until.max(*held);
+    /// Remembers what a request brought, and whether anything of it was taken.
+    pub fn brought(&self, intake: &Intake, events: Tally, is_taken: bool) {
+        let mut debt = self.lock();
+        debt.events.add(events);
+        match is_taken {
+            true => debt.requests.useful += 1,
+            false => debt.requests.wasted += 1,
+        }
+        let of_events = intake.held_until(&mut debt.events, LINE);
+        let of_requests = intake.held_until(&mut debt.requests, REQUEST);
+        debt.held_until = of_events.max(of_requests).max(debt.held_until);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.held_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Debt> {
+        self.debt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The write key that a request carries outside of its body: in a header of its own, as the user
 /// of a Basic authorization, or in the query.
 pub(super) fn write_key(headers: &HeaderMap, uri: &Uri) -> Option<String> {
-    let text = |name: &str| headers.get(name)?.to_str().ok();
+    // One that cannot be read is a wrong one: none is looked for behind it.
+    let text = |name: &str| Some(headers.get(name)?.to_str().unwrap_or("?"));
     let own = text("x-write-key")
         .map(str::trim)
         .filter(|key| !key.is_empty());

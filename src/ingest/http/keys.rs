@@ -48,6 +48,11 @@ impl WriteKeys {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = known.collect();
     }
 
+    /// Whether there are any.
+    pub(super) fn are_needed(&self) -> bool {
+        !self.current().is_empty()
+    }
+
     /// Whose this key is.
     pub(super) fn judge(&self, key: Option<&str>) -> Result<Sender, Unknown> {
         let known = self.current();

@@ -32,7 +32,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::intake::Intake;
 use super::stop::{Stop, stop};
-use crate::net::{self, Limits};
+use crate::net::{self, Crowd};
 use request::Http;
 
 pub(super) use call::{Beside, Call, Shape};
@@ -47,7 +47,7 @@ pub struct Handle {
     more: UnboundedSender<UnixListener>,
 }
 
-/// Serves the clients of these listeners, `most` of each kind at once. Must be called within a
+/// Serves the clients of these listeners, as many as the crowd takes. Must be called within a
 /// runtime.
 ///
 /// # Errors
@@ -57,7 +57,7 @@ pub(super) fn spawn(
     tcp: Vec<TcpListener>,
     intake: Arc<Intake>,
     options: HttpOptions,
-    most: usize,
+    crowd: Crowd,
 ) -> Result<Handle, String> {
     let (stop, stopped) = stop();
     let http = Arc::new(Http {
@@ -65,14 +65,9 @@ pub(super) fn spawn(
         keys: options.keys,
         limits: options.limits,
         room: body::room(),
+        unknown_room: body::room(),
     });
     let router = routes::router(http, options.ready);
-    let limits = |name| Limits {
-        name,
-        connections: most.max(1),
-        life: None,
-        busy_may_go: None,
-    };
     let server = match options.tls.filter(|_| !tcp.is_empty()) {
         None => None,
         Some(files) => {
@@ -81,7 +76,7 @@ pub(super) fn spawn(
             Some(tls.server().map_err(|error| error.to_string())?)
         }
     };
-    let (acceptor, more) = net::acceptor(unix, limits("the HTTP socket"));
+    let (acceptor, more) = net::acceptor(unix, crowd.clone());
     let mut acceptors = vec![tokio::spawn(server::accept(
         acceptor,
         router.clone(),
@@ -89,7 +84,7 @@ pub(super) fn spawn(
         stopped.clone(),
     ))];
     if !tcp.is_empty() {
-        let (acceptor, _) = net::acceptor(tcp, limits("the HTTP port"));
+        let (acceptor, _) = net::acceptor(tcp, crowd);
         let accept = server::accept(acceptor, router, server, stopped);
         acceptors.push(tokio::spawn(accept));
     }

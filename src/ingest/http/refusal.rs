@@ -41,6 +41,11 @@ impl Refusal {
         }
     }
 
+    /// The same request would never be taken.
+    pub const fn is_for_good(&self) -> bool {
+        self.retry_after.is_none()
+    }
+
     pub fn into_response(self) -> Response<Body> {
         let said = Said {
             ok: false,

@@ -7,9 +7,11 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode, Uri, header};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::super::answer::Answers;
+use super::super::flood::Tally;
 use super::super::intake::{Admission, Due, Intake, Session};
 use super::body::{self, Parts, Trouble};
 use super::call::{Beside, Call, Refused, Shape};
@@ -22,8 +24,8 @@ use crate::event::Kind;
 use crate::observe::Peer;
 use crate::queue::{Closed, QueueError};
 
-/// How long the queue may let nothing in before a client is told to come again: most give up
-/// after ten seconds or fifteen.
+/// How long a request's events may wait to be let in before its client is told to come again: most
+/// give up after ten seconds or fifteen. Where it is known that nothing is let in nobody waits.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What all requests share.
@@ -33,6 +35,9 @@ pub(super) struct Http {
     pub limits: SharedHttpLimits,
     /// The room of all bodies.
     pub room: Arc<Semaphore>,
+    /// That of bodies in which a key is still to be found: whoever has none leaves the others
+    /// theirs.
+    pub unknown_room: Arc<Semaphore>,
 }
 
 /// What a path says of the events that come by it.
@@ -59,7 +64,10 @@ impl Http {
         match self.taken(client, route, uri, headers, &mut parts).await {
             Ok(response) => response,
             Err(refusal) => {
-                body::discard(&mut parts, client.stopped.clone()).await;
+                if refusal.is_for_good() {
+                    client.brought(&self.intake, Tally::default(), false);
+                }
+                body::discard(&mut parts, headers, client.stopped.clone()).await;
                 refusal.into_response()
             }
         }
@@ -87,8 +95,12 @@ impl Http {
             return Err(no_body(Trouble::TooLong(limits.max_body)));
         }
         let mut stopped = client.stopped.clone();
+        let room = match key.is_none() && self.keys.are_needed() {
+            true => &self.unknown_room,
+            false => &self.room,
+        };
         let whole = tokio::select! {
-            whole = body::read(parts, is_gzip, limits.max_body, &self.room) => whole,
+            whole = body::read(parts, is_gzip, limits.max_body, room) => whole,
             () = stopped.wait() => return Err(draining()),
         };
         let whole = whole.map_err(no_body)?;
@@ -120,7 +132,12 @@ impl Http {
         let result = self
             .store(&mut session, &call, &beside, idempotency(headers))
             .await;
-        client.owes(&mut session);
+        if let Ok(response) = &result
+            && response.status() != StatusCode::SERVICE_UNAVAILABLE
+        {
+            let is_taken = response.status().is_success();
+            client.brought(&self.intake, session.tally(), is_taken);
+        }
         result
     }
 
@@ -133,6 +150,7 @@ impl Http {
     ) -> Result<Response<Body>, Refusal> {
         // It means the request, and so the event of one that has one alone.
         let idempotency = idempotency.filter(|_| call.events.len() == 1);
+        let patience = Instant::now() + PATIENCE;
         let mut due: Vec<(Answers, Due)> = Vec::new();
         let mut answers = Answers::default();
         let (mut line, mut any_taken) = (Vec::new(), call.events.is_empty());
@@ -147,10 +165,11 @@ impl Http {
             };
             // One that is too long is not completed, for it is not taken.
             line.clear();
-            if event.len() <= self.intake.max_event_bytes() {
+            let sent = event.len() + call.shared_bytes;
+            if sent <= self.intake.max_event_bytes() {
                 call.line(event, beside, id, &mut line);
             }
-            match session.take_as_sent(&line, event.len()) {
+            match session.take_as_sent(&line, sent) {
                 Admission::Stored { message_id } => {
                     any_taken = true;
                     answers.stored(&message_id);
@@ -166,18 +185,24 @@ impl Http {
             }
             if session.is_full() {
                 let answers = std::mem::take(&mut answers);
-                due.push((answers, self.hand_over(session).await?));
+                match self.hand_over(session, patience).await {
+                    Ok(more) => due.push((answers, more)),
+                    Err(refusal) => return Err(told(due, refusal).await),
+                }
             }
         }
-        due.push((answers, self.hand_over(session).await?));
+        match self.hand_over(session, patience).await {
+            Ok(more) => due.push((answers, more)),
+            Err(refusal) => return Err(told(due, refusal).await),
+        }
         self.answer(due, any_taken).await
     }
 
     /// Hands the session's block to the queue.
-    async fn hand_over(&self, session: &mut Session) -> Result<Due, Refusal> {
+    async fn hand_over(&self, session: &mut Session, until: Instant) -> Result<Due, Refusal> {
         self.lets_in()?;
         let due = self.intake.hand_over(session.seal());
-        let due = tokio::time::timeout(PATIENCE, due).await;
+        let due = tokio::time::timeout_at(until, due).await;
         due.map_err(|_| Refusal::later(5, "the queue takes no more for the moment"))
     }
 
@@ -269,9 +294,11 @@ fn no_body(trouble: Trouble) -> Refusal {
 const fn refused(why: Refused) -> StatusCode {
     match why {
         Refused::ManyEvents | Refused::Repeated(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        Refused::Json(_) | Refused::NotObject | Refused::NoBatch | Refused::Beside => {
-            StatusCode::BAD_REQUEST
-        }
+        Refused::Json(_)
+        | Refused::NotObject
+        | Refused::NoBatch
+        | Refused::Beside
+        | Refused::TwoBatches => StatusCode::BAD_REQUEST,
     }
 }
 
@@ -279,6 +306,15 @@ const fn refused(why: Refused) -> StatusCode {
 fn idempotency(headers: &HeaderMap) -> Option<&str> {
     let key = headers.get("idempotency-key")?.to_str().ok()?.trim();
     (!key.is_empty()).then_some(key)
+}
+
+/// Not all of a request could be handed over: what was is told to those who watch, once it is known.
+async fn told(due: Vec<(Answers, Due)>, refusal: Refusal) -> Refusal {
+    for (_, due) in due {
+        // The client sends all of it again.
+        let _ = due.receipts().await;
+    }
+    refusal
 }
 
 /// Said to who comes while the daemon stops.
@@ -316,7 +352,12 @@ pub(super) fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
         return Ok(false);
     };
     match encoding.to_str().unwrap_or_default().trim() {
-        text if text.eq_ignore_ascii_case("gzip") => Ok(true),
+        text if ["gzip", "x-gzip"]
+            .iter()
+            .any(|name| text.eq_ignore_ascii_case(name)) =>
+        {
+            Ok(true)
+        }
         text if text.eq_ignore_ascii_case("identity") || text.is_empty() => Ok(false),
         _ => Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

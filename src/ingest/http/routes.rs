@@ -89,11 +89,13 @@ fn taking(route: Route) -> axum::routing::MethodRouter<Arc<Http>> {
 /// which is where it asked, with the key that it asked for.
 async fn settings(
     Path(key): Path<String>,
+    State(http): State<Arc<Http>>,
     Extension(client): Extension<Client>,
     headers: HeaderMap,
 ) -> Json<serde_json::Value> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let is_https = client.is_tls || text("x-forwarded-proto") == Some("https");
+    let is_https = client.is_tls
+        || http.limits.get().trust_forwarded && text("x-forwarded-proto") == Some("https");
     let mut there = json!({
         "apiKey": key,
         "protocol": if is_https { "https" } else { "http" },
@@ -120,13 +122,18 @@ async fn is_ready(ready: Ready) -> impl IntoResponse {
     )
 }
 
-async fn no_route(Extension(client): Extension<Client>, uri: Uri, body: Body) -> Response<Body> {
+async fn no_route(
+    Extension(client): Extension<Client>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response<Body> {
     let words = format!(
         "there is no {} here: events are taken at /v1/track, /v1/batch, /api/track, /api/s/track, \
          /v1/events and their like, see docs/http.md",
         uri.path()
     );
-    body::discard(&mut body.into_data_stream(), client.stopped).await;
+    body::discard(&mut body.into_data_stream(), &headers, client.stopped).await;
     Refusal::new(StatusCode::NOT_FOUND, words).into_response()
 }
 
@@ -134,12 +141,13 @@ async fn no_method(
     Extension(client): Extension<Client>,
     method: Method,
     uri: Uri,
+    headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
     let words = format!(
         "there is no {method} {}: events are sent by POST",
         uri.path()
     );
-    body::discard(&mut body.into_data_stream(), client.stopped).await;
+    body::discard(&mut body.into_data_stream(), &headers, client.stopped).await;
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, words).into_response()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -88,7 +88,7 @@ where
                     place: Arc::new(place),
                     stopped: stopped.clone(),
                     is_tls: tls.is_some(),
-                    held_until: Arc::default(),
+                    debt: Arc::default(),
                 };
                 let (router, tls) = (router.clone(), tls.clone());
                 connections.spawn(async move {
@@ -122,6 +122,9 @@ where
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         client.place.heard();
         let mut request = request.map(Body::new);
+        if let Some(uri) = tidy(request.uri()) {
+            *request.uri_mut() = uri;
+        }
         request.extensions_mut().insert(client.clone());
         hyper::service::Service::call(&router, request)
     });
@@ -143,6 +146,26 @@ where
     if let Err(error) = ended {
         tracing::debug!("a client's HTTP connection broke: {error}");
     }
+}
+
+/// The address with one slash where several follow each other, and none at the end of its path: what
+/// clients make of a host that was written with a slash. `None`: it is so already.
+fn tidy(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    let is_odd = path.contains("//") || (path.len() > 1 && path.ends_with('/'));
+    if !is_odd {
+        return None;
+    }
+    let steps = path.split('/').filter(|step| !step.is_empty());
+    let mut tidied = String::new();
+    steps.for_each(|step| tidied.extend(["/", step]));
+    if tidied.is_empty() {
+        tidied.push('/');
+    }
+    if let Some(query) = uri.query() {
+        tidied.extend(["?", query]);
+    }
+    tidied.parse().ok()
 }
 
 /// Looks at the certificate's files as long as the listener serves.

@@ -4,6 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
@@ -18,7 +19,7 @@ use super::super::ndjson::{Input, Output, exchange};
 use super::super::stop::Stopped;
 use super::body;
 use super::client::{Client, write_key};
-use super::keys::Sender;
+use super::keys::{Sender, WriteKeys};
 use super::refusal::Refusal;
 use super::request::{Http, draining, is_gzip};
 use crate::observe::Peer;
@@ -41,7 +42,7 @@ pub(super) async fn events(
     match begin(&http, client.stopped.clone(), &uri, &headers) {
         Ok(begun) => answered(&http, client, begun, body),
         Err(refusal) => {
-            body::discard(&mut body.into_data_stream(), client.stopped).await;
+            body::discard(&mut body.into_data_stream(), &headers, client.stopped).await;
             refusal.into_response()
         }
     }
@@ -49,7 +50,9 @@ pub(super) async fn events(
 
 /// What is known before the first line.
 struct Begun {
-    key: Option<Arc<str>>,
+    /// As it came.
+    key: Option<String>,
+    name: Option<Arc<str>>,
     is_gzip: bool,
     stopped: Stopped,
 }
@@ -57,7 +60,8 @@ struct Begun {
 fn begin(http: &Http, stopped: Stopped, uri: &Uri, headers: &HeaderMap) -> Result<Begun, Refusal> {
     is_lines(headers)?;
     let is_gzip = is_gzip(headers)?;
-    let key = match http.sender(write_key(headers, uri).as_deref())? {
+    let key = write_key(headers, uri);
+    let name = match http.sender(key.as_deref())? {
         Sender::Anybody => None,
         Sender::Named(name) => Some(name),
     };
@@ -66,6 +70,7 @@ fn begin(http: &Http, stopped: Stopped, uri: &Uri, headers: &HeaderMap) -> Resul
     }
     Ok(Begun {
         key,
+        name,
         is_gzip,
         stopped,
     })
@@ -73,15 +78,19 @@ fn begin(http: &Http, stopped: Stopped, uri: &Uri, headers: &HeaderMap) -> Resul
 
 fn answered(http: &Http, client: Client, begun: Begun, body: Body) -> Response<Body> {
     let peer = Peer {
-        key: begun.key,
+        key: begun.name,
         ..client.peer
     };
     let (answers, mut taken) = mpsc::channel::<Bytes>(ON_THEIR_WAY);
+    let is_broken = Arc::new(AtomicBool::new(false));
     let lines = Lines {
         parts: body.into_data_stream().boxed(),
         unpack: (begun.is_gzip).then(|| MultiGzDecoder::new(Vec::new())),
         left: Bytes::new(),
         answers: answers.clone(),
+        keys: http.keys.clone(),
+        key: begun.key,
+        is_broken: is_broken.clone(),
     };
     let (place, intake, stopped) = (client.place, http.intake.clone(), begun.stopped);
     tokio::spawn(async move {
@@ -95,8 +104,16 @@ fn answered(http: &Http, client: Client, begun: Begun, body: Body) -> Response<B
         )
         .await;
     });
-    let body =
-        stream::poll_fn(move |cx| taken.poll_recv(cx).map(|text| text.map(Ok::<_, io::Error>)));
+    let body = stream::poll_fn(move |cx| {
+        taken.poll_recv(cx).map(|text| match text {
+            Some(text) => Some(Ok(text)),
+            // Not as if all had been taken: the answer breaks off, as the lines did.
+            None if is_broken.swap(false, Ordering::Relaxed) => {
+                Some(Err(io::Error::from(io::ErrorKind::InvalidData)))
+            }
+            None => None,
+        })
+    });
     let mut response = Response::new(Body::from_stream(body));
     let lines = HeaderValue::from_static("application/x-ndjson");
     response.headers_mut().insert(header::CONTENT_TYPE, lines);
@@ -137,10 +154,32 @@ struct Lines {
     left: Bytes,
     /// Closed when nobody reads.
     answers: mpsc::Sender<Bytes>,
+    keys: WriteKeys,
+    /// What was sent for a key at the beginning.
+    key: Option<String>,
+    /// Said before the lines end in the middle.
+    is_broken: Arc<AtomicBool>,
 }
 
 impl Input for Lines {
     async fn fill(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        let filled = self.more(buffer).await;
+        // A key that was taken away takes nothing more in.
+        let is_known = self.keys.judge(self.key.as_deref()).is_ok();
+        if filled.is_err() || !is_known {
+            self.is_broken.store(true, Ordering::Relaxed);
+            return filled.and(Err(io::ErrorKind::PermissionDenied.into()));
+        }
+        filled
+    }
+
+    async fn gone(&mut self) {
+        self.answers.closed().await;
+    }
+}
+
+impl Lines {
+    async fn more(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         use std::io::Write as _;
         if buffer.is_empty() {
             *buffer = BytesMut::new();
@@ -170,12 +209,6 @@ impl Input for Lines {
         }
     }
 
-    async fn gone(&mut self) {
-        self.answers.closed().await;
-    }
-}
-
-impl Lines {
     /// What is left when no more comes.
     fn end(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         let Some(mut unpack) = self.unpack.take() else {

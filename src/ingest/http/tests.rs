@@ -50,7 +50,13 @@ async fn site_with(change: impl FnOnce(&mut HttpOptions)) -> Site {
         ready: Arc::new(|| Box::pin(async { Vec::new() })),
     };
     change(&mut options);
-    let handle = spawn(vec![], vec![listener], Arc::new(intake), options, 10).unwrap();
+    let crowd = Crowd::new(net::Limits {
+        name: "ingest",
+        connections: 10,
+        life: None,
+        busy_may_go: None,
+    });
+    let handle = spawn(vec![], vec![listener], Arc::new(intake), options, crowd).unwrap();
     Site {
         address,
         queue,
@@ -137,6 +143,8 @@ async fn each_path_takes_what_its_clients_send() {
     let mut ids = Vec::new();
     for path in [
         "/api/track",
+        "/api/track/",
+        "//v1//track",
         "/api/s/track",
         "/api/s/s2s/track",
         "/v1/track",

@@ -4,9 +4,9 @@
 //! and that is told.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -23,7 +23,8 @@ pub(super) struct Tls {
     looked_at: Mutex<[Option<Stamp>; 2]>,
 }
 
-type Stamp = (SystemTime, u64);
+/// Inode, size, and the moment of the last change, of its mode and owner too.
+type Stamp = (u64, u64, i64, i64);
 
 impl Tls {
     /// Reads the files.
@@ -102,7 +103,7 @@ impl ResolvesServerCert for Tls {
 fn stamps(files: &TlsFiles) -> [Option<Stamp>; 2] {
     let stamp = |path: &Path| {
         let about = std::fs::metadata(path).ok()?;
-        Some((about.modified().ok()?, about.len()))
+        Some((about.ino(), about.len(), about.ctime(), about.ctime_nsec()))
     };
     [stamp(&files.cert), stamp(&files.key)]
 }

@@ -10,7 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::super::intake::Intake;
 use super::super::stop::{Stop, Stopped, stop};
 use super::connection;
-use crate::net::{self, Acceptor, Limits};
+use crate::net::{self, Acceptor, Crowd};
 use crate::observe::Peer;
 
 /// The running ingest side.
@@ -20,17 +20,10 @@ pub struct Handle {
     more: UnboundedSender<UnixListener>,
 }
 
-/// Serves the clients of `listeners`, `most` at once. Must be called within a runtime.
-pub fn spawn(listeners: Vec<UnixListener>, intake: Arc<Intake>, most: usize) -> Handle {
+/// Serves the clients of `listeners`, as many as the crowd takes. Must be called within a runtime.
+pub fn spawn(listeners: Vec<UnixListener>, intake: Arc<Intake>, crowd: Crowd) -> Handle {
     let (stop, stopped) = stop();
-    let limits = Limits {
-        name: "the ingest socket",
-        connections: most.max(1),
-        life: None,
-        // What waits for the queue waits as long as that takes.
-        busy_may_go: None,
-    };
-    let (acceptor, more) = net::acceptor(listeners, limits);
+    let (acceptor, more) = net::acceptor(listeners, crowd);
     let acceptor = tokio::spawn(accept(acceptor, intake, stopped));
     Handle {
         stop,
