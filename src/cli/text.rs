@@ -48,6 +48,10 @@ impl<W: Write> Write for Out<W> {
     /// What is written is text, and no call ends within a character.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // Mostly there is nothing to do, and no copy to make.
+        if is_plain(bytes) {
+            self.to.write_all(bytes)?;
+            return Ok(bytes.len());
+        }
         match std::str::from_utf8(bytes) {
             Ok(text) if !text.chars().any(|c| steers(c) && !self.passes(c)) => {
                 self.to.write_all(bytes)?;
@@ -85,6 +89,13 @@ pub(super) fn say(text: &str) {
 /// What lays out text rather than steers.
 fn is_layout(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\t')
+}
+
+/// Whether it is nothing but what ASCII shows, in lines: of every byte, for a loop without an early
+/// end runs many at once, and nearly all that is written is so.
+fn is_plain(bytes: &[u8]) -> bool {
+    let shows = |b: &u8| matches!(b, b' '..=b'~' | b'\n' | b'\t');
+    bytes.iter().fold(true, |all, b| all & shows(b))
 }
 
 /// In lines, with a dot for each character that a terminal obeys.

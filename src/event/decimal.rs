@@ -18,6 +18,9 @@ pub struct Decimal<'a> {
 /// An exponent beyond this is out of any use; clamping keeps the sums within `i64`.
 const EXPONENT_CLAMP: i64 = 1 << 40;
 
+/// A number of so many digits fits a `u64`, whichever they are.
+const MAX_LEADING: usize = 19;
+
 impl<'a> Decimal<'a> {
     /// Reads `[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?`, of which JSON's own grammar
     /// is a part. No white space, separators or signs of currency.
@@ -102,6 +105,24 @@ impl<'a> Decimal<'a> {
         self.point
     }
 
+    /// The first `count` significant digits as one number, with a 0 for each behind the last;
+    /// `None` where that may be more than a `u64` holds.
+    pub fn leading(&self, count: usize) -> Option<u64> {
+        if count > MAX_LEADING {
+            return None;
+        }
+        let (integer, fraction) = self.parts;
+        let written = count.min(self.len);
+        let digits = integer
+            .iter()
+            .chain(fraction)
+            .skip(self.first)
+            .take(written);
+        let number = digits.fold(0, |number, d| number * 10 + u64::from(d - b'0'));
+        // Fits: neither has more than 19 digits.
+        Some(number * 10u64.pow((count - written) as u32))
+    }
+
     /// Significant digit number `i`, 0 to 9; 0 behind the last.
     pub fn digit(&self, i: usize) -> u8 {
         if i >= self.len {
@@ -137,6 +158,29 @@ mod tests {
             let digits = (0..d.len()).map(|i| (b'0' + d.digit(i)) as char).collect();
             (d.is_negative(), digits, d.point())
         })
+    }
+
+    #[test]
+    fn leading_digits_are_one_number() {
+        for (text, count, expected) in [
+            ("12.50", 0, Some(0)),
+            ("12.50", 2, Some(12)),
+            ("12.50", 3, Some(125)),
+            ("0012.50", 5, Some(12500)),
+            ("-0.00045", 1, Some(4)),
+            ("100.001", 4, Some(1000)),
+            ("0", 19, Some(0)),
+            ("7e30", 19, Some(7_000_000_000_000_000_000)),
+            (
+                "9999999999.99999999999999",
+                19,
+                Some(9_999_999_999_999_999_999),
+            ),
+            ("1", 20, None),
+        ] {
+            let decimal = Decimal::parse(text).expect("a number");
+            assert_eq!(decimal.leading(count), expected, "{text}, {count}");
+        }
     }
 
     #[test]

@@ -288,7 +288,7 @@ fn whole(n: Decimal<'_>) -> Option<i64> {
         return None;
     }
     let digits = usize::try_from(n.point()).unwrap_or(0);
-    Some((0..digits).fold(0, |whole, i| whole * 10 + i64::from(n.digit(i))))
+    n.leading(digits)?.try_into().ok()
 }
 
 fn in_range(seconds: i64) -> Option<i64> {

@@ -5,27 +5,36 @@ use std::fmt;
 use serde::ser::{Serialize, Serializer};
 
 use super::notes::{Fault, Read};
-use crate::event::{Decimal, Node};
+use crate::event::{Decimal, Node, Number};
 use crate::note::Word;
 
 /// Millionths in one.
-const ONE: i128 = 1_000_000;
+const ONE: i64 = 1_000_000;
+const WIDE_ONE: i128 = ONE as i128;
 /// The digits before the point that a magnitude below 1e12 has.
 const INTEGER_DIGITS: i64 = 12;
 /// The digits kept behind the point.
 const DECIMALS: i64 = 6;
-/// A sum from here on is unreadable.
-const SUM_LIMIT: i128 = 1_000_000_000_000 * ONE;
+/// A magnitude from here on is unreadable.
+const LIMIT: i64 = 10i64.pow(INTEGER_DIGITS as u32);
+/// Likewise of a sum, in millionths.
+const SUM_LIMIT: i128 = LIMIT as i128 * WIDE_ONE;
 /// The largest integer that Pinterest's schema is given.
-const MAX_INTEGER: i128 = 2_147_483_647;
+const MAX_INTEGER: i64 = 2_147_483_647;
 
 /// A decimal number in millionths; at most 1e12 (what was given was below, rounding may reach
 /// it). Serialized as a string without exponent or trailing zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Micros(i128);
+pub(super) struct Micros(i64);
 
 impl Micros {
     pub(super) const ONE: Self = Self(ONE);
+
+    /// `None` from 1e12 on.
+    fn whole(n: u64) -> Option<Self> {
+        let whole = i64::try_from(n).ok().filter(|n| *n < LIMIT)?;
+        Some(Self(whole * ONE))
+    }
 
     /// Rounds half-even to 6 decimals. `None` from a magnitude of 1e12 on, judged as given.
     fn new(n: Decimal<'_>) -> Option<Self> {
@@ -38,13 +47,14 @@ impl Micros {
         let Ok(kept) = usize::try_from(n.point() + DECIMALS) else {
             return Some(Self(0)); // below a tenth of a millionth
         };
-        let whole = (0..kept).fold(0i128, |whole, i| whole * 10 + i128::from(n.digit(i)));
+        // At most 18 digits.
+        let whole = i64::try_from(n.leading(kept)?).ok()?;
         let up = match n.digit(kept) {
             0..=4 => false,
             5 => n.len() > kept + 1 || whole % 2 == 1,
             _ => true,
         };
-        let magnitude = whole + i128::from(up);
+        let magnitude = whole + i64::from(up);
         Some(Self(if n.is_negative() {
             -magnitude
         } else {
@@ -65,6 +75,8 @@ const MANY: Fault = Fault::unreadable("adds up to more than 2147483647");
 /// A *number*: a JSON number, or a string that is one.
 pub(super) fn number(node: &Node<'_>) -> Read<Micros> {
     let number = match node {
+        // As most are written, and no different from what its digits come to.
+        Node::Number(Number::Unsigned(n)) => Micros::whole(*n),
         Node::Number(n) => n.with_decimal(Micros::new),
         node if node.is_missing() => return Ok(None),
         Node::String(s) => Decimal::parse(s.trim()).and_then(Micros::new),
@@ -107,21 +119,21 @@ impl Sum {
     /// Adds one product of two.
     pub(super) fn add(&mut self, price: Micros, quantity: Micros) {
         // At most 1e36, in units of 1e-12.
-        let product = price.0 * quantity.0;
-        self.whole += product.div_euclid(ONE * ONE);
-        self.rest += product.rem_euclid(ONE * ONE);
+        let product = i128::from(price.0) * i128::from(quantity.0);
+        self.whole += product.div_euclid(WIDE_ONE * WIDE_ONE);
+        self.rest += product.rem_euclid(WIDE_ONE * WIDE_ONE);
     }
 
     /// The sum, rounded half-even to 6 decimals, if it is an amount.
     pub(super) fn amount(self) -> Result<Micros, Fault> {
-        let floor = self.whole * ONE + self.rest.div_euclid(ONE);
-        let rest = self.rest.rem_euclid(ONE);
+        let floor = self.whole * WIDE_ONE + self.rest.div_euclid(WIDE_ONE);
+        let rest = self.rest.rem_euclid(WIDE_ONE);
         let is_odd = floor.rem_euclid(2) == 1;
-        let up = rest * 2 > ONE || (rest * 2 == ONE && is_odd);
+        let up = rest * 2 > WIDE_ONE || (rest * 2 == WIDE_ONE && is_odd);
         match floor + i128::from(up) {
             ..0 => Err(NEGATIVE_SUM),
             SUM_LIMIT.. => Err(HUGE_SUM),
-            sum => Ok(Micros(sum)),
+            sum => i64::try_from(sum).map(Micros).map_err(|_| HUGE_SUM),
         }
     }
 }
@@ -132,7 +144,7 @@ pub(super) fn sum_of_integers(integers: impl Iterator<Item = u32>) -> Read<u32> 
         return Ok(None);
     };
     match u32::try_from(sum) {
-        Ok(sum) if i128::from(sum) <= MAX_INTEGER => Ok(Some(sum)),
+        Ok(sum) if i64::from(sum) <= MAX_INTEGER => Ok(Some(sum)),
         _ => Err(MANY),
     }
 }
@@ -142,8 +154,7 @@ impl fmt::Display for Micros {
         if self.0 < 0 {
             f.write_str("-")?;
         }
-        // Fits: the magnitude is at most 1e18.
-        let magnitude = self.0.unsigned_abs() as u64;
+        let magnitude = self.0.unsigned_abs();
         let (whole, mut fraction) = (magnitude / 1_000_000, magnitude % 1_000_000);
         if fraction == 0 {
             return write!(f, "{whole}");
@@ -354,7 +365,7 @@ mod tests {
     proptest! {
         #[test]
         fn millionths_survive_the_round_trip(n in -999_999_999_999_999_999i64..=999_999_999_999_999_999) {
-            let micros = Micros(i128::from(n));
+            let micros = Micros(n);
             let text = micros.to_string();
             prop_assert!(!text.contains('e'));
             prop_assert!(!text.contains('.') || !text.ends_with('0'));

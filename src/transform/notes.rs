@@ -145,7 +145,14 @@ impl Notes {
     pub fn finish(self) -> Vec<Note> {
         let mut notes = self.0.into_inner();
         if notes.len() > 1 {
-            notes.sort_by_cached_key(|note| rank(note.field));
+            // Many notes mostly are many of one field: its place is looked up once.
+            let mut last = ("", None);
+            notes.sort_by_cached_key(|note| {
+                if note.field != last.0 {
+                    last = (note.field, rank(note.field));
+                }
+                last.1
+            });
         }
         notes
     }

@@ -183,7 +183,7 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, limit: usize) -> io::
             return Ok(Line::End);
         }
         any = true;
-        let end = buffer.iter().position(|b| *b == b'\n');
+        let end = memchr::memchr(b'\n', buffer);
         let part = &buffer[..end.unwrap_or(buffer.len())];
         // One byte more than the limit, for the CR of a line end.
         too_long |= line.len() + part.len() > limit + 1;
