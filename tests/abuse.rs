@@ -237,7 +237,7 @@ fn besieged<T>(
         within(s(60), "that what deaf clients sent is read", || {
             let before = processor(pid);
             std::thread::sleep(s(1));
-            (processor(pid) - before < 100).then_some(())
+            (processor(pid) - before < 30).then_some(())
         });
         let out = during();
         drop(ended);
@@ -322,7 +322,7 @@ fn a_thousand_bad_connections_leave_honest_clients_their_throughput() {
 
 #[test]
 fn a_thousand_bad_connections_over_http_leave_them_theirs() {
-    honest_clients_beside_a_crowd(&http(), 2, 0.25);
+    honest_clients_beside_a_crowd(&http(), 1, 0.25);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -18,10 +19,12 @@ use serde_json::Value;
 
 use crate::support::{Daemon, Site, StandIn, request, s, samples, within};
 
-/// A port that was free a moment ago, below those that the system hands out.
+/// A port that was free a moment ago, below those that the system hands out; each once.
 fn free_port() -> u16 {
-    (20_000..32_000)
-        .map(|n| n + (std::process::id() as u16 % 500))
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 500) as u16 * 20;
+    (0..1000)
+        .map(|_| first + NEXT.fetch_add(1, Ordering::Relaxed))
         .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a port")
 }
