@@ -48,8 +48,8 @@ async fn accept(
                     pid: peer.pid(),
                     ..Peer::default()
                 });
-                if let Some(peer) = &peer {
-                    tracing::debug!(uid = ?peer.uid, pid = ?peer.pid, "client connected");
+                if let Some(Peer { uid: Some(uid), pid, .. }) = &peer {
+                    tracing::debug!(uid, pid = ?pid, "client connected");
                 }
                 connections.spawn(connection::serve(
                     stream,
