@@ -82,7 +82,7 @@ fn answered(http: &Http, client: Client, begun: Begun, body: Body) -> Response<B
         ..client.peer
     };
     let (answers, mut taken) = mpsc::channel::<Bytes>(ON_THEIR_WAY);
-    let is_broken = Arc::new(AtomicBool::new(false));
+    let is_whole = Arc::new(AtomicBool::new(false));
     let lines = Lines {
         parts: body.into_data_stream().boxed(),
         unpack: (begun.is_gzip).then(|| MultiGzDecoder::new(Vec::new())),
@@ -90,7 +90,7 @@ fn answered(http: &Http, client: Client, begun: Begun, body: Body) -> Response<B
         answers: answers.clone(),
         keys: http.keys.clone(),
         key: begun.key,
-        is_broken: is_broken.clone(),
+        is_whole: is_whole.clone(),
     };
     let (place, intake, stopped) = (client.place, http.intake.clone(), begun.stopped);
     tokio::spawn(async move {
@@ -107,11 +107,10 @@ fn answered(http: &Http, client: Client, begun: Begun, body: Body) -> Response<B
     let body = stream::poll_fn(move |cx| {
         taken.poll_recv(cx).map(|text| match text {
             Some(text) => Some(Ok(text)),
-            // Not as if all had been taken: the answer breaks off, as the lines did.
-            None if is_broken.swap(false, Ordering::Relaxed) => {
-                Some(Err(io::Error::from(io::ErrorKind::InvalidData)))
-            }
-            None => None,
+            None if is_whole.load(Ordering::Relaxed) => None,
+            // At a stop, or where the lines broke off: the answer breaks off as well, or whoever
+            // looks at its end alone would think that all was taken.
+            None => Some(Err(io::Error::from(io::ErrorKind::ConnectionAborted))),
         })
     });
     let mut response = Response::new(Body::from_stream(body));
@@ -157,8 +156,8 @@ struct Lines {
     keys: WriteKeys,
     /// What was sent for a key at the beginning.
     key: Option<String>,
-    /// Said before the lines end in the middle.
-    is_broken: Arc<AtomicBool>,
+    /// Said once they have come to their end.
+    is_whole: Arc<AtomicBool>,
 }
 
 impl Input for Lines {
@@ -166,9 +165,11 @@ impl Input for Lines {
         let filled = self.more(buffer).await;
         // A key that was taken away takes nothing more in.
         let is_known = self.keys.judge(self.key.as_deref()).is_ok();
-        if filled.is_err() || !is_known {
-            self.is_broken.store(true, Ordering::Relaxed);
+        if !is_known {
             return filled.and(Err(io::ErrorKind::PermissionDenied.into()));
+        }
+        if let Ok(0) = filled {
+            self.is_whole.store(true, Ordering::Relaxed);
         }
         filled
     }

@@ -518,6 +518,46 @@ async fn lines_are_answered_as_they_come() {
 }
 
 #[tokio::test]
+async fn an_answer_breaks_off_where_the_lines_were_not_all_taken() {
+    let site = site().await;
+    let mut stream = TcpStream::connect(site.address).await.unwrap();
+    let line = format!("{}\n", event("first"));
+    let head = "POST /v1/events HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let some = format!("{head}{:x}\r\n{line}\r\n", line.len());
+    stream.write_all(some.as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("first") {
+        assert!(stream.read_buf(&mut seen).await.unwrap() > 0);
+    }
+    // More would come, and the daemon stops.
+    site.handle.stop(Duration::from_secs(5)).await;
+    // However it ends, it does not end as a whole answer does.
+    let _ = stream.read_to_end(&mut seen).await;
+    assert!(
+        !seen.ends_with(b"0\r\n\r\n"),
+        "{}",
+        String::from_utf8_lossy(&seen)
+    );
+    // Damaged on its way.
+    let answer = site_of_damaged_gzip().await;
+    assert!(
+        !answer.ends_with(b"0\r\n\r\n"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+}
+
+async fn site_of_damaged_gzip() -> Vec<u8> {
+    let site = site().await;
+    let mut stream = TcpStream::connect(site.address).await.unwrap();
+    let head = "POST /v1/events HTTP/1.1\r\nHost: h\r\nContent-Encoding: gzip\r\nContent-Length: 6\r\n\r\nnogzip";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    answer
+}
+
+#[tokio::test]
 async fn packed_lines_are_unpacked_as_they_come() {
     let site = site().await;
     let mut lines = String::new();
