@@ -66,7 +66,7 @@ impl Client {
 /// The write key that a request carries outside of its body: in a header of its own, as the user
 /// of a Basic authorization, or in the query.
 pub(super) fn write_key(headers: &HeaderMap, uri: &Uri) -> Option<String> {
-    // One that cannot be read is a wrong one: none is looked for behind it.
+    // A header of its own that cannot be read is a wrong key: none is looked for behind it.
     let text = |name: &str| Some(headers.get(name)?.to_str().unwrap_or("?"));
     let own = text("x-write-key")
         .map(str::trim)

@@ -1,8 +1,8 @@
 //! What a request is told when nothing of it is taken.
 //!
 //! Invariant: a client drops what is answered 4xx and repeats what is answered 503. So 4xx says
-//! that the same request would never be taken, and every reason to wait is a 503 with a
-//! `Retry-After`.
+//! that the same request would never be taken (or, 408, that it did not come), and every reason of
+//! the daemon's to wait is a 503 with a `Retry-After`.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};

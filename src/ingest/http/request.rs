@@ -331,7 +331,7 @@ fn wait_for(error: &QueueError) -> u32 {
 
 /// As RFC 3339 in milliseconds.
 fn shown(at: Millis) -> String {
-    // Unwrap safety: a clock's milliseconds are within the years that a timestamp has.
+    // A clock's milliseconds are within the years that a timestamp has.
     let at = Timestamp::from_millisecond(at).unwrap_or(Timestamp::UNIX_EPOCH);
     format!("{at:.3}")
 }
@@ -376,21 +376,28 @@ fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
         "application/octet-stream",
         "text/json",
     ];
+    let is_json = |kind: &str| kind.is_empty() || TAKEN.contains(&kind) || kind.ends_with("+json");
+    comes_as(
+        headers,
+        is_json,
+        "Content-Type is none that JSON comes as: application/json, or text/plain",
+    )
+}
+
+/// Whether the body comes as what is taken, in lower case and without parameters, or nothing is said
+/// of it.
+pub(super) fn comes_as(
+    headers: &HeaderMap,
+    is_taken: impl Fn(&str) -> bool,
+    refused: &str,
+) -> Result<(), Refusal> {
     let Some(kind) = headers.get(header::CONTENT_TYPE) else {
         return Ok(());
     };
     let kind = kind.to_str().unwrap_or("?");
-    let kind = kind
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    match kind.is_empty() || TAKEN.contains(&kind.as_str()) || kind.ends_with("+json") {
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    match is_taken(&kind.to_ascii_lowercase()) {
         true => Ok(()),
-        false => Err(Refusal::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Content-Type is none that JSON comes as: application/json, or text/plain",
-        )),
+        false => Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, refused)),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Response, Uri, header};
 use bytes::BytesMut;
 use flate2::write::MultiGzDecoder;
 use futures_util::{Stream, StreamExt, stream};
@@ -21,7 +21,7 @@ use super::body;
 use super::client::{Client, write_key};
 use super::keys::{Sender, WriteKeys};
 use super::refusal::Refusal;
-use super::request::{Http, draining, is_gzip};
+use super::request::{Http, comes_as, draining, is_gzip};
 use crate::observe::Peer;
 
 /// Answers on their way to the client; each is of one block.
@@ -126,23 +126,11 @@ fn is_lines(headers: &HeaderMap) -> Result<(), Refusal> {
         "application/jsonl",
         "text/plain",
     ];
-    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
-        return Ok(());
-    };
-    let kind = kind.to_str().unwrap_or("?");
-    let kind = kind
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    match TAKEN.contains(&kind.as_str()) {
-        true => Ok(()),
-        false => Err(Refusal::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Content-Type is not application/x-ndjson: one JSON object per line is taken here",
-        )),
-    }
+    comes_as(
+        headers,
+        |kind| TAKEN.contains(&kind),
+        "Content-Type is not application/x-ndjson: one JSON object per line is taken here",
+    )
 }
 
 /// The lines of a body.
