@@ -1,23 +1,24 @@
 //! The same events over HTTP, on the Unix socket beside the one for lines. Delivery is paused.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::Bytes;
 use axum::routing::post;
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
 
 use super::Bench;
 use super::accept::NOBODY;
-use super::load::{Load, flood, queued};
+use super::load::{CHUNK, Load, flood, queued};
 use super::process::Daemon;
 use super::table::Row;
 
-/// What a client writes at once.
-const CHUNK: usize = 64 << 10;
 /// Events of one request to /v1/batch.
 const BATCH: u64 = 100;
 
@@ -77,7 +78,8 @@ pub fn batches(bench: &Bench, binary: &Path, events: u64) -> Row {
     Row::new(name, rate, "events/s").at_least(60_000.0)
 }
 
-/// One event a request, kept alive, beside a server that reads the same and answers the same.
+/// One event a request, kept alive, beside a server that answers the same: it reads whose event it
+/// is from the body, and stores nothing.
 pub fn singles(bench: &Bench, binary: &Path, events: u64, floor: bool) -> Vec<Row> {
     const CONNECTIONS: u64 = 64;
     let each = events / CONNECTIONS;
@@ -126,19 +128,24 @@ fn paused<T>(bench: &Bench, binary: &Path, measure: impl FnOnce(&Daemon) -> T) -
     measure(&daemon)
 }
 
-/// A server that takes a body and answers as the daemon does.
+/// What has to be read of an event to answer it.
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "messageId")]
+    message_id: String,
+}
+
+/// A server that answers as the daemon does.
 fn answering(socket: &PathBuf) -> tokio::runtime::Runtime {
-    const ANSWER: &str = r#"{"ok":true,"success":true,"results":[{"status":"queued","messageId":"t000000000000"}]}
-"#;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     let _guard = runtime.enter();
     let listener = tokio::net::UnixListener::bind(socket).expect("a socket");
-    let take = |body: Bytes| async move {
-        assert!(!body.is_empty());
-        ([("content-type", "application/json")], ANSWER)
+    let take = |Json(event): Json<Event>| async move {
+        let result = json!({"status": "queued", "messageId": event.message_id});
+        Json(json!({"ok": true, "success": true, "results": [result]}))
     };
     let router = Router::new().route("/v1/track", post(take));
     runtime.spawn(async move { axum::serve(listener, router).await });
@@ -154,32 +161,39 @@ fn request(path: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// Each connection sends its requests one after the other, each after the answer before it.
+/// Each connection sends its requests one after the other, each after the answer before it. One
+/// thread serves them all, as a load generator's does.
 fn asked(socket: &Path, requests: Vec<Vec<Vec<u8>>>) -> Duration {
-    let begun = Instant::now();
-    std::thread::scope(|scope| {
-        for requests in &requests {
-            scope.spawn(move || {
-                let mut stream = UnixStream::connect(socket).expect("a connection");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let begun = Instant::now();
+        let mut clients = JoinSet::new();
+        for requests in requests {
+            let socket = socket.to_owned();
+            clients.spawn(async move {
+                let stream = tokio::net::UnixStream::connect(socket).await;
+                let mut stream = stream.expect("a connection");
                 let mut buffer = Vec::new();
                 for request in requests {
-                    stream.write_all(request).expect("a request is taken");
-                    answered(&mut stream, &mut buffer);
+                    stream.write_all(&request).await.expect("it is taken");
+                    answered(&mut stream, &mut buffer).await;
                 }
             });
         }
-    });
-    begun.elapsed()
+        clients.join_all().await;
+        begun.elapsed()
+    })
 }
 
 /// Reads one answer, which has to be a 200.
-fn answered(stream: &mut UnixStream, buffer: &mut Vec<u8>) {
+async fn answered(stream: &mut tokio::net::UnixStream, buffer: &mut Vec<u8>) {
     buffer.clear();
-    let mut some = [0; 16 << 10];
     loop {
-        let n = stream.read(&mut some).expect("an answer");
+        let n = stream.read_buf(buffer).await.expect("an answer");
         assert!(n > 0, "closed on us");
-        buffer.extend_from_slice(&some[..n]);
         let Some(end) = memchr::memmem::find(buffer, b"\r\n\r\n") else {
             continue;
         };

@@ -16,7 +16,7 @@ mod events;
 /// Different events; what is beyond differs by its messageId alone.
 const KINDS: usize = 1000;
 /// What a client writes at once.
-const CHUNK: usize = 256 << 10;
+pub const CHUNK: usize = 256 << 10;
 
 /// Makes events.
 pub struct Load {

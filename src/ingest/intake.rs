@@ -12,11 +12,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::flood::{Flood, LINE, Tally};
+use super::gather::{Gather, Most};
 use super::witness::{Seen, Witness};
 use crate::clock::{Clock, Millis};
 use crate::event::{self, Call, Invalid};
 use crate::observe::{Observer, Peer};
-use crate::queue::{Block, BlockBuilder, Closed, Pending, Queue, QueueError, Receipt};
+use crate::queue::{BlockBuilder, Closed, Pending, Queue, QueueError, Receipt};
 
 /// A block is handed over at this size: enough for good compression, small enough to keep
 /// several on their way.
@@ -31,6 +32,7 @@ pub(super) struct Intake {
     max_event_bytes: usize,
     observer: Observer,
     flood: Flood,
+    gather: Gather,
 }
 
 impl Intake {
@@ -40,7 +42,12 @@ impl Intake {
         max_event_bytes: usize,
         observer: Observer,
     ) -> Self {
+        let most = Most {
+            bytes: BLOCK_BYTES,
+            events: BLOCK_EVENTS,
+        };
         Self {
+            gather: Gather::new(queue.clone(), most),
             queue,
             clock,
             max_event_bytes,
@@ -67,10 +74,27 @@ impl Intake {
 
     /// Hands a block to the queue: waits while that lets nothing in.
     pub(super) async fn hand_over(&self, sealed: Sealed) -> Due {
+        let pending = self.queue.enqueue(sealed.block.finish()).await;
+        self.due(pending, sealed.witness, sealed.peer)
+    }
+
+    /// The same of a client that cannot wait for long: what is not let in until then is
+    /// unavailable, at the quota too. The events of several clients may share a block.
+    pub(super) async fn hand_in(&self, sealed: Sealed, until: Instant) -> Due {
+        let pending = self.gather.hand_in(sealed.block, until).await;
+        self.due(pending, sealed.witness, sealed.peer)
+    }
+
+    fn due(
+        &self,
+        pending: Result<Pending, QueueError>,
+        witness: Witness,
+        peer: Option<Peer>,
+    ) -> Due {
         Due {
-            pending: self.queue.enqueue(sealed.block).await,
-            witness: sealed.witness,
-            peer: sealed.peer,
+            pending,
+            witness,
+            peer,
             clock: self.clock.clone(),
             observer: self.observer.clone(),
         }
@@ -241,12 +265,12 @@ impl Session {
         let (begun, seen) = (self.read_at, self.seen.take());
         let repaired = std::mem::take(&mut self.repaired);
         let made_ids = std::mem::take(&mut self.made_ids);
-        let block = self.next_block().finish();
+        let block = self.next_block();
         Sealed {
             witness: Witness {
                 begun,
-                at: block.accepted_at,
-                ids: Witness::ids(&block.ids),
+                at: block.accepted_at(),
+                ids: Witness::ids(block.ids()),
                 seen,
                 repaired,
                 made_ids,
@@ -277,7 +301,7 @@ impl Session {
 
 /// A closed block, not yet handed over.
 pub(super) struct Sealed {
-    block: Block,
+    block: BlockBuilder,
     witness: Witness,
     peer: Option<Peer>,
 }

@@ -2,13 +2,15 @@
 //! queue has promised.
 //!
 //! `intake` is the way in for every protocol: it checks an event, packs it into a block, hands
-//! blocks to the queue and holds the receipts that are due; `flood` and `witness` are its own. A
+//! blocks to the queue, those of few events through `gather`, and holds the receipts that are due;
+//! `flood` and `witness` are its own. A
 //! protocol takes bytes off the wire and renders what `intake` says, in a folder of its own:
 //! `ndjson`, one JSON object per line over a Unix stream socket, and `http`. Connections are limited in number
 //! and each in memory, and a share of the descriptors is never theirs.
 
 mod answer;
 mod flood;
+mod gather;
 mod http;
 mod intake;
 mod ndjson;

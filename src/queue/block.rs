@@ -79,6 +79,22 @@ impl BlockBuilder {
         self.bodies.len()
     }
 
+    /// Adds the events and the counts of another one behind its own; they count as accepted when
+    /// its own were.
+    pub fn append(&mut self, other: &Self) {
+        self.ids.extend_from_slice(&other.ids);
+        self.times.extend_from_slice(&other.times);
+        self.lens.extend_from_slice(&other.lens);
+        self.bodies.extend_from_slice(&other.bodies);
+        self.ignored += other.ignored;
+        self.rejected += other.rejected;
+    }
+
+    /// The keyed hashes of its events' messageIds, in order.
+    pub fn ids(&self) -> &[u128] {
+        &self.ids
+    }
+
     /// Packs and compresses. Meant for the ingest task, so that the committer need not.
     pub fn finish(self) -> Block {
         let plain = plain(&self.lens, &self.times, &self.bodies);

@@ -71,6 +71,14 @@ impl Queue {
         each!(Engine, &self.engine, engine => engine.enqueue(block).await)
     }
 
+    /// The same for who cannot wait: at the quota, too, it is unavailable.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue`].
+    pub async fn enqueue_if_open(&self, block: Block) -> Result<Pending, QueueError> {
+        each!(Engine, &self.engine, engine => engine.enqueue_if_open(block).await)
+    }
+
     /// The right to deliver, which one holder has at a time: waits until whoever has it gives it
     /// back or loses it. What was claimed under the turn before and not settled is queued again,
     /// or in doubt if it was marked.

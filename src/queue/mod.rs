@@ -118,7 +118,7 @@ pub use memory::MemoryEngine;
 pub use numbers::{LetterNumber, Seq};
 pub use open::{Folder, Opened, Options, Storage, adopt, open, repair, verify};
 pub use pause::PauseRecord;
-pub use pending::Pending;
+pub use pending::{Pending, Reply};
 #[doc(hidden)]
 pub use sled::properties;
 pub use turn::Turn;

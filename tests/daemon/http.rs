@@ -304,20 +304,29 @@ fn who_sent_is_remembered_by_the_name_of_the_key_and_a_reload_changes_the_keys()
 fn without_room_and_at_a_stop_clients_are_told_when_to_come_again() {
     let site = Site::at("http://127.0.0.1:9/v5").set("queue", "max_bytes", "1MiB");
     let daemon = site.start();
-    let noise = crate::support::noisy("noise", 0..400, 60_000);
-    let mut full = None;
-    for sample in &noise {
-        let answer = raw(socket(&site), "/v1/track", "", &sample.line);
-        if answer.starts_with("HTTP/1.1 503 ") {
-            full = Some(answer);
-            break;
-        }
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let fill = |n: usize| {
+        let noise = crate::support::noisy(&format!("noise{n}"), 0..100, 60_000);
+        let answers = noise
+            .into_iter()
+            .map(|sample| raw(socket(&site), "/v1/track", "", &sample.line));
+        let mut others = answers.skip_while(|answer| answer.starts_with("HTTP/1.1 200 "));
+        others.next().expect("the quota is reached").to_lowercase()
+    };
+    // Several at once: some of them are on their way in when it becomes full.
+    let full: Vec<String> = std::thread::scope(|scope| {
+        let fill = &fill;
+        let clients: Vec<_> = (0..8).map(|n| scope.spawn(move || fill(n))).collect();
+        let ends = clients
+            .into_iter()
+            .map(|client| client.join().expect("full"));
+        ends.collect()
+    });
+    for answer in full {
+        let says = |what: &str| assert!(answer.contains(what), "{what}: {answer}");
+        says("http/1.1 503 ");
+        says("retry-after: 30");
+        says("queue.max_bytes");
     }
-    let full = full.expect("the quota is reached").to_lowercase();
-    let says = |what: &str| assert!(full.contains(what), "{what}: {full}");
-    says("retry-after: 30");
-    says("queue.max_bytes");
     let (status, ready) = request(socket(&site), "GET", "/readyz", "");
     assert_eq!(status, 503);
     assert!(ready.contains("queue.max_bytes"), "{ready}");

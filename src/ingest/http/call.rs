@@ -53,6 +53,8 @@ pub enum Refused {
     Repeated(usize),
 }
 
+/// About how many bytes are added to an event.
+const ADDED: usize = 256;
 /// Events in one request.
 pub const MOST_EVENTS: usize = 20_000;
 
@@ -66,6 +68,8 @@ impl From<Broken> for Refused {
 pub struct Call<'a> {
     /// As the client wrote them.
     pub events: Vec<&'a [u8]>,
+    /// The members of an event that is the body itself.
+    only: Option<Vec<Member<'a>>>,
     shared: Shared<'a>,
     /// Bytes of what the batch says of each.
     pub shared_bytes: usize,
@@ -148,6 +152,7 @@ impl<'a> Call<'a> {
             (None, _) => {
                 return Ok(Self {
                     events: vec![body],
+                    only: Some(all),
                     shared: Shared::default(),
                     shared_bytes: 0,
                     write_key,
@@ -187,6 +192,7 @@ impl<'a> Call<'a> {
         };
         Ok(Self {
             events,
+            only: None,
             shared: Shared {
                 context: object(b"context")?,
                 integrations: object(b"integrations")?,
@@ -208,19 +214,30 @@ impl<'a> Call<'a> {
         line: &mut Vec<u8>,
     ) {
         line.clear();
-        let Ok(Some(own)) = members(event) else {
-            line.extend_from_slice(event);
-            return;
+        line.reserve(event.len() + self.shared_bytes + ADDED);
+        let cut;
+        let own = match &self.only {
+            Some(own) => own,
+            None => match members(event) {
+                Ok(Some(members)) => {
+                    cut = members;
+                    &cut
+                }
+                _ => {
+                    line.extend_from_slice(event);
+                    return;
+                }
+            },
         };
-        let says = |key: &[u8]| last(&own, key).filter(|value| !says_nothing(value));
+        let says = |key: &[u8]| last(own, key).filter(|value| !says_nothing(value));
         let mut out = Object::new(line);
         let context = Block {
-            own: last(&own, b"context"),
+            own: last(own, b"context"),
             shared: &self.shared.context,
             texts: &[("ip", beside.ip), ("userAgent", beside.user_agent)],
         };
         let integrations = Block {
-            own: last(&own, b"integrations"),
+            own: last(own, b"integrations"),
             shared: &self.shared.integrations,
             texts: &[],
         };
@@ -230,7 +247,7 @@ impl<'a> Call<'a> {
         // Our own word for the time stands in for none that cannot be read.
         let is_sent_told = sent_at.or(says(b"sentAt")).is_none_or(is_time);
         let is_received = is_sent_told && says(b"receivedAt").is_none();
-        for member in &own {
+        for member in own {
             // What is written anew does not stand twice, and a key is no part of what is kept.
             let goes = match &*member.key() {
                 b"writeKey" => true,

@@ -185,25 +185,13 @@ impl Http {
             }
             if session.is_full() {
                 let answers = std::mem::take(&mut answers);
-                match self.hand_over(session, patience).await {
-                    Ok(more) => due.push((answers, more)),
-                    Err(refusal) => return Err(told(due, refusal).await),
-                }
+                let more = self.intake.hand_in(session.seal(), patience).await;
+                due.push((answers, more));
             }
         }
-        match self.hand_over(session, patience).await {
-            Ok(more) => due.push((answers, more)),
-            Err(refusal) => return Err(told(due, refusal).await),
-        }
+        let more = self.intake.hand_in(session.seal(), patience).await;
+        due.push((answers, more));
         self.answer(due, any_taken).await
-    }
-
-    /// Hands the session's block to the queue.
-    async fn hand_over(&self, session: &mut Session, until: Instant) -> Result<Due, Refusal> {
-        self.lets_in()?;
-        let due = self.intake.hand_over(session.seal());
-        let due = tokio::time::timeout_at(until, due).await;
-        due.map_err(|_| Refusal::later(5, "the queue takes no more for the moment"))
     }
 
     /// Waits for the receipts, and says what became of each event.
@@ -217,7 +205,7 @@ impl Http {
         for (answers, due) in due {
             let receipts = due.receipts().await;
             if let Err(error) = &receipts {
-                unavailable = Some(wait_for(error));
+                unavailable = Some(self.wait_for(error));
             }
             // Storage has failed: an unanswered event is sent again, a wrong answer never is.
             answers
@@ -258,6 +246,15 @@ impl Http {
             ),
             Unknown::Wrong => refused("the write key is none of this daemon's"),
         })
+    }
+
+    /// Seconds until a client is to come again.
+    fn wait_for(&self, error: &QueueError) -> u32 {
+        match error {
+            QueueError::Unavailable(_) if self.intake.closed().is_some() => 30,
+            // A moment's crowd, or a restart.
+            QueueError::Unavailable(_) | QueueError::Stopped(_) | QueueError::TurnOver => 5,
+        }
     }
 
     /// Whether events may come in.
@@ -308,25 +305,9 @@ fn idempotency(headers: &HeaderMap) -> Option<&str> {
     (!key.is_empty()).then_some(key)
 }
 
-/// Not all of a request could be handed over: what was is told to those who watch, once it is known.
-async fn told(due: Vec<(Answers, Due)>, refusal: Refusal) -> Refusal {
-    for (_, due) in due {
-        // The client sends all of it again.
-        let _ = due.receipts().await;
-    }
-    refusal
-}
-
 /// Said to who comes while the daemon stops.
 pub(super) fn draining() -> Refusal {
     Refusal::later(5, "the daemon is stopping")
-}
-
-fn wait_for(error: &QueueError) -> u32 {
-    match error {
-        QueueError::Unavailable(_) => 30,
-        QueueError::Stopped(_) | QueueError::TurnOver => 5,
-    }
 }
 
 /// As RFC 3339 in milliseconds.

@@ -14,6 +14,8 @@ use memchr::memchr2;
 pub(super) struct Member<'a> {
     /// As it stands, without its quotes.
     key: &'a [u8],
+    /// Whether something in the key is escaped.
+    is_escaped: bool,
     /// As it stands.
     pub value: &'a [u8],
 }
@@ -21,7 +23,7 @@ pub(super) struct Member<'a> {
 impl<'a> Member<'a> {
     /// The key, unescaped; one that is damaged is nobody's.
     pub fn key(&self) -> Cow<'a, [u8]> {
-        if !self.key.contains(&b'\\') {
+        if !self.is_escaped {
             return Cow::Borrowed(self.key);
         }
         let quoted = [b"\"", self.key, b"\""].concat();
@@ -50,13 +52,15 @@ pub(super) fn members(text: &[u8]) -> Result<Option<Vec<Member<'_>>>, Broken> {
     if !at.takes(b'{') {
         return Ok(None);
     }
-    let mut members = Vec::new();
+    let mut members = Vec::with_capacity(16);
     if !at.takes(b'}') {
         loop {
             let key = at.string()?;
             at.expects(b':')?;
+            let key = &key[1..key.len() - 1];
             members.push(Member {
-                key: &key[1..key.len() - 1],
+                key,
+                is_escaped: key.contains(&b'\\'),
                 value: at.value()?,
             });
             if !at.goes_on(b'}')? {

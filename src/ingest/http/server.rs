@@ -31,7 +31,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// goes earlier when its place is needed.
 const REST: Duration = Duration::from_secs(75);
 /// What a connection holds of what it has read and not used.
-const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = 256 << 10;
 /// Between two looks at the certificate's files.
 const LOOK: Duration = Duration::from_secs(5);
 

@@ -91,6 +91,14 @@ impl SledEngine {
     }
 
     pub async fn enqueue(&self, block: Block) -> Result<Pending, QueueError> {
+        self.enter(block, true).await
+    }
+
+    pub async fn enqueue_if_open(&self, block: Block) -> Result<Pending, QueueError> {
+        self.enter(block, false).await
+    }
+
+    async fn enter(&self, block: Block, waits: bool) -> Result<Pending, QueueError> {
         let mut pressure = self.shared.pressure.subscribe();
         loop {
             if self.shared.stopped.get().is_some() {
@@ -99,7 +107,11 @@ impl SledEngine {
             match &*pressure.borrow_and_update() {
                 Pressure::None => break,
                 Pressure::Reserve(why) => return Err(QueueError::Unavailable(why.clone())),
-                Pressure::Quota => {}
+                Pressure::Quota if waits => {}
+                Pressure::Quota => {
+                    let why = Closed::Quota.message();
+                    return Err(QueueError::Unavailable(why.to_owned()));
+                }
             }
             tokio::select! {
                 changed = pressure.changed() => changed.map_err(|_| self.stopped())?,
