@@ -40,6 +40,7 @@ pub mod cli;
 pub mod clock;
 pub mod files;
 pub mod lifecycle;
+pub mod moment;
 pub mod net;
 pub mod note;
 pub mod observe;

@@ -6,13 +6,15 @@
 //! `cli/text`, in notifications by [`plain`].
 
 /// Whether a terminal obeys this character instead of showing it: control characters, C1
-/// included, and those that turn the direction of what stands around them.
+/// included, those that turn the direction of what stands around them, and those that are none.
 pub fn steers(c: char) -> bool {
     let turns = matches!(
         c,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
     );
-    turns || c.is_control()
+    // Characters that are none: nobody writes them, and `cli` marks colours with some.
+    let is_none = matches!(c, '\u{fdd0}'..='\u{fdef}');
+    turns || is_none || c.is_control()
 }
 
 /// In one line, with a dot for each character that a terminal obeys.
@@ -68,8 +70,8 @@ mod tests {
     #[test]
     fn nothing_that_a_terminal_obeys_gets_through() {
         assert_eq!(
-            printable("a\u{1b}[2J\u{9b}31m\u{7f}\u{202e}b"),
-            "a·[2J·31m··b"
+            printable("a\u{1b}[2J\u{9b}31m\u{7f}\u{202e}b\u{fdd2}"),
+            "a·[2J·31m··b·"
         );
         assert_eq!(printable("注文 é 🎉"), "注文 é 🎉");
     }

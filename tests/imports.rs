@@ -34,7 +34,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tracing_journald", &["lifecycle/"]),
     ("prometheus", &["observe/meters.rs", "admin/metrics/"]),
     ("ratatui", &["cli/top/"]),
-    ("crossterm", &["cli/top/"]),
+    ("crossterm", &["cli/top/", "cli/screen.rs"]),
     ("hyper", &["ingest/http/server.rs"]),
     ("tokio_rustls", &["ingest/http/server.rs"]),
     ("flate2", &["ingest/http/"]),

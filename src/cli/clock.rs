@@ -4,13 +4,15 @@
 use std::io::Write;
 
 use clap::Subcommand;
+use jiff::tz::TimeZone;
 
 use super::admin_arg::AdminArg;
 use super::daemon::CONTROL;
 use super::exit::{Exit, OrExit, Outcome};
 use super::text::out;
-use crate::admin::report::human::{clock_time, duration};
+use crate::admin::report::human::duration;
 use crate::clock::Standing;
+use crate::moment::dated;
 
 /// Flags of `pinrelay clock`.
 #[derive(clap::Args, Debug)]
@@ -83,12 +85,12 @@ pub fn run(args: Args) -> Outcome {
         return Ok(Exit::Ok);
     }
     let standing: Standing = serde_json::from_str(&text).or_exit(Exit::Io)?;
-    write!(out, "{}", shown(&standing)).or_exit(Exit::Io)?;
+    write!(out, "{}", shown(&standing, &TimeZone::system())).or_exit(Exit::Io)?;
     Ok(Exit::Ok)
 }
 
-fn shown(standing: &Standing) -> String {
-    let says = clock_time(standing.now);
+fn shown(standing: &Standing, zone: &TimeZone) -> String {
+    let says = dated(standing.now, zone);
     let Some(doubt) = standing.doubt else {
         return format!("the clock is believed; it says {says}\n");
     };
@@ -98,7 +100,7 @@ fn shown(standing: &Standing) -> String {
         doubt.message()
     );
     if let Some(expected) = standing.expected {
-        text.push_str(&format!(" and should say about {}", clock_time(expected)));
+        text.push_str(&format!(" and should say about {}", dated(expected, zone)));
     }
     text.push_str("\nnothing expires, is purged or is forgotten by it meanwhile\n");
     if let Some(waiting_for) = &standing.waiting_for {
@@ -119,8 +121,8 @@ mod tests {
             now: 784_111_777_000,
             ..Standing::default()
         };
-        let text = "the clock is believed; it says 1994-11-06T08:49:37Z\n";
-        assert_eq!(shown(&believed), text);
+        let text = "the clock is believed; it says 1994-11-06 08:49:37Z\n";
+        assert_eq!(shown(&believed, &TimeZone::UTC), text);
         let doubted = Standing {
             believed: false,
             doubt: Some(Doubt::Leapt),
@@ -129,9 +131,9 @@ mod tests {
             expected: Some(784_111_777_000 - 86_400_000),
             ..believed
         };
-        let text = "the clock is not believed for 3 min: it leapt; it says 1994-11-06T08:49:37Z \
-                    and should say about 1994-11-05T08:49:37Z\nnothing expires, is purged or is \
+        let text = "the clock is not believed for 3 min: it leapt; it says 1994-11-06 08:49:37Z \
+                    and should say about 1994-11-05 08:49:37Z\nnothing expires, is purged or is \
                     forgotten by it meanwhile\nwaiting for rain\n";
-        assert_eq!(shown(&doubted), text);
+        assert_eq!(shown(&doubted, &TimeZone::UTC), text);
     }
 }

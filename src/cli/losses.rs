@@ -8,8 +8,8 @@ use super::admin_arg::AdminArg;
 use super::daemon::CONTROL;
 use super::exit::{Exit, OrExit, Outcome};
 use super::text::out;
-use crate::admin::report::human;
 use crate::clock::Clock;
+use crate::moment;
 use crate::queue::Loss;
 
 /// Flags of `pinrelay losses`.
@@ -53,9 +53,9 @@ pub fn run(args: Args) -> Outcome {
     }
     let (now, zone) = (Clock::system().now(), TimeZone::system());
     for loss in &losses {
-        let at = human::local(loss.at, now, &zone);
+        let at = moment::local(loss.at, now, &zone);
         let until = loss.until.map_or(String::new(), |until| {
-            format!(" until {}", human::local(until, now, &zone))
+            format!(" until {}", moment::local(until, now, &zone))
         });
         let words = super::text::printable(&loss.message());
         writeln!(out, "{at}  {words}{until}").or_exit(Exit::Io)?;

@@ -9,6 +9,7 @@ use super::exit::{Exit, OrExit, Outcome};
 use super::text::out;
 use crate::admin::{PauseFor, Paused};
 use crate::config::parse_duration;
+use crate::moment::dated;
 
 /// Flags of `pinrelay pause`.
 #[derive(clap::Args, Debug)]
@@ -58,9 +59,9 @@ pub fn run(args: Args) -> Outcome {
         return Ok(Exit::Ok);
     }
     let paused: Paused = serde_json::from_str(&text).or_exit(Exit::Io)?;
-    let until = match paused.until.map(jiff::Timestamp::from_millisecond) {
-        Some(Ok(at)) => at.strftime("until %Y-%m-%dT%H:%M:%SZ").to_string(),
-        _ => "until `pinrelay resume`".to_owned(),
+    let until = match paused.until {
+        Some(at) => format!("until {}", dated(at, &jiff::tz::TimeZone::system())),
+        None => "until `pinrelay resume`".to_owned(),
     };
     writeln!(out, "delivery is paused {until}; events are still accepted").or_exit(Exit::Io)?;
     if paused.in_flight > 0 {

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use super::admin_arg::AdminArg;
 use super::daemon::CONTROL;
 use super::exit::{Exit, OrExit, Outcome};
+use super::screen::{Screen, Tone};
 use super::text::{out, printable};
 use crate::admin::{Report, Severity};
 
@@ -42,11 +43,28 @@ pub fn run(args: Args) -> Outcome {
         json
     } else {
         let report: Report = serde_json::from_str(&json).or_exit(Exit::Io)?;
-        report.show(&TimeZone::system())
+        shown(&report, Screen::of_stdout())
     };
     let mut out = out(args.json);
     writeln!(out, "{}", text.trim_end()).or_exit(Exit::Io)?;
     Ok(Exit::Ok)
+}
+
+fn shown(report: &Report, screen: Screen) -> String {
+    let mut text = report.show(&TimeZone::system(), screen.size_or_usual());
+    for (word, tone) in [
+        (&*report.state, Tone::of_state(&report.state)),
+        ("TEST MODE", Some(Tone::Warning)),
+        ("NOT PINTEREST", Some(Tone::Warning)),
+        ("NO: ", Some(Tone::Alarm)),
+        ("LOST ", Some(Tone::Alarm)),
+        ("NOT BELIEVED", Some(Tone::Warning)),
+        ("OFF BY", Some(Tone::Alarm)),
+        ("next:", Some(Tone::Warning)),
+    ] {
+        text = screen.toned(&text, word, tone);
+    }
+    text
 }
 
 fn check(admin: &AdminArg) -> Outcome {

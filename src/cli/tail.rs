@@ -9,9 +9,11 @@ use jiff::tz::TimeZone;
 use super::admin_arg::AdminArg;
 use super::daemon::Next;
 use super::exit::{Exit, OrExit, Outcome};
+use super::screen::{Screen, Tone};
 use super::text::{json, out, printable, say};
 use crate::admin::Seen;
-use crate::clock::Millis;
+use crate::clock::{Clock, Millis};
+use crate::moment::precise;
 use crate::observe::Told;
 
 /// Flags of `pinrelay tail`.
@@ -55,7 +57,8 @@ pub fn run(args: Args) -> Outcome {
     query.append_pair("full", if args.full { "true" } else { "false" });
     let client = args.admin.client()?;
     let mut lines = client.lines(&format!("/tail?{}", query.finish()))?;
-    let zone = TimeZone::system();
+    let (clock, zone) = (Clock::system(), TimeZone::system());
+    let screen = Screen::of_stdout();
     let mut out = out(args.json);
     loop {
         let Next::Line(line) = lines.next(pending::<()>())? else {
@@ -64,11 +67,11 @@ pub fn run(args: Args) -> Outcome {
         };
         let shown = match args.json {
             true => line,
-            false => show(
-                &serde_json::from_str(&line).or_exit(Exit::Io)?,
-                &zone,
-                args.notes,
-            ),
+            false => {
+                let seen: Seen = serde_json::from_str(&line).or_exit(Exit::Io)?;
+                let shown = show(&seen, clock.now(), &zone, args.notes);
+                screen.toned(&shown, &seen.status, Tone::of_state(&seen.status))
+            }
         };
         match writeln!(out, "{shown}").and_then(|()| out.flush()) {
             Err(closed) if closed.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Ok),
@@ -78,11 +81,11 @@ pub fn run(args: Args) -> Outcome {
 }
 
 /// One line, and in full two more.
-fn show(seen: &Seen, zone: &TimeZone, in_words: bool) -> String {
+fn show(seen: &Seen, now: Millis, zone: &TimeZone, in_words: bool) -> String {
     if let Some(missed) = seen.missed {
         return format!("… {missed} events passed unseen: this tail was slow");
     }
-    let mut line = format!("{} {:<11}", time(seen.at, zone), seen.status);
+    let mut line = format!("{} {:<11}", precise(seen.at, now, zone), seen.status);
     // A line that is no event has neither.
     if !seen.event.is_empty() {
         let _ = write!(line, " {}", printable(&seen.event));
@@ -131,14 +134,6 @@ pub(super) fn note_line(note: &Told) -> String {
     )
 }
 
-/// To the millisecond, local.
-pub(super) fn time(at: Millis, zone: &TimeZone) -> String {
-    jiff::Timestamp::from_millisecond(at).map_or_else(
-        |_| "another age".to_owned(),
-        |at| zone.to_datetime(at).strftime("%H:%M:%S%.3f").to_string(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,13 +151,13 @@ mod tests {
             ..Seen::default()
         };
         assert_eq!(
-            show(&seen, &TimeZone::UTC, false),
-            "08:49:37.042 dead        Order Completed → checkout  m-1·[2J  refused: no user_data"
+            show(&seen, seen.at, &TimeZone::UTC, false),
+            "08:49:37.042Z dead        Order Completed → checkout  m-1·[2J  refused: no user_data"
         );
         let missed = Seen {
             missed: Some(7),
             ..Seen::default()
         };
-        assert!(show(&missed, &TimeZone::UTC, false).contains("7 events passed unseen"));
+        assert!(show(&missed, 0, &TimeZone::UTC, false).contains("7 events passed unseen"));
     }
 }

@@ -8,8 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use unicode_width::UnicodeWidthChar;
-
+use super::screen::{self, Screen, colour};
 pub(super) use crate::text::printable;
 use crate::text::steers;
 
@@ -19,23 +18,50 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Stdout. For people a dot stands for each character that a terminal obeys, apart from line feeds
 /// and tabs; for programs, in JSON, its escape, which is the same value.
 pub(super) fn out(is_json: bool) -> Out<io::StdoutLock<'static>> {
-    Out::new(io::stdout().lock(), is_json)
+    Out::new(io::stdout().lock(), is_json, Screen::of_stdout())
 }
 
 /// The same for much of it.
 pub(super) fn buffered(is_json: bool) -> Out<BufWriter<io::StdoutLock<'static>>> {
-    Out::new(BufWriter::new(io::stdout().lock()), is_json)
+    let to = BufWriter::new(io::stdout().lock());
+    Out::new(to, is_json, Screen::of_stdout())
 }
 
-/// A writer that lets nothing through that steers.
-pub(super) struct Out<W> {
+/// A writer that lets nothing through that steers. On a terminal lines are wrapped at words.
+pub(super) struct Out<W: Write> {
     to: W,
     is_json: bool,
+    is_coloured: bool,
+    is_ascii: bool,
+    /// Of the terminal, for people.
+    columns: Option<usize>,
+    /// The line that is being written, on a terminal.
+    line: Vec<u8>,
 }
 
 impl<W: Write> Out<W> {
-    fn new(to: W, is_json: bool) -> Self {
-        Self { to, is_json }
+    fn new(to: W, is_json: bool, screen: Screen) -> Self {
+        Self {
+            to,
+            is_json,
+            is_coloured: screen.is_coloured() && !is_json,
+            is_ascii: screen.is_ascii() && !is_json,
+            columns: screen.columns().filter(|_| !is_json),
+            line: Vec::new(),
+        }
+    }
+
+    /// Writes what is there of the line that is being written.
+    fn end_line(&mut self) -> io::Result<()> {
+        let line = std::mem::take(&mut self.line);
+        let text = String::from_utf8_lossy(&line);
+        match self.columns {
+            Some(columns) if !screen::is_json(&text) => {
+                let indent = text.len() - text.trim_start_matches(' ').len();
+                self.pass(screen::wrap(&text, columns, indent + 2).as_bytes())
+            }
+            _ => self.pass(&line),
+        }
     }
 
     /// Of what steers. A carriage return would have what follows written over what stood there.
@@ -44,39 +70,68 @@ impl<W: Write> Out<W> {
     }
 }
 
-impl<W: Write> Write for Out<W> {
-    /// What is written is text, and no call ends within a character.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl<W: Write> Out<W> {
+    fn pass(&mut self, bytes: &[u8]) -> io::Result<()> {
         // Mostly there is nothing to do, and no copy to make.
         if is_plain(bytes) {
-            self.to.write_all(bytes)?;
-            return Ok(bytes.len());
+            return self.to.write_all(bytes);
         }
         match std::str::from_utf8(bytes) {
-            Ok(text) if !text.chars().any(|c| steers(c) && !self.passes(c)) => {
+            Ok(text) if !self.is_ascii && !text.chars().any(|c| steers(c) && !self.passes(c)) => {
                 self.to.write_all(bytes)?;
             }
             _ => {
                 let text = String::from_utf8_lossy(bytes);
-                let shown = if self.is_json {
-                    json(&text)
-                } else {
-                    lines(&text)
+                let mut shown = match self.is_json {
+                    true => json(&text),
+                    false => people(&text, self.is_coloured),
                 };
+                if self.is_ascii {
+                    shown = in_ascii(&shown);
+                }
                 self.to.write_all(shown.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for Out<W> {
+    /// What is written is text, and no call ends within a character.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.columns.is_none() {
+            self.pass(bytes)?;
+            return Ok(bytes.len());
+        }
+        for piece in bytes.split_inclusive(|b| *b == b'\n') {
+            self.line.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                self.end_line()?;
             }
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.end_line()?;
         self.to.flush()
+    }
+}
+
+impl<W: Write> Drop for Out<W> {
+    fn drop(&mut self) {
+        // Whoever wants to know flushes.
+        let _ = self.end_line();
     }
 }
 
 /// Says it on stderr, for people. Its reader may take nothing: then it goes on without.
 pub(super) fn say(text: &str) {
-    let text = lines(text);
+    let screen = Screen::of_stderr();
+    let mut text = screen.wrapped(&lines(text), 2);
+    if screen.is_ascii() {
+        text = in_ascii(&text);
+    }
     let (said, is_said) = channel();
     std::thread::spawn(move || {
         // A closed stderr is no reason to end otherwise.
@@ -108,20 +163,29 @@ fn lines(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// [`printable`], cut to at most `width` columns.
-pub(super) fn fit(text: &str, width: usize) -> String {
-    let text = printable(text);
-    let columns = |c: char| c.width().unwrap_or(0);
-    if text.chars().map(columns).sum::<usize>() <= width {
-        return text;
+/// What a terminal that shows nothing but ASCII is given; our own colours stay.
+fn in_ascii(text: &str) -> String {
+    let shown = |c| match c {
+        '\u{1b}' => c,
+        c => screen::ascii(c),
+    };
+    text.chars().map(shown).collect()
+}
+
+/// [`lines`], with colours where they are marked.
+fn people(text: &str, is_coloured: bool) -> String {
+    if !is_coloured {
+        return lines(text);
     }
-    let mut left = width.saturating_sub(1);
-    let kept = text.chars().take_while(|c| {
-        let fits = columns(*c) <= left;
-        left = left.saturating_sub(columns(*c));
-        fits
-    });
-    kept.chain(['…']).collect()
+    let mut shown = String::with_capacity(text.len() + 32);
+    let mut plain = [0; 4];
+    for c in text.chars() {
+        match colour(c) {
+            Some(sequence) => shown.push_str(sequence),
+            None => shown.push_str(&lines(c.encode_utf8(&mut plain))),
+        }
+    }
+    shown
 }
 
 /// The same JSON with such characters of its strings escaped. JSON has none but line breaks and
@@ -149,13 +213,49 @@ mod tests {
     #[test]
     fn nothing_that_a_terminal_obeys_gets_out() {
         let shown = |is_json| {
-            let mut out = Out::new(Vec::new(), is_json);
+            let mut out = Out::new(Vec::new(), is_json, Screen::none());
             writeln!(out, "{NASTY}\tc").unwrap();
             out.write_all(&[0xff, b'\n']).unwrap();
-            String::from_utf8(out.to).unwrap()
+            String::from_utf8(std::mem::take(&mut out.to)).unwrap()
         };
         assert_eq!(shown(false), "a·[2J·31m··b\tc\n\u{fffd}\n");
         assert!(shown(true).starts_with("a\\u001b[2J\\u009b31m\\u007f\\u202eb\tc\n"));
+    }
+
+    #[test]
+    fn colours_get_out_where_they_are_shown_and_nothing_else_does() {
+        let shown = |screen| {
+            let mut out = Out::new(Vec::new(), false, screen);
+            writeln!(out, "\u{fdd0}ok\u{fdd3} {NASTY}").unwrap();
+            String::from_utf8(std::mem::take(&mut out.to)).unwrap()
+        };
+        let screen = Screen::sized(80, 24);
+        assert_eq!(
+            shown(screen.coloured()),
+            "\u{1b}[32mok\u{1b}[0m a·[2J·31m··b\n"
+        );
+        assert_eq!(shown(screen), "·ok· a·[2J·31m··b\n");
+        assert_eq!(shown(Screen::none()), "·ok· a·[2J·31m··b\n");
+    }
+
+    #[test]
+    fn on_a_terminal_lines_are_wrapped_at_words_and_json_is_not() {
+        let mut out = Out::new(Vec::new(), false, Screen::sized(40, 24).coloured());
+        write!(out, "  a line that is ").unwrap();
+        writeln!(out, "longer than \u{fdd2}forty\u{fdd3} columns").unwrap();
+        writeln!(
+            out,
+            "  {{\"an\": \"event that is longer than forty columns\"}}"
+        )
+        .unwrap();
+        write!(out, "asks: ").unwrap();
+        out.flush().unwrap();
+        let text = String::from_utf8(std::mem::take(&mut out.to)).unwrap();
+        assert_eq!(
+            text,
+            "  a line that is longer than \u{1b}[1;31mforty\u{1b}[0m\n    columns\n  \
+             {\"an\": \"event that is longer than forty columns\"}\nasks: "
+        );
     }
 
     #[test]
@@ -165,15 +265,5 @@ mod tests {
         assert!(!shown.chars().any(steers), "{shown}");
         assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), NASTY);
         assert_eq!(json("{\n\t\"a\": 1}\r\n"), "{\n\t\"a\": 1}\r\n");
-    }
-
-    #[test]
-    fn a_wide_character_takes_two_columns() {
-        assert_eq!(fit("abcdef", 6), "abcdef");
-        assert_eq!(fit("abcdefg", 6), "abcde…");
-        assert_eq!(fit("注文注", 6), "注文注");
-        assert_eq!(fit("注文注文", 6), "注文…");
-        assert_eq!(fit("a注文注", 6), "a注文…");
-        assert_eq!(fit("abc", 0), "…");
     }
 }

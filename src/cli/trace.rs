@@ -8,12 +8,13 @@ use jiff::tz::TimeZone;
 use super::admin_arg::AdminArg;
 use super::daemon::READING;
 use super::exit::{Exit, OrExit, Outcome};
-use super::tail::{note_line, time};
+use super::tail::note_line;
 use super::text::{out, printable};
 use crate::admin::report::human;
 use crate::admin::{Stored, Trace};
 use crate::clock::Clock;
 use crate::clock::Millis;
+use crate::moment::{dated, precise};
 use crate::observe::Step;
 
 /// Flags of `pinrelay trace`.
@@ -72,7 +73,7 @@ fn show(
 ) -> String {
     let mut text = format!("{}\n", printable(&trace.message_id));
     for step in &trace.steps {
-        let at = moment(step.at(), now, zone);
+        let at = precise(step.at(), now, zone);
         let _ = writeln!(text, "  {at}  {}", render(step, user_name));
     }
     let delivered =
@@ -82,7 +83,7 @@ fn show(
         Stored::Settled { .. } if trace.steps.iter().any(delivered) => "delivered".to_owned(),
         stored => render_stored(stored, zone),
     };
-    let _ = writeln!(text, "  now           {now}");
+    let _ = writeln!(text, "  now            {now}");
     for note in &trace.notes {
         let _ = writeln!(text, "  {}", note_line(note));
     }
@@ -96,25 +97,6 @@ fn show(
         "Single steps are remembered back to {since} ({why}), not before."
     );
     text
-}
-
-/// To the millisecond, and with its date where that is not today's: an outage lasts for days.
-fn moment(at: Millis, now: Millis, zone: &TimeZone) -> String {
-    let date = |at| {
-        Some(
-            zone.to_datetime(jiff::Timestamp::from_millisecond(at).ok()?)
-                .date(),
-        )
-    };
-    match date(at) {
-        Some(day) if Some(day) != date(now) => format!("{day} {}", time(at, zone)),
-        _ => time(at, zone),
-    }
-}
-
-/// With its date: what the queue keeps may be of another day.
-fn dated(at: Millis, zone: &TimeZone) -> String {
-    human::local(at, i64::MAX, zone)
 }
 
 /// What the queue knows.
@@ -279,17 +261,17 @@ mod tests {
         let shown = |trace: &Trace| later(trace, at);
         let next_day = later(&trace, at + 86_400_000);
         assert!(
-            next_day.contains("\n  1994-11-06 08:49:37.217  in_doubt"),
+            next_day.contains("\n  1994-11-06 08:49:37.217Z  in_doubt"),
             "{next_day}"
         );
         assert_eq!(
             shown(&trace),
-            "m-1\n  08:49:37.000  queued, from www-data, uid 33, process 712, write key shop\n  \
-             08:49:37.217  in_doubt: a request of 12, no answer after 132 ms (unknown): time-out\n  \
-             08:49:37.999  dead: expired\n  now           dead: expired, accepted 1994-11-06 \
-             08:49:37, died 1994-11-06 08:49:37; see `pinrelay dead show 9`\n  note, currency \
+            "m-1\n  08:49:37.000Z  queued, from www-data, uid 33, process 712, write key shop\n  \
+             08:49:37.217Z  in_doubt: a request of 12, no answer after 132 ms (unknown): time-out\n  \
+             08:49:37.999Z  dead: expired\n  now            dead: expired, accepted 1994-11-06 \
+             08:49:37Z, died 1994-11-06 08:49:37Z; see `pinrelay dead show 9`\n  note, currency \
              unreadable: properties.currency is no code of three letters\n\
-             Single steps are remembered back to 1994-11-06 08:49:37 (it holds 16 MiB), not \
+             Single steps are remembered back to 1994-11-06 08:49:37Z (it holds 16 MiB), not \
              before.\n"
         );
         trace.steps.clear();
@@ -302,7 +284,7 @@ mod tests {
             sent_as: Some("checkout".into()),
             in_doubt: true,
         };
-        let told = "queued, accepted 1994-11-06 08:49:37; in doubt: left as checkout at";
+        let told = "queued, accepted 1994-11-06 08:49:37Z; in doubt: left as checkout at";
         assert!(shown(&trace).contains(told), "{}", shown(&trace));
     }
 }

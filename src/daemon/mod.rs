@@ -319,7 +319,7 @@ impl Daemon {
                 self.config.pinterest.base_url.as_str()
             );
         }
-        notify::ready(&(self.report)().await.line());
+        notify::ready(&(self.report)().await.line(&jiff::tz::TimeZone::system()));
         self.stop_limit.drains(self.read.delivery.drain_deadline);
         watchdog::feed(self.queue.clone());
         let mut status = tokio::time::interval(STATUS_EVERY);
@@ -354,7 +354,7 @@ impl Daemon {
                 _ = free.tick() => drop(tokio::task::spawn_blocking(lifecycle::give_back)),
                 _ = status.tick() => {
                     self.observe_lateness().await;
-                    let line = (self.report)().await.line();
+                    let line = (self.report)().await.line(&jiff::tz::TimeZone::system());
                     if line != shown {
                         notify::status(&line);
                         shown = line;

@@ -158,9 +158,9 @@ impl Pauses {
 
 /// Says in the log that it holds.
 pub(super) fn log_pause(pause: &Pause, what: &str) {
-    let until = match pause.until.map(jiff::Timestamp::from_millisecond) {
-        Some(Ok(at)) => at.strftime("until %Y-%m-%dT%H:%M:%SZ").to_string(),
-        _ => "until it is resumed".to_owned(),
+    let until = match pause.until {
+        Some(at) => format!("until {}", crate::moment::utc(at)),
+        None => "until it is resumed".to_owned(),
     };
     let reason = pause.reason.as_deref().unwrap_or("none given");
     tracing::warn!(reason, "{what} {until}; `pinrelay resume` ends it");

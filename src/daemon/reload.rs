@@ -30,7 +30,7 @@ impl Daemon {
                 Err(error)
             }
         };
-        notify::ready(&(self.report)().await.line());
+        notify::ready(&(self.report)().await.line(&jiff::tz::TimeZone::system()));
         outcome
     }
 

@@ -1,7 +1,4 @@
-//! Numbers and times for people.
-
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
+//! Numbers and spans for people.
 
 use crate::clock::Millis;
 
@@ -58,32 +55,6 @@ pub fn duration(millis: Millis) -> String {
     text
 }
 
-/// The local time of day, with the date in front where it is another day than `now`.
-pub fn local(at: Millis, now: Millis, zone: &TimeZone) -> String {
-    let civil = |at| {
-        let at = Timestamp::from_millisecond(at).ok()?;
-        Some(zone.to_datetime(at))
-    };
-    let Some(then) = civil(at) else {
-        return "another age".to_owned();
-    };
-    let today = civil(now).is_some_and(|now| now.date() == then.date());
-    let format = if today {
-        "%H:%M:%S"
-    } else {
-        "%Y-%m-%d %H:%M:%S"
-    };
-    then.strftime(format).to_string()
-}
-
-/// To the second, in UTC: for what is read elsewhere than here.
-pub fn clock_time(at: Millis) -> String {
-    Timestamp::from_millisecond(at).map_or_else(
-        |_| "another age".to_owned(),
-        |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,14 +75,5 @@ mod tests {
             lengths,
             ["0 s", "0 s", "59 s", "1 min", "1 h 2 min", "1 d", "3 d 4 h"]
         );
-    }
-
-    #[test]
-    fn times_are_local_and_dated_only_when_they_must_be() {
-        let zone = TimeZone::fixed(jiff::tz::offset(2));
-        let now = 784_111_777_000;
-        assert_eq!(local(now - 60_000, now, &zone), "10:48:37");
-        assert_eq!(local(now - 86_400_000, now, &zone), "1994-11-05 10:49:37");
-        assert_eq!(clock_time(now), "1994-11-06T08:49:37Z");
     }
 }

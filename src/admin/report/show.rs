@@ -1,17 +1,18 @@
-//! A report on one screen of 80 columns and 24 rows.
+//! A report on one screen.
 
 use std::fmt::Write as _;
 
 use jiff::tz::TimeZone;
 
-use super::human::{bytes, count, duration, local, rate};
+use super::human::{bytes, count, duration, rate};
 use super::snapshot::{NoteCount, Report};
+use crate::moment::local;
 use crate::queue::{Loss, LossKind};
 
-/// Columns of the screen.
-const WIDTH: usize = 80;
-/// Rows of the screen.
-const HEIGHT: usize = 24;
+/// A row goes on on so many columns, on as many lines as they take.
+const LONGEST_ROW: usize = 160;
+/// Columns of the table; on a narrower screen it stands closer together.
+const TABLE: usize = 73;
 /// Kinds of notes that are named, the most frequent ones.
 const KINDS_OF_NOTES: usize = 4;
 /// Where what belongs to a word on the left begins.
@@ -19,9 +20,10 @@ const INDENT: usize = 13;
 
 impl Report {
     /// For people: 24 rows of 80 columns hold it, unless all is wrong at once; times in `zone`.
-    pub fn show(&self, zone: &TimeZone) -> String {
-        let mut screen = Screen::default();
-        screen.line(&self.headline(zone));
+    /// `size`: columns and rows.
+    pub fn show(&self, zone: &TimeZone, size: (usize, usize)) -> String {
+        let mut screen = Screen::new(size);
+        screen.words(&self.headline(zone));
         if !self.destination.url.is_empty() {
             screen.row("to", &self.destination.to_string());
         }
@@ -192,11 +194,15 @@ impl Report {
     }
 
     fn table(&self, screen: &mut Screen) {
+        let (first, second, third, head) = match screen.columns >= TABLE {
+            true => (16, 20, 24, "a second, last minute"),
+            false => (13, 15, 16, "a second lately"),
+        };
         let mut row = |name: &str, start: &str, all: &str, rate: &str| {
-            let line = format!("{name:<INDENT$}{start:>16}{all:>20}{rate:>24}");
+            let line = format!("{name:<INDENT$}{start:>first$}{all:>second$}{rate:>third$}");
             screen.line(line.trim_end());
         };
-        row("", "since start", "in all", "a second, last minute");
+        row("", "since start", "in all", head);
         let (since, all, rates) = (&self.since_start, &self.ledger, &self.rates);
         let line = |name: &str, start: u64, ever: u64| (name.to_owned(), count(start), count(ever));
         let (name, start, ever) = line("accepted", since.accepted, all.accepted);
@@ -329,45 +335,76 @@ fn describe_reason(reason: &str) -> &str {
 }
 
 /// Text in rows that fit.
-#[derive(Default)]
 struct Screen {
+    columns: usize,
+    rows: usize,
     text: String,
 }
 
 impl Screen {
-    fn rows(&self) -> usize {
+    const fn new((columns, rows): (usize, usize)) -> Self {
+        Self {
+            columns,
+            rows,
+            text: String::new(),
+        }
+    }
+
+    fn lines(&self) -> usize {
         self.text.lines().count()
     }
 
     fn line(&mut self, line: &str) {
-        self.text.extend(line.chars().take(WIDTH));
+        self.text.extend(line.chars().take(self.columns));
         self.text.push('\n');
+    }
+
+    /// Words that begin on the left.
+    fn words(&mut self, text: &str) {
+        let mut line = String::new();
+        for word in text.split(' ') {
+            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > self.columns {
+                self.line(&line);
+                line = " ".repeat(INDENT - 1);
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        self.line(&line);
     }
 
     /// [`Screen::row`], where it fits on the screen.
     fn row_if_room(&mut self, name: &str, text: &str) {
-        let mut more = Self::default();
+        let mut more = Self::new((self.columns, self.rows));
         more.row(name, text);
-        if self.rows() + more.rows() <= HEIGHT {
+        if self.lines() + more.lines() <= self.rows {
             self.text.push_str(&more.text);
         }
     }
 
-    /// A word on the left and what belongs to it, on two rows if it has to be.
+    /// A word on the left and what belongs to it, on two lines of a usual screen if it has to be.
     fn row(&mut self, name: &str, text: &str) {
+        let most = LONGEST_ROW.div_ceil(self.columns).max(2);
         let mut words = text.split(' ').peekable();
         let mut name = name;
-        for last in [false, true] {
+        for number in 1..=most {
             let mut line = format!("{name:<INDENT$}");
             let mut first = true;
             while let Some(word) = words.next_if(|word| {
-                first || last || line.chars().count() + 1 + word.chars().count() <= WIDTH
+                let after = line.chars().count() + 1 + word.chars().count();
+                first || number == most || after <= self.columns
             }) {
                 if !first {
                     line.push(' ');
                 }
                 line.push_str(word);
                 first = false;
+            }
+            if number == most && line.chars().count() > self.columns {
+                let kept = line.chars().take(self.columns - 1);
+                line = kept.chain(['…']).collect();
             }
             self.line(&line);
             if words.peek().is_none() {
@@ -464,29 +501,33 @@ mod tests {
             },
             ..Report::default()
         };
-        let text = report.show(&TimeZone::UTC);
+        let text = report.show(&TimeZone::UTC, (80, 24));
         let says = "without id   1,204 events came without messageId: a client that repeats a";
         assert!(text.contains(says), "{text}");
     }
 
     #[test]
     fn it_fits_on_one_screen() {
-        let text = full().show(&TimeZone::UTC);
-        for line in text.lines() {
-            assert!(line.chars().count() <= WIDTH, "{line}");
+        for (columns, rows) in [(40, 60), (60, 40), (80, 24), (120, 40)] {
+            let text = full().show(&TimeZone::UTC, (columns, rows));
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            // The table has a width of its own.
+            assert!(widest <= Some(columns.max(57)), "{columns}: {text}");
+            assert!(text.lines().count() <= rows, "{columns}: {text}");
+            assert!(text.contains("next:        write a new token"), "{text}");
         }
-        assert!(text.lines().count() <= HEIGHT, "{text}");
+        let text = full().show(&TimeZone::UTC, (80, 24));
         for says in [
             "next:        write a new token",
             "pinrelay 0.1.0: parked, TEST MODE; up 4 d 15 h since 1994-11-01",
-            "gate         parked: credentials refused since 08:46:37, next probe in 40 s\n",
+            "gate         parked: credentials refused since 08:46:37Z, next probe in 40 s\n",
             "queued       123,456,789, oldest 1 d 2 h; 0 sending, 0 in doubt",
             "accepted          999,999,999       1,999,999,999                 140,000\n",
             "disk         5 GiB of 8 GiB",
             "NO: the disk is below queue.min_free",
             "clock        NOT BELIEVED for 1 d 2 h: Pinterest's Date disagrees; waits for a",
             "or `pinrelay clock trust`\n",
-            "last error   08:49:32 HTTP 401",
+            "last error   08:49:32Z HTTP 401",
         ] {
             assert!(text.contains(says), "{says}\n{text}");
         }
@@ -512,11 +553,11 @@ mod tests {
         };
         assert_eq!(
             line("open", "unavailable", None),
-            "open: the last attempts failed since 08:49:28, next try in 3 s"
+            "open: the last attempts failed since 08:49:28Z, next try in 3 s"
         );
         assert_eq!(
             line("shut", "rate_limited", Some(NOW + 3000)),
-            "shut: rate limited since 08:49:28, until 08:49:40"
+            "shut: rate limited since 08:49:28Z, until 08:49:40Z"
         );
     }
 
@@ -530,7 +571,7 @@ mod tests {
             },
             ..Report::default()
         };
-        let text = quiet.show(&TimeZone::UTC);
+        let text = quiet.show(&TimeZone::UTC, (80, 24));
         assert!(text.contains("gate         open\n"), "{text}");
         assert!(
             text.contains("ledger       holds: 0 accepted = 0 queued"),

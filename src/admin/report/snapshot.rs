@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::human;
 use crate::clock::{Doubt, Millis, Standing};
 use crate::deliver;
+use crate::moment;
 use crate::queue::{Census, DeadReason, Disk, Loss};
 
 /// The gate before Pinterest.
@@ -268,12 +269,12 @@ impl Report {
         serde_json::to_string(self).expect("a report is plain data")
     }
 
-    /// One line for the service manager.
-    pub fn line(&self) -> String {
+    /// One line for the service manager; times in `zone`.
+    pub fn line(&self, zone: &TimeZone) -> String {
         let mut line = format!("{}, {} queued", self.state, self.queued + self.sending);
         if self.gate.state == "paused" {
             let until = match self.gate.until {
-                Some(until) => format!("until {}", human::clock_time(until)),
+                Some(until) => format!("until {}", moment::dated(until, zone)),
                 None => "until `pinrelay resume`".to_owned(),
             };
             let detail = self.gate.detail.as_deref().unwrap_or("no reason given");

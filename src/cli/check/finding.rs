@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::super::screen::{Screen, Tone};
 use super::super::text::out;
 
 /// One thing looked at.
@@ -25,6 +26,14 @@ impl Finding {
         }
     }
 
+    const fn tone(&self) -> Tone {
+        match self {
+            Self::Fine(_) => Tone::Good,
+            Self::Advice(_) => Tone::Warning,
+            Self::Wrong(_) => Tone::Alarm,
+        }
+    }
+
     pub(super) fn is_wrong(&self) -> bool {
         matches!(self, Self::Wrong(_))
     }
@@ -36,17 +45,19 @@ fn wrong(findings: &[Finding]) -> usize {
 
 /// For people; how many are wrong.
 pub fn print(findings: &[Finding]) -> io::Result<usize> {
-    let mut out = out(false);
+    let (mut out, screen) = (out(false), Screen::of_stdout());
     for finding in findings {
         let (word, text) = finding.labelled();
-        writeln!(out, "{word:<7} {text}")?;
+        let line = screen.wrapped(&format!("{word:<7} {}", text), 8);
+        writeln!(out, "{}", screen.toned(&line, word, Some(finding.tone())))?;
     }
     let wrong = wrong(findings);
-    match wrong {
-        0 => writeln!(out, "The daemon can run with this."),
-        1 => writeln!(out, "One thing is wrong."),
-        n => writeln!(out, "{n} things are wrong."),
-    }?;
+    let verdict = match wrong {
+        0 => "The daemon can run with this.".to_owned(),
+        1 => "One thing is wrong.".to_owned(),
+        n => format!("{n} things are wrong."),
+    };
+    writeln!(out, "{verdict}")?;
     Ok(wrong)
 }
 

@@ -2,17 +2,25 @@
 
 use std::io::Write;
 
+use jiff::tz::TimeZone;
+
 use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, OrExit, Outcome};
-use super::super::text::fit;
-use super::super::text::out;
+use super::super::screen::{self, Screen, Tone};
+use super::super::text::{out, printable};
 use super::filter::FilterArgs;
-use super::human::{count, time};
+use super::human::count;
 use super::pages::groups;
 use crate::admin::{Group, Groups};
+use crate::clock::{Clock, Millis};
+use crate::moment::local;
 
-/// Columns of the table.
-const WIDTH: usize = 80;
+/// Columns before the messages.
+const HEAD: usize = 50;
+/// Messages of fewer columns stand below the rest instead.
+const NARROW: usize = 28;
+/// Lines of a message.
+const LINES: usize = 4;
 
 /// Flags of `pinrelay dead list`.
 #[derive(clap::Args)]
@@ -36,13 +44,18 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
+    let look = Look {
+        now: Clock::system().now(),
+        zone: TimeZone::system(),
+        screen: Screen::of_stdout(),
+    };
     let groups = groups(&args.admin.client()?, &args.filter)?;
     let text = match args.json {
         true => serde_json::to_string(&groups).or_exit(Exit::Io)? + "\n",
         false if groups.letters == 0 && !args.filter.is_empty() => {
             "no dead letters fit this filter; `pinrelay dead list` shows all\n".into()
         }
-        false => table(&groups),
+        false => table(&groups, &look),
     };
     out(args.json)
         .write_all(text.as_bytes())
@@ -50,48 +63,76 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn table(groups: &Groups) -> String {
+/// Where and when it is looked at.
+struct Look {
+    now: Millis,
+    zone: TimeZone,
+    screen: Screen,
+}
+
+fn table(groups: &Groups, look: &Look) -> String {
     if groups.letters == 0 {
         return "no dead letters\n".into();
     }
-    let mut text = format!(
-        "{:>8}  {:14}  {:20}  message\n",
-        "count", "reason", "last died"
-    );
+    let beside = look.screen.columns().is_none_or(|all| all >= HEAD + NARROW);
+    let message = if beside { "  message" } else { "" };
+    let last = "last died";
+    let mut text = format!("{:>8}  {:14}  {last:22}{message}", "count", "reason");
+    text.truncate(text.trim_end().len());
+    text.push('\n');
     for group in &groups.groups {
-        text.push_str(&rows(group));
+        text.push_str(&rows(group, look));
     }
     let kinds = match groups.groups.len() {
         1 => "1 group".into(),
         n => format!("{n} groups"),
     };
+    let next = "next: `pinrelay dead show MESSAGE_ID`, then `retry`, `export` or `purge`";
+    let all = count(groups.letters);
     text.push_str(&format!(
-        "{} in {kinds}\nnext: `pinrelay dead show MESSAGE_ID`, then `retry`, `export` or `purge`\n",
-        count(groups.letters)
+        "{all} in {kinds}\n{}\n",
+        look.screen.wrapped(next, 6)
     ));
     text
 }
 
-/// Two lines: what they have in common, and where to look.
-fn rows(group: &Group) -> String {
-    let head = format!(
-        "{:>8}  {:14}  {:20}  ",
-        group.count,
-        group.reason,
-        time(group.last_died_at)
-    );
-    let more = format!("{:>8}  first {}, such as ", "", time(group.first_died_at));
-    let message = fit(&group.message, WIDTH - head.len());
-    let example = fit(&group.example, WIDTH - more.len());
-    format!("{head}{message}\n{more}{example}\n")
+/// What they have in common, and where to look.
+fn rows(group: &Group, look: &Look) -> String {
+    let at = |at| local(at, look.now, &look.zone);
+    let last = at(group.last_died_at);
+    let head = format!("{:>8}  {:14}  {last:22}  ", group.count, group.reason);
+    let message = printable(&group.message);
+    let first = format!("first {}, such as ", at(group.first_died_at));
+    let example = printable(&group.example);
+    let Some(columns) = look.screen.columns() else {
+        return format!("{head}{message}\n{:10}{first}{example}\n", "");
+    };
+    let beside = columns.saturating_sub(HEAD);
+    let mut lines: Vec<String> = Vec::new();
+    if beside >= NARROW {
+        for (line, message) in screen::fit(&message, beside, LINES).iter().enumerate() {
+            let before = if line == 0 { &*head } else { "" };
+            lines.push(format!("{before:HEAD$}{message}"));
+        }
+    } else {
+        lines.push(head.trim_end().to_owned());
+        for message in screen::fit(&message, columns - 10, LINES) {
+            lines.push(format!("{:10}{message}", ""));
+        }
+    }
+    for line in screen::fit(&format!("{first}{example}"), columns - 10, 2) {
+        lines.push(format!("{:10}{line}", ""));
+    }
+    let reason = &group.reason;
+    lines[0] = look.screen.toned(&lines[0], reason, Some(Tone::Alarm));
+    lines.join("\n") + "\n"
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_table_fits_80_columns_and_lets_no_control_characters_through() {
+    fn groups() -> Groups {
         let group = Group {
             reason: "custom_refused".into(),
             message: "Pinterest says \u{1b}[31m a lot\n".repeat(20),
@@ -100,15 +141,43 @@ mod tests {
             last_died_at: 1_769_882_400_123,
             example: "m".repeat(512),
         };
-        let groups = Groups {
+        let short = Group {
+            message: "currency 'EURO' is not supported by whoever reads it".into(),
+            example: "order-1".into(),
+            ..group.clone()
+        };
+        Groups {
             letters: 12_345_678,
             last: 1,
-            groups: vec![group.clone(), group],
-        };
-        let table = table(&groups);
-        assert!(!table.contains('\u{1b}'), "{table}");
-        let widest = table.lines().map(|line| line.chars().count()).max();
-        assert_eq!(widest, Some(WIDTH), "{table}");
-        assert!(table.contains("2026-01-31T18:00:00Z"), "{table}");
+            groups: vec![group, short],
+        }
+    }
+
+    fn look(screen: Screen) -> Look {
+        Look {
+            now: 1_769_882_500_000,
+            zone: TimeZone::UTC,
+            screen,
+        }
+    }
+
+    #[test]
+    fn a_table_fits_its_screen_and_lets_no_control_characters_through() {
+        for columns in [40, 60, 80, 120] {
+            let table = table(&groups(), &look(Screen::sized(columns, 24)));
+            assert!(!table.contains('\u{1b}'), "{table}");
+            let widest = table.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(columns.max(48)), "{columns}: {table}");
+            assert!(table.contains("18:00:00Z"), "{table}");
+            let words = table.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(words.contains("supported by whoever reads it"), "{words}");
+        }
+    }
+
+    #[test]
+    fn without_a_terminal_nothing_is_cut() {
+        let table = table(&groups(), &look(Screen::none()));
+        assert!(table.contains(&"m".repeat(512)), "{table}");
+        assert!(table.lines().nth(1).unwrap().len() > 400, "{table}");
     }
 }

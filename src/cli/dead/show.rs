@@ -3,16 +3,17 @@
 use std::io::Write;
 
 use anyhow::{Context, anyhow};
+use jiff::tz::TimeZone;
 use serde_json::value::RawValue;
 
 use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
 use super::super::text::{json as json_text, out, printable};
 use super::filter::FilterArgs;
-use super::human::time;
 use super::pages::get;
 use crate::admin::{Letters, Shown};
 use crate::config::process_env;
+use crate::moment::dated;
 use crate::transform::{Fixed, Transform};
 
 /// Flags of `pinrelay dead show`.
@@ -67,7 +68,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let now = now(&transform, letter)?;
     let text = match args.json {
         true => json(letter, &now).or_exit(Exit::Io)?,
-        false => text(letter, &now),
+        false => text(letter, &now, &TimeZone::system()),
     };
     out(args.json)
         .write_all(text.as_bytes())
@@ -90,7 +91,7 @@ fn now(transform: &Transform, letter: &Shown) -> Result<Now, Failure> {
     })
 }
 
-fn text(letter: &Shown, now: &Now) -> String {
+fn text(letter: &Shown, now: &Now, zone: &TimeZone) -> String {
     let (title, now) = match now {
         Now::Sent(payload) => ("would be sent now", payload.get()),
         Now::Dead(why) => ("would not be sent now", why.as_str()),
@@ -105,8 +106,8 @@ fn text(letter: &Shown, now: &Now) -> String {
          died at      {}\n\nevent, as it is stored:\n{event}\n\n{title}:\n{now}\n",
         letter.number,
         letter.reason,
-        time(letter.accepted_at),
-        time(letter.died_at),
+        dated(letter.accepted_at, zone),
+        dated(letter.died_at, zone),
     )
 }
 

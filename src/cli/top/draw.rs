@@ -7,10 +7,12 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph, Sparkline};
 
+use super::super::screen::ascii;
 use super::history::{History, Point};
 use crate::admin::Report;
-use crate::admin::report::human::{bytes, count, duration, local, rate};
+use crate::admin::report::human::{bytes, count, duration, rate};
 use crate::clock::Millis;
+use crate::moment::local;
 
 /// What surrounds the reports.
 pub struct Setting<'a> {
@@ -18,6 +20,10 @@ pub struct Setting<'a> {
     pub now: Millis,
     /// For times of day.
     pub zone: &'a TimeZone,
+    /// Whether colours are shown.
+    pub is_coloured: bool,
+    /// Whether nothing but ASCII is.
+    pub is_ascii: bool,
 }
 
 /// Draws everything. Made for 80 columns and 24 rows; more room makes longer curves.
@@ -36,6 +42,16 @@ pub fn draw(frame: &mut Frame<'_>, history: &History, setting: &Setting<'_>) {
     }
     let keys = "q, Esc or Ctrl-C quits";
     frame.render_widget(Paragraph::new(keys).style(Style::new().dim()), help);
+    for cell in &mut frame.buffer_mut().content {
+        if !setting.is_coloured {
+            // What is bold or dim stays so.
+            cell.set_fg(Color::Reset).set_bg(Color::Reset);
+        }
+        if setting.is_ascii && !cell.symbol().is_ascii() {
+            let plain: String = cell.symbol().chars().take(1).map(ascii).collect();
+            cell.set_symbol(&plain);
+        }
+    }
 }
 
 fn head_lines<'a>(history: &History, setting: &Setting<'_>) -> Vec<Line<'a>> {
@@ -208,9 +224,12 @@ mod tests {
         let setting = Setting {
             now: NOW,
             zone: &TimeZone::UTC,
+            is_coloured: false,
+            is_ascii: false,
         };
         let drawn = terminal.draw(|frame| draw(frame, history, &setting));
         let buffer = drawn.expect("drawn").buffer;
+        assert!(buffer.content().iter().all(|cell| cell.fg == Color::Reset));
         let rows = buffer.content().chunks(usize::from(width));
         let text =
             |row: &[ratatui::buffer::Cell]| -> String { row.iter().map(|c| c.symbol()).collect() };
@@ -336,7 +355,7 @@ mod tests {
         history.answered(report(0));
         history.silent(NOW - 12_000, "no answer".into());
         let text = screen(&history, 80, 24).join("\n");
-        let away = "THE DAEMON IS AWAY since 08:49:25 (12 s): no answer";
+        let away = "THE DAEMON IS AWAY since 08:49:25Z (12 s): no answer";
         assert!(text.contains(away), "{text}");
         // What was known last is still there.
         assert!(text.contains("gate    open"), "{text}");

@@ -15,6 +15,7 @@ use ratatui::DefaultTerminal;
 use super::admin_arg::AdminArg;
 use super::daemon::Client;
 use super::exit::{Exit, Failure, OrExit, Outcome};
+use super::screen::Screen;
 use crate::admin::Report;
 use crate::clock::Clock;
 use crate::lifecycle::{self, LastResort};
@@ -70,6 +71,7 @@ fn show(
     signalled: &mut dyn FnMut() -> bool,
 ) -> io::Result<()> {
     let (clock, zone) = (Clock::system(), TimeZone::system());
+    let screen = Screen::of_stdout();
     let mut history = History::default();
     loop {
         let begun = Instant::now();
@@ -81,6 +83,8 @@ fn show(
             let setting = Setting {
                 now: clock.now(),
                 zone: &zone,
+                is_coloured: screen.is_coloured(),
+                is_ascii: screen.is_ascii(),
             };
             terminal.draw(|frame| draw(frame, &history, &setting))?;
             let left = EVERY.saturating_sub(begun.elapsed());

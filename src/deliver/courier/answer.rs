@@ -307,8 +307,8 @@ impl Courier {
                 self.die_ready(item, reason, refusal.message);
             }
             Fate::HoldAll => {
-                let since = jiff::Timestamp::from_millisecond(self.config.since())
-                    .map_or_else(|_| "unknown".to_owned(), |at| at.to_string());
+                let since =
+                    crate::moment::dated(self.config.since(), &jiff::tz::TimeZone::system());
                 self.out.recall.push(message.clone());
                 let message = format!("{message} (config last changed {since})");
                 self.gate.refuse_all(now, &message);
