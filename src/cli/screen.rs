@@ -191,7 +191,7 @@ pub fn is_json(line: &str) -> bool {
 }
 
 /// The columns that it takes; marks take none.
-fn width(text: &str) -> usize {
+pub fn width(text: &str) -> usize {
     let shown = text.chars().filter(|c| colour(*c).is_none());
     shown.map(|c| c.width().unwrap_or(0)).sum()
 }

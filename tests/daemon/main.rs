@@ -51,6 +51,7 @@ mod status;
 mod stop;
 mod systemd;
 mod tail;
+mod terminal;
 mod test_mode;
 mod tls;
 mod token;

@@ -17,7 +17,7 @@ use crate::moment::local;
 
 /// Columns before the messages.
 const HEAD: usize = 50;
-/// Messages of fewer columns stand below the rest instead.
+/// With fewer columns behind them messages stand below the rest; so does each that is longer.
 const NARROW: usize = 28;
 /// Lines of a message.
 const LINES: usize = 4;
@@ -109,11 +109,8 @@ fn rows(group: &Group, look: &Look) -> String {
     };
     let beside = columns.saturating_sub(HEAD);
     let mut lines: Vec<String> = Vec::new();
-    if beside >= NARROW {
-        for (line, message) in screen::fit(&message, beside, LINES).iter().enumerate() {
-            let before = if line == 0 { &*head } else { "" };
-            lines.push(format!("{before:HEAD$}{message}"));
-        }
+    if beside >= NARROW && screen::width(&message) <= beside {
+        lines.push(format!("{head}{message}"));
     } else {
         lines.push(head.trim_end().to_owned());
         for message in screen::fit(&message, columns - 10, LINES) {

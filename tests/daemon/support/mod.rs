@@ -9,6 +9,7 @@ mod lint;
 mod mount;
 mod process;
 mod stand_in;
+mod terminal;
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ pub use lint::Page;
 pub use mount::Mount;
 pub use process::{Ended, PINRELAY, Process, bare};
 pub use stand_in::StandIn;
+pub use terminal::seen;
 
 /// Between two looks at another process.
 const LOOK: Duration = Duration::from_millis(20);
