@@ -40,6 +40,16 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("flate2", &["ingest/http/"]),
 ];
 
+/// How a command reaches stdout and stderr: through one file, which keeps what others wrote from
+/// steering a terminal, and knows a reader that has gone from a failure.
+const PRINTING: &[&str] = &[
+    "stdout().lock",
+    "println!",
+    "eprintln!",
+    "print!(",
+    "eprint!(",
+];
+
 /// What the transform must do without.
 const IMPURE: &[&str] = &[
     "tokio",
@@ -167,6 +177,20 @@ fn some_crates_have_one_owner() {
                 wrong.push(format!("{file}: {name}"));
             }
         }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn people_are_spoken_to_through_one_file() {
+    let mut wrong = Vec::new();
+    for (file, source) in without_tests(&sources()) {
+        if ["cli/text.rs", "cli/stdout.rs"].contains(&file.as_str()) {
+            continue;
+        }
+        let code = without_texts(&source);
+        let found = PRINTING.iter().filter(|call| code.contains(**call));
+        wrong.extend(found.map(|call| format!("{file}: {call}")));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -1,5 +1,6 @@
 //! `pinrelay adopt`: take over a queue from another machine, or one restored from a copy.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use serde_json::json;
 
 use super::config_arg::ConfigArg;
 use super::exit::{Exit, OrExit, Outcome};
-use super::text::say;
+use super::text::{out, say};
 use super::{offline, verify};
 use crate::clock::Clock;
 use crate::config::process_env;
@@ -60,11 +61,13 @@ pub fn run(args: Args) -> Outcome {
     let (in_doubt, dead) = (census.in_doubt, census.dead_total());
     if args.json {
         let account = json!({"queue": place, "queued": queued, "in_doubt": in_doubt, "dead": dead});
-        println!("{account}");
+        writeln!(out(true), "{account}").or_exit(Exit::Io)?;
         return Ok(Exit::Ok);
     }
-    println!(
+    writeln!(
+        out(false),
         "adopted {place}: {queued} events queued, {in_doubt} of them in doubt, {dead} dead letters"
-    );
+    )
+    .or_exit(Exit::Io)?;
     Ok(Exit::Ok)
 }

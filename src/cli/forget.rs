@@ -7,6 +7,7 @@ use anyhow::anyhow;
 
 use super::admin_arg::AdminArg;
 use super::exit::{Exit, Failure, OrExit, Outcome};
+use super::text::out;
 use crate::admin::{Forget, Forgot};
 
 /// How long the daemon may take to read a long backlog.
@@ -70,7 +71,7 @@ pub fn run(args: Args) -> Outcome {
     };
     let body = serde_json::to_string(&asked).or_exit(Exit::Io)?;
     let text = args.admin.client()?.post("/forget", body, PATIENCE)?;
-    let mut out = io::stdout().lock();
+    let mut out = out(args.json);
     if args.json {
         writeln!(out, "{text}").or_exit(Exit::Io)?;
         return Ok(Exit::Ok);

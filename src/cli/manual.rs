@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::Command;
 
 use super::exit::{Exit, OrExit, Outcome};
+use super::stdout::Stdout;
 
 /// Flags of `pinrelay completions`.
 #[derive(clap::Args, Debug)]
@@ -36,7 +37,9 @@ pub struct ManArgs {
 pub fn completions(mut command: Command, args: &CompletionsArgs) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "pinrelay", &mut script);
-    io::stdout().lock().write_all(&script).or_exit(Exit::Io)?;
+    Stdout::of_an_answer()
+        .write_all(&script)
+        .or_exit(Exit::Io)?;
     Ok(Exit::Ok)
 }
 
@@ -47,7 +50,7 @@ pub fn man(mut command: Command, args: &ManArgs) -> Outcome {
     match &args.dir {
         None => {
             let page = page(&command).or_exit(Exit::Io)?;
-            io::stdout().lock().write_all(&page).or_exit(Exit::Io)?;
+            Stdout::of_an_answer().write_all(&page).or_exit(Exit::Io)?;
         }
         Some(dir) => pages(&command, dir).or_exit(Exit::Io)?,
     }

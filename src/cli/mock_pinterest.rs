@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use super::exit::{Exit, OrExit, Outcome};
+use super::text::streamed;
 use crate::clock::Clock;
 use crate::mock_pinterest::{Mock, Options, Switches, serve};
 
@@ -59,9 +60,11 @@ async fn listen(args: Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}: choose another --listen", args.listen))?;
-    let mut out = std::io::stdout();
-    writeln!(out, "listening on http://{}", listener.local_addr()?)?;
-    out.flush()?;
+    writeln!(
+        streamed(false),
+        "listening on http://{}",
+        listener.local_addr()?
+    )?;
     serve(listener, mock).await?;
     Ok(())
 }

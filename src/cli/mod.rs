@@ -35,6 +35,7 @@ mod screen;
 mod send;
 mod since;
 mod status;
+mod stdout;
 mod tail;
 mod text;
 mod top;
@@ -107,6 +108,11 @@ enum Command {
     MockPinterest(Box<mock_pinterest::Args>),
 }
 
+/// All commands and their flags, for whoever describes them.
+pub fn command_line() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command line of this process and prints what went wrong, if anything did.
 pub fn main() -> ExitCode {
     let exit = run(std::env::args_os());
@@ -117,13 +123,17 @@ pub fn main() -> ExitCode {
 fn run(args: impl Iterator<Item = OsString>) -> Exit {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(said) => {
-            // A closed stdout is no reason to end otherwise.
+        Err(said) if said.use_stderr() => {
+            // A stderr that cannot be written is no reason to end otherwise.
             let _ = said.print();
-            return match said.use_stderr() {
-                true => Exit::Usage,
-                false => Exit::Ok,
-            };
+            return Exit::Usage;
+        }
+        Err(help) => {
+            return ended(
+                stdout::printed(help.print())
+                    .map(|()| Exit::Ok)
+                    .or_exit(Exit::Io),
+            );
         }
     };
     // A daemon outlives the window that it was started in.
@@ -150,12 +160,21 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Adopt(args) => adopt::run(args),
         Command::Check(args) => check::run(args),
         Command::Notify(args) => notify::run(args),
-        Command::Completions(args) => manual::completions(Cli::command(), &args),
-        Command::Man(args) => manual::man(Cli::command(), &args),
+        Command::Completions(args) => manual::completions(command_line(), &args),
+        Command::Man(args) => manual::man(command_line(), &args),
         Command::Demo(args) => demo::run(args),
         Command::MockPinterest(args) => mock_pinterest::run(*args),
     };
+    ended(outcome)
+}
+
+/// The exit code of a command. What it wrote has to have got out, as far as somebody reads it.
+fn ended(outcome: Outcome) -> Exit {
+    let outcome = outcome.and_then(|exit| stdout::finish().or_exit(Exit::Io).map(|()| exit));
     outcome.unwrap_or_else(|failure| {
+        if stdout::ends_quietly(&failure.error) {
+            return Exit::Ok;
+        }
         text::say(&format!("pinrelay: {failure}\n"));
         failure.exit
     })

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::future::pending;
-use std::io::{self, Write};
+use std::io::Write;
 
 use jiff::tz::TimeZone;
 
@@ -10,7 +10,7 @@ use super::admin_arg::AdminArg;
 use super::daemon::Next;
 use super::exit::{Exit, OrExit, Outcome};
 use super::screen::{Screen, Tone};
-use super::text::{json, out, printable, say};
+use super::text::{json, printable, say, streamed};
 use crate::admin::Seen;
 use crate::clock::{Clock, Millis};
 use crate::moment::precise;
@@ -59,7 +59,7 @@ pub fn run(args: Args) -> Outcome {
     let mut lines = client.lines(&format!("/tail?{}", query.finish()))?;
     let (clock, zone) = (Clock::system(), TimeZone::system());
     let screen = Screen::of_stdout();
-    let mut out = out(args.json);
+    let mut out = streamed(args.json);
     loop {
         let Next::Line(line) = lines.next(pending::<()>())? else {
             say("pinrelay: the daemon has ended\n");
@@ -73,10 +73,8 @@ pub fn run(args: Args) -> Outcome {
                 screen.toned(&shown, &seen.status, Tone::of_state(&seen.status))
             }
         };
-        match writeln!(out, "{shown}").and_then(|()| out.flush()) {
-            Err(closed) if closed.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Ok),
-            written => written.or_exit(Exit::Io)?,
-        }
+        let written = writeln!(out, "{shown}").and_then(|()| out.flush());
+        written.or_exit(Exit::Io)?;
     }
 }
 

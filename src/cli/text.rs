@@ -1,7 +1,8 @@
 //! What people are shown on a terminal.
 //!
-//! Invariant: every command writes through [`out`] or [`say`], so no text of others (ids, names and
-//! messages that come from events, or from Pinterest) steers a terminal, whoever forgot of it.
+//! Invariant: every command writes through [`out`], [`streamed`] or [`say`], so no text of others
+//! (ids, names and messages that come from events, or from Pinterest) steers a terminal, whoever
+//! forgot of it; only what programs take byte for byte goes to `stdout` itself.
 
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
@@ -9,21 +10,28 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use super::screen::{self, Screen, colour};
+use super::stdout::Stdout;
 pub(super) use crate::text::printable;
 use crate::text::steers;
 
 /// How long stderr's reader may take to take what is said.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Stdout. For people a dot stands for each character that a terminal obeys, apart from line feeds
-/// and tabs; for programs, in JSON, its escape, which is the same value.
-pub(super) fn out(is_json: bool) -> Out<io::StdoutLock<'static>> {
-    Out::new(io::stdout().lock(), is_json, Screen::of_stdout())
+/// Stdout, for an answer: it goes into nothing once its reader has gone. For people a dot stands for
+/// each character that a terminal obeys, apart from line feeds and tabs; for programs, in JSON, its
+/// escape, which is the same value.
+pub(super) fn out(is_json: bool) -> Out<Stdout> {
+    Out::new(Stdout::of_an_answer(), is_json, Screen::of_stdout())
+}
+
+/// The same for what has no end, or a far one: once its reader has gone, writing fails.
+pub(super) fn streamed(is_json: bool) -> Out<Stdout> {
+    Out::new(Stdout::of_a_stream(), is_json, Screen::of_stdout())
 }
 
 /// The same for much of it.
-pub(super) fn buffered(is_json: bool) -> Out<BufWriter<io::StdoutLock<'static>>> {
-    let to = BufWriter::new(io::stdout().lock());
+pub(super) fn buffered(is_json: bool) -> Out<BufWriter<Stdout>> {
+    let to = BufWriter::new(Stdout::of_a_stream());
     Out::new(to, is_json, Screen::of_stdout())
 }
 

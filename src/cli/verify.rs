@@ -10,6 +10,7 @@ use clap::Args as ClapArgs;
 
 use super::config_arg::ConfigArg;
 use super::exit::{Exit, Failure, OrExit, Outcome};
+use super::stdout::Stdout;
 use super::text::{out, say};
 use super::{daemon, offline};
 use crate::clock::Clock;
@@ -62,7 +63,7 @@ pub fn run(args: Args) -> Outcome {
     let root = args.queue.unwrap_or_else(|| config.queue_folder());
     if args.place {
         let line = [root.as_os_str().as_encoded_bytes(), b"\n"].concat();
-        io::stdout().write_all(&line).or_exit(Exit::Io)?;
+        Stdout::of_an_answer().write_all(&line).or_exit(Exit::Io)?;
         return Ok(Exit::Ok);
     }
     offline::become_owner_of(&root)?;
@@ -81,7 +82,7 @@ pub fn run(args: Args) -> Outcome {
         let (before, after) = queue::repair(&options, clock, &mut tell).map_err(failure)?;
         if !args.json && !before.findings.is_empty() {
             print(&before, false)?;
-            println!("after the repair:");
+            writeln!(out(false), "after the repair:").or_exit(Exit::Io)?;
         }
         return print(&after, args.json);
     }

@@ -49,6 +49,7 @@ mod sockets;
 mod start;
 mod status;
 mod stop;
+mod streams;
 mod systemd;
 mod tail;
 mod terminal;

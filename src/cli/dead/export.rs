@@ -10,6 +10,8 @@ use anyhow::{Context, anyhow};
 use super::super::admin_arg::AdminArg;
 use super::super::daemon::Client;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
+use super::super::stdout::Stdout;
+use super::super::text::out;
 use super::filter::FilterArgs;
 use super::human::count;
 use super::pages::{get, groups, progress};
@@ -47,11 +49,8 @@ pub(super) fn run(args: &Args) -> Outcome {
     let client = args.admin.client()?;
     let groups = groups(&client, &args.filter)?;
     let Some(path) = &args.output else {
-        return match write(&client, &args.filter, &groups, io::stdout().lock())? {
-            // Whoever reads has seen enough (`| head`).
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
-            written => written.map(|_| Exit::Ok).or_exit(Exit::Io),
-        };
+        let written = write(&client, &args.filter, &groups, Stdout::of_a_stream())?;
+        return written.map(|_| Exit::Ok).or_exit(Exit::Io);
     };
     let context = || format!("cannot write {}", path.display());
     let file = match private(path) {
@@ -71,7 +70,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     // A purge may follow: then these are the only copies.
     let exported = written.and_then(|exported| file.sync_all().map(|()| exported));
     let exported = exported.with_context(context).or_exit(Exit::Io)?;
-    let mut out = io::stdout().lock();
+    let mut out = out(args.json);
     match args.json {
         true => writeln!(out, r#"{{"exported":{exported}}}"#),
         false => writeln!(out, "{} written to {}", count(exported), path.display()),

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::args::DemoArgs;
-use super::exit::{Exit, OrExit, Outcome};
+use super::exit::{Exit, Failure, Outcome};
 use super::send::Tally;
+use super::text::streamed;
 
 mod books;
 mod shop;
@@ -26,7 +27,14 @@ const LONGEST: Duration = Duration::from_secs(25);
 
 /// Tells the story; exit 1 if the account does not add up at its end.
 pub fn run(args: DemoArgs) -> Outcome {
-    let held = play(args.keep).or_exit(Exit::NotHeld)?;
+    let held = play(args.keep).map_err(|error| Failure {
+        // What the system refuses says nothing of the promise.
+        exit: match error.is::<io::Error>() {
+            true => Exit::Io,
+            false => Exit::NotHeld,
+        },
+        error,
+    })?;
     Ok(if held { Exit::Ok } else { Exit::NotHeld })
 }
 
@@ -43,7 +51,7 @@ fn play(keep: bool) -> Result<bool> {
 
 /// A line of the story. A reader who has gone away ends it.
 fn say(line: std::fmt::Arguments<'_>) -> Result<()> {
-    writeln!(io::stdout().lock(), "{line}").context("writing the story")
+    writeln!(streamed(false), "{line}").context("writing the story")
 }
 
 fn acts(shop: &Shop, stage: &mut Stage) -> Result<bool> {

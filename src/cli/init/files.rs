@@ -10,6 +10,7 @@ use nix::unistd::{Gid, Group, fchown};
 
 use super::ask::Answers;
 use crate::cli::exit::{Exit, Failure, OrExit};
+use crate::cli::text::say;
 
 /// The shipped config, all keys with their defaults; its two needed ones are replaced.
 const SHIPPED: &str = include_str!("../../../systemd/pinrelay.toml");
@@ -71,12 +72,12 @@ pub(super) fn write(
             .or_exit(Exit::Io)?;
     }
     if group.is_none() {
-        eprintln!(
+        say(&format!(
             "There is no group {GROUP} yet, so only this user can read the files: make it with \
-             systemd-sysusers, then chgrp {GROUP} {} {}",
+             systemd-sysusers, then chgrp {GROUP} {} {}\n",
             config.display(),
             token.display()
-        );
+        ));
     }
     Ok(())
 }

@@ -118,16 +118,10 @@ pub fn run(args: Args) -> Outcome {
         Some((_, comparison)) => comparison.write(&mut output, args.json),
         None => output.flush(),
     });
-    match done {
-        // Whoever reads has seen enough (`| head`).
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
-        done => {
-            let name = args.file.as_deref().unwrap_or(Path::new("-"));
-            done.with_context(|| format!("transforming {} failed", name.display()))
-                .or_exit(Exit::Io)?;
-            Ok(Exit::Ok)
-        }
-    }
+    let name = args.file.as_deref().unwrap_or(Path::new("-"));
+    done.with_context(|| format!("transforming {} failed", name.display()))
+        .or_exit(Exit::Io)?;
+    Ok(Exit::Ok)
 }
 
 /// The config that is named has to be right. One that happens to be there need not: what of it can
