@@ -245,11 +245,34 @@ fn alerts_and_dashboard_ask_for_what_there_is() {
     }
     let dashboard = include_str!("../../packaging/grafana-dashboard.json");
     let dashboard: Value = serde_json::from_str(dashboard).expect("JSON");
-    assert!(
-        dashboard["panels"]
-            .as_array()
-            .is_some_and(|panels| panels.len() > 10)
-    );
+    let panels = dashboard["panels"].as_array().expect("panels");
+    // Each has its place, and a state says in colour whether it is one to look at.
+    let mut ids: Vec<_> = panels.iter().map(|panel| panel["id"].as_u64()).collect();
+    ids.dedup();
+    assert_eq!(ids.len(), panels.len());
+    let states = panels.iter().filter(|panel| panel["type"] == "stat");
+    for state in states {
+        let defaults = &state["fieldConfig"]["defaults"];
+        let steps = defaults["thresholds"]["steps"].as_array();
+        let overrides = state["fieldConfig"]["overrides"].as_array();
+        let tones = steps.map_or(0, Vec::len) + overrides.map_or(0, Vec::len);
+        assert!(tones > 1, "{}", state["title"]);
+    }
+    let gate = panels[0]["fieldConfig"]["overrides"].to_string();
+    for series in page.series.keys() {
+        let Some(state) = series.strip_prefix("pinrelay_gate_state{state=\"") else {
+            continue;
+        };
+        let state = state.trim_end_matches("\"}");
+        assert!(gate.contains(&format!("\"{state}\"")), "{state}: {gate}");
+    }
+    let asked = dashboard.to_string();
+    for name in ["late", "resent", "resent_late", "set_aside"] {
+        let metric = format!("pinrelay_events_{name}_total");
+        assert!(asked.contains(&metric), "no panel shows {metric}");
+    }
+    let scrape = include_str!("../../packaging/prometheus-scrape.yml");
+    assert!(scrape.contains("job_name: pinrelay") && scrape.contains("prometheus-alerts.yml"));
 }
 
 #[test]

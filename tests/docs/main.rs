@@ -17,6 +17,7 @@ mod soaks;
 )]
 #[path = "../daemon/support/mod.rs"]
 mod support;
+mod try_it;
 
 use std::fs;
 use std::path::Path;

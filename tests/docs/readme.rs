@@ -55,7 +55,7 @@ fn every_command_is_named_and_every_named_command_is_there() {
 fn links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     // Those of docs/ are looked at with the operator's page, to the anchor.
-    for page in ["README.md", "ARCHITECTURE.md"].map(|page| root.join(page)) {
+    for page in ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"].map(|page| root.join(page)) {
         let text = std::fs::read_to_string(&page).expect("a page");
         for (_, rest) in text
             .match_indices("](")

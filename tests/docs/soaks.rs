@@ -1,4 +1,4 @@
-//! The README's longer runs: what they ask for by name is there, for `cargo test` passes where no
+//! The longer runs of CONTRIBUTING.md: what they ask for by name is there, for `cargo test` passes where no
 //! test has that name.
 
 use std::fs;
@@ -33,8 +33,8 @@ fn is_there(filter: &str) -> bool {
 
 #[test]
 fn what_the_longer_runs_ask_for_by_name_is_there() {
-    let readme = read("README.md");
-    let runs = readme
+    let page = read("CONTRIBUTING.md");
+    let runs = page
         .lines()
         .filter(|line| line.contains("cargo test") && line.contains("--lib "));
     let mut count = 0;
