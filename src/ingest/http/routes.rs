@@ -10,6 +10,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use serde_json::json;
 
+use super::super::flood::Tally;
 use super::body;
 use super::call::Shape;
 use super::client::Client;
@@ -123,6 +124,7 @@ async fn is_ready(ready: Ready) -> impl IntoResponse {
 }
 
 async fn no_route(
+    State(http): State<Arc<Http>>,
     Extension(client): Extension<Client>,
     uri: Uri,
     headers: HeaderMap,
@@ -133,11 +135,12 @@ async fn no_route(
          /v1/events and their like, see docs/http.md",
         uri.path()
     );
-    body::discard(&mut body.into_data_stream(), &headers, client.stopped).await;
+    nothing(&http, client, &headers, body).await;
     Refusal::new(StatusCode::NOT_FOUND, words).into_response()
 }
 
 async fn no_method(
+    State(http): State<Arc<Http>>,
     Extension(client): Extension<Client>,
     method: Method,
     uri: Uri,
@@ -148,6 +151,13 @@ async fn no_method(
         "there is no {method} {}: events are sent by POST",
         uri.path()
     );
-    body::discard(&mut body.into_data_stream(), &headers, client.stopped).await;
+    nothing(&http, client, &headers, body).await;
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, words).into_response()
+}
+
+/// A request that brings nothing: it is paid for as every other that does not.
+async fn nothing(http: &Http, client: Client, headers: &HeaderMap, body: Body) {
+    client.slow_down().await;
+    client.brought(&http.intake, Tally::default(), false);
+    body::discard(&mut body.into_data_stream(), headers, client.stopped).await;
 }

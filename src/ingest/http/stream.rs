@@ -15,6 +15,7 @@ use flate2::write::MultiGzDecoder;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
+use super::super::flood::Tally;
 use super::super::ndjson::{Input, Output, exchange};
 use super::super::stop::Stopped;
 use super::body;
@@ -39,9 +40,13 @@ pub(super) async fn events(
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
+    client.slow_down().await;
     match begin(&http, client.stopped.clone(), &uri, &headers) {
         Ok(begun) => answered(&http, client, begun, body),
         Err(refusal) => {
+            if refusal.is_for_good() {
+                client.brought(&http.intake, Tally::default(), false);
+            }
             body::discard(&mut body.into_data_stream(), &headers, client.stopped).await;
             refusal.into_response()
         }

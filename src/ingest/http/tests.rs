@@ -625,6 +625,32 @@ async fn who_sends_much_is_answered_also_where_nothing_of_it_is_taken() {
     }
 }
 
+/// 33 of them in a row cost 5 ms each.
+#[tokio::test]
+async fn requests_that_bring_nothing_are_read_slowly_whatever_is_wrong_with_them() {
+    for line in [
+        "POST /nowhere HTTP/1.1",
+        "PUT /v1/track HTTP/1.1",
+        "POST /v1/events HTTP/1.1\r\nContent-Type: image/png",
+        "POST /v1/track HTTP/1.1\r\nContent-Type: image/png",
+    ] {
+        let site = site().await;
+        let mut stream = TcpStream::connect(site.address).await.unwrap();
+        let request = format!("{line}\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+        let begun = std::time::Instant::now();
+        for _ in 0..70 {
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"}") {
+                assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "{line}");
+            }
+            assert!(answer.starts_with(b"HTTP/1.1 4"), "{line}");
+        }
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(300), "{line}: {took:?}");
+    }
+}
+
 #[tokio::test]
 async fn balancers_and_browsers_learn_what_they_ask_for() {
     let site = site_with(|options| {
