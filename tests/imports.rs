@@ -37,7 +37,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("crossterm", &["cli/top/", "cli/screen.rs"]),
     ("hyper", &["ingest/http/server.rs"]),
     ("tokio_rustls", &["ingest/http/server.rs"]),
-    ("flate2", &["ingest/http/"]),
+    ("flate2", &["ingest/http/", "cli/source.rs"]),
 ];
 
 /// How a command reaches stdout and stderr: through one file, which keeps what others wrote from

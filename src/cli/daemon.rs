@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
+use super::denied::next_step_of_denied;
 use super::exit::{Exit, Failure, OrExit};
 
 /// How long a daemon may take to show that it answers at all. One that is stopped, or hangs, takes
@@ -93,7 +94,11 @@ impl Client {
     /// Those of [`Client::post`].
     pub(super) fn lines(&self, path: &str) -> Result<Lines<'_>, Failure> {
         let answer = self.http.get(url(path)).send();
-        let answer = self.runtime.block_on(answer).map_err(|e| self.silent(e))?;
+        // Not the request's own time-out, which would end the lines as well.
+        let answer = async { tokio::time::timeout(CONTROL, answer).await };
+        let answer = self.runtime.block_on(answer);
+        let answer = answer.map_err(|_| mute(&self.socket))?;
+        let answer = answer.map_err(|e| self.silent(e))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(Lines {
@@ -220,25 +225,5 @@ fn missing(socket: &Path, error: &io::Error) -> Failure {
     Failure {
         exit,
         error: anyhow!("admin socket {shown}: {error}; {next}"),
-    }
-}
-
-/// Who may open it: the group, if it lets its group in.
-fn next_step_of_denied(socket: &Path) -> String {
-    use std::os::unix::fs::MetadataExt;
-    let group = std::fs::metadata(socket)
-        .ok()
-        .filter(|meta| meta.mode() & 0o060 == 0o060)
-        .and_then(|meta| {
-            nix::unistd::Group::from_gid(meta.gid().into())
-                .ok()
-                .flatten()
-        });
-    match group {
-        Some(group) => format!(
-            "join its group: `usermod -a -G {} <user>` as root, then log in anew; or use sudo",
-            group.name
-        ),
-        None => "use sudo, or set [admin] group and join that group".to_owned(),
     }
 }

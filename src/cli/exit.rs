@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// How a command ends. The numbers are those of `sysexits.h`, apart from 1.
+/// How a command ends. The numbers are those of `sysexits.h`, apart from 1 and 2,
+/// and those that a shell gives to a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -24,6 +25,10 @@ pub enum Exit {
     Io = 74,
     /// The configuration is wrong, or a token is missing.
     Config = 78,
+    /// SIGINT (Ctrl-C) ended it before it was done.
+    Interrupted = 130,
+    /// SIGTERM did.
+    Terminated = 143,
 }
 
 /// An error on its way to the operator, with the exit code that goes with it.

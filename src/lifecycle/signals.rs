@@ -18,6 +18,15 @@ pub enum Signal {
     Reload,
 }
 
+/// Who asks a command to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// SIGINT: whoever sits at the terminal.
+    Interrupt,
+    /// SIGTERM: whoever manages the process.
+    Terminate,
+}
+
 /// How the process ends after a [`Signal::Stop`] if nothing else ends it.
 pub struct LastResort {
     /// How long a stop may take, asked again while it lasts: a first one, and any further one.
@@ -54,6 +63,24 @@ pub fn signals_with(last_resort: LastResort) -> io::Result<mpsc::UnboundedReceiv
     take(move || {
         let _ = stop.send(());
     })
+}
+
+/// Takes SIGINT and SIGTERM from here on: each is handed to `on`, on a thread of its own.
+///
+/// # Errors
+/// Those of [`signals`].
+pub fn on_ending(mut on: impl FnMut(Ending) + Send + 'static) -> io::Result<()> {
+    let mut caught = Signals::new([SIGTERM, SIGINT])?;
+    let thread = std::thread::Builder::new().name("signals".into());
+    thread.spawn(move || {
+        for signal in caught.forever() {
+            on(match signal {
+                SIGINT => Ending::Interrupt,
+                _ => Ending::Terminate,
+            });
+        }
+    })?;
+    Ok(())
 }
 
 fn take(on_stop: impl Fn() + Send + 'static) -> io::Result<mpsc::UnboundedReceiver<Signal>> {

@@ -44,7 +44,7 @@ fn send_delivers_a_file_and_tells_what_was_rejected() {
         "{said}"
     );
     assert!(
-        said.contains("line 4:") && said.contains("line 5:"),
+        said.contains("events.ndjson:4:") && said.contains("events.ndjson:5:"),
         "{said}"
     );
     assert_eq!(daemon.stop(s(10)).code, Some(0));

@@ -45,6 +45,7 @@ mod quota;
 mod refused_all;
 mod reload;
 mod secrets;
+mod send;
 mod sockets;
 mod start;
 mod status;

@@ -1,15 +1,14 @@
 //! `pinrelay dead export`: letters as lines that `jq` edits and `dead import` takes back.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 
 use super::super::admin_arg::AdminArg;
 use super::super::daemon::Client;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
+use super::super::new_file::private;
 use super::super::stdout::Stdout;
 use super::super::text::out;
 use super::filter::FilterArgs;
@@ -77,15 +76,6 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
     .or_exit(Exit::Io)?;
     Ok(Exit::Ok)
-}
-
-/// Makes a file that its owner alone can read. Whatever stands there is refused as
-/// [`io::ErrorKind::AlreadyExists`]: somebody may have an older file open, and a link leads to
-/// where somebody else wants it.
-fn private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    options.open(path)
 }
 
 /// Writes the letters page by page; how many they were. The outer error is the daemon's.

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::daemon::{Client, Lines, Next};
+use super::super::daemon::{CONTROL, Client, Lines, Next};
 use super::super::exit::Failure;
 use super::super::tail::note_line;
 use super::super::text::printable;
@@ -24,8 +24,6 @@ use crate::observe::Told;
 pub const TAIL: &str = "/tail?status=delivered,dead";
 /// Between two looks at whether it is over, and, when something was missed, at the rest.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long the daemon may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Events looked up at once when something was missed.
 const AT_ONCE: usize = 50;
 /// Events that are told one by one.
@@ -159,10 +157,13 @@ impl Followed {
         let left: Vec<String> = left.take(AT_ONCE).map(|(id, _)| id.clone()).collect();
         drop(state);
         for id in left {
+            if self.lock().over {
+                return;
+            }
             let query = form_urlencoded::Serializer::new(String::new())
                 .append_pair("id", &id)
                 .finish();
-            let Ok(json) = client.get(&format!("/trace?{query}"), PATIENCE) else {
+            let Ok(json) = client.get(&format!("/trace?{query}"), CONTROL) else {
                 return;
             };
             let trace: Trace = serde_json::from_str(&json).unwrap_or_default();
@@ -287,7 +288,7 @@ fn ended() -> Failure {
 
 /// The line's messageId, and whether the daemon has to repair it first.
 fn named(chunk: &Chunk, i: usize) -> Option<(String, bool)> {
-    let line = chunk.bytes[chunk.start(i)..chunk.lines[i].end].trim_ascii_end();
+    let line = chunk.line(i).trim_ascii_end();
     let sound = event::sound(line).ok()?;
     let id = event::check(&sound).ok()?.message_id.into_owned();
     Some((id, matches!(sound, Cow::Owned(_))))
@@ -316,20 +317,15 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
-    use super::super::input::Line;
+    use super::super::input::Input;
     use super::*;
 
     fn chunk(ids: &[&str]) -> Chunk {
-        let mut chunk = Chunk::default();
-        for (id, number) in ids.iter().zip(1..) {
-            let line = format!("{{\"messageId\":\"{id}\",\"type\":\"page\"}}\n");
-            chunk.bytes.extend_from_slice(line.as_bytes());
-            chunk.lines.push(Line {
-                end: chunk.bytes.len(),
-                number,
-            });
-        }
-        chunk
+        let text: String = (ids.iter())
+            .map(|id| format!("{{\"messageId\":\"{id}\",\"type\":\"page\"}}\n"))
+            .collect();
+        let piece = Input::new(vec![text.as_bytes()], false).next();
+        piece.expect("no error").expect("a piece").chunk
     }
 
     fn seen(id: &str, status: &str, message: Option<&str>) -> Seen {

@@ -1,26 +1,29 @@
 //! The same lines over HTTP, in requests of many events each, over several connections.
 //!
-//! A request is sent again until it is answered with what became of its events, or until nothing
-//! was answered for as long as patience goes: the daemon knows an event that comes twice.
+//! A request is sent again until it is answered with what became of its events, or until it had no
+//! answer for as long as patience goes: the daemon knows an event that comes twice.
 
+use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
-use indicatif::ProgressBar;
 use reqwest::{Client, Response, StatusCode, Url, header};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::account::Teller;
 use super::answer::{self, Answer};
-use super::input::Input;
-use super::window::Tally;
+use super::input::{Chunk, Input, LineAt, Piece, ReadError};
+use super::rejects::Rejects;
+use super::tally::{Tally, Unanswered};
+use super::window::TOO_LONG;
 use crate::cli::exit::{Exit, Failure, OrExit};
 use crate::event::readable;
 
@@ -30,6 +33,8 @@ const CONNECTIONS: usize = 8;
 const EVENTS: usize = 100;
 /// Their bytes, well below what the daemon takes.
 const BYTES: usize = 1 << 20;
+/// Before a request is sent a second time.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Where events go if the URL does not end with one of these.
 const BATCH: &str = "/v1/batch";
 const TAKING: [&str; 14] = [
@@ -49,11 +54,95 @@ pub(super) struct Posting {
 /// Lines that leave together.
 #[derive(Default)]
 struct Load {
-    /// Their numbers in the input.
-    numbers: Vec<u64>,
+    /// Each as a line of a chunk.
+    lines: Vec<(Arc<Chunk>, usize)>,
     body: Vec<u8>,
-    /// Of the input, that were read for it.
-    read: u64,
+}
+
+/// What has been answered and what has not; shared by those who read, who send and who tell.
+#[derive(Default)]
+pub(super) struct Books {
+    state: Mutex<State>,
+    rejects: Option<Arc<Rejects>>,
+}
+
+#[derive(Default)]
+struct State {
+    tally: Tally,
+    /// Loads without an answer by their first line: how many lines, and whether they were sent.
+    open: BTreeMap<LineAt, (u64, bool)>,
+    is_all_read: bool,
+}
+
+impl Books {
+    /// Whose rejected lines go to `rejects`.
+    pub fn new(rejects: Option<Arc<Rejects>>) -> Self {
+        Self {
+            rejects,
+            ..Self::default()
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The final answers so far.
+    pub fn tally(&self) -> Tally {
+        self.lock().tally.clone()
+    }
+
+    /// The lines that were read and have no final answer.
+    pub fn unanswered(&self) -> Unanswered {
+        let state = self.lock();
+        let count = |is_meant: &dyn Fn(bool) -> bool| {
+            let open = state.open.values().filter(|(_, sent)| is_meant(*sent));
+            open.map(|(lines, _)| lines).sum()
+        };
+        Unanswered {
+            lines: count(&|_| true),
+            sent: count(&|sent| sent),
+            first: state.open.keys().next().copied(),
+            is_all_read: state.is_all_read,
+        }
+    }
+
+    fn opened(&self, load: &Load) {
+        let lines = load.lines.len() as u64;
+        self.lock().open.insert(load.first(), (lines, false));
+    }
+
+    fn sent(&self, load: &Load) {
+        if let Some((_, sent)) = self.lock().open.get_mut(&load.first()) {
+            *sent = true;
+        }
+    }
+
+    fn answered(&self, load: &Load, answers: Vec<Answer>) {
+        let mut state = self.lock();
+        state.open.remove(&load.first());
+        for ((chunk, i), answer) in load.lines.iter().zip(answers) {
+            if let (Answer::Rejected(_), Some(rejects)) = (&answer, &self.rejects) {
+                rejects.add(chunk.as_it_came(*i));
+            }
+            state.tally.count(chunk.lines[*i].at, answer);
+        }
+    }
+
+    /// A line that would take the others of its request with it.
+    fn reject(&self, chunk: &Chunk, i: usize, why: &str) {
+        if let Some(rejects) = &self.rejects {
+            rejects.add(chunk.as_it_came(i));
+        }
+        self.lock().tally.reject(chunk.lines[i].at, why.to_owned());
+    }
+
+    fn reject_too_long(&self, at: LineAt) {
+        if let Some(rejects) = &self.rejects {
+            rejects.leave_out();
+        }
+        self.lock().tally.reject(at, TOO_LONG.to_owned());
+    }
 }
 
 #[derive(Deserialize)]
@@ -91,160 +180,147 @@ impl Posting {
         })
     }
 
-    /// Sends everything. The counts are given also when it ends early.
+    /// Sends everything. What is counted is in the books also when it ends early; `moved` hears how
+    /// many answers there are.
     pub fn run<R: Read + Send + 'static>(
         self,
-        source: R,
+        sources: Vec<R>,
         assign_ids: bool,
-        bar: &ProgressBar,
-    ) -> (Tally, Result<(), Failure>) {
-        let tally = Arc::new(Mutex::new(Tally::default()));
+        books: &Arc<Books>,
+        teller: &Teller,
+        moved: &dyn Fn(u64),
+    ) -> Result<(), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
-        let end = match runtime.context("no runtime").or_exit(Exit::Io) {
-            Ok(runtime) => {
-                let end = runtime.block_on(self.all(source, assign_ids, &tally, bar));
-                // Whoever reads a terminal is not waited for.
-                runtime.shutdown_background();
-                end
-            }
-            Err(failure) => Err(failure),
-        };
-        let tally = std::mem::take(&mut *tally.blocking_lock());
-        (tally, end)
+        let runtime = runtime.context("no runtime").or_exit(Exit::Io)?;
+        let input = Input::new(sources, assign_ids);
+        let end = runtime.block_on(self.all(input, books, moved));
+        // Whoever reads a terminal is not waited for.
+        runtime.shutdown_background();
+        match end? {
+            Some(Ended::Unread(error)) => Err(teller.unread(error)),
+            Some(Ended::Unanswered(error)) => Err(teller.unanswered(&books.unanswered(), error)),
+            None => Ok(()),
+        }
     }
 
+    /// What ended it early, if anything did.
     async fn all<R: Read + Send + 'static>(
         self,
-        source: R,
-        assign_ids: bool,
-        tally: &Arc<Mutex<Tally>>,
-        bar: &ProgressBar,
-    ) -> Result<(), Failure> {
+        input: Input<R>,
+        books: &Arc<Books>,
+        moved: &dyn Fn(u64),
+    ) -> Result<Option<Ended>, Failure> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .http1_only()
             .no_proxy()
             .pool_max_idle_per_host(CONNECTIONS)
-            .timeout(self.patience.max(Duration::from_secs(1)))
             .build();
         let client = client.context("no HTTP client").or_exit(Exit::Io)?;
         let (fill, loads) = mpsc::channel::<Load>(2 * CONNECTIONS);
-        let (most, refused) = (if self.is_batch { EVENTS } else { 1 }, tally.clone());
-        let is_batch = self.is_batch;
+        let (is_batch, filling) = (self.is_batch, books.clone());
         let reading = tokio::task::spawn_blocking(move || {
-            let mut input = Input::new(source, assign_ids);
-            let mut load = Load::default();
-            while let Some(piece) = input.next()? {
-                load.read += piece.read;
-                let mut bad = Vec::new();
-                bad.extend(
-                    piece
-                        .too_long
-                        .iter()
-                        .map(|number| (*number, "line is too long")),
-                );
-                for (i, line) in piece.chunk.lines.iter().enumerate() {
-                    let text = piece.chunk.bytes[piece.chunk.start(i)..line.end].trim_ascii();
-                    // One that is none would take the others of its request with it.
-                    match serde_json::from_slice::<IgnoredAny>(&readable(text)) {
-                        Ok(_) => load.push(line.number, text, is_batch),
-                        Err(_) => bad.push((line.number, "not valid JSON")),
-                    }
-                    if load.numbers.len() >= most || load.body.len() >= BYTES {
-                        let _ = fill.blocking_send(std::mem::take(&mut load).closed(is_batch));
-                    }
-                }
-                let mut refused = refused.blocking_lock();
-                bad.into_iter()
-                    .for_each(|(number, why)| refused.reject(number, why.into()));
-            }
-            if !load.numbers.is_empty() {
-                let _ = fill.blocking_send(load.closed(is_batch));
-            }
-            Ok::<_, std::io::Error>(())
+            let filler = Filler {
+                is_batch,
+                books: filling,
+                fill,
+            };
+            filler.fill(input)
         });
-        let loads = Arc::new(Mutex::new(loads));
+        let loads = Arc::new(tokio::sync::Mutex::new(loads));
         let posting = Arc::new(self);
         let mut workers = JoinSet::new();
+        let (tell, mut told) = mpsc::channel(CONNECTIONS);
         for _ in 0..CONNECTIONS {
-            let (posting, client) = (posting.clone(), client.clone());
-            let (loads, tally, bar) = (loads.clone(), tally.clone(), bar.clone());
+            let (posting, client, tell) = (posting.clone(), client.clone(), tell.clone());
+            let (loads, books) = (loads.clone(), books.clone());
             workers.spawn(async move {
                 loop {
                     let Some(load) = loads.lock().await.recv().await else {
                         return Ok(());
                     };
-                    posting.deliver(&client, &load, &tally).await?;
-                    bar.inc(load.read);
-                    bar.set_message(format!("{} answered", tally.lock().await.total()));
+                    posting.deliver(&client, &load, &books).await?;
+                    let _ = tell.send(books.tally().total()).await;
                 }
             });
         }
-        while let Some(ended) = workers.join_next().await {
-            // The others are let go: what they sent has no answer here.
-            ended.context("a connection's task").or_exit(Exit::Io)??;
+        drop(tell);
+        loop {
+            tokio::select! {
+                Some(total) = told.recv() => moved(total),
+                ended = workers.join_next() => match ended {
+                    // The others are let go: what they sent has no answer here.
+                    Some(ended) => if let Err(why) = ended.context("a connection's task").or_exit(Exit::Io)? {
+                        return Ok(Some(Ended::Unanswered(why)));
+                    },
+                    None => break,
+                },
+            }
         }
         let read = reading
             .await
             .context("the reader's task")
             .or_exit(Exit::Io)?;
-        read.context("reading the input failed").or_exit(Exit::Io)
+        Ok(read.err().map(Ended::Unread))
     }
 
-    /// Posts it until its events have answers.
-    async fn deliver(
-        &self,
-        client: &Client,
-        load: &Load,
-        tally: &Mutex<Tally>,
-    ) -> Result<(), Failure> {
+    /// Posts it until its events have answers, and no longer than patience goes.
+    async fn deliver(&self, client: &Client, load: &Load, books: &Books) -> Result<(), PostError> {
         let mut intervals = ExponentialBackoff {
-            initial_interval: Duration::from_millis(50),
+            initial_interval: FIRST_PAUSE,
             max_interval: Duration::from_secs(2),
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
         };
-        let begun = Instant::now();
+        let end = Instant::now() + self.patience;
+        let left = || end.saturating_duration_since(Instant::now());
         loop {
-            let (why, asked) = match self.post(client, load).await {
-                Ok(response) => {
-                    let (status, asked) = (response.status(), retry_after(&response));
-                    let body = response.bytes().await.unwrap_or_default();
-                    match self.judge(status, &body, load) {
-                        Judged::Answered(answers) => {
-                            let mut tally = tally.lock().await;
-                            for (number, answer) in load.numbers.iter().zip(answers) {
-                                tally.count(*number, answer);
-                            }
-                            return Ok(());
-                        }
-                        Judged::Later(why) => (why, asked),
-                        Judged::Never(why) => {
-                            return Err(self.unanswered(load, &why)).or_exit(Exit::Unavailable);
-                        }
+            books.sent(load);
+            let (why, asked) = match self.post(client, load, left()).await {
+                Ok((status, asked, body)) => match self.judge(status, &body, load) {
+                    Judged::Answered(answers) => {
+                        books.answered(load, answers);
+                        return Ok(());
                     }
-                }
-                Err(error) => (error.to_string(), None),
+                    Judged::Later(why) => (why, asked),
+                    Judged::Never(why) => return Err(self.refused(why)),
+                },
+                Err(error) => (in_words(&error), None),
             };
-            if begun.elapsed() > self.patience {
-                return Err(self.unanswered(load, &why)).or_exit(Exit::Unavailable);
+            let left = left();
+            if left < FIRST_PAUSE {
+                return Err(PostError {
+                    url: self.url.to_string(),
+                    why: format!("{why}; tried for {} s", self.patience.as_secs()),
+                });
             }
             let pause = intervals.next_backoff().unwrap_or_default();
-            tokio::time::sleep(pause.max(asked.unwrap_or_default())).await;
+            // Whoever is asked to come later than patience goes still tries towards its end.
+            let pause = pause.max(asked.unwrap_or_default()).min(left / 2);
+            tokio::time::sleep(pause).await;
         }
     }
 
-    async fn post(&self, client: &Client, load: &Load) -> reqwest::Result<Response> {
+    /// The whole answer within `patience`: its status, when to come again, its body.
+    async fn post(
+        &self,
+        client: &Client,
+        load: &Load,
+        patience: Duration,
+    ) -> reqwest::Result<(StatusCode, Option<Duration>, Vec<u8>)> {
         let mut request = client
             .post(self.url.clone())
             .header(header::CONTENT_TYPE, "application/json")
+            .timeout(patience)
             .body(load.body.clone());
         if let Some(key) = &self.key {
             request = request.header("X-Write-Key", key);
         }
-        request.send().await
+        let response = request.send().await?;
+        let (status, asked) = (response.status(), retry_after(&response));
+        Ok((status, asked, response.bytes().await?.to_vec()))
     }
 
     fn judge(&self, status: StatusCode, body: &[u8], load: &Load) -> Judged {
@@ -254,7 +330,7 @@ impl Posting {
             None => (None, String::new()),
         };
         match (status.as_u16(), results) {
-            (200 | 400, Some(results)) if results.len() == load.numbers.len() => {
+            (200 | 400, Some(results)) if results.len() == load.lines.len() => {
                 let answers = results
                     .iter()
                     .map(|result| answer::parse(result.get().as_bytes()));
@@ -263,22 +339,46 @@ impl Posting {
                     None => Judged::Never("the answer is none of pinrelay's".into()),
                 }
             }
-            (400, None) if load.numbers.len() == 1 => {
-                Judged::Answered(vec![Answer::Rejected(error)])
-            }
+            (400, None) if load.lines.len() == 1 => Judged::Answered(vec![Answer::Rejected(error)]),
             (408 | 429 | 500.., _) => Judged::Later(format!("HTTP {status}: {error}")),
             _ => Judged::Never(format!("HTTP {status}: {error}")),
         }
     }
 
-    fn unanswered(&self, load: &Load, why: &str) -> anyhow::Error {
-        let first = load.numbers.first().copied().unwrap_or_default();
-        anyhow!(
-            "{}: {why}; {} lines from line {first} on have no answer, and perhaps others: send \
-             again, what was taken is known",
-            self.url,
-            load.numbers.len()
-        )
+    fn refused(&self, why: String) -> PostError {
+        let url = self.url.to_string();
+        PostError { url, why }
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{url}: {why}")]
+struct PostError {
+    url: String,
+    why: String,
+}
+
+/// What ended it early.
+enum Ended {
+    Unread(ReadError),
+    Unanswered(PostError),
+}
+
+/// All causes: the outermost of them says no more than that a request failed.
+fn in_words(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer: the daemon is stopped, or it hangs; `pinrelay status` says more".into();
+    }
+    let mut causes = vec![];
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        causes.push(error.to_string());
+        cause = error.source();
+    }
+    match causes.last() {
+        Some(last) => format!("no connection that holds: {last}"),
+        None => error.to_string(),
     }
 }
 
@@ -291,17 +391,26 @@ enum Judged {
 }
 
 impl Load {
-    fn push(&mut self, number: u64, text: &[u8], is_batch: bool) {
+    /// Where its first line stands.
+    fn first(&self) -> LineAt {
+        let first = self.lines.first().map(|(chunk, i)| chunk.lines[*i].at);
+        first.unwrap_or(LineAt {
+            source: 0,
+            number: 0,
+        })
+    }
+
+    fn push(&mut self, chunk: &Arc<Chunk>, i: usize, is_batch: bool) {
         if is_batch {
-            let before: &[u8] = if self.numbers.is_empty() {
+            let before: &[u8] = if self.lines.is_empty() {
                 b"{\"batch\":["
             } else {
                 b","
             };
             self.body.extend_from_slice(before);
         }
-        self.body.extend_from_slice(text);
-        self.numbers.push(number);
+        self.body.extend_from_slice(chunk.line(i).trim_ascii());
+        self.lines.push((chunk.clone(), i));
     }
 
     fn closed(mut self, is_batch: bool) -> Self {
@@ -309,6 +418,60 @@ impl Load {
             self.body.extend_from_slice(b"]}");
         }
         self
+    }
+}
+
+/// Makes loads of the input.
+struct Filler {
+    is_batch: bool,
+    books: Arc<Books>,
+    fill: mpsc::Sender<Load>,
+}
+
+impl Filler {
+    /// Up to the end of the input, or until nobody takes them.
+    ///
+    /// # Errors
+    /// The input's; what was whole before is handed on.
+    fn fill<R: Read>(self, mut input: Input<R>) -> Result<(), ReadError> {
+        let mut load = Load::default();
+        let end = loop {
+            match input.next() {
+                Ok(Some(piece)) => self.take(piece, &mut load),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        if !load.lines.is_empty() {
+            self.hand_on(&mut load);
+        }
+        self.books.lock().is_all_read = end.is_ok();
+        end
+    }
+
+    fn take(&self, piece: Piece, load: &mut Load) {
+        let most = if self.is_batch { EVENTS } else { 1 };
+        piece
+            .too_long
+            .iter()
+            .for_each(|at| self.books.reject_too_long(*at));
+        let chunk = Arc::new(piece.chunk);
+        for i in 0..chunk.lines.len() {
+            let text = chunk.line(i).trim_ascii();
+            match serde_json::from_slice::<IgnoredAny>(&readable(text)) {
+                Ok(_) => load.push(&chunk, i, self.is_batch),
+                Err(_) => self.books.reject(&chunk, i, "not valid JSON"),
+            }
+            if load.lines.len() >= most || load.body.len() >= BYTES {
+                self.hand_on(load);
+            }
+        }
+    }
+
+    fn hand_on(&self, load: &mut Load) {
+        let load = std::mem::take(load).closed(self.is_batch);
+        self.books.opened(&load);
+        let _ = self.fill.blocking_send(load);
     }
 }
 

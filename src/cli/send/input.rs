@@ -1,9 +1,10 @@
 //! The input as chunks of whole lines.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
 
 use super::message_id;
-use crate::event::{BYTE_ORDER_MARK, is_blank};
+use crate::event::is_blank;
 
 /// Asked of the input at once.
 const READ: usize = 256 << 10;
@@ -19,6 +20,8 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
     /// One per line of `bytes`.
     pub lines: Vec<Line>,
+    /// Lines that are sent otherwise than they came, as they came, by their place in `lines`.
+    came: BTreeMap<usize, Vec<u8>>,
 }
 
 /// A line of a [`Chunk`].
@@ -26,7 +29,16 @@ pub struct Chunk {
 pub struct Line {
     /// Where it ends in the chunk's bytes, its line feed included.
     pub end: usize,
-    /// Its number in the input, from 1, blank lines counted.
+    /// Where it stands in the input.
+    pub at: LineAt,
+}
+
+/// Where a line stands in the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LineAt {
+    /// Which of the sources, from 0.
+    pub source: usize,
+    /// Its number in it, from 1, blank lines counted.
     pub number: u64,
 }
 
@@ -36,84 +48,127 @@ impl Chunk {
         i.checked_sub(1).map_or(0, |before| self.lines[before].end)
     }
 
-    /// Appends line `i` of another chunk.
-    pub fn push_from(&mut self, other: &Self, i: usize) {
-        let line = other.lines[i];
-        self.bytes
-            .extend_from_slice(&other.bytes[other.start(i)..line.end]);
-        self.close(line.number);
+    /// Line `i` as it is sent, with its line feed.
+    pub fn line(&self, i: usize) -> &[u8] {
+        &self.bytes[self.start(i)..self.lines[i].end]
     }
 
-    fn close(&mut self, number: u64) {
+    /// Line `i` as it came, with a line feed.
+    pub fn as_it_came(&self, i: usize) -> &[u8] {
+        self.came.get(&i).map_or(self.line(i), Vec::as_slice)
+    }
+
+    /// Appends line `i` of another chunk.
+    pub fn push_from(&mut self, other: &Self, i: usize) {
+        if let Some(came) = other.came.get(&i) {
+            self.came.insert(self.lines.len(), came.clone());
+        }
+        self.bytes.extend_from_slice(other.line(i));
+        self.close(other.lines[i].at);
+    }
+
+    /// Appends a line that came without its line feed.
+    fn push(&mut self, came: &[u8], at: LineAt, assign_id: bool) {
+        let start = self.bytes.len();
+        if assign_id {
+            message_id::assign(came, &mut self.bytes, || uuid::Uuid::new_v4().to_string());
+        } else {
+            self.bytes.extend_from_slice(came);
+        }
+        if self.bytes[start..] != *came {
+            self.came.insert(self.lines.len(), [came, b"\n"].concat());
+        }
+        self.bytes.push(b'\n');
+        self.close(at);
+    }
+
+    fn close(&mut self, at: LineAt) {
         self.lines.push(Line {
             end: self.bytes.len(),
-            number,
+            at,
         });
     }
 }
 
 /// What an [`Input`] gives next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Piece {
     /// The lines that are to be sent; blank ones are left out, for they get no answer.
     pub chunk: Chunk,
-    /// The numbers of lines that are too long to be sent at all.
-    pub too_long: Vec<u64>,
-    /// Bytes of the input read for it.
-    pub read: u64,
+    /// The lines that are too long to be sent at all.
+    pub too_long: Vec<LineAt>,
 }
 
-/// Reads lines.
+/// What ended the input early.
+#[derive(Debug)]
+pub struct ReadError {
+    /// Which of the sources could not be read, from 0; those behind it were not.
+    pub source: usize,
+    /// Whole lines that had been read of it.
+    pub lines: u64,
+    /// Why.
+    pub error: io::Error,
+}
+
+/// Reads the lines of several sources, one after the other.
 pub struct Input<R> {
-    source: R,
+    sources: VecDeque<R>,
     assign_ids: bool,
-    number: u64,
+    at: LineAt,
     /// The beginning of a line whose end has not been read.
     rest: Vec<u8>,
     /// Within a line that is too long.
     skipping: bool,
     buffer: Vec<u8>,
-    ended: bool,
 }
 
 impl<R: Read> Input<R> {
     /// `assign_ids`: lines without a messageId get one.
-    pub fn new(source: R, assign_ids: bool) -> Self {
+    pub fn new(sources: Vec<R>, assign_ids: bool) -> Self {
         Self {
-            source,
+            sources: sources.into(),
             assign_ids,
-            number: 0,
+            at: LineAt {
+                source: 0,
+                number: 0,
+            },
             rest: Vec::new(),
             skipping: false,
             buffer: vec![0; READ],
-            ended: false,
         }
     }
 
-    /// Whatever the source has ready, as whole lines; `None` at its end.
+    /// Whatever the source has ready, as whole lines; `None` at the end of the last.
     ///
     /// # Errors
     /// The source's.
-    pub fn next(&mut self) -> io::Result<Option<Piece>> {
-        if self.ended {
+    pub fn next(&mut self) -> Result<Option<Piece>, ReadError> {
+        let Some(source) = self.sources.front_mut() else {
             return Ok(None);
-        }
+        };
         let n = loop {
-            match self.source.read(&mut self.buffer) {
+            match source.read(&mut self.buffer) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                read => break read?,
+                Ok(n) => break n,
+                Err(error) => {
+                    return Err(ReadError {
+                        source: self.at.source,
+                        lines: self.at.number,
+                        error,
+                    });
+                }
             }
         };
-        let mut piece = Piece {
-            chunk: Chunk::default(),
-            too_long: Vec::new(),
-            read: n as u64,
-        };
+        let mut piece = Piece::default();
         if n == 0 {
-            self.ended = true;
             if self.skipping || !self.rest.is_empty() {
                 self.end_line(&[], &mut piece);
             }
+            self.sources.pop_front();
+            self.at = LineAt {
+                source: self.at.source + 1,
+                number: 0,
+            };
             return Ok(Some(piece));
         }
         let buffer = std::mem::take(&mut self.buffer);
@@ -135,11 +190,11 @@ impl<R: Read> Input<R> {
 
     /// Takes a line, whose last part is `tail`.
     fn end_line(&mut self, tail: &[u8], piece: &mut Piece) {
-        self.number += 1;
+        self.at.number += 1;
         let skipped = std::mem::take(&mut self.skipping);
         if skipped || self.rest.len() + tail.len() > MAX_LINE {
             self.rest = Vec::new();
-            piece.too_long.push(self.number);
+            piece.too_long.push(self.at);
             return;
         }
         let whole = if self.rest.is_empty() {
@@ -148,20 +203,9 @@ impl<R: Read> Input<R> {
             self.rest.extend_from_slice(tail);
             &self.rest
         };
-        let whole = match self.number {
-            1 => whole.strip_prefix(BYTE_ORDER_MARK).unwrap_or(whole),
-            _ => whole,
-        };
         // What the socket does not answer must not be waited for.
         if !is_blank(whole) {
-            let chunk = &mut piece.chunk;
-            if self.assign_ids {
-                message_id::assign(whole, &mut chunk.bytes, || uuid::Uuid::new_v4().to_string());
-            } else {
-                chunk.bytes.extend_from_slice(whole);
-            }
-            chunk.bytes.push(b'\n');
-            chunk.close(self.number);
+            piece.chunk.push(whole, self.at, self.assign_ids);
         }
         self.rest.clear();
     }
@@ -184,17 +228,14 @@ mod tests {
     }
 
     fn lines(text: &[u8], step: usize) -> (Vec<(u64, Vec<u8>)>, Vec<u64>) {
-        let mut input = Input::new(Slow(text, step), false);
-        let (mut all, mut too_long, mut read) = (Vec::new(), Vec::new(), 0);
+        let mut input = Input::new(vec![Slow(text, step)], false);
+        let (mut all, mut too_long) = (Vec::new(), Vec::new());
         while let Some(piece) = input.next().expect("no error") {
-            read += piece.read;
-            too_long.extend(piece.too_long);
+            too_long.extend(piece.too_long.iter().map(|at| at.number));
             for (i, line) in piece.chunk.lines.iter().enumerate() {
-                let bytes = &piece.chunk.bytes[piece.chunk.start(i)..line.end];
-                all.push((line.number, bytes.to_vec()));
+                all.push((line.at.number, piece.chunk.line(i).to_vec()));
             }
         }
-        assert_eq!(read, text.len() as u64);
         (all, too_long)
     }
 
@@ -234,11 +275,17 @@ mod tests {
 
     #[test]
     fn assigned_ids_differ() {
-        let mut input = Input::new(&b"{}\n{}\n{\"messageId\":\"x\"}"[..], true);
-        let mut text = Vec::new();
+        let mut input = Input::new(vec![&b"{}\n{}\n{\"messageId\":\"x\"}"[..]], true);
+        let (mut text, mut came) = (Vec::new(), Vec::new());
         while let Some(piece) = input.next().expect("no error") {
+            let mut again = Chunk::default();
+            for i in 0..piece.chunk.lines.len() {
+                again.push_from(&piece.chunk, i);
+                came.extend_from_slice(again.as_it_came(i));
+            }
             text.extend(piece.chunk.bytes);
         }
+        assert_eq!(came, b"{}\n{}\n{\"messageId\":\"x\"}\n");
         let ids: Vec<String> = String::from_utf8(text)
             .expect("UTF-8")
             .lines()
@@ -250,5 +297,15 @@ mod tests {
         assert_eq!(ids[2], "x");
         assert_ne!(ids[0], ids[1]);
         assert_eq!(ids[0].len(), 36);
+    }
+
+    #[test]
+    fn each_source_has_lines_of_its_own() {
+        let mut input = Input::new(vec![&b"a\nb"[..], b"", b"\nc\n"], false);
+        let mut places = Vec::new();
+        while let Some(piece) = input.next().expect("no error") {
+            places.extend(piece.chunk.lines.iter().map(|l| (l.at.source, l.at.number)));
+        }
+        assert_eq!(places, [(0, 1), (0, 2), (2, 2)]);
     }
 }

@@ -3,44 +3,52 @@
 //! Three threads share a `window`: one reads the `input`, one writes to the socket, one reads
 //! the answers (`session`). `answer` knows the protocol, `message_id` gives ids to lines
 //! without, `follow` listens to what becomes of the events. `http` takes the same input and counts
-//! the same answers over HTTP.
+//! the same answers over HTTP. `tally` counts, `account` tells it, at the end or at a signal
+//! (`interrupt`); `rejects` keeps the lines that were rejected.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
 
 use super::config_arg::{ConfigArg, Sockets};
 use super::daemon::{CONTROL, Client};
 use super::exit::{Exit, Failure, OrExit, Outcome};
-use super::text::{out, say};
+use super::source::{Source, Text};
+use super::text::say;
 use crate::admin::Report;
 use crate::files;
-use crate::lifecycle;
 
+mod account;
 mod answer;
 mod follow;
 mod http;
 mod input;
+mod interrupt;
 mod message_id;
+mod rejects;
 mod session;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod window;
 
-use follow::{Account, Followed};
-use http::Posting;
+use account::Teller;
+use follow::Followed;
+use http::{Books, Posting};
 use input::Input;
-use session::SessionError;
-pub(super) use window::Tally;
+use interrupt::LastWord;
+use rejects::Rejects;
+pub(super) use tally::Tally;
 use window::Window;
 
+/// The longest --timeout: a year.
+const MOST_SECONDS: u64 = 366 * 86_400;
 /// The longest write key, bytes.
 const LONGEST_KEY: u64 = 4 << 10;
 
@@ -49,16 +57,22 @@ const LONGEST_KEY: u64 = 4 << 10;
 #[command(after_help = "\
 Exit codes: 0 every line is safe on the daemon's disk, or was before · 1 --follow, and not all were \
 delivered · 65 lines were rejected · 69 no daemon is there, or lines are left without an answer · \
-74 the input cannot be read · 78 the config that was named is wrong
+73 the file of --rejects is there · 74 the input cannot be read, or the file of --rejects not \
+written · 78 the config that was named is wrong · 130, 143 Ctrl-C or SIGTERM ended it, after the \
+account so far
+
+gzip is unpacked, whatever the file's name. What has no answer may be sent again at any time: what \
+was taken is known by its messageId.
 
 Examples:
   pinrelay send events.ndjson
+  pinrelay send --rejects rejected.ndjson monday.ndjson tuesday.ndjson.gz
   pinrelay send --follow --timeout 30 < events.ndjson
   pinrelay send --http http://127.0.0.1:8080/v1/batch events.ndjson")]
 pub struct Args {
-    /// The events, one JSON object per line; `-` or nothing is stdin.
+    /// The events, one JSON object per line, gzip or not; `-` or nothing is stdin.
     #[arg(value_name = "FILE")]
-    file: Option<PathBuf>,
+    files: Vec<PathBuf>,
     /// Which config file; it says where the sockets are.
     #[command(flatten)]
     config: ConfigArg,
@@ -76,8 +90,12 @@ pub struct Args {
     /// sends again is then not recognised as sent.
     #[arg(long)]
     assign_message_ids: bool,
-    /// Seconds to go on trying without an answer when the daemon is away or has no room.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    /// Write the lines that are rejected to this file, as they came: a new one, for you alone.
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+    /// Seconds to go on without a single answer when the daemon is away, hangs or has no room.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=MOST_SECONDS))]
     timeout: u64,
     /// Then wait until each queued event is delivered or dead, at most --timeout long, and say
     /// which: exit 0 if all were delivered, 1 if not. Takes the daemon's admin socket.
@@ -93,14 +111,13 @@ pub struct Args {
 
 /// Sends, and prints an account of the answers.
 pub fn run(args: Args) -> Outcome {
+    let input = args.input()?;
     if let Some(url) = &args.http {
-        let (tally, end) = post(&args, url)?;
-        return account(&args, &tally, end);
+        return post(&args, url, input);
     }
     let sockets = args.sockets()?;
     if !args.follow {
-        let (tally, end) = send(&args, &sockets.ingest, None)?;
-        return account(&args, &tally, end);
+        return send(&args, input, &sockets.ingest);
     }
     let client = Client::connect(&sockets.admin)?;
     let lines = client.lines(follow::TAIL)?;
@@ -109,13 +126,56 @@ pub fn run(args: Args) -> Outcome {
     let followed = Arc::new(Followed::default());
     thread::scope(|scope| {
         scope.spawn(|| followed.listen(&client, lines));
-        let outcome = send_and_wait(&args, &asking, &sockets.ingest, &followed);
+        let outcome = send_and_wait(&args, input, &asking, &sockets.ingest, &followed);
         followed.stop();
         outcome
     })
 }
 
+/// What is to be sent, and how its account is given.
+struct Opened {
+    texts: Vec<Text>,
+    bar: Bar,
+    teller: Teller,
+}
+
 impl Args {
+    /// Opens everything before anything is sent.
+    fn input(&self) -> Result<Opened, Failure> {
+        let stdin = Path::new("-");
+        if self.files.iter().filter(|path| *path == stdin).count() > 1 {
+            return Err(anyhow!(
+                "stdin (`-`) is named twice, and can be read once: leave one of them out"
+            ))
+            .or_exit(Exit::Usage);
+        }
+        let context = "nothing was sent";
+        let sources = Source::open_all(&self.files);
+        let sources = sources.context(context).or_exit(Exit::Io)?;
+        let rejects = self.rejects.as_deref().map(Rejects::create).transpose()?;
+        let names = sources.iter().map(|source| source.name.clone()).collect();
+        let sizes: Option<Vec<u64>> = sources.iter().map(|source| source.size).collect();
+        let bar = Bar::new(sizes.map(|sizes| sizes.iter().sum()));
+        let texts = sources.into_iter().map(|source| {
+            let telling = bar.clone();
+            source.text(bar.read.clone(), move |said| telling.say(said))
+        });
+        Ok(Opened {
+            texts: texts.collect(),
+            bar,
+            teller: Teller {
+                names,
+                rejects: rejects.map(Arc::new),
+                is_json: self.json,
+                assigns_ids: self.assign_message_ids,
+            },
+        })
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
     /// Where to send, and where to listen. A config is looked at only for what no flag says.
     fn sockets(&self) -> Result<Sockets, Failure> {
         let admin = self.admin_socket.clone();
@@ -133,35 +193,30 @@ impl Args {
     }
 }
 
-/// What became of the lines, and whether that is all.
-fn account(args: &Args, tally: &Tally, end: Result<(), Failure>) -> Outcome {
-    if args.json {
-        tell(&in_json(tally, None))?;
-    } else {
-        say(&summary(tally));
-    }
-    end.map(|()| verdict(tally))
-}
-
-/// The answers counted, and whether all are there, over HTTP.
-fn post(args: &Args, url: &str) -> Result<(Tally, Result<(), Failure>), Failure> {
+/// Sends over HTTP.
+fn post(args: &Args, url: &str, input: Opened) -> Outcome {
     let key = args.write_key_file.as_deref().map(|path| {
         let text = files::read_text(path, LONGEST_KEY);
         let text = text.with_context(|| format!("cannot read {}", path.display()))?;
         Ok::<_, anyhow::Error>(text.trim().to_owned())
     });
     let key = key.transpose().or_exit(Exit::Io)?;
-    let posting = Posting::new(url, key, Duration::from_secs(args.timeout))?;
-    let (source, size) = open(args.file.as_deref()).or_exit(Exit::Io)?;
-    let bar = progress(size);
-    let ended = posting.run(source, args.assign_message_ids, &bar);
-    bar.finish_and_clear();
-    Ok(ended)
-}
-
-/// For programs.
-fn tell(answer: &impl std::fmt::Display) -> Result<(), Failure> {
-    writeln!(out(true), "{answer}").or_exit(Exit::Io)
+    let posting = Posting::new(url, key, args.patience())?;
+    let Opened { texts, bar, teller } = input;
+    let books = Arc::new(Books::new(teller.rejects.clone()));
+    let word = {
+        let (teller, books, bar) = (teller.clone(), books.clone(), bar.clone());
+        LastWord::watch(move |signal| {
+            bar.clear();
+            teller.interrupted(signal, &books.tally(), &books.unanswered());
+        })
+        .or_exit(Exit::Io)?
+    };
+    let moved = |total| bar.moved(total);
+    let end = posting.run(texts, args.assign_message_ids, &books, &teller, &moved);
+    word.take();
+    bar.clear();
+    teller.tell(&books.tally(), &books.unanswered(), None, end)
 }
 
 /// What keeps events from leaving just now, and what to do; empty, if nothing does or nobody says.
@@ -180,69 +235,89 @@ fn why_nothing_leaves(client: &Client) -> String {
         .collect()
 }
 
-fn send_and_wait(args: &Args, client: &Client, ingest: &Path, followed: &Arc<Followed>) -> Outcome {
-    let (tally, sent) = send(args, ingest, Some(followed.clone()))?;
-    if !args.json {
-        say(&summary(&tally));
-    }
-    if let Err(failure) = sent {
-        if args.json {
-            tell(&in_json(&tally, Some(&followed.account())))?;
-        }
-        return Err(failure);
+/// Sends over the socket.
+fn send(args: &Args, input: Opened, ingest: &Path) -> Outcome {
+    let (sending, word, teller) = prepared(args, input, ingest, None)?;
+    let (window, bar) = (sending.window.clone(), sending.bar.clone());
+    let end = sending.run(&teller);
+    word.take();
+    bar.clear();
+    teller.tell(&window.tally(), &window.unanswered(), None, end)
+}
+
+fn send_and_wait(
+    args: &Args,
+    input: Opened,
+    client: &Client,
+    ingest: &Path,
+    followed: &Arc<Followed>,
+) -> Outcome {
+    let (sending, word, teller) = prepared(args, input, ingest, Some(followed.clone()))?;
+    let (window, bar) = (sending.window.clone(), sending.bar.clone());
+    let sent = sending.run(&teller);
+    let (tally, left) = (window.tally(), window.unanswered());
+    if sent.is_err() {
+        word.take();
+        bar.clear();
+        return teller.tell(&tally, &left, Some(&followed.account()), sent);
     }
     // From here on an interruption ends the waiting, not the account of it.
-    let mut signals = lifecycle::signals().or_exit(Exit::Io)?;
-    let patience = Duration::from_secs(args.timeout);
-    let left = followed.account().queued;
-    if left > 0 {
-        let most = args.timeout;
-        say(&format!(
-            "waiting for {left} to be delivered, at most {most} s; Ctrl-C ends the waiting\n"
-        ));
-    }
-    if left > 0 {
-        say(&why_nothing_leaves(client));
-    }
-    let end = followed.wait(patience, &mut || signals.try_recv().is_ok());
+    word.wait();
+    bar.clear();
+    let kept = teller.tell_lines(&tally);
+    wait(args, client, followed, &word);
+    let waited = followed.wait(args.patience(), &mut || word.is_over());
+    word.take();
     let account = followed.account();
-    if args.json {
-        tell(&in_json(&tally, Some(&account)))?;
-    } else {
-        say(&account.summary());
-    }
-    end?;
-    Ok(match (verdict(&tally), account.dead + account.queued) {
+    let verdict = teller.tell_followed(&tally, &left, &account);
+    kept?;
+    waited?;
+    Ok(match (verdict?, account.dead + account.queued) {
         (Exit::Ok, 1..) => Exit::NotHeld,
         (sent, _) => sent,
     })
 }
 
-/// The answers counted, and whether all are there.
-fn send(
-    args: &Args,
-    ingest: &Path,
-    followed: Option<Arc<Followed>>,
-) -> Result<(Tally, Result<(), Failure>), Failure> {
-    let (source, size) = open(args.file.as_deref()).or_exit(Exit::Io)?;
-    let bar = progress(size);
-    let sending = Sending {
-        source,
-        socket: ingest,
-        assign_ids: args.assign_message_ids,
-        patience: Duration::from_secs(args.timeout),
-        followed,
-    };
-    let ended = sending.run(&bar);
-    bar.finish_and_clear();
-    Ok(ended)
+/// Says what is waited for, if anything is.
+fn wait(args: &Args, client: &Client, followed: &Followed, word: &LastWord) {
+    let left = followed.account().queued;
+    if left == 0 || word.is_over() {
+        return;
+    }
+    let most = args.timeout;
+    say(&format!(
+        "waiting for {left} to be delivered, at most {most} s; Ctrl-C ends the waiting\n"
+    ));
+    say(&why_nothing_leaves(client));
 }
 
-fn verdict(tally: &Tally) -> Exit {
-    match tally.rejected {
-        0 => Exit::Ok,
-        _ => Exit::Data,
-    }
+/// Everything for a call, and from here on an account at a signal.
+fn prepared<'a>(
+    args: &Args,
+    input: Opened,
+    ingest: &'a Path,
+    followed: Option<Arc<Followed>>,
+) -> Result<(Sending<'a, Text>, LastWord, Teller), Failure> {
+    let Opened { texts, bar, teller } = input;
+    let window = Arc::new(Window::new(followed.clone(), teller.rejects.clone()));
+    let word = {
+        let (teller, window, bar) = (teller.clone(), window.clone(), bar.clone());
+        LastWord::watch(move |signal| {
+            bar.clear();
+            teller.interrupted(signal, &window.tally(), &window.unanswered());
+        })
+        .or_exit(Exit::Io)?
+    };
+    let sending = Sending {
+        sources: texts,
+        socket: ingest,
+        assign_ids: args.assign_message_ids,
+        patience: args.patience(),
+        followed,
+        window,
+        bar,
+    };
+    Ok((sending, word, teller))
 }
 
 /// Sends these lines and waits for every answer, `patience` long without one. The counts are
@@ -252,62 +327,89 @@ pub(super) fn lines(
     socket: &Path,
     patience: Duration,
 ) -> (Tally, Result<(), Failure>) {
+    let window = Arc::new(Window::default());
     let sending = Sending {
-        source: io::Cursor::new(lines),
+        sources: vec![io::Cursor::new(lines)],
         socket,
         assign_ids: false,
         patience,
         followed: None,
+        window: window.clone(),
+        bar: Bar::hidden(),
     };
-    sending.run(&ProgressBar::hidden())
+    let end = sending.run(&Teller::of_text());
+    (window.tally(), end)
 }
 
-/// The input and, of a file, its size.
-fn open(file: Option<&Path>) -> anyhow::Result<(Box<dyn Read + Send>, Option<u64>)> {
-    let Some(path) = file.filter(|path| *path != Path::new("-")) else {
-        return Ok((Box::new(io::stdin()), None));
-    };
-    let context = || format!("cannot read {}", path.display());
-    let file = File::open(path).with_context(context)?;
-    let about = file.metadata().with_context(context)?;
-    Ok((Box::new(file), about.is_file().then_some(about.len())))
+/// How far it is. Drawn on a terminal alone.
+#[derive(Clone)]
+struct Bar {
+    drawn: ProgressBar,
+    /// Bytes of the input read so far, as they are on disk.
+    read: Arc<AtomicU64>,
 }
 
-/// Drawn on a terminal alone.
-fn progress(size: Option<u64>) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
+impl Bar {
+    /// Of so many bytes, where that is known.
+    fn new(size: Option<u64>) -> Self {
+        if !io::stderr().is_terminal() {
+            return Self::hidden();
+        }
+        let template = match size {
+            Some(_) => "{bar:30} {bytes} of {total_bytes}, {msg}, {eta} left",
+            None => "{spinner} {bytes}, {msg}",
+        };
+        let bar = size.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+        let drawn = match ProgressStyle::with_template(template) {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        };
+        Self {
+            drawn,
+            ..Self::hidden()
+        }
     }
-    let template = match size {
-        Some(_) => "{bar:30} {bytes} of {total_bytes}, {msg}, {eta} left",
-        None => "{spinner} {bytes}, {msg}",
-    };
-    let bar = size.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
+
+    fn hidden() -> Self {
+        Self {
+            drawn: ProgressBar::hidden(),
+            read: Arc::default(),
+        }
+    }
+
+    /// So many lines have an answer.
+    fn moved(&self, total: u64) {
+        self.drawn.set_position(self.read.load(Ordering::Relaxed));
+        self.drawn.set_message(format!("{total} answered"));
+    }
+
+    fn say(&self, said: &str) {
+        self.drawn.suspend(|| say(&format!("pinrelay: {said}\n")));
+    }
+
+    fn clear(&self) {
+        self.drawn.finish_and_clear();
     }
 }
 
 /// One call of `send`.
 struct Sending<'a, R> {
-    source: R,
+    sources: Vec<R>,
     socket: &'a Path,
     assign_ids: bool,
     patience: Duration,
     followed: Option<Arc<Followed>>,
+    window: Arc<Window>,
+    bar: Bar,
 }
 
-impl<R: Read + Send> Sending<'_, R> {
-    /// Sends everything. The counts are given also when it ends early.
-    fn run(self, bar: &ProgressBar) -> (Tally, Result<(), Failure>)
-    where
-        R: 'static,
-    {
-        let window = Arc::new(Window::following(self.followed.clone()));
+impl<R: Read + Send + 'static> Sending<'_, R> {
+    /// Sends everything. What is counted is in the window also when it ends early.
+    fn run(self, teller: &Teller) -> Result<(), Failure> {
+        let window = self.window;
         let filling = window.clone();
         let followed = self.followed;
-        let mut input = Input::new(self.source, self.assign_ids);
+        let mut input = Input::new(self.sources, self.assign_ids);
         // Not joined: a reader that waits for a terminal must not keep a failed `send` alive.
         thread::spawn(move || {
             filling.end(loop {
@@ -323,78 +425,14 @@ impl<R: Read + Send> Sending<'_, R> {
                 }
             });
         });
-        let progress = |after: &window::After| {
-            bar.set_position(after.read);
-            bar.set_message(format!("{} answered", after.total));
-        };
-        let trouble = |said: &str| bar.suspend(|| say(&format!("pinrelay: {said}\n")));
-        let end = session::deliver(&window, self.socket, self.patience, &progress, &trouble);
-        let failure = match end {
-            Err(error) => Err(unanswered(&window, error)),
-            Ok(()) => match window.input_error() {
-                Some(e) => Err(e).context("reading the input failed").or_exit(Exit::Io),
-                None => Ok(()),
-            },
-        };
-        (window.tally(), failure)
+        let bar = &self.bar;
+        let progress = |after: &window::After| bar.moved(after.total);
+        let trouble = |said: &str| bar.say(said);
+        session::deliver(&window, self.socket, self.patience, &progress, &trouble)
+            .map_err(|error| teller.unanswered(&window.unanswered(), error))?;
+        match window.input_error() {
+            Some(error) => Err(teller.unread(error)),
+            None => Ok(()),
+        }
     }
-}
-
-/// The failure of a session, with what is left to do.
-fn unanswered(window: &Window, error: SessionError) -> Failure {
-    let error = anyhow::Error::new(error);
-    let error = match window.unanswered() {
-        (_, None) => error,
-        (count, Some(first)) => error.context(format!(
-            "{count} of the lines read have no answer, line {first} first: send again from there"
-        )),
-    };
-    Failure {
-        exit: Exit::Unavailable,
-        error,
-    }
-}
-
-/// For programs; `rejects` holds the first ten.
-fn in_json(tally: &Tally, followed: Option<&Account>) -> Value {
-    let rejects = tally.rejects.iter();
-    let rejects = rejects.map(|(line, error)| json!({"line": line, "error": error}));
-    let mut account = json!({
-        "queued": tally.queued,
-        "duplicate": tally.duplicate,
-        "ignored": tally.ignored,
-        "rejected": tally.rejected,
-        "rejects": rejects.collect::<Vec<_>>(),
-    });
-    if let Some(of) = followed {
-        account["followed"] = json!({
-            "delivered": of.delivered,
-            "dead": of.dead,
-            "queued": of.queued,
-        });
-    }
-    account
-}
-
-fn summary(tally: &Tally) -> String {
-    let Tally {
-        queued,
-        duplicate,
-        ignored,
-        rejected,
-        rejects,
-    } = tally;
-    let mut text = format!(
-        "{} answered: {queued} queued, {duplicate} duplicate, {ignored} ignored, \
-         {rejected} rejected\n",
-        tally.total()
-    );
-    for (number, why) in rejects {
-        text.push_str(&format!("  line {number}: {why}\n"));
-    }
-    let more = rejected - rejects.len() as u64;
-    if more > 0 {
-        text.push_str(&format!("  and {more} more\n"));
-    }
-    text
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
@@ -9,7 +10,9 @@ use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 
+use super::super::denied::next_step_of_denied;
 use super::window::{After, Window};
 
 /// Room for answers; at most one of them is cut in two.
@@ -20,21 +23,45 @@ const ANSWERS: usize = 256 << 10;
 pub enum SessionError {
     /// No connection, or none that held, for as long as was allowed.
     #[error(
-        "no daemon answers on {socket}: {why}; start it (`systemctl start pinrelay`), or name its socket with --socket"
+        "no daemon answers on {socket}: {why}, tried for {seconds} s; start it (`systemctl start pinrelay`), or name its socket with --socket"
     )]
     Unreachable {
         /// The socket.
         socket: String,
         /// The last error.
         why: String,
+        /// How long it was tried.
+        seconds: u64,
+    },
+    /// Whoever asks may not connect.
+    #[error("{socket}: {why}; {next}")]
+    Denied {
+        /// The socket.
+        socket: String,
+        /// What the system says.
+        why: io::Error,
+        /// Who may, and how to be one of them.
+        next: String,
+    },
+    /// The connection holds, and nothing comes over it.
+    #[error(
+        "the daemon on {socket} gave no answer to what it was sent for {seconds} s: it is stopped, it hangs, or its queue is at its quota (queue.max_bytes); `pinrelay status` says which, and --timeout waits longer"
+    )]
+    Silent {
+        /// The socket.
+        socket: String,
+        /// How long an answer was waited for.
+        seconds: u64,
     },
     /// The daemon answers, and has no room.
     #[error(
-        "the daemon on {socket} takes no more events for want of disk: make room on its file system"
+        "the daemon on {socket} took no more events for {seconds} s for want of disk: make room on its file system"
     )]
     NoRoom {
         /// The socket.
         socket: String,
+        /// How long it was tried.
+        seconds: u64,
     },
     /// Something else listens there.
     #[error("on {socket} {what}")]
@@ -48,8 +75,8 @@ pub enum SessionError {
 
 /// Sends what is in the window until all of it is answered and the input is at its end.
 /// Connects anew when a connection breaks, and gives up after `patience` without a single
-/// answer while there is something to send. `progress` hears of every buffer of answers and
-/// `trouble` of the first failure in a row.
+/// final answer while there is something to send: nothing in here waits longer. `progress` hears
+/// of every buffer of answers and `trouble` of the first failure in a row.
 ///
 /// # Errors
 /// [`SessionError`]; the window then still holds what is unanswered.
@@ -61,11 +88,12 @@ pub fn deliver(
     trouble: &dyn Fn(&str),
 ) -> Result<(), SessionError> {
     let name = || socket.display().to_string();
+    let seconds = patience.as_secs();
     let mut intervals = ExponentialBackoff {
         initial_interval: Duration::from_millis(50),
         max_interval: Duration::from_secs(2),
         multiplier: 2.0,
-        max_elapsed_time: Some(patience),
+        max_elapsed_time: None,
         ..ExponentialBackoff::default()
     };
     let mut calm = true;
@@ -73,7 +101,7 @@ pub fn deliver(
         if waited {
             intervals.reset();
         }
-        let why = match UnixStream::connect(socket) {
+        let why = match connect(socket) {
             Ok(stream) => match converse(window, &stream, patience, progress) {
                 End::Finished => return Ok(()),
                 End::Broken { answered, error } => {
@@ -83,7 +111,14 @@ pub fn deliver(
                     }
                     error.to_string()
                 }
-                End::NoRoom => return Err(SessionError::NoRoom { socket: name() }),
+                End::Silent if window.is_short() => {
+                    let socket = name();
+                    return Err(SessionError::NoRoom { socket, seconds });
+                }
+                End::Silent => {
+                    let socket = name();
+                    return Err(SessionError::Silent { socket, seconds });
+                }
                 End::Odd(what) => {
                     return Err(SessionError::NotTheDaemon {
                         socket: name(),
@@ -92,36 +127,63 @@ pub fn deliver(
                 }
             },
             // Waiting does not mend a mode.
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(SessionError::Unreachable {
+            Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(SessionError::Denied {
                     socket: name(),
-                    why: format!("{e} (be a member of the socket's group)"),
+                    why,
+                    next: next_step_of_denied(socket),
                 });
+            }
+            // Its backlog is full.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                "connections are not taken, and many wait to be".to_owned()
             }
             Err(e) => e.to_string(),
         };
-        let Some(pause) = intervals.next_backoff() else {
+        let left = left(window, patience);
+        if left.is_zero() {
             return Err(SessionError::Unreachable {
                 socket: name(),
                 why,
+                seconds,
             });
-        };
+        }
         if std::mem::take(&mut calm) {
             trouble(&format!(
                 "{}: {why}; trying again for {} s",
                 socket.display(),
-                patience.as_secs()
+                left.as_secs()
             ));
         }
-        thread::sleep(pause);
+        thread::sleep(intervals.next_backoff().unwrap_or(left).min(left));
     }
     Ok(())
 }
 
+/// How long it may go on without an answer.
+fn left(window: &Window, patience: Duration) -> Duration {
+    patience.saturating_sub(window.quiet().unwrap_or_default())
+}
+
+/// Connects at once or not at all: a daemon that is stopped takes no connection out of its
+/// backlog, and std would wait for that without end.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    socket::connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let stream = UnixStream::from(fd);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
 enum End {
     Finished,
-    Broken { answered: bool, error: io::Error },
-    NoRoom,
+    Broken {
+        answered: bool,
+        error: io::Error,
+    },
+    /// Patience is over.
+    Silent,
     Odd(String),
 }
 
@@ -168,6 +230,13 @@ fn read(
         if window.finished() {
             return End::Finished;
         }
+        let left = left(window, patience);
+        if left.is_zero() {
+            return End::Silent;
+        }
+        if let Err(error) = stream.set_read_timeout(Some(left)) {
+            return End::Broken { answered, error };
+        }
         let n = match stream.read(&mut buffer[held..]) {
             Ok(0) if window.finished() => return End::Finished,
             Ok(0) => {
@@ -178,6 +247,8 @@ fn read(
                 return End::Broken { answered, error };
             }
             Ok(n) => n,
+            // Nothing was unanswered as long as that, or the time is over.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return End::Broken { answered, error },
         };
@@ -195,9 +266,6 @@ fn read(
         progress(&after);
         if after.finished {
             return End::Finished;
-        }
-        if after.short_for.is_some_and(|short| short > patience) {
-            return End::NoRoom;
         }
     }
 }

@@ -5,13 +5,14 @@
 //! is counted. A broken connection only moves the writer back to the first unanswered line.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::answer::{self, Answer};
 use super::follow::Followed;
-use super::input::{Chunk, Piece};
+use super::input::{Chunk, LineAt, Piece, ReadError};
+use super::rejects::Rejects;
+use super::tally::{Tally, Unanswered};
 
 /// Chunks read ahead of the socket.
 const AHEAD: usize = 4;
@@ -19,53 +20,11 @@ const AHEAD: usize = 4;
 /// Bytes of unanswered lines on the way, the chunk that goes beyond it included whole.
 const UNANSWERED: usize = 16 << 20;
 
-/// Rejected lines that are told by number.
-const SHOWN_IN_FULL: usize = 10;
+/// Why a line is rejected that is not even held.
+pub(super) const TOO_LONG: &str = "the line is longer than 16 MiB";
 
 /// The first and the longest pause before lines come again that the daemon had no room for.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
-
-/// Final answers, counted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Safe on disk.
-    pub queued: u64,
-    /// Accepted before.
-    pub duplicate: u64,
-    /// Of a kind that is not forwarded.
-    pub ignored: u64,
-    /// Not events.
-    pub rejected: u64,
-    /// The first of these: line number and reason.
-    pub rejects: Vec<(u64, String)>,
-}
-
-impl Tally {
-    /// All final answers.
-    pub fn total(&self) -> u64 {
-        self.queued + self.duplicate + self.ignored + self.rejected
-    }
-
-    /// Counts the answer to line `number`; whether it is a final one.
-    pub(super) fn count(&mut self, number: u64, answer: Answer) -> bool {
-        match answer {
-            Answer::Queued => self.queued += 1,
-            Answer::Duplicate => self.duplicate += 1,
-            Answer::Ignored => self.ignored += 1,
-            Answer::Rejected(why) => self.reject(number, why),
-            Answer::Unavailable(_) => return false,
-        }
-        true
-    }
-
-    /// Counts a line that is no event.
-    pub(super) fn reject(&mut self, number: u64, why: String) {
-        self.rejected += 1;
-        if self.rejects.len() < SHOWN_IN_FULL {
-            self.rejects.push((number, why));
-        }
-    }
-}
 
 struct Sent {
     chunk: Arc<Chunk>,
@@ -82,13 +41,16 @@ struct State {
     refused: Chunk,
     pause: Duration,
     again_at: Option<Instant>,
-    short_since: Option<Instant>,
+    /// The last answer was that there is no room.
+    is_short: bool,
     input_ended: bool,
-    input_error: Option<io::Error>,
+    input_error: Option<ReadError>,
     broken: bool,
     tally: Tally,
-    read: u64,
+    /// Since when there are lines without an answer, or since the last final one.
+    quiet_since: Option<Instant>,
     followed: Option<Arc<Followed>>,
+    rejects: Option<Arc<Rejects>>,
 }
 
 impl State {
@@ -134,11 +96,14 @@ impl State {
         if let Some(followed) = &self.followed {
             followed.answered(&front.chunk, i, &answer);
         }
-        if !self.tally.count(front.chunk.lines[i].number, answer) {
+        if let (Answer::Rejected(_), Some(rejects)) = (&answer, &self.rejects) {
+            rejects.add(front.chunk.as_it_came(i));
+        }
+        if !self.tally.count(front.chunk.lines[i].at, answer) {
             if self.refused.lines.is_empty() {
                 self.pause = (self.pause * 2).clamp(PAUSE.0, PAUSE.1);
                 self.again_at = Some(now + self.pause);
-                self.short_since.get_or_insert(now);
+                self.is_short = true;
             }
             self.refused.push_from(&front.chunk, i);
         }
@@ -165,17 +130,15 @@ pub struct After {
     pub finished: bool,
     /// Final answers so far.
     pub total: u64,
-    /// Bytes of the input read so far.
-    pub read: u64,
-    /// How long the daemon has taken nothing for want of disk.
-    pub short_for: Option<Duration>,
 }
 
 impl Window {
-    /// Whose answers are told to `followed` as well.
-    pub fn following(followed: Option<Arc<Followed>>) -> Self {
+    /// Whose answers are told to `followed` as well, and whose rejected lines go to `rejects`.
+    pub fn new(followed: Option<Arc<Followed>>, rejects: Option<Arc<Rejects>>) -> Self {
         let window = Self::default();
-        window.lock().followed = followed;
+        let mut state = window.lock();
+        (state.followed, state.rejects) = (followed, rejects);
+        drop(state);
         window
     }
 
@@ -192,15 +155,18 @@ impl Window {
     /// Takes a piece of the input; waits while enough is waiting.
     pub fn push(&self, piece: Piece) {
         let mut state = self.lock();
-        state.read += piece.read;
-        for number in piece.too_long {
-            state
-                .tally
-                .reject(number, "the line is longer than 16 MiB".into());
+        for at in piece.too_long {
+            state.tally.reject(at, TOO_LONG.into());
+            if let Some(rejects) = &state.rejects {
+                rejects.leave_out();
+            }
         }
         if !piece.chunk.lines.is_empty() {
             while state.waiting.len() >= AHEAD {
                 state = self.wait(state);
+            }
+            if state.idle() {
+                state.quiet_since = Some(Instant::now());
             }
             state.waiting.push_back(piece.chunk);
         }
@@ -209,7 +175,7 @@ impl Window {
     }
 
     /// The input is at its end, or failed.
-    pub fn end(&self, error: Option<io::Error>) {
+    pub fn end(&self, error: Option<ReadError>) {
         let mut state = self.lock();
         state.input_ended = true;
         state.input_error = error;
@@ -295,7 +261,8 @@ impl Window {
             start = end + 1;
         }
         if state.tally.total() > before {
-            state.short_since = None;
+            state.is_short = false;
+            state.quiet_since = (!state.idle()).then_some(now);
             if state.again_at.is_none() {
                 state.pause = Duration::ZERO;
             }
@@ -303,8 +270,6 @@ impl Window {
         let after = After {
             finished: state.finished(),
             total: state.tally.total(),
-            read: state.read,
-            short_for: state.short_since.map(|since| now.duration_since(since)),
         };
         drop(state);
         self.changed.notify_all();
@@ -321,25 +286,40 @@ impl Window {
         self.lock().tally.clone()
     }
 
-    /// How many of the lines read are without a final answer, and the number of the first.
-    pub fn unanswered(&self) -> (u64, Option<u64>) {
+    /// How long nothing has been answered although there are lines without an answer.
+    pub fn quiet(&self) -> Option<Duration> {
+        self.lock().quiet_since.map(|since| since.elapsed())
+    }
+
+    /// Whether the daemon answered last that it has no room.
+    pub fn is_short(&self) -> bool {
+        self.lock().is_short
+    }
+
+    /// The lines that were read and have no final answer.
+    pub fn unanswered(&self) -> Unanswered {
         let state = self.lock();
-        let sent = state.sent.iter().map(|s| &s.chunk.lines[s.answered..]);
-        let waiting = state.waiting.iter().map(|c| &c.lines[..]);
-        let open: Vec<_> = sent
-            .chain(waiting)
-            .chain([&state.refused.lines[..]])
+        let sent: Vec<_> = (state.sent.iter())
+            .map(|s| &s.chunk.lines[s.answered..])
             .collect();
-        let count = open.iter().map(|lines| lines.len() as u64).sum();
-        let first = open
-            .iter()
+        let waiting = state.waiting.iter().map(|c| &c.lines[..]);
+        let not_sent = waiting.chain([&state.refused.lines[..]]);
+        let sent_lines = sent.iter().map(|lines| lines.len() as u64).sum();
+        let open: Vec<_> = sent.into_iter().chain(not_sent).collect();
+        let first: Option<LineAt> = (open.iter())
             .filter_map(|lines| lines.first())
-            .map(|l| l.number);
-        (count, first.min())
+            .map(|line| line.at)
+            .min();
+        Unanswered {
+            lines: open.iter().map(|lines| lines.len() as u64).sum(),
+            sent: sent_lines,
+            first,
+            is_all_read: state.input_ended && state.input_error.is_none(),
+        }
     }
 
     /// What ended the input early.
-    pub fn input_error(&self) -> Option<io::Error> {
+    pub fn input_error(&self) -> Option<ReadError> {
         self.lock().input_error.take()
     }
 }

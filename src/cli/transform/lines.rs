@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Write};
 
-use crate::event::{BYTE_ORDER_MARK, Call, Invalid, check, is_blank, repair};
+use crate::event::{Call, Invalid, check, is_blank, repair};
 use crate::note::Note;
 use crate::transform::{Fixed, Transform};
 
@@ -50,9 +50,9 @@ pub(super) fn lines(
     now_seconds: i64,
     max_event_bytes: usize,
 ) -> io::Result<()> {
-    let (mut line, mut at_start) = (Vec::new(), true);
+    let mut line = Vec::new();
     loop {
-        match next_line(&mut input, &mut line, max_event_bytes, &mut at_start)? {
+        match read_line(&mut input, &mut line, max_event_bytes)? {
             Line::End => return output.flush(),
             Line::Whole if is_blank(&line) => {}
             Line::Whole => answer(&mut output, &line, transform, When::Now(now_seconds))?,
@@ -62,26 +62,6 @@ pub(super) fn lines(
             }
         }
     }
-}
-
-/// [`read_line`], without a byte-order mark before the first one.
-pub(super) fn next_line(
-    input: &mut impl BufRead,
-    line: &mut Vec<u8>,
-    limit: usize,
-    at_start: &mut bool,
-) -> io::Result<Line> {
-    if !std::mem::take(at_start) {
-        return read_line(input, line, limit);
-    }
-    let read = read_line(input, line, limit + BYTE_ORDER_MARK.len())?;
-    if line.starts_with(BYTE_ORDER_MARK) {
-        line.drain(..BYTE_ORDER_MARK.len());
-    }
-    Ok(match read {
-        Line::Whole if line.len() > limit => Line::TooLong,
-        read => read,
-    })
 }
 
 /// Writes what becomes of one line.
@@ -170,7 +150,14 @@ pub(super) enum Line {
 
 /// Reads up to the next line feed or the end into `line`, without the line end (LF or CRLF).
 /// Of a line over `limit` bytes the rest is read and let go.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, limit: usize) -> io::Result<Line> {
+///
+/// # Errors
+/// The input's.
+pub(super) fn read_line(
+    input: &mut impl BufRead,
+    line: &mut Vec<u8>,
+    limit: usize,
+) -> io::Result<Line> {
     line.clear();
     let (mut any, mut too_long) = (false, false);
     loop {

@@ -3,16 +3,17 @@
 //! `source` reads what the daemon holds; `lines` gives the payloads, `explain` where each field
 //! comes from, `compare` what another config would change.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 
 use super::config_arg::ConfigArg;
 use super::daemon;
 use super::exit::{Exit, Failure, OrExit, Outcome};
-use super::text::buffered;
+use super::source::Source;
+use super::text::{buffered, say};
 use crate::clock::Clock;
 use crate::config::{self, Config, Pair, Place, process_env};
 use crate::transform::Transform;
@@ -22,7 +23,7 @@ mod explain;
 mod lines;
 mod source;
 
-use lines::{Line, When, next_line};
+use lines::{Line, When, read_line};
 
 /// Flags of `pinrelay transform`.
 #[derive(clap::Args, Debug)]
@@ -40,7 +41,7 @@ Examples:
   pinrelay transform --compare pinrelay.toml.old events.ndjson
   pinrelay transform --from dead --compare pinrelay.toml.old")]
 pub struct Args {
-    /// The events, one JSON object per line; `-` or nothing is stdin.
+    /// The events, one JSON object per line, gzip or not; `-` or nothing is stdin.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
@@ -107,7 +108,7 @@ pub fn run(args: Args) -> Outcome {
             source::each(&client, held, args.limit, tell)?
         }
         None => {
-            let mut input = open(args.file.as_deref()).or_exit(Exit::Io)?;
+            let (_name, mut input) = open(args.file.as_deref()).or_exit(Exit::Io)?;
             match args.compare.is_some() || args.explain {
                 true => each(&mut input, limit, |line| tell(line, When::Now(now_seconds))),
                 false => lines::lines(&mut input, &mut output, &transform, now_seconds, limit),
@@ -146,15 +147,11 @@ fn config_of(arg: &ConfigArg) -> Result<Config, Failure> {
     Ok(salvaged.config)
 }
 
-fn open(file: Option<&Path>) -> anyhow::Result<Box<dyn BufRead>> {
-    match file.filter(|path| *path != Path::new("-")) {
-        None => Ok(Box::new(io::stdin().lock())),
-        Some(path) => {
-            let opened = File::open(path);
-            let file = opened.with_context(|| format!("transforming {} failed", path.display()))?;
-            Ok(Box::new(BufReader::with_capacity(1 << 16, file)))
-        }
-    }
+fn open(file: Option<&Path>) -> anyhow::Result<(String, impl BufRead)> {
+    let source = Source::open(file.unwrap_or(Path::new("-")))?;
+    let name = source.name.clone();
+    let text = source.text(Arc::default(), |said| say(&format!("pinrelay: {said}\n")));
+    Ok((name, BufReader::with_capacity(1 << 16, text)))
 }
 
 /// `A=B`, split at the first `=`.
@@ -193,11 +190,11 @@ fn each(
     limit: usize,
     mut with: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let (mut line, mut at_start) = (Vec::new(), true);
+    let mut line = Vec::new();
     let mut number = 0u64;
     loop {
         number += 1;
-        match next_line(input, &mut line, limit, &mut at_start)? {
+        match read_line(input, &mut line, limit)? {
             Line::End => return Ok(()),
             Line::Whole if crate::event::is_blank(&line) => {}
             Line::Whole => with(&line)?,
