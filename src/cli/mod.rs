@@ -23,6 +23,7 @@ mod denied;
 pub mod exit;
 mod forget;
 mod init;
+mod letter_filter;
 mod losses;
 mod manual;
 mod mock_pinterest;

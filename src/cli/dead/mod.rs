@@ -1,6 +1,6 @@
 //! `pinrelay dead`: the events that could not be delivered. One file per verb.
 //!
-//! What the verbs share: `filter` says which letters are meant, `pages` asks the daemon for them
+//! What the verbs share: `letter_filter` says which letters are meant (`transform` shares it), `pages` asks the daemon for them
 //! in bounded pieces, `human` writes counts and times.
 
 use clap::Subcommand;
@@ -8,7 +8,6 @@ use clap::Subcommand;
 use super::exit::Outcome;
 
 mod export;
-mod filter;
 mod human;
 mod import;
 mod list;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::de::DeserializeOwned;
 
-use super::filter::FilterArgs;
+use super::super::letter_filter::FilterArgs;
 use crate::admin::{Groups, Moved};
 use crate::cli::daemon::Client;
 use crate::cli::exit::{Exit, Failure, OrExit};

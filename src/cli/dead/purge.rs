@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
 use super::super::text::{out, say};
-use super::filter::FilterArgs;
+use super::super::letter_filter::FilterArgs;
 use super::human::count;
 use super::pages::{groups, move_all};
 

@@ -1,8 +1,8 @@
-//! `--reason`, `--event` and the others: which letters a verb is about.
+//! `--reason`, `--event` and the others: which dead letters a command is about.
 
 use clap::builder::PossibleValuesParser;
 
-use super::super::since::moment;
+use super::since::moment;
 use crate::clock::Millis;
 use crate::queue::DeadReason;
 
