@@ -6,6 +6,8 @@ use crate::clock::Millis;
 use crate::clock::{Unproven, WallTrust};
 use crate::queue::{Entry, Origin};
 
+use super::options::OnLate;
+
 /// Ahead of `max_age`, so that an event does not grow too old on its way.
 const MARGIN: Duration = Duration::from_secs(300);
 
@@ -36,7 +38,11 @@ impl Horizon {
             (Some(unproven), Origin::Line(seq)) => unproven.of_line(seq.0, entry.accepted_at),
             (Some(unproven), Origin::Dead(no)) => unproven.of_letter(no.0, entry.accepted_at),
         };
-        let oldest = entry.event_time.saturating_mul(1000).min(accepted_at);
+        self.is_beyond(entry.event_time, accepted_at)
+    }
+
+    fn is_beyond(&self, event_time: i64, accepted_at: Millis) -> bool {
+        let oldest = event_time.saturating_mul(1000).min(accepted_at);
         self.edge.is_some_and(|edge| oldest <= edge)
     }
 }
@@ -55,10 +61,9 @@ impl Lateness {
     /// count by; nothing dies by it, for the first of what a new queue sends are rather late
     /// than dead letters of a clock that is hours ahead.
     pub fn new(now: Millis, late_after: Duration, trust: &WallTrust) -> Self {
-        let late_after = i64::try_from(late_after.as_millis()).unwrap_or(i64::MAX);
         let edge = trust.tells_ages();
         Self {
-            edge: edge.then(|| now.saturating_sub(late_after)),
+            edge: edge.then(|| late_edge(now, late_after)),
             is_deadly: trust.believed(),
         }
     }
@@ -66,8 +71,8 @@ impl Lateness {
     /// Whether the event happened so long ago. When it was accepted does not count: the
     /// destination measures from when it happened.
     pub fn is_late(&self, entry: &Entry) -> bool {
-        let happened = entry.event_time.saturating_mul(1000);
-        self.edge.is_some_and(|edge| happened <= edge)
+        self.edge
+            .is_some_and(|edge| happened_by(entry.event_time, edge))
     }
 
     /// Whether it may die of that: only what comes from the line. What the operator queued again
@@ -75,6 +80,61 @@ impl Lateness {
     /// alone is numbered alike, is rare, and had left in time once.
     pub fn may_die(&self, entry: &Entry) -> bool {
         self.is_deadly && matches!(entry.id.origin(), Origin::Line(_)) && self.is_late(entry)
+    }
+}
+
+fn late_edge(now: Millis, late_after: Duration) -> Millis {
+    now.saturating_sub(i64::try_from(late_after.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn happened_by(event_time: i64, edge: Millis) -> bool {
+    event_time.saturating_mul(1000) <= edge
+}
+
+/// What its age does to an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// Nothing.
+    InTime,
+    /// It is late (`delivery.late_after`).
+    Late {
+        /// And becomes a dead letter for it (`delivery.on_late`).
+        dies: bool,
+    },
+    /// It is too old to be sent (`delivery.max_age`), and becomes a dead letter.
+    Expired,
+}
+
+/// What the age of an event would do to it if it left at one moment, by a clock that is believed.
+#[derive(Clone, Copy, Debug)]
+pub struct AgeRules {
+    horizon: Horizon,
+    late_edge: Millis,
+    on_late: OnLate,
+}
+
+impl AgeRules {
+    /// At wall time `now`, under `delivery.max_age`, `delivery.late_after` and `delivery.on_late`.
+    pub fn new(now: Millis, max_age: Duration, late_after: Duration, on_late: OnLate) -> Self {
+        Self {
+            horizon: Horizon::new(Some(now), max_age, None),
+            late_edge: late_edge(now, late_after),
+            on_late,
+        }
+    }
+
+    /// Of an event that happened at `event_time` (Unix seconds) and was accepted at `accepted_at`
+    /// (Unix milliseconds). A dead letter that is queued again (`is_letter`) does not die of being
+    /// late.
+    pub fn judge(&self, event_time: i64, accepted_at: Millis, is_letter: bool) -> Age {
+        if self.horizon.is_beyond(event_time, accepted_at) {
+            Age::Expired
+        } else if happened_by(event_time, self.late_edge) {
+            let dies = !is_letter && self.on_late == OnLate::DeadLetter;
+            Age::Late { dies }
+        } else {
+            Age::InTime
+        }
     }
 }
 
@@ -143,6 +203,38 @@ mod tests {
         let passed = |unproven| Horizon::new(Some(NOW), 7 * DAY, unproven).passed(&entry);
         assert!(passed(None) && passed(unproven(0)));
         assert!(!passed(unproven(1)));
+    }
+
+    /// What is told beforehand is what becomes of it.
+    #[test]
+    fn the_rules_told_beforehand_are_those_of_delivery() {
+        let clock = Clock::manual(NOW);
+        let trust = WallTrust::of_new(clock);
+        trust.observe_date(NOW);
+        let late_after = Duration::from_secs(3600);
+        let lateness = Lateness::new(NOW, late_after, &trust);
+        let horizon = Horizon::new(Some(NOW), 7 * DAY, None);
+        for age in [0, 3599, 3600, 7 * 86_400 - 301, 7 * 86_400 - 300, 1 << 40] {
+            for accepted_age in [0, 7 * 86_400] {
+                let mut entry = fixture::entry(1);
+                entry.event_time = NOW / 1000 - age;
+                entry.accepted_at = NOW - accepted_age * 1000;
+                for on_late in [OnLate::Deliver, OnLate::DeadLetter] {
+                    let rules = AgeRules::new(NOW, 7 * DAY, late_after, on_late);
+                    let judged = rules.judge(entry.event_time, entry.accepted_at, false);
+                    let due = match (horizon.passed(&entry), lateness.is_late(&entry)) {
+                        (true, _) => Age::Expired,
+                        (false, true) => Age::Late {
+                            dies: on_late == OnLate::DeadLetter && lateness.may_die(&entry),
+                        },
+                        (false, false) => Age::InTime,
+                    };
+                    assert_eq!(judged, due, "{age} {accepted_age} {on_late:?}");
+                    let again = rules.judge(entry.event_time, entry.accepted_at, true);
+                    assert_ne!(again, Age::Late { dies: true });
+                }
+            }
+        }
     }
 
     #[test]

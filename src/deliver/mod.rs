@@ -61,6 +61,7 @@ mod fixture;
 #[cfg(test)]
 mod tests;
 
+pub use age::{Age, AgeRules};
 pub use handle::Handle;
 pub use item::{Dead, Prepare, Prepared, StrippedKeys};
 pub use normalise::normalise;

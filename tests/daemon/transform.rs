@@ -112,14 +112,123 @@ fn compare_counts_what_another_config_makes_differently() {
     for part in [
         "2 events, 2 of them changed; 2 lines that are not sent at all",
         "dead: 1 under the old config, 0 under this one",
-        "custom_data.currency         0 added, 0 removed, 1 with another value (like o-1)",
+        "custom_data.currency         1 with another value, like o-1: \"EUR\" → \"USD\"",
+        "  dead                         1 removed, like n-1: \"no_match_key\" → -",
+        "events.ndjson:4: rejected: not valid JSON",
     ] {
         assert!(said.contains(part), "{part}\n---\n{said}");
     }
     let json: Value =
         serde_json::from_str(&transform(&file, &[&args[..], &["--json"]].concat())).expect("JSON");
     assert_eq!(json["dead_before"], 1);
+    assert_eq!(json["rejects"][0]["line"], 4);
     assert!(!said.contains("example.com"), "no values: {said}");
+    assert!(
+        !json.to_string().contains("example.com"),
+        "no values: {json}"
+    );
+    // What says something of a person is shown as its shape, or because it was asked for.
+    fs::write(&old, "[user_data]\nhashing = \"sha256\"\n").expect("a file");
+    let args = ["--compare", old.to_str().expect("a path")];
+    let said = transform(&file, &args);
+    let changed = "user_data.em                 1 with another value, like o-1: ";
+    let shapes = "(a list of a text of 64) → (a list of a text of 15)";
+    assert!(said.contains(&format!("{changed}{shapes}")), "{said}");
+    let said = transform(&file, &[&args[..], &["--full"]].concat());
+    assert!(said.contains("→ [\"ada@example.com\"]"), "{said}");
+    let json: Value = serde_json::from_str(&transform(
+        &file,
+        &[&args[..], &["--full", "--json"]].concat(),
+    ))
+    .expect("JSON");
+    let example = &json["fields"]["user_data.em"]["examples"]["other_value"];
+    assert_eq!(example["messageId"], "o-1");
+    assert_eq!(example["after"]["value"], json!(["ada@example.com"]));
+}
+
+#[test]
+fn in_brief_only_what_is_sent_and_the_notes() {
+    let (_folder, file) = events();
+    let said = transform(&file, &["--explain", "--brief"]);
+    for part in [
+        "track o-1\n  event_name                   \"checkout\"\n  action_source",
+        "\n  note, unreadable: properties.price is no number from 0",
+        "page n-1\n  would be a dead letter (no_match_key)",
+        "events.ndjson:3: ignored: identify is not forwarded",
+        "events.ndjson:4: rejected: not valid JSON",
+    ] {
+        assert!(said.contains(part), "{part}\n---\n{said}");
+    }
+    assert!(
+        !said.contains("tried ") && !said.contains("omitted"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("custom_data.value "),
+        "it is not sent: {said}"
+    );
+    let told = transform(&file, &["--explain", "--brief", "--json"]);
+    let told: Vec<Value> = (told.lines())
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let fields = told[0]["fields"].as_array().expect("fields");
+    assert!(fields.iter().all(|field| !field["value"].is_null()));
+    assert_eq!(told[0]["notes"][0]["word"], "unreadable");
+    assert_eq!((&told[3]["line"], told.len()), (&json!(4), 4));
+}
+
+#[test]
+fn a_rejected_line_is_told_by_its_place() {
+    let (_folder, file) = events();
+    let told = transform(&file, &[]);
+    let last: Value = serde_json::from_str(told.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(last["line"], 4);
+    assert_eq!(last["file"], file.display().to_string());
+}
+
+/// By the daemon's own rules, at this moment.
+#[test]
+fn what_would_be_late_or_expire_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, config) = (folder.path().join("events"), folder.path().join("c.toml"));
+    let event = |id: &str, hours_ago: i64| {
+        let at = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(hours_ago);
+        json!({"messageId": id, "type": "page", "timestamp": at.to_string(),
+            "properties": {"email": "ada@example.com"}})
+    };
+    let events = [("young", 0), ("late", 2), ("old", 24 * 8)].map(|(id, ago)| event(id, ago));
+    fs::write(&file, events.map(|event| format!("{event}\n")).concat()).expect("a file");
+    let ages = |args: &[&str]| -> Vec<Value> {
+        let told = transform(&file, args);
+        let lines = told.lines().map(serde_json::from_str::<Value>);
+        lines
+            .map(|told| told.expect("JSON")["age"].clone())
+            .collect()
+    };
+    let late = |dead: bool| json!({"reason": "late", "dead": dead});
+    let expired = json!({"reason": "expired", "dead": true});
+    let due = [Value::Null, late(false), expired.clone()];
+    assert_eq!(ages(&[]), due);
+    assert_eq!(ages(&["--explain", "--json"]), due);
+    assert_eq!(ages(&["--explain", "--json", "--brief"]), due);
+    let said = transform(&file, &["--explain"]);
+    for part in [
+        "page late\n  would be late: it happened 2 h ago (delivery.late_after); it is sent",
+        "page old\n  would be a dead letter (expired): it is 8 d old (delivery.max_age",
+    ] {
+        assert!(said.contains(part), "{part}\n---\n{said}");
+    }
+    fs::write(&config, "[delivery]\non_late = \"dead_letter\"\n").expect("a file");
+    let config = config.to_str().expect("a path");
+    assert_eq!(
+        ages(&["--config", config]),
+        [Value::Null, late(true), expired]
+    );
+    let said = transform(&file, &["--compare", config]);
+    assert!(
+        said.contains("1 would be late") && said.contains("1 would expire"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -159,6 +268,16 @@ fn a_change_is_tried_on_what_the_daemon_holds() {
     let dead = try_on("dead", &map);
     assert_eq!(dead["dead_before"], 30);
     assert_eq!(dead["dead_after"], 0);
+    // Those that `dead list` would count, and no others.
+    let of = |filter: &[&str]| try_on("dead", filter)["events"].clone();
+    assert_eq!(of(&["--reason", "no_match_key"]), 30);
+    assert_eq!(of(&["--reason", "expired"]), 0);
+    assert_eq!(of(&["--event", "page", "--since", "1h"]), 30);
+    assert_eq!(of(&["--id", "n-7"]), 1);
+    let mut misplaced = site.command(&["transform", "--from", "queue", "--reason", "late"]);
+    let out = misplaced.output().expect("it runs");
+    assert_eq!(out.status.code(), Some(64), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("--from dead"));
     // Over the ends of generations; none is claimed by being looked at.
     let queued = try_on("queue", &["--event-name", "order completed=purchase"]);
     assert!(queued["events"].as_u64() >= Some(450), "{queued}");

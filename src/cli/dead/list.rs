@@ -6,9 +6,9 @@ use jiff::tz::TimeZone;
 
 use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, OrExit, Outcome};
+use super::super::letter_filter::FilterArgs;
 use super::super::screen::{self, Screen, Tone};
 use super::super::text::{out, printable};
-use super::super::letter_filter::FilterArgs;
 use super::human::count;
 use super::pages::groups;
 use crate::admin::{Group, Groups};

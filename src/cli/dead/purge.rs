@@ -6,8 +6,8 @@ use anyhow::anyhow;
 
 use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
-use super::super::text::{out, say};
 use super::super::letter_filter::FilterArgs;
+use super::super::text::{out, say};
 use super::human::count;
 use super::pages::{groups, move_all};
 

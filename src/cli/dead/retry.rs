@@ -4,8 +4,8 @@ use std::io::Write;
 
 use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, OrExit, Outcome};
-use super::super::text::out;
 use super::super::letter_filter::FilterArgs;
+use super::super::text::out;
 use super::human::count;
 use super::pages::{groups, move_all};
 

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use super::super::admin_arg::AdminArg;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
-use super::super::text::{json as json_text, out, printable};
 use super::super::letter_filter::FilterArgs;
+use super::super::text::{json as json_text, out, printable};
 use super::pages::get;
 use crate::admin::{Letters, Shown};
 use crate::config::process_env;

@@ -1,5 +1,9 @@
-//! `--compare`: which fields of the payloads two configs make differently, and how many events
-//! die under each. Names and counts; the events' own data stays out.
+//! `--compare`: what two configs make differently of the same events: each field with how many
+//! gained it, lost it or have another value, and one event of each with its values before and
+//! after; and which die.
+//!
+//! Invariant: without `--full` no value of an event is shown but those that say nothing of a person:
+//! names of events, codes, numbers and times. Of the others their shape.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -7,10 +11,26 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::text::printable;
-use super::lines::When;
-use crate::event::{check, sound};
-use crate::transform::Transform;
+use super::super::text::{json as escaped, printable};
+use super::trial::{Aged, Came, Trial};
+use crate::event::{Call, check, sound};
+use crate::transform::{Fixed, Transform};
+
+/// Fields whose values may be shown.
+const SHOWN: [&str; 10] = [
+    "event_name",
+    "action_source",
+    "event_time",
+    "opt_out",
+    "partner_name",
+    "custom_data.value",
+    "custom_data.currency",
+    "custom_data.num_items",
+    "custom_data.predicted_ltv",
+    "custom_data.opt_out_type",
+];
+/// Rejected lines that are told by their place.
+const REJECTS_SHOWN: usize = 10;
 
 /// What has been compared so far.
 #[derive(Debug, Default, Serialize)]
@@ -21,12 +41,30 @@ pub(super) struct Comparison {
     changed: u64,
     /// Lines that the socket would not take, or ignores.
     not_sent: u64,
+    /// The first of those that it would not take.
+    rejects: Vec<Reject>,
     /// Events that die under the old config.
     dead_before: u64,
     /// Events that die under the new one.
     dead_after: u64,
+    /// Events that would be late under the new one if they left now.
+    late: u64,
+    /// Events that would expire.
+    expired: u64,
+    /// The reason of a dead letter, as if it were a field.
+    dead: Change,
     /// By field.
     fields: BTreeMap<String, Change>,
+    /// Show every value.
+    #[serde(skip)]
+    is_full: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Reject {
+    file: Option<String>,
+    line: Option<u64>,
+    error: String,
 }
 
 /// How one field changes.
@@ -40,55 +78,113 @@ struct Change {
     other_value: u64,
     /// The messageId of the first of them.
     example: String,
+    /// The first of each kind, by its name.
+    examples: BTreeMap<&'static str, Example>,
 }
 
+/// One event whose field changes.
+#[derive(Debug, Serialize)]
+struct Example {
+    #[serde(rename = "messageId")]
+    message_id: String,
+    before: Shown,
+    after: Shown,
+}
+
+/// What is shown of a value.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Shown {
+    Missing,
+    Value { value: Value },
+    Shape { shape: String },
+}
+
+/// What a config makes of an event: a payload, or the reason of a dead letter.
+type Made = Result<Value, &'static str>;
+
 impl Comparison {
+    /// `is_full`: with the values of all fields.
+    pub(super) fn new(is_full: bool) -> Self {
+        Self {
+            is_full,
+            ..Self::default()
+        }
+    }
+
     /// Tries both on one line.
-    pub(super) fn add(&mut self, line: &[u8], old: &Transform, new: &Transform, when: When) {
-        let Ok(line) = sound(line) else {
-            self.not_sent += 1;
-            return;
+    pub(super) fn add(&mut self, old: &Transform, new: &Trial<'_>, came: Came<'_>) {
+        let line = match came.line.clone().and_then(sound) {
+            Ok(line) => line,
+            Err(why) => return self.rejected(&came, &why),
         };
         let call = match check(&line) {
             Ok(call) if call.kind.ignored().is_none() => call,
-            _ => {
+            Ok(_) => {
                 self.not_sent += 1;
                 return;
             }
+            Err(why) => return self.rejected(&came, &why),
         };
         self.events += 1;
-        let fixed = when.of(&call);
-        let payload = |transform: &Transform| {
-            let payload = transform.payload(&line, fixed, None, &|_| false).ok()?;
-            serde_json::from_slice::<Value>(&payload.json).ok()
-        };
-        let (before, after) = (payload(old), payload(new));
-        self.dead_before += u64::from(before.is_none());
-        self.dead_after += u64::from(after.is_none());
-        self.changed += u64::from(before != after);
-        let (Some(before), Some(after)) = (before, after) else {
+        let fixed = came.when.of(&call);
+        let (before, after) = (made(old, &line, fixed), made(new.transform, &line, fixed));
+        self.dead_before += u64::from(before.is_err());
+        self.dead_after += u64::from(after.is_err());
+        if after.is_ok()
+            && let Some(aged) = new.age(came.when, fixed)
+        {
+            self.aged(aged);
+        }
+        if before != after {
+            self.changed += 1;
+            self.differs(&call, &before, &after);
+        }
+    }
+
+    fn rejected(&mut self, came: &Came<'_>, why: &impl std::fmt::Display) {
+        self.not_sent += 1;
+        if self.rejects.len() < REJECTS_SHOWN {
+            self.rejects.push(Reject {
+                file: came.place.map(|place| place.name.to_owned()),
+                line: came.place.map(|place| place.number),
+                error: why.to_string(),
+            });
+        }
+    }
+
+    fn aged(&mut self, aged: Aged) {
+        match aged.reason {
+            "late" => self.late += 1,
+            _ => self.expired += 1,
+        }
+    }
+
+    fn differs(&mut self, call: &Call<'_>, before: &Made, after: &Made) {
+        let reason = |made: &Made| made.as_ref().err().map(|reason| Value::from(*reason));
+        let (died, dies) = (reason(before), reason(after));
+        if died != dies {
+            self.dead.add(call, died.as_ref(), dies.as_ref(), true);
+        }
+        let (Ok(before), Ok(after)) = (before, after) else {
             return;
         };
-        let (before, after) = (fields(&before), fields(&after));
+        let (before, after) = (fields(before), fields(after));
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for name in names {
-            let (before, after) = (before.get(name), after.get(name));
-            if before == after {
-                continue;
-            }
-            let change = self.fields.entry(name.clone()).or_default();
-            match (before, after) {
-                (None, _) => change.added += 1,
-                (_, None) => change.removed += 1,
-                _ => change.other_value += 1,
-            }
-            if change.example.is_empty() {
-                change.example = call.message_id.to_string();
+            let (before, after) = (before.get(name).copied(), after.get(name).copied());
+            if before != after {
+                let is_shown = self.is_full || SHOWN.contains(&name.as_str());
+                let change = self.fields.entry(name.clone()).or_default();
+                change.add(call, before, after, is_shown);
             }
         }
     }
 
     /// Writes the account.
+    ///
+    /// # Errors
+    /// Whatever `output` fails with.
     pub(super) fn write(&self, output: &mut impl Write, json: bool) -> io::Result<()> {
         if json {
             writeln!(output, "{}", serde_json::to_string(self)?)?;
@@ -99,21 +195,129 @@ impl Comparison {
             "{} events, {} of them changed; {} lines that are not sent at all",
             self.events, self.changed, self.not_sent
         )?;
+        for reject in &self.rejects {
+            writeln!(output, "  {}", printable(&reject.to_string()))?;
+        }
         writeln!(
             output,
             "dead: {} under the old config, {} under this one",
             self.dead_before, self.dead_after
         )?;
-        for (name, change) in &self.fields {
-            // Keys of custom properties and messageIds are the events' own.
-            let (name, example) = (printable(name), printable(&change.example));
+        self.dead.write(output, "dead")?;
+        if self.late + self.expired > 0 {
             writeln!(
                 output,
-                "  {name:<28} {} added, {} removed, {} with another value (like {example})",
-                change.added, change.removed, change.other_value
+                "by their age, if they left now: {} would be late (delivery.late_after), {} would \
+                 expire (delivery.max_age)",
+                self.late, self.expired
             )?;
         }
+        for (name, change) in &self.fields {
+            change.write(output, name)?;
+        }
         output.flush()
+    }
+}
+
+impl std::fmt::Display for Reject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let (Some(file), Some(line)) = (&self.file, self.line) {
+            write!(f, "{file}:{line}: ")?;
+        }
+        write!(f, "rejected: {}", self.error)
+    }
+}
+
+fn made(transform: &Transform, line: &[u8], fixed: Fixed) -> Made {
+    match transform.payload(line, fixed, None, &|_| false) {
+        // It was written as JSON a moment ago.
+        Ok(payload) => serde_json::from_slice(&payload.json).or(Err("unreadable")),
+        Err(unsendable) => Err(unsendable.why.reason().unwrap_or("rejected")),
+    }
+}
+
+impl Change {
+    fn add(
+        &mut self,
+        call: &Call<'_>,
+        before: Option<&Value>,
+        after: Option<&Value>,
+        is_shown: bool,
+    ) {
+        let (count, kind) = match (before, after) {
+            (None, _) => (&mut self.added, "added"),
+            (_, None) => (&mut self.removed, "removed"),
+            _ => (&mut self.other_value, "other_value"),
+        };
+        *count += 1;
+        if self.example.is_empty() {
+            self.example = call.message_id.to_string();
+        }
+        self.examples.entry(kind).or_insert_with(|| Example {
+            message_id: call.message_id.to_string(),
+            before: Shown::of(before, is_shown),
+            after: Shown::of(after, is_shown),
+        });
+    }
+
+    /// One line for each kind of change.
+    fn write(&self, output: &mut impl Write, name: &str) -> io::Result<()> {
+        for (kind, count, said) in [
+            ("added", self.added, "added"),
+            ("removed", self.removed, "removed"),
+            ("other_value", self.other_value, "with another value"),
+        ] {
+            let Some(example) = self.examples.get(kind) else {
+                continue;
+            };
+            // Keys of custom properties and messageIds are the events' own.
+            let (name, id) = (printable(name), printable(&example.message_id));
+            let (before, after) = (&example.before, &example.after);
+            writeln!(
+                output,
+                "  {name:<28} {count} {said}, like {id}: {before} → {after}"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Shown {
+    fn of(value: Option<&Value>, is_shown: bool) -> Self {
+        match value {
+            None => Self::Missing,
+            Some(value) if is_shown => Self::Value {
+                value: value.clone(),
+            },
+            Some(value) => Self::Shape {
+                shape: shape(value),
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing => f.write_str("-"),
+            Self::Value { value } => f.write_str(&escaped(&value.to_string())),
+            Self::Shape { shape } => write!(f, "({shape})"),
+        }
+    }
+}
+
+/// What kind of value it is and how long, and nothing of what it says.
+fn shape(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(_) => "true or false".to_owned(),
+        Value::Number(_) => "a number".to_owned(),
+        Value::String(text) => format!("a text of {}", text.chars().count()),
+        Value::Array(items) => match &items[..] {
+            [one] => format!("a list of {}", shape(one)),
+            items => format!("a list of {}", items.len()),
+        },
+        Value::Object(members) => format!("an object of {}", members.len()),
     }
 }
 
@@ -131,4 +335,25 @@ fn fields(payload: &Value) -> BTreeMap<String, &Value> {
         }
     }
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_shape_says_nothing_of_what_it_is_of() {
+        for (value, told) in [
+            (json!("ada@example.com"), "a text of 15"),
+            (json!(["ada@example.com"]), "a list of a text of 15"),
+            (json!(["a", "b"]), "a list of 2"),
+            (json!({"a": 1}), "an object of 1"),
+            (json!(42), "a number"),
+            (json!(true), "true or false"),
+        ] {
+            assert_eq!(shape(&value), told);
+        }
+    }
 }

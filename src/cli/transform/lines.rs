@@ -1,109 +1,71 @@
 //! What would become of each line, as one JSON line for each.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, Write};
 
-use crate::event::{Call, Invalid, check, is_blank, repair};
+use super::trial::{Came, Place, Trial, When};
+use crate::event::{Invalid, check, is_blank, sound};
 use crate::note::Note;
-use crate::transform::{Fixed, Transform};
 
-/// When an event came and when it happened.
-#[derive(Clone, Copy)]
-pub(super) enum When {
-    /// It comes at this moment, in Unix seconds.
-    Now(i64),
-    /// Both were fixed when the daemon took it.
-    Was(Fixed),
-}
-
-impl When {
-    pub(super) fn of(self, call: &Call<'_>) -> Fixed {
-        match self {
-            Self::Now(accepted_at) => Fixed {
-                accepted_at,
-                event_time: call.event_time(accepted_at),
-            },
-            Self::Was(fixed) => fixed,
-        }
+/// Reads lines and hands each that is not blank to `with`, in order, as one that comes at
+/// `now_seconds` (Unix). One of more than `max_event_bytes` (its line end not counted) is skipped
+/// without being held, and handed on as what the socket would answer.
+///
+/// # Errors
+/// Whatever `input` or `with` fails with.
+pub(super) fn each(
+    mut input: impl BufRead,
+    name: &str,
+    now_seconds: i64,
+    max_event_bytes: usize,
+    mut with: impl FnMut(Came<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut line = Vec::new();
+    for number in 1.. {
+        let read = match read_line(&mut input, &mut line, max_event_bytes)? {
+            Line::End => break,
+            Line::Whole if is_blank(&line) => continue,
+            Line::Whole => Ok(&line[..]),
+            Line::TooLong => Err(Invalid::TooLong {
+                limit: max_event_bytes,
+            }),
+        };
+        with(Came {
+            line: read,
+            when: When::Now(now_seconds),
+            place: Some(Place { name, number }),
+        })?;
     }
+    Ok(())
 }
 
-/// Reads lines and writes one JSON line for each, in order; none for a blank one. Without
-/// deduplication and without a look at an event's age.
+/// Writes what becomes of a line, as one line of JSON. Without deduplication.
 ///
 /// - `{"messageId":"…","event":{…}}`: exactly what would be sent
 /// - `{"messageId":"…","dead":{"reason":"no_match_key","detail":"…"}}`
 /// - `{"messageId":"…","ignored":"identify"}` (or group, alias)
-/// - `{"rejected":"…"}`: what the socket would answer; also for a line of more than
-///   `max_event_bytes` (its line end not counted), which is skipped without being held
+/// - `{"rejected":"…","file":"events.ndjson","line":4}`: what the socket would answer
 ///
 /// Behind `event` or `dead` there is a member `notes`, if there are any:
-/// `[{"field":"currency","path":"properties.currency","word":"unreadable","reason":"…"}]`.
-///
-/// `now_seconds` (Unix) stands for the moment of acceptance.
-///
-/// # Errors
-/// Whatever `input` or `output` fails with.
-pub(super) fn lines(
-    mut input: impl BufRead,
-    mut output: impl Write,
-    transform: &Transform,
-    now_seconds: i64,
-    max_event_bytes: usize,
-) -> io::Result<()> {
-    let mut line = Vec::new();
-    loop {
-        match read_line(&mut input, &mut line, max_event_bytes)? {
-            Line::End => return output.flush(),
-            Line::Whole if is_blank(&line) => {}
-            Line::Whole => answer(&mut output, &line, transform, When::Now(now_seconds))?,
-            Line::TooLong => {
-                let limit = max_event_bytes;
-                rejected(&mut output, &Invalid::TooLong { limit })?;
-            }
-        }
-    }
-}
-
-/// Writes what becomes of one line.
+/// `[{"field":"currency","path":"properties.currency","word":"unreadable","reason":"…"}]`; behind
+/// `event` a member `age` where it would leave late or expire: `{"reason":"late","dead":false}`.
 ///
 /// # Errors
 /// Whatever `output` fails with.
-pub(super) fn answer(
-    output: &mut impl Write,
-    line: &[u8],
-    transform: &Transform,
-    when: When,
-) -> io::Result<()> {
-    let why = match check(line) {
-        Ok(call) => return sound(output, line, &call, None, transform, when),
-        Err(why) => why,
+pub(super) fn answer(output: &mut impl Write, trial: &Trial<'_>, came: Came<'_>) -> io::Result<()> {
+    let line = match came.line.clone().and_then(sound) {
+        Ok(line) => line,
+        Err(invalid) => return rejected(output, &invalid, came.place),
     };
-    let repaired = match repair(line, why) {
-        Ok(repaired) => repaired,
-        Err(invalid) => return rejected(output, &invalid),
+    let call = match check(&line) {
+        Ok(call) => call,
+        Err(invalid) => return rejected(output, &invalid, came.place),
     };
-    match check(&repaired) {
-        Ok(call) => {
-            let note = Some(Note::repaired());
-            sound(output, &repaired, &call, note, transform, when)
-        }
-        Err(invalid) => rejected(output, &invalid),
-    }
-}
-
-/// The same of a line that the socket takes, perhaps after a repair.
-fn sound(
-    output: &mut impl Write,
-    line: &[u8],
-    call: &Call<'_>,
-    repaired: Option<Note>,
-    transform: &Transform,
-    when: When,
-) -> io::Result<()> {
     let id = json(&call.message_id)?;
     if let Some(kind) = call.kind.ignored() {
         return writeln!(output, r#"{{"messageId":{id},"ignored":"{kind}"}}"#);
     }
+    let repaired = matches!(line, Cow::Owned(_)).then(Note::repaired);
     let with = |notes: Vec<Note>| -> io::Result<String> {
         let notes: Vec<Note> = repaired.clone().into_iter().chain(notes).collect();
         Ok(match notes.is_empty() {
@@ -111,11 +73,16 @@ fn sound(
             false => format!(r#","notes":{}"#, serde_json::to_string(&notes)?),
         })
     };
-    match transform.payload(line, when.of(call), None, &|_| false) {
+    let fixed = came.when.of(&call);
+    match trial.transform.payload(&line, fixed, None, &|_| false) {
         Ok(payload) => {
             write!(output, r#"{{"messageId":{id},"event":"#)?;
             output.write_all(&payload.json)?;
-            writeln!(output, "{}}}", with(payload.notes)?)
+            let age = match trial.age(came.when, fixed) {
+                Some(age) => format!(r#","age":{}"#, serde_json::to_string(&age)?),
+                None => String::new(),
+            };
+            writeln!(output, "{age}{}}}", with(payload.notes)?)
         }
         Err(unsendable) => match unsendable.why.reason() {
             Some(reason) => {
@@ -125,24 +92,34 @@ fn sound(
                     r#"{{"messageId":{id},"dead":{{"reason":"{reason}","detail":{detail}}}{notes}}}"#
                 )
             }
-            None => writeln!(
-                output,
-                r#"{{"rejected":{}}}"#,
-                json(&unsendable.why.to_string())?
-            ),
+            None => rejected(output, &unsendable.why, came.place),
         },
     }
 }
 
-fn rejected(output: &mut impl Write, invalid: &Invalid) -> io::Result<()> {
-    writeln!(output, r#"{{"rejected":{}}}"#, json(&invalid.to_string())?)
+fn rejected(
+    output: &mut impl Write,
+    why: &impl std::fmt::Display,
+    place: Option<Place<'_>>,
+) -> io::Result<()> {
+    let why = json(&why.to_string())?;
+    match place {
+        Some(Place { name, number }) => {
+            let name = json(name)?;
+            writeln!(
+                output,
+                r#"{{"rejected":{why},"file":{name},"line":{number}}}"#
+            )
+        }
+        None => writeln!(output, r#"{{"rejected":{why}}}"#),
+    }
 }
 
 fn json(text: &str) -> io::Result<String> {
     Ok(serde_json::to_string(text)?)
 }
 
-pub(super) enum Line {
+enum Line {
     Whole,
     TooLong,
     End,
@@ -150,14 +127,7 @@ pub(super) enum Line {
 
 /// Reads up to the next line feed or the end into `line`, without the line end (LF or CRLF).
 /// Of a line over `limit` bytes the rest is read and let go.
-///
-/// # Errors
-/// The input's.
-pub(super) fn read_line(
-    input: &mut impl BufRead,
-    line: &mut Vec<u8>,
-    limit: usize,
-) -> io::Result<Line> {
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, limit: usize) -> io::Result<Line> {
     line.clear();
     let (mut any, mut too_long) = (false, false);
     loop {
@@ -197,8 +167,10 @@ pub(super) fn read_line(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transform::Options;
+    use crate::deliver::{AgeRules, OnLate};
+    use crate::transform::{Options, Transform};
     use std::io::BufReader;
+    use std::time::Duration;
 
     fn written(input: &[u8], capacity: usize, limit: usize) -> Vec<String> {
         let Ok(transform) = Transform::new(Options::default()) else {
@@ -206,7 +178,17 @@ mod tests {
         };
         let mut output = Vec::new();
         let input = BufReader::with_capacity(capacity, input);
-        lines(input, &mut output, &transform, 1_700_000_000, limit).unwrap();
+        let now = 1_700_000_000;
+        let (week, hour) = (Duration::from_secs(7 * 86_400), Duration::from_secs(3600));
+        let trial = Trial {
+            transform: &transform,
+            ages: &AgeRules::new(now * 1000, week, hour, OnLate::DeadLetter),
+            now_seconds: now,
+        };
+        each(input, "in", now, limit, |came| {
+            answer(&mut output, &trial, came)
+        })
+        .unwrap();
         let text = String::from_utf8(output).unwrap();
         assert!(text.is_empty() || text.ends_with('\n'));
         text.lines().map(str::to_owned).collect()
@@ -228,6 +210,8 @@ mod tests {
             "\n",
             "nonsense \"\n",
             r#"{"messageId":"f","type":"screen","timestamp":1600000000.9,"context":{"ip":"2001:db8::1"}}"#,
+            "\n",
+            r#"{"messageId":"g","type":"screen","timestamp":1699996400,"context":{"ip":"2001:db8::1"}}"#,
         );
         let expected = [
             r#"{"messageId":"a\"1","event":{"event_name":"page_visit","action_source":"web","event_time":1700000000,"event_id":"a\"1","user_data":{"em":["e@x.org"],"client_user_agent":"Mozilla/5.0"}}}"#,
@@ -235,8 +219,9 @@ mod tests {
             r#"{"messageId":"c","ignored":"identify"}"#,
             r#"{"messageId":"d","ignored":"group"}"#,
             r#"{"messageId":"e","ignored":"alias"}"#,
-            r#"{"rejected":"not valid JSON: expected ident at column 2"}"#,
-            r#"{"messageId":"f","event":{"event_name":"page_visit","action_source":"web","event_time":1600000000,"event_id":"f","user_data":{"client_ip_address":"2001:db8::1","client_user_agent":"Mozilla/5.0"}}}"#,
+            r#"{"rejected":"not valid JSON: expected ident at column 2","file":"in","line":8}"#,
+            r#"{"messageId":"f","event":{"event_name":"page_visit","action_source":"web","event_time":1600000000,"event_id":"f","user_data":{"client_ip_address":"2001:db8::1","client_user_agent":"Mozilla/5.0"}},"age":{"reason":"expired","dead":true}}"#,
+            r#"{"messageId":"g","event":{"event_name":"page_visit","action_source":"web","event_time":1699996400,"event_id":"g","user_data":{"client_ip_address":"2001:db8::1","client_user_agent":"Mozilla/5.0"}},"age":{"reason":"late","dead":true}}"#,
         ];
         for capacity in [1, 7, 8192] {
             assert_eq!(written(input.as_bytes(), capacity, 4096), expected);
@@ -249,15 +234,18 @@ mod tests {
     fn a_line_over_the_limit_is_rejected_and_the_next_is_read() {
         let fits = r#"{"messageId":"m","type":"alias"}"#;
         let limit = fits.len();
-        let told = format!(r#"{{"rejected":"event is over {limit} bytes"}}"#);
+        let told = |line: u64| {
+            let why = format!("event is over {limit} bytes");
+            format!(r#"{{"rejected":"{why}","file":"in","line":{line}}}"#)
+        };
         let ok = r#"{"messageId":"m","ignored":"alias"}"#.to_owned();
         let input = format!("{fits}\r\n {fits}\r\n {fits}\n{fits}\n{fits} \n{fits}");
         for capacity in [1, 5, 8192] {
-            let expected = [&ok, &told, &told, &ok, &told, &ok].map(Clone::clone);
+            let expected = [&ok, &told(2), &told(3), &ok, &told(5), &ok].map(Clone::clone);
             assert_eq!(written(input.as_bytes(), capacity, limit), expected);
         }
         let endless = vec![b'x'; 1 << 20];
-        assert_eq!(written(&endless, 8192, limit), [told]);
+        assert_eq!(written(&endless, 8192, limit), [told(1)]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `pinrelay transform`: what would become of each line, without sending or storing any.
 //!
-//! `source` reads what the daemon holds; `lines` gives the payloads, `explain` where each field
-//! comes from, `compare` what another config would change.
+//! `source` reads what the daemon holds, `lines` an input; `trial` is one line and what it is tried
+//! on. `lines` gives the payloads, `explain` where each field comes from, `compare` what another
+//! config would change.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -12,34 +13,41 @@ use anyhow::{Context, anyhow};
 use super::config_arg::ConfigArg;
 use super::daemon;
 use super::exit::{Exit, Failure, OrExit, Outcome};
+use super::letter_filter::FilterArgs;
 use super::source::Source;
 use super::text::{buffered, say};
 use crate::clock::Clock;
 use crate::config::{self, Config, Pair, Place, process_env};
+use crate::deliver::AgeRules;
 use crate::transform::Transform;
 
 mod compare;
 mod explain;
 mod lines;
 mod source;
+mod trial;
 
-use lines::{Line, When, read_line};
+use explain::Form;
+use source::Held;
+use trial::{Came, Trial};
 
 /// Flags of `pinrelay transform`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Needs no daemon (but for --from), token or queue, and neither ad_account_id nor app_name. Without
---compare, what it prints holds the events' own data.
+Needs no daemon (but for --from), token or queue, and neither ad_account_id nor app_name. Prints
+personal data, the events' own; --compare does so with --full alone.
 
-Exit codes: 0 whatever becomes of the events · 69 --from, and no daemon is there · 74 the input
+Exit codes: 0 whatever becomes of the events · 64 a filter without --from dead · 69 --from, and no daemon is there · 74 the input
 cannot be read · 78 the config is wrong
 
 Examples:
   pinrelay transform events.ndjson
   pinrelay transform --explain events.ndjson
+  pinrelay transform --explain --brief events.ndjson.gz
   pinrelay transform --explain --map properties.total=properties.value events.ndjson
   pinrelay transform --compare pinrelay.toml.old events.ndjson
-  pinrelay transform --from dead --compare pinrelay.toml.old")]
+  pinrelay transform --from dead --compare pinrelay.toml.old
+  pinrelay transform --from dead --reason no_match_key --since 2h --explain --brief")]
 pub struct Args {
     /// The events, one JSON object per line, gzip or not; `-` or nothing is stdin.
     #[arg(value_name = "FILE")]
@@ -48,7 +56,7 @@ pub struct Args {
     config: ConfigArg,
     /// Take the running daemon's own events instead: those that wait, or its dead letters.
     #[arg(long, value_name = "WHICH", conflicts_with = "file")]
-    from: Option<source::Held>,
+    from: Option<Held>,
     /// With --from: at most so many, the oldest first.
     #[arg(
         long,
@@ -62,10 +70,17 @@ pub struct Args {
     /// mapping stands over it.
     #[arg(long)]
     explain: bool,
-    /// Which fields this other config would have made otherwise, and how many events would
-    /// have died under each.
+    /// With --explain: only the fields that are sent, and the notes.
+    #[arg(long, requires = "explain")]
+    brief: bool,
+    /// Which fields this other config would have made otherwise, before and after, and how many
+    /// events would have died under each.
     #[arg(long, value_name = "OLD.toml", conflicts_with = "explain")]
     compare: Option<PathBuf>,
+    /// With --compare: the values of all fields: personal data. Otherwise those that say nothing
+    /// of a person, and the shape of the others.
+    #[arg(long, requires = "compare")]
+    full: bool,
     #[allow(rustdoc::broken_intra_doc_links, reason = "a table of the config")]
     /// Try one more [[mappings]] without writing it, like
     /// properties.total=properties.value.
@@ -78,51 +93,74 @@ pub struct Args {
     /// With --explain or --compare: as JSON, for programs.
     #[arg(long)]
     json: bool,
+    #[command(flatten, next_help_heading = "With --from dead, which letters")]
+    filter: FilterArgs,
 }
 
 /// Writes what would become of each line to stdout.
 pub fn run(args: Args) -> Outcome {
+    if !args.filter.is_empty() && args.from != Some(Held::Dead) {
+        return Err(anyhow!(
+            "--reason, --event, --since, --until, --message and --id say which dead letters: they \
+             go with --from dead"
+        ))
+        .or_exit(Exit::Usage);
+    }
     let mut config = config_of(&args.config)?;
     try_on(&mut config, &args);
     let transform = config.transform().or_exit(Exit::Config)?;
-    let limit = usize::try_from(config.ingest.max_event_bytes).unwrap_or(usize::MAX);
-    let now_seconds = Clock::system().now().div_euclid(1000);
+    let now = Clock::system().now();
+    let delivery = &config.delivery;
+    let trial = Trial {
+        transform: &transform,
+        ages: &AgeRules::new(now, delivery.max_age, delivery.late_after, delivery.on_late),
+        now_seconds: now.div_euclid(1000),
+    };
+    let mut comparison = match &args.compare {
+        Some(old) => Some((other(old)?, compare::Comparison::new(args.full))),
+        None => None,
+    };
     // An answer is a line of JSON, unless it is for people.
     let is_json = args.json || !(args.explain || args.compare.is_some());
     let mut output = buffered(is_json);
-    let mut comparison = match &args.compare {
-        Some(old) => Some((other(old)?, compare::Comparison::default())),
-        None => None,
+    let form = Form {
+        is_json: args.json,
+        is_brief: args.brief,
     };
-    let mut tell = |line: &[u8], when: When| match &mut comparison {
+    let tell = |came: Came<'_>| match &mut comparison {
         Some((old, comparison)) => {
-            comparison.add(line, old, &transform, when);
+            comparison.add(old, &trial, came);
             Ok(())
         }
-        None if args.explain => explain::write(&mut output, line, &transform, when, args.json),
-        None => lines::answer(&mut output, line, &transform, when),
+        None if args.explain => explain::write(&mut output, &trial, came, form),
+        None => lines::answer(&mut output, &trial, came),
     };
-    let done = match args.from {
-        Some(held) => {
-            let client = daemon::Client::connect(&config.admin.socket)?;
-            source::each(&client, held, args.limit, tell)?
-        }
-        None => {
-            let (_name, mut input) = open(args.file.as_deref()).or_exit(Exit::Io)?;
-            match args.compare.is_some() || args.explain {
-                true => each(&mut input, limit, |line| tell(line, When::Now(now_seconds))),
-                false => lines::lines(&mut input, &mut output, &transform, now_seconds, limit),
-            }
-        }
-    };
+    let (name, done) = each(&args, &config, &trial, tell)?;
     let done = done.and_then(|()| match comparison {
         Some((_, comparison)) => comparison.write(&mut output, args.json),
         None => output.flush(),
     });
-    let name = args.file.as_deref().unwrap_or(Path::new("-"));
-    done.with_context(|| format!("transforming {} failed", name.display()))
+    done.with_context(|| format!("transforming {name} failed"))
         .or_exit(Exit::Io)?;
     Ok(Exit::Ok)
+}
+
+/// Hands every event to `tell`; what they are, in words, and what `tell` or the input failed with.
+fn each(
+    args: &Args,
+    config: &Config,
+    trial: &Trial<'_>,
+    tell: impl FnMut(Came<'_>) -> io::Result<()>,
+) -> Result<(String, io::Result<()>), Failure> {
+    if let Some(held) = args.from {
+        let client = daemon::Client::connect(&config.admin.socket)?;
+        let done = source::each(&client, held, &args.filter, args.limit, tell)?;
+        return Ok(("the daemon's events".to_owned(), done));
+    }
+    let limit = usize::try_from(config.ingest.max_event_bytes).unwrap_or(usize::MAX);
+    let (name, input) = open(args.file.as_deref()).or_exit(Exit::Io)?;
+    let done = lines::each(input, &name, trial.now_seconds, limit, tell);
+    Ok((name, done))
 }
 
 /// The config that is named has to be right. One that happens to be there need not: what of it can
@@ -181,27 +219,4 @@ fn try_on(config: &mut Config, args: &Args) {
 fn other(file: &Path) -> Result<Transform, Failure> {
     let config = config::load(Some(file), process_env()).or_exit(Exit::Config)?;
     config.transform().or_exit(Exit::Config)
-}
-
-/// Hands every line that is not blank to `with`. A line over the limit ends it: what it would
-/// become under any config is the same refusal.
-fn each(
-    input: &mut impl BufRead,
-    limit: usize,
-    mut with: impl FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut line = Vec::new();
-    let mut number = 0u64;
-    loop {
-        number += 1;
-        match read_line(input, &mut line, limit)? {
-            Line::End => return Ok(()),
-            Line::Whole if crate::event::is_blank(&line) => {}
-            Line::Whole => with(&line)?,
-            Line::TooLong => {
-                let why = anyhow!("line {number} is over ingest.max_event_bytes ({limit})");
-                return Err(io::Error::other(why));
-            }
-        }
-    }
 }

@@ -6,7 +6,8 @@ use clap::ValueEnum;
 
 use super::super::daemon::Client;
 use super::super::exit::{Exit, Failure, OrExit};
-use super::lines::When;
+use super::super::letter_filter::FilterArgs;
+use super::trial::{Came, When};
 use crate::admin::{Letters, Queued};
 use crate::transform::Fixed;
 
@@ -22,45 +23,59 @@ pub(super) enum Held {
     Dead,
 }
 
-/// Hands up to `limit` of them to `with`, each with what was fixed at its acceptance.
+/// Hands up to `limit` of them to `with`, each with what was fixed at its acceptance; of the dead
+/// letters those that `filter` means.
 ///
 /// # Errors
 /// The daemon's; what `with` fails with is handed through inside.
 pub(super) fn each(
     client: &Client,
     held: Held,
+    filter: &FilterArgs,
     limit: u64,
-    mut with: impl FnMut(&[u8], When) -> std::io::Result<()>,
+    mut with: impl FnMut(Came<'_>) -> std::io::Result<()>,
 ) -> Result<std::io::Result<()>, Failure> {
     let mut left = limit;
     let mut after = Some(0);
     while let Some(from) = after.filter(|_| left > 0) {
-        let events: Vec<(String, Fixed)> = match held {
+        let events: Vec<(String, When)> = match held {
             Held::Queue => {
                 let text = client.get(&format!("/queue?after={from}"), PATIENCE)?;
                 let page: Queued = serde_json::from_str(&text).or_exit(Exit::Unavailable)?;
                 after = page.next;
                 let events = page.events.into_iter();
                 events
-                    .map(|e| (e.event.get().to_owned(), fixed(e.accepted_at, e.event_time)))
+                    .map(|e| {
+                        let fixed = fixed(e.accepted_at, e.event_time);
+                        (e.event.get().to_owned(), When::Queued(fixed))
+                    })
                     .collect()
             }
             Held::Dead => {
-                let text = client.get(&format!("/dead?after={from}"), PATIENCE)?;
+                let query = filter.query(Some(from), None);
+                let text = client.get(&format!("/dead?{query}"), PATIENCE)?;
                 let page: Letters = serde_json::from_str(&text).or_exit(Exit::Unavailable)?;
                 after = page.next;
                 let letters = page.letters.into_iter();
                 letters
-                    .map(|l| (l.event.get().to_owned(), fixed(l.accepted_at, l.event_time)))
+                    .map(|l| {
+                        let fixed = fixed(l.accepted_at, l.event_time);
+                        (l.event.get().to_owned(), When::Dead(fixed))
+                    })
                     .collect()
             }
         };
-        for (line, fixed) in events {
+        for (line, when) in events {
             if left == 0 {
                 break;
             }
             left -= 1;
-            if let Err(error) = with(line.as_bytes(), When::Was(fixed)) {
+            let came = Came {
+                line: Ok(line.as_bytes()),
+                when,
+                place: None,
+            };
+            if let Err(error) = with(came) {
                 return Ok(Err(error));
             }
         }
