@@ -24,8 +24,10 @@ pub(super) fn next_step_of_denied(socket: &Path) -> String {
     let Ok(about) = fs::metadata(refuses) else {
         return format!("{what} lets nobody in who can be named; use sudo");
     };
+    // Nobody is to join root's group for this.
+    let is_open = about.mode() & needed == needed && about.gid() != 0;
     let group = Group::from_gid(about.gid().into()).ok().flatten();
-    match (about.mode() & needed == needed, group) {
+    match (is_open, group) {
         (true, Some(group)) => format!(
             "{what} lets in the group {} alone: {}",
             group.name,
@@ -37,7 +39,7 @@ pub(super) fn next_step_of_denied(socket: &Path) -> String {
             about.gid()
         ),
         (false, _) => format!(
-            "{what} lets in its owner {} alone, and no group: use sudo, or set `group` in the \
+            "{what} lets in its owner {} alone: use sudo, or set `group` in the \
              daemon's config",
             user_name(Uid::from_raw(about.uid()))
         ),

@@ -1,8 +1,9 @@
 //! The command line: one file per command; here they are named and started.
 //!
 //! What commands share: `config_arg` and `admin_arg` say which daemon is meant, `daemon` speaks
-//! with it, `offline` stands in for it where a command opens the queue itself; `exit` ends a
-//! command, `text` shows what others wrote.
+//! with it, `denied` says who may, `offline` stands in for it where a command opens the queue itself;
+//! `letter_filter` says which dead letters are meant; `source` reads a named file or stdin, and
+//! `new_file` makes one; `exit` ends a command, `text` shows what others wrote.
 
 use std::ffi::OsString;
 use std::process::ExitCode;

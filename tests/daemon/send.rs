@@ -329,6 +329,132 @@ fn after(mut command: Command, seconds: u64) -> String {
     said
 }
 
+/// The same over HTTP: what was sent and has no answer is counted.
+#[test]
+fn a_signal_ends_it_with_the_account_so_far_over_http() {
+    let deaf = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", deaf.local_addr().expect("its address"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("events");
+    fs::write(&file, "{\n{}\n{}\n").expect("a file");
+    let mut send = bare(Path::new(PINRELAY));
+    let process = Process::start(send.args(["send", "--http", &url]).arg(&file));
+    let (stream, _) = deaf.accept().expect("a connection");
+    let mut line = String::new();
+    let mut request = BufReader::new(stream);
+    request.read_line(&mut line).expect("a request");
+    process.signal(Signal::SIGTERM);
+    let ended = process.ended(s(10));
+    assert_eq!(ended.code, Some(143), "{}", ended.output);
+    for part in [
+        "1 answered: 0 queued, 0 duplicate, 0 ignored, 1 rejected",
+        "2 of the lines read have no answer, ",
+        "events:2 first; all were sent",
+    ] {
+        assert!(ended.output.contains(part), "{part}: {}", ended.output);
+    }
+}
+
+/// From there on a signal ends the waiting alone, and a daemon that is stopped does not make it
+/// longer.
+#[test]
+fn a_signal_or_the_time_out_ends_the_waiting_of_follow() {
+    let stand_in = StandIn::start();
+    stand_in.mode(serde_json::json!({"fault": "503"}));
+    let site = Site::new(&stand_in);
+    let daemon = site.start();
+    for (n, signal) in [Some(Signal::SIGINT), None].into_iter().enumerate() {
+        let file = site.path("events");
+        fs::write(&file, text(&samples(&format!("wait{n}"), 0..1))).expect("a file");
+        let mut send = site.command(&["send", "--follow", "--timeout", "4"]);
+        let mut process = Process::start(send.arg(&file));
+        process.says_in("waiting for 1 to be delivered, at most 4 s", s(10));
+        let begun = Instant::now();
+        match signal {
+            Some(signal) => process.signal(signal),
+            None => daemon.signal(Signal::SIGSTOP),
+        }
+        let ended = process.ended(s(20));
+        daemon.signal(Signal::SIGCONT);
+        let most = if signal.is_some() { s(3) } else { s(8) };
+        assert!(begun.elapsed() < most, "{:?}", begun.elapsed());
+        assert_eq!(ended.code, Some(1), "{}", ended.output);
+        let told = "followed: 0 delivered, 0 dead, 1 still queued";
+        assert!(ended.output.contains(told), "{}", ended.output);
+    }
+}
+
+#[test]
+fn rejected_lines_that_find_no_room_are_told() {
+    let (site, _) = nowhere();
+    let _daemon = site.start();
+    let (file, rejects) = (site.path("events"), site.path("rejects"));
+    fs::write(&file, "[]\n".repeat(700)).expect("a file");
+    // No file may grow beyond two blocks of 1024, or of 512, bytes.
+    let limited = "trap '' XFSZ; ulimit -f 2; exec \"$@\"";
+    let mut send = bare(Path::new("sh"));
+    send.args(["-c", limited, "sh", PINRELAY, "send", "--socket"]);
+    send.arg(site.socket())
+        .arg("--rejects")
+        .arg(&rejects)
+        .arg(&file);
+    let (code, _, said) = run(&mut send);
+    assert_eq!(code, Some(74), "{said}");
+    assert!(said.contains("700 rejected"), "{said}");
+    let kept = fs::read_to_string(&rejects).expect("a file");
+    let lines = kept.lines().count();
+    assert!(
+        (1..700).contains(&lines) && kept.len() == 3 * lines,
+        "{lines}"
+    );
+    let told = format!(
+        "cannot write {}: it has the first {lines} ",
+        rejects.display()
+    );
+    assert!(said.contains(&told), "{said}");
+}
+
+/// The examples of a command's help, run as they stand but for the port.
+#[test]
+fn the_examples_of_the_help_run() {
+    let (site, url) = nowhere();
+    let _daemon = site.start();
+    let here = tempfile::tempdir().expect("a folder");
+    let all = samples("shown", 0..3);
+    for name in ["events.ndjson", "monday.ndjson"] {
+        fs::write(here.path().join(name), text(&all)).expect("a file");
+    }
+    for name in ["events.ndjson.gz", "tuesday.ndjson.gz"] {
+        fs::write(here.path().join(name), gzip(text(&all).as_bytes())).expect("a file");
+    }
+    fs::write(here.path().join("pinrelay.toml.old"), "").expect("a file");
+    let bin = Path::new(PINRELAY).parent().expect("a folder");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = format!("{}:{}", bin.display(), path.to_string_lossy());
+    for command in ["send", "transform"] {
+        let (_, help, _) = run(bare(Path::new(PINRELAY)).args([command, "--help"]));
+        let examples = help.split("Examples:\n").nth(1).expect("examples");
+        let examples: Vec<_> = examples.lines().map(str::trim).collect();
+        assert!(examples.len() > 3, "{help}");
+        for example in examples {
+            let line = example.replace("http://127.0.0.1:8080", &url);
+            let line = line.replace("--timeout 30", "--timeout 1");
+            let mut shell = bare(Path::new("sh"));
+            shell.args(["-c", &line]).current_dir(here.path());
+            shell
+                .env("PATH", &path)
+                .env("PINRELAY_CONFIG", site.config_file());
+            let (code, _, said) = run(&mut shell);
+            // Nothing is delivered here, which --follow says.
+            let due = i32::from(example.contains("--follow"));
+            assert!(
+                [0, due].map(Some).contains(&code),
+                "{example}: {code:?}: {said}"
+            );
+        }
+    }
+}
+
 #[test]
 fn nothing_is_waited_for_longer_than_the_time_out() {
     let peer = Peer::new();
@@ -446,8 +572,16 @@ fn a_socket_that_refuses_says_which_group_to_join() {
         said
     };
     let folder = site.socket().parent().expect("a folder").to_owned();
-    let group = nix::unistd::Group::from_gid(nix::unistd::getegid());
+    // Nobody is told to join root's.
+    let gid = match is_root {
+        true => nix::unistd::Gid::from_raw(1),
+        false => nix::unistd::getegid(),
+    };
+    let group = nix::unistd::Group::from_gid(gid);
     let group = group.expect("a group file").expect("a name").name;
+    for path in [&folder, &site.socket()] {
+        nix::unistd::chown(path, None, Some(gid)).expect("given away");
+    }
     let user = nix::unistd::User::from_uid(match is_root {
         true => nix::unistd::Uid::from_raw(65534),
         false => nix::unistd::geteuid(),

@@ -69,14 +69,15 @@ impl Chunk {
 
     /// Appends a line that came without its line feed.
     fn push(&mut self, came: &[u8], at: LineAt, assign_id: bool) {
-        let start = self.bytes.len();
         if assign_id {
+            let start = self.bytes.len();
             message_id::assign(came, &mut self.bytes, || uuid::Uuid::new_v4().to_string());
+            if self.bytes[start..] != *came {
+                let came = [came, b"\n"].concat();
+                self.came.insert(self.lines.len(), came);
+            }
         } else {
             self.bytes.extend_from_slice(came);
-        }
-        if self.bytes[start..] != *came {
-            self.came.insert(self.lines.len(), [came, b"\n"].concat());
         }
         self.bytes.push(b'\n');
         self.close(at);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -220,8 +220,8 @@ fn post(args: &Args, url: &str, input: Opened) -> Outcome {
 }
 
 /// What keeps events from leaving just now, and what to do; empty, if nothing does or nobody says.
-fn why_nothing_leaves(client: &Client) -> String {
-    let report = client.get("/status", CONTROL).ok();
+fn why_nothing_leaves(client: &Client, patience: Duration) -> String {
+    let report = client.get("/status", patience).ok();
     let report = report.and_then(|json| serde_json::from_str::<Report>(&json).ok());
     let report = report
         .filter(|report| report.gate.state != "open")
@@ -255,21 +255,23 @@ fn send_and_wait(
     let (sending, word, teller) = prepared(args, input, ingest, Some(followed.clone()))?;
     let (window, bar) = (sending.window.clone(), sending.bar.clone());
     let sent = sending.run(&teller);
-    let (tally, left) = (window.tally(), window.unanswered());
+    let (tally, unanswered) = (window.tally(), window.unanswered());
     if sent.is_err() {
         word.take();
         bar.clear();
-        return teller.tell(&tally, &left, Some(&followed.account()), sent);
+        return teller.tell(&tally, &unanswered, Some(&followed.account()), sent);
     }
     // From here on an interruption ends the waiting, not the account of it.
     word.wait();
     bar.clear();
     let kept = teller.tell_lines(&tally);
+    let begun = Instant::now();
     wait(args, client, followed, &word);
-    let waited = followed.wait(args.patience(), &mut || word.is_over());
+    let left = args.patience().saturating_sub(begun.elapsed());
+    let waited = followed.wait(left, &mut || word.is_over());
     word.take();
     let account = followed.account();
-    let verdict = teller.tell_followed(&tally, &left, &account);
+    let verdict = teller.tell_followed(&tally, &unanswered, &account);
     kept?;
     waited?;
     Ok(match (verdict?, account.dead + account.queued) {
@@ -288,7 +290,7 @@ fn wait(args: &Args, client: &Client, followed: &Followed, word: &LastWord) {
     say(&format!(
         "waiting for {left} to be delivered, at most {most} s; Ctrl-C ends the waiting\n"
     ));
-    say(&why_nothing_leaves(client));
+    say(&why_nothing_leaves(client, args.patience().min(CONTROL)));
 }
 
 /// Everything for a call, and from here on an account at a signal.

@@ -1,7 +1,7 @@
 //! `--rejects`: the lines that were rejected, as they came, to be mended and sent again.
 //!
-//! Invariant: what is said to be in the file is in it, and no file is there in which nothing is.
-//! Each line is written by itself, so that whatever ends the process leaves whole lines.
+//! Invariant: what is said to be in the file is in it, in whole lines, and where nothing was rejected
+//! there is none. Each line is written by itself, so that a kill costs none before it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -23,6 +23,8 @@ pub struct Rejects {
 #[derive(Default)]
 struct State {
     written: u64,
+    /// The length of these lines.
+    bytes: u64,
     left_out: u64,
     error: Option<io::Error>,
     /// Nothing was in it, and it was taken away.
@@ -61,16 +63,22 @@ impl Rejects {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a line, given with its line feed. After an error no more is written: half a line
-    /// would spoil the next one.
+    /// Writes a line, given with its line feed. After an error no more is written.
     pub fn add(&self, line: &[u8]) {
         let mut state = self.lock();
         if state.error.is_some() {
             return;
         }
         match (&self.file).write_all(line) {
-            Ok(()) => state.written += 1,
-            Err(error) => state.error = Some(error),
+            Ok(()) => {
+                state.written += 1;
+                state.bytes += line.len() as u64;
+            }
+            Err(error) => {
+                // Half a line is none; that it is there is told with the error all the same.
+                let _ = self.file.set_len(state.bytes);
+                state.error = Some(error);
+            }
         }
     }
 
