@@ -112,7 +112,13 @@ fn rejected_lines_go_to_a_file_as_they_came() {
     let rejected = "{\"type\":\"purchase\"}\n nonsense \"\u{e4}\r\n{ }\n";
     let good = text(&samples("kept", 0..2));
     fs::write(&input, format!("{good}{rejected}")).expect("a file");
-    let ways: [&[&str]; 3] = [&[], &["--http", &url], &["--assign-message-ids"]];
+    let admin = site.admin().display().to_string();
+    let ways: [&[&str]; 4] = [
+        &[],
+        &["--http", &url],
+        &["--assign-message-ids"],
+        &["--follow", "--admin-socket", &admin],
+    ];
     for (n, way) in ways.into_iter().enumerate() {
         let file = site.path(&format!("rejected-{n}"));
         let send = || {

@@ -132,7 +132,7 @@ fn compare_counts_what_another_config_makes_differently() {
     let args = ["--compare", old.to_str().expect("a path")];
     let said = transform(&file, &args);
     let changed = "user_data.em                 1 with another value, like o-1: ";
-    let shapes = "(a list of a text of 64) → (a list of a text of 15)";
+    let shapes = "(list of 1: text, 64 characters) → (list of 1: text, 15 characters)";
     assert!(said.contains(&format!("{changed}{shapes}")), "{said}");
     let said = transform(&file, &[&args[..], &["--full"]].concat());
     assert!(said.contains("→ [\"ada@example.com\"]"), "{said}");

@@ -125,6 +125,7 @@ impl Teller {
             sent => format!("{sent} were sent, and may have been taken"),
         };
         let next = match self.assigns_ids {
+            _ if left.sent == 0 => "send again from there",
             false => "send again from there, what was taken is known by its messageId",
             true => {
                 "send again from there; what was taken and had no messageId of its own would be \

@@ -152,7 +152,7 @@ pub fn deliver(
             trouble(&format!(
                 "{}: {why}; trying again for {} s",
                 socket.display(),
-                left.as_secs()
+                left.as_secs_f64().ceil()
             ));
         }
         thread::sleep(intervals.next_backoff().unwrap_or(left).min(left));

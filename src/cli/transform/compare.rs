@@ -311,13 +311,13 @@ fn shape(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(_) => "true or false".to_owned(),
-        Value::Number(_) => "a number".to_owned(),
-        Value::String(text) => format!("a text of {}", text.chars().count()),
+        Value::Number(_) => "number".to_owned(),
+        Value::String(text) => format!("text, {} characters", text.chars().count()),
         Value::Array(items) => match &items[..] {
-            [one] => format!("a list of {}", shape(one)),
-            items => format!("a list of {}", items.len()),
+            [one] => format!("list of 1: {}", shape(one)),
+            items => format!("list of {}", items.len()),
         },
-        Value::Object(members) => format!("an object of {}", members.len()),
+        Value::Object(members) => format!("object, {} members", members.len()),
     }
 }
 
@@ -346,11 +346,11 @@ mod tests {
     #[test]
     fn a_shape_says_nothing_of_what_it_is_of() {
         for (value, told) in [
-            (json!("ada@example.com"), "a text of 15"),
-            (json!(["ada@example.com"]), "a list of a text of 15"),
-            (json!(["a", "b"]), "a list of 2"),
-            (json!({"a": 1}), "an object of 1"),
-            (json!(42), "a number"),
+            (json!("ada@example.com"), "text, 15 characters"),
+            (json!(["ada@example.com"]), "list of 1: text, 15 characters"),
+            (json!(["a", "b"]), "list of 2"),
+            (json!({"a": 1}), "object, 1 members"),
+            (json!(42), "number"),
             (json!(true), "true or false"),
         ] {
             assert_eq!(shape(&value), told);

@@ -34,11 +34,11 @@ use trial::{Came, Trial};
 /// Flags of `pinrelay transform`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Needs no daemon (but for --from), token or queue, and neither ad_account_id nor app_name. Prints
+Needs no daemon (but for --from), token or queue, and neither ad_account_id nor app_name. Prints \
 personal data, the events' own; --compare does so with --full alone.
 
-Exit codes: 0 whatever becomes of the events · 64 a filter without --from dead · 69 --from, and no daemon is there · 74 the input
-cannot be read · 78 the config is wrong
+Exit codes: 0 whatever becomes of the events · 64 a filter without --from dead · 69 --from, and no \
+daemon is there · 74 the input cannot be read · 78 the config is wrong
 
 Examples:
   pinrelay transform events.ndjson
