@@ -25,7 +25,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "deliver/pinterest/client.rs",
             "notify/webhook.rs",
             "cli/daemon.rs",
-            "cli/send/http.rs",
+            "cli/send/http/mod.rs",
         ],
     ),
     ("sled", &["queue/sled/"]),

@@ -4,17 +4,15 @@
 //! the answers (`session`). `answer` knows the protocol, `message_id` gives ids to lines
 //! without, `follow` listens to what becomes of the events. `http` takes the same input and counts
 //! the same answers over HTTP. `tally` counts, `account` tells it, at the end or at a signal
-//! (`interrupt`); `rejects` keeps the lines that were rejected.
+//! (`interrupt`); `bar` draws how far it is, `rejects` keeps the lines that were rejected.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::config_arg::{ConfigArg, Sockets};
 use super::daemon::{CONTROL, Client};
@@ -26,6 +24,7 @@ use crate::files;
 
 mod account;
 mod answer;
+mod bar;
 mod follow;
 mod http;
 mod input;
@@ -39,6 +38,7 @@ mod tests;
 mod window;
 
 use account::Teller;
+use bar::Bar;
 use follow::Followed;
 use http::{Books, Posting};
 use input::Input;
@@ -341,57 +341,6 @@ pub(super) fn lines(
     };
     let end = sending.run(&Teller::of_text());
     (window.tally(), end)
-}
-
-/// How far it is. Drawn on a terminal alone.
-#[derive(Clone)]
-struct Bar {
-    drawn: ProgressBar,
-    /// Bytes of the input read so far, as they are on disk.
-    read: Arc<AtomicU64>,
-}
-
-impl Bar {
-    /// Of so many bytes, where that is known.
-    fn new(size: Option<u64>) -> Self {
-        if !io::stderr().is_terminal() {
-            return Self::hidden();
-        }
-        let template = match size {
-            Some(_) => "{bar:30} {bytes} of {total_bytes}, {msg}, {eta} left",
-            None => "{spinner} {bytes}, {msg}",
-        };
-        let bar = size.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-        let drawn = match ProgressStyle::with_template(template) {
-            Ok(style) => bar.with_style(style),
-            Err(_) => bar,
-        };
-        Self {
-            drawn,
-            ..Self::hidden()
-        }
-    }
-
-    fn hidden() -> Self {
-        Self {
-            drawn: ProgressBar::hidden(),
-            read: Arc::default(),
-        }
-    }
-
-    /// So many lines have an answer.
-    fn moved(&self, total: u64) {
-        self.drawn.set_position(self.read.load(Ordering::Relaxed));
-        self.drawn.set_message(format!("{total} answered"));
-    }
-
-    fn say(&self, said: &str) {
-        self.drawn.suspend(|| say(&format!("pinrelay: {said}\n")));
-    }
-
-    fn clear(&self) {
-        self.drawn.finish_and_clear();
-    }
 }
 
 /// One call of `send`.

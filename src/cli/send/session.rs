@@ -87,8 +87,6 @@ pub fn deliver(
     progress: &dyn Fn(&After),
     trouble: &dyn Fn(&str),
 ) -> Result<(), SessionError> {
-    let name = || socket.display().to_string();
-    let seconds = patience.as_secs();
     let mut intervals = ExponentialBackoff {
         initial_interval: Duration::from_millis(50),
         max_interval: Duration::from_secs(2),
@@ -101,51 +99,19 @@ pub fn deliver(
         if waited {
             intervals.reset();
         }
-        let why = match connect(socket) {
-            Ok(stream) => match converse(window, &stream, patience, progress) {
-                End::Finished => return Ok(()),
-                End::Broken { answered, error } => {
-                    if answered {
-                        intervals.reset();
-                        calm = true;
-                    }
-                    error.to_string()
-                }
-                End::Silent if window.is_short() => {
-                    let socket = name();
-                    return Err(SessionError::NoRoom { socket, seconds });
-                }
-                End::Silent => {
-                    let socket = name();
-                    return Err(SessionError::Silent { socket, seconds });
-                }
-                End::Odd(what) => {
-                    return Err(SessionError::NotTheDaemon {
-                        socket: name(),
-                        what,
-                    });
-                }
-            },
-            // Waiting does not mend a mode.
-            Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(SessionError::Denied {
-                    socket: name(),
-                    why,
-                    next: next_step_of_denied(socket),
-                });
-            }
-            // Its backlog is full.
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                "connections are not taken, and many wait to be".to_owned()
-            }
-            Err(e) => e.to_string(),
+        let Some(broken) = attempt(window, socket, patience, progress)? else {
+            return Ok(());
         };
-        let left = left(window, patience);
+        if broken.answered {
+            intervals.reset();
+            calm = true;
+        }
+        let (why, left) = (broken.why, left(window, patience));
         if left.is_zero() {
             return Err(SessionError::Unreachable {
-                socket: name(),
+                socket: socket.display().to_string(),
                 why,
-                seconds,
+                seconds: patience.as_secs(),
             });
         }
         if std::mem::take(&mut calm) {
@@ -158,6 +124,55 @@ pub fn deliver(
         thread::sleep(intervals.next_backoff().unwrap_or(left).min(left));
     }
     Ok(())
+}
+
+/// A connection that could not be made, or broke.
+struct Broken {
+    /// Something was answered over it.
+    answered: bool,
+    why: String,
+}
+
+/// One connection; `None`: all is answered.
+fn attempt(
+    window: &Window,
+    socket: &Path,
+    patience: Duration,
+    progress: &dyn Fn(&After),
+) -> Result<Option<Broken>, SessionError> {
+    let (name, seconds) = (|| socket.display().to_string(), patience.as_secs());
+    let none = |why| Broken {
+        answered: false,
+        why,
+    };
+    let stream = match connect(socket) {
+        Ok(stream) => stream,
+        // Waiting does not mend a mode.
+        Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(SessionError::Denied {
+                socket: name(),
+                why,
+                next: next_step_of_denied(socket),
+            });
+        }
+        // Its backlog is full.
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+            let why = "connections are not taken, and many wait to be";
+            return Ok(Some(none(why.to_owned())));
+        }
+        Err(e) => return Ok(Some(none(e.to_string()))),
+    };
+    let socket = name();
+    match converse(window, &stream, patience, progress) {
+        End::Finished => Ok(None),
+        End::Broken { answered, error } => Ok(Some(Broken {
+            answered,
+            why: error.to_string(),
+        })),
+        End::Silent if window.is_short() => Err(SessionError::NoRoom { socket, seconds }),
+        End::Silent => Err(SessionError::Silent { socket, seconds }),
+        End::Odd(what) => Err(SessionError::NotTheDaemon { socket, what }),
+    }
 }
 
 /// How long it may go on without an answer.

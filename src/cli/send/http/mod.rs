@@ -3,9 +3,8 @@
 //! A request is sent again until it is answered with what became of its events, or until it had no
 //! answer for as long as patience goes: the daemon knows an event that comes twice.
 
-use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -13,26 +12,25 @@ use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
 use reqwest::{Client, Response, StatusCode, Url, header};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::account::Teller;
 use super::answer::{self, Answer};
-use super::input::{Chunk, Input, LineAt, Piece, ReadError};
-use super::rejects::Rejects;
-use super::tally::{Tally, Unanswered};
-use super::window::TOO_LONG;
+use super::input::{Input, ReadError};
 use crate::cli::exit::{Exit, Failure, OrExit};
-use crate::event::readable;
+
+mod books;
+mod filler;
+mod load;
+
+pub(super) use books::Books;
+use filler::Filler;
+use load::Load;
 
 /// Connections at once.
 const CONNECTIONS: usize = 8;
-/// Events in a request to a path that takes several.
-const EVENTS: usize = 100;
-/// Their bytes, well below what the daemon takes.
-const BYTES: usize = 1 << 20;
 /// Before a request is sent a second time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Where events go if the URL does not end with one of these.
@@ -49,100 +47,6 @@ pub(super) struct Posting {
     /// The path takes an object with an array `batch`.
     is_batch: bool,
     patience: Duration,
-}
-
-/// Lines that leave together.
-#[derive(Default)]
-struct Load {
-    /// Each as a line of a chunk.
-    lines: Vec<(Arc<Chunk>, usize)>,
-    body: Vec<u8>,
-}
-
-/// What has been answered and what has not; shared by those who read, who send and who tell.
-#[derive(Default)]
-pub(super) struct Books {
-    state: Mutex<State>,
-    rejects: Option<Arc<Rejects>>,
-}
-
-#[derive(Default)]
-struct State {
-    tally: Tally,
-    /// Loads without an answer by their first line: how many lines, and whether they were sent.
-    open: BTreeMap<LineAt, (u64, bool)>,
-    is_all_read: bool,
-}
-
-impl Books {
-    /// Whose rejected lines go to `rejects`.
-    pub fn new(rejects: Option<Arc<Rejects>>) -> Self {
-        Self {
-            rejects,
-            ..Self::default()
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The final answers so far.
-    pub fn tally(&self) -> Tally {
-        self.lock().tally.clone()
-    }
-
-    /// The lines that were read and have no final answer.
-    pub fn unanswered(&self) -> Unanswered {
-        let state = self.lock();
-        let count = |is_meant: &dyn Fn(bool) -> bool| {
-            let open = state.open.values().filter(|(_, sent)| is_meant(*sent));
-            open.map(|(lines, _)| lines).sum()
-        };
-        Unanswered {
-            lines: count(&|_| true),
-            sent: count(&|sent| sent),
-            first: state.open.keys().next().copied(),
-            is_all_read: state.is_all_read,
-        }
-    }
-
-    fn opened(&self, load: &Load) {
-        let lines = load.lines.len() as u64;
-        self.lock().open.insert(load.first(), (lines, false));
-    }
-
-    fn sent(&self, load: &Load) {
-        if let Some((_, sent)) = self.lock().open.get_mut(&load.first()) {
-            *sent = true;
-        }
-    }
-
-    fn answered(&self, load: &Load, answers: Vec<Answer>) {
-        let mut state = self.lock();
-        state.open.remove(&load.first());
-        for ((chunk, i), answer) in load.lines.iter().zip(answers) {
-            if let (Answer::Rejected(_), Some(rejects)) = (&answer, &self.rejects) {
-                rejects.add(chunk.as_it_came(*i));
-            }
-            state.tally.count(chunk.lines[*i].at, answer);
-        }
-    }
-
-    /// A line that would take the others of its request with it.
-    fn reject(&self, chunk: &Chunk, i: usize, why: &str) {
-        if let Some(rejects) = &self.rejects {
-            rejects.add(chunk.as_it_came(i));
-        }
-        self.lock().tally.reject(chunk.lines[i].at, why.to_owned());
-    }
-
-    fn reject_too_long(&self, at: LineAt) {
-        if let Some(rejects) = &self.rejects {
-            rejects.leave_out();
-        }
-        self.lock().tally.reject(at, TOO_LONG.to_owned());
-    }
 }
 
 #[derive(Deserialize)]
@@ -388,91 +292,6 @@ enum Judged {
     /// It is to come again.
     Later(String),
     Never(String),
-}
-
-impl Load {
-    /// Where its first line stands.
-    fn first(&self) -> LineAt {
-        let first = self.lines.first().map(|(chunk, i)| chunk.lines[*i].at);
-        first.unwrap_or(LineAt {
-            source: 0,
-            number: 0,
-        })
-    }
-
-    fn push(&mut self, chunk: &Arc<Chunk>, i: usize, is_batch: bool) {
-        if is_batch {
-            let before: &[u8] = if self.lines.is_empty() {
-                b"{\"batch\":["
-            } else {
-                b","
-            };
-            self.body.extend_from_slice(before);
-        }
-        self.body.extend_from_slice(chunk.line(i).trim_ascii());
-        self.lines.push((chunk.clone(), i));
-    }
-
-    fn closed(mut self, is_batch: bool) -> Self {
-        if is_batch {
-            self.body.extend_from_slice(b"]}");
-        }
-        self
-    }
-}
-
-/// Makes loads of the input.
-struct Filler {
-    is_batch: bool,
-    books: Arc<Books>,
-    fill: mpsc::Sender<Load>,
-}
-
-impl Filler {
-    /// Up to the end of the input, or until nobody takes them.
-    ///
-    /// # Errors
-    /// The input's; what was whole before is handed on.
-    fn fill<R: Read>(self, mut input: Input<R>) -> Result<(), ReadError> {
-        let mut load = Load::default();
-        let end = loop {
-            match input.next() {
-                Ok(Some(piece)) => self.take(piece, &mut load),
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        if !load.lines.is_empty() {
-            self.hand_on(&mut load);
-        }
-        self.books.lock().is_all_read = end.is_ok();
-        end
-    }
-
-    fn take(&self, piece: Piece, load: &mut Load) {
-        let most = if self.is_batch { EVENTS } else { 1 };
-        piece
-            .too_long
-            .iter()
-            .for_each(|at| self.books.reject_too_long(*at));
-        let chunk = Arc::new(piece.chunk);
-        for i in 0..chunk.lines.len() {
-            let text = chunk.line(i).trim_ascii();
-            match serde_json::from_slice::<IgnoredAny>(&readable(text)) {
-                Ok(_) => load.push(&chunk, i, self.is_batch),
-                Err(_) => self.books.reject(&chunk, i, "not valid JSON"),
-            }
-            if load.lines.len() >= most || load.body.len() >= BYTES {
-                self.hand_on(load);
-            }
-        }
-    }
-
-    fn hand_on(&self, load: &mut Load) {
-        let load = std::mem::take(load).closed(self.is_batch);
-        self.books.opened(&load);
-        let _ = self.fill.blocking_send(load);
-    }
 }
 
 fn retry_after(response: &Response) -> Option<Duration> {
