@@ -1,10 +1,9 @@
 //! What would become of each line, as one JSON line for each.
 
-use std::borrow::Cow;
 use std::io::{self, BufRead, Write};
 
 use super::trial::{Came, Place, Trial, When};
-use crate::event::{Invalid, check, is_blank, sound};
+use crate::event::{Call, Invalid, check, is_blank, repair};
 use crate::note::Note;
 
 /// Reads lines and hands each that is not blank to `with`, in order, as one that comes at
@@ -53,19 +52,15 @@ pub(super) fn each(
 /// # Errors
 /// Whatever `output` fails with.
 pub(super) fn answer(output: &mut impl Write, trial: &Trial<'_>, came: Came<'_>) -> io::Result<()> {
-    let line = match came.line.clone().and_then(sound) {
-        Ok(line) => line,
-        Err(invalid) => return rejected(output, &invalid, came.place),
-    };
-    let call = match check(&line) {
-        Ok(call) => call,
+    let mut room = Vec::new();
+    let (line, call, repaired) = match checked(came.line.clone(), &mut room) {
+        Ok(checked) => checked,
         Err(invalid) => return rejected(output, &invalid, came.place),
     };
     let id = json(&call.message_id)?;
     if let Some(kind) = call.kind.ignored() {
         return writeln!(output, r#"{{"messageId":{id},"ignored":"{kind}"}}"#);
     }
-    let repaired = matches!(line, Cow::Owned(_)).then(Note::repaired);
     let with = |notes: Vec<Note>| -> io::Result<String> {
         let notes: Vec<Note> = repaired.clone().into_iter().chain(notes).collect();
         Ok(match notes.is_empty() {
@@ -74,7 +69,7 @@ pub(super) fn answer(output: &mut impl Write, trial: &Trial<'_>, came: Came<'_>)
         })
     };
     let fixed = came.when.of(&call);
-    match trial.transform.payload(&line, fixed, None, &|_| false) {
+    match trial.transform.payload(line, fixed, None, &|_| false) {
         Ok(payload) => {
             write!(output, r#"{{"messageId":{id},"event":"#)?;
             output.write_all(&payload.json)?;
@@ -95,6 +90,21 @@ pub(super) fn answer(output: &mut impl Write, trial: &Trial<'_>, came: Came<'_>)
             None => rejected(output, &unsendable.why, came.place),
         },
     }
+}
+
+/// The line as the socket would take it, checked once: as it came, or repaired in `room`, with the
+/// note of that.
+fn checked<'a>(
+    line: Result<&'a [u8], Invalid>,
+    room: &'a mut Vec<u8>,
+) -> Result<(&'a [u8], Call<'a>, Option<Note>), Invalid> {
+    let line = line?;
+    let why = match check(line) {
+        Ok(call) => return Ok((line, call, None)),
+        Err(why) => why,
+    };
+    *room = repair(line, why)?;
+    Ok((room, check(room)?, Some(Note::repaired())))
 }
 
 fn rejected(
