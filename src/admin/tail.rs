@@ -1,9 +1,9 @@
 //! `GET /tail`: events as they pass, one JSON object a line, until the client leaves.
 //!
 //! `status`: stages, separated by commas. `event`: a name, Chord's or Pinterest's. `id`: a
-//! messageId. `full`: with the original line and what is sent, which hold personal data. The
-//! listener stands when the answer's head is sent: what passes from then on is told, or counted
-//! as `missed`.
+//! messageId. `full`: with the original line and what is sent, which hold personal data. `since`: a
+//! time, Unix milliseconds, from which on what the daemon remembers is told first. The listener
+//! stands when the answer's head is sent: what passes from then on is told, or counted as `missed`.
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -19,7 +19,7 @@ use super::caller::Caller;
 use super::state::AdminState;
 use crate::clock::Millis;
 use crate::event;
-use crate::observe::{Listener, Passed, Stage, Told};
+use crate::observe::{Listener, Passed, Past, Remembered, Stage, Told, short};
 
 /// One piece of the answer, at most about.
 const PIECE_BYTES: usize = 64 << 10;
@@ -61,9 +61,20 @@ pub struct Seen {
     /// With `full`: what is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<serde_json::Value>,
+    /// It passed before this tail began, and is remembered by `id_hash`: of its messageId only
+    /// what was asked for is known, and no name, line or note.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub remembered: bool,
+    /// Half of the keyed hash of a messageId: the lines of one event have the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_hash: Option<String>,
     /// So many events passed unseen, for this tail was slow; nothing else is told then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missed: Option<u64>,
+    /// The first line where `since` was asked for: the memory reaches back to here, Unix
+    /// milliseconds, and not further; nothing else is told then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remembered_since: Option<Millis>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +83,7 @@ struct TailQuery {
     status: Option<String>,
     event: Option<String>,
     id: Option<String>,
+    since: Option<Millis>,
     #[serde(default)]
     full: bool,
 }
@@ -87,8 +99,15 @@ struct Filter {
 
 impl Filter {
     /// # Errors
-    /// Which stage there is not.
+    /// Which stage there is not, or what cannot be told of the past.
     fn read(query: TailQuery) -> Result<Self, String> {
+        if query.since.is_some() && query.event.is_some() {
+            return Err(
+                "since and event: no names are remembered of what passed before; leave one of \
+                 them out, or name an event by its id"
+                    .to_owned(),
+            );
+        }
         let names = query.status.unwrap_or_default();
         let names = names
             .split(',')
@@ -100,6 +119,23 @@ impl Filter {
             event: query.event,
             id: query.id,
             full: query.full,
+        })
+    }
+
+    /// The line of one that passed before, if it is wanted.
+    fn remembered(&self, found: Remembered) -> Option<Seen> {
+        let is_wanted =
+            self.stages.is_empty() || self.stages.iter().any(|stage| stage.name() == found.status);
+        is_wanted.then(|| Seen {
+            at: found.at,
+            status: found.status.to_owned(),
+            // The past was asked for this one alone.
+            message_id: self.id.clone().unwrap_or_default(),
+            reason: found.reason.map(str::to_owned),
+            message: found.message.map(|message| message.to_string()),
+            remembered: true,
+            id_hash: Some(format!("{:016x}", found.id)),
+            ..Seen::default()
         })
     }
 
@@ -151,8 +187,47 @@ fn seen(passed: &Passed, full: bool) -> Seen {
             .as_ref()
             .filter(|_| full)
             .and_then(|sent| json(&sent.payload)),
-        missed: None,
+        ..Seen::default()
     }
+}
+
+/// What of the past is still to be told.
+struct Before {
+    since: Option<Millis>,
+    past: Past,
+}
+
+impl Before {
+    /// Up to a piece's bytes of it; `None`: all was told.
+    async fn piece(&mut self, filter: &Filter) -> Option<Bytes> {
+        let mut out = Vec::new();
+        if let Some(since) = self.since.take() {
+            let line = Seen {
+                remembered_since: Some(since),
+                ..Seen::default()
+            };
+            write(&mut out, &line);
+        }
+        for looked_at in 1.. {
+            let Some(found) = self.past.next() else { break };
+            if let Some(line) = filter.remembered(found) {
+                write(&mut out, &line);
+            }
+            if out.len() >= PIECE_BYTES {
+                break;
+            }
+            if looked_at % (32 * AT_ONCE) == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        (!out.is_empty()).then(|| out.into())
+    }
+}
+
+fn write(out: &mut Vec<u8>, line: &Seen) {
+    // Unwrap safety: plain data into memory.
+    serde_json::to_writer(&mut *out, line).expect("plain data");
+    out.push(b'\n');
 }
 
 async fn tail(
@@ -160,25 +235,55 @@ async fn tail(
     ConnectInfo(caller): ConnectInfo<Caller>,
     Query(query): Query<TailQuery>,
 ) -> Response {
+    let since = query.since;
     let filter = match Filter::read(query) {
         Ok(filter) => filter,
         Err(wrong) => return (StatusCode::BAD_REQUEST, wrong).into_response(),
     };
     let listener = state.observer.passing().listen();
+    // Behind the listener, so that nothing falls between the two.
+    let before = match since {
+        None => None,
+        Some(since) => Some(before(&state, &filter, since).await),
+    };
     // However little passes, somebody listens.
-    let begin = (listener, filter, caller.place.busy());
-    let lines = stream::unfold(begin, |(mut listener, filter, busy)| async move {
-        let piece = piece(&mut listener, &filter).await?;
-        Some((
-            Ok::<_, std::convert::Infallible>(piece),
-            (listener, filter, busy),
-        ))
-    });
+    let begin = (listener, before, filter, caller.place.busy());
+    let lines = stream::unfold(
+        begin,
+        |(mut listener, mut before, filter, busy)| async move {
+            let told = match &mut before {
+                Some(before) => before.piece(&filter).await,
+                None => None,
+            };
+            let piece = match told {
+                Some(piece) => piece,
+                None => {
+                    before = None;
+                    piece(&mut listener, &filter).await?
+                }
+            };
+            Some((
+                Ok::<_, std::convert::Infallible>(piece),
+                (listener, before, filter, busy),
+            ))
+        },
+    );
     (
         [(CONTENT_TYPE, "application/x-ndjson")],
         Body::from_stream(lines),
     )
         .into_response()
+}
+
+async fn before(state: &AdminState, filter: &Filter, since: Millis) -> Before {
+    let started_at = (state.report)().await.started_at;
+    let hash = |id: &String| short(state.queue.hasher().hash(id));
+    let id = filter.id.as_ref().map(hash);
+    let history = state.observer.history();
+    Before {
+        since: Some(history.since().unwrap_or(started_at)),
+        past: Past::new(&history, since, id),
+    }
 }
 
 /// The next lines; waits for one. `None`: nothing passes any more.
@@ -194,9 +299,7 @@ async fn piece(listener: &mut Listener, filter: &Filter) -> Option<Bytes> {
             }),
         };
         if let Some(line) = line {
-            // Unwrap safety: plain data into memory.
-            serde_json::to_writer(&mut out, &line).expect("plain data");
-            out.push(b'\n');
+            write(&mut out, &line);
         }
         if out.len() >= PIECE_BYTES {
             break;
@@ -223,6 +326,7 @@ mod tests {
             status: Some(status.to_owned()),
             event: event.map(str::to_owned),
             id: None,
+            since: None,
             full,
         };
         Filter::read(query).unwrap_or_else(|wrong| panic!("{wrong}"))
@@ -290,6 +394,7 @@ mod tests {
             status: Some("deliverd".into()),
             event: None,
             id: None,
+            since: None,
             full: false,
         };
         let wrong = Filter::read(wrong).err().expect("no such stage");

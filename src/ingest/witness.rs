@@ -116,20 +116,20 @@ impl Witness {
                     .other(now, self.ids[*place], message_id, &notes);
             }
         }
+        // Before anybody hears of it: who begins to listen and then asks for the past misses nothing.
+        if !self.ids.is_empty() {
+            let others = stages.iter().zip(0..);
+            let others = others.filter(|(stage, _)| **stage != Stage::Queued);
+            observer.history().arrived(Arrival {
+                at: self.at,
+                peer,
+                ids: self.ids,
+                others: others.map(|(stage, at)| (at, stage.name())).collect(),
+            });
+        }
         if let Some(seen) = self.seen {
             pass(observer, self.at, seen, &stages, &self.repaired);
         }
-        if self.ids.is_empty() {
-            return;
-        }
-        let others = stages.iter().zip(0..);
-        let others = others.filter(|(stage, _)| **stage != Stage::Queued);
-        observer.history().arrived(Arrival {
-            at: self.at,
-            peer,
-            ids: self.ids,
-            others: others.map(|(stage, at)| (at, stage.name())).collect(),
-        });
     }
 }
 

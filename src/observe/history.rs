@@ -85,7 +85,7 @@ pub struct End {
     pub reason: Option<&'static str>,
 }
 
-enum Record {
+pub(super) enum Record {
     Arrival(Arrival),
     Attempt(Attempt),
     End(End),
@@ -115,7 +115,8 @@ impl Record {
             }
             Self::End(_) => 0,
         };
-        size_of::<Self>() + beside
+        // Each stands behind two counts of who holds it.
+        size_of::<Self>() + 2 * size_of::<usize>() + beside
     }
 
     fn step(&self, id: u64) -> Option<Step> {
@@ -174,7 +175,7 @@ impl Record {
 
 impl Attempt {
     /// What it was for an event with this verdict.
-    fn outcome(&self, verdict: Option<&Verdict>) -> &'static str {
+    pub(super) fn outcome(&self, verdict: Option<&Verdict>) -> &'static str {
         match (self.class, verdict) {
             (_, Some(Verdict::Failed(_))) => "refused",
             (_, Some(Verdict::Unclear)) | ("unknown", _) => "in_doubt",
@@ -239,7 +240,7 @@ pub enum Step {
 /// The last [`BOUND_BYTES`] of it.
 #[derive(Default)]
 pub struct History {
-    records: VecDeque<Record>,
+    records: VecDeque<Arc<Record>>,
     bytes: usize,
     /// Something had to be forgotten.
     forgot: bool,
@@ -263,7 +264,7 @@ impl History {
 
     fn push(&mut self, record: Record) {
         self.bytes += record.bytes();
-        self.records.push_back(record);
+        self.records.push_back(Arc::new(record));
         while self.bytes > BOUND_BYTES
             && let Some(old) = self.records.pop_front()
         {
@@ -279,6 +280,12 @@ impl History {
         // stand behind what happened later.
         steps.sort_by_key(Step::at);
         steps
+    }
+
+    /// All that is remembered, in the order in which it was told. Shared: whoever reads it at leisure
+    /// keeps what is forgotten meanwhile.
+    pub(super) fn records(&self) -> Vec<Arc<Record>> {
+        self.records.iter().cloned().collect()
     }
 
     /// Since when everything is remembered, Unix milliseconds; `None`: since the start.
@@ -366,7 +373,7 @@ mod tests {
             history.attempted(attempt(at, "judged", &ids));
         }
         assert!(history.bytes <= BOUND_BYTES);
-        let counted: usize = history.records.iter().map(Record::bytes).sum();
+        let counted: usize = history.records.iter().map(|record| record.bytes()).sum();
         assert_eq!(counted, history.bytes);
         let since = history.since().expect("it forgot");
         assert_eq!(history.trace(5).len() as i64, 3000 - since);

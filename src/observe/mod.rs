@@ -16,6 +16,7 @@ mod history;
 mod meters;
 mod noted;
 mod passing;
+mod past;
 mod rates;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,7 @@ pub use history::{Arrival, Attempt, BOUND_BYTES, End, History, Peer, Step, Verdi
 pub use meters::{CLASSES, Meters};
 pub use noted::{Count, Noted, Told};
 pub use passing::{Held, Listener, Passed, Passing, Sent, Stage};
+pub use past::{Past, Remembered};
 pub use rates::{Rates, Reading};
 
 /// The four memories. Clones share them.

@@ -183,6 +183,182 @@ fn a_tail_that_does_not_read_holds_up_nothing_and_is_told_what_it_missed() {
     within(s(20), "no listener", || (listeners() == 0.0).then_some(()));
 }
 
+/// Waits until a tail listens.
+fn listened(site: &Site) {
+    within(s(20), "a tail that listens", || {
+        let admin = UnixStream::connect(site.admin()).ok()?;
+        let page = Page::read(&get(admin, "/metrics").1);
+        (page.value("pinrelay_tail_listeners") >= 1.0).then_some(())
+    });
+}
+
+/// A daemon that ends is told once, the next one is found, and stdout has nothing but events.
+#[test]
+fn a_tail_goes_on_with_the_next_daemon_and_says_that_it_may_have_missed_some() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let daemon = site.start();
+    let file = site.path("told");
+    let mut command = bare("sh".as_ref());
+    command.args(["-c", r#"out=$1; shift; exec "$0" tail "$@" > "$out""#]);
+    command.arg(PINRELAY).arg(&file);
+    command.args(["--json", "--status", "queued", "--limit", "3", "--config"]);
+    let mut tail = Process::start(command.arg(site.config_file()));
+    listened(&site);
+    Client::queue(&daemon.socket(), &samples("first", 0..1));
+    assert_eq!(daemon.stop(s(20)).code, Some(0));
+    tail.says_in("the daemon has ended; tail waits", s(20));
+    let daemon = site.start();
+    tail.says_in("is back; events may have passed unseen", s(20));
+    Client::queue(&daemon.socket(), &samples("second", 0..2));
+    let ended = tail.ended(s(20));
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    let said: Vec<&str> = ended.output.lines().collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    let text = fs::read_to_string(file).expect("what it told");
+    let ids: Vec<Value> = (text.lines())
+        .map(|line| serde_json::from_str::<Value>(line).expect(line)["messageId"].clone())
+        .collect();
+    assert_eq!(ids, ["first-000000", "second-000000", "second-000001"]);
+    // Where none was there to begin with there is nothing to wait for.
+    daemon.kill();
+    let out = site.command(&["tail"]).output().expect("it runs");
+    assert_eq!(out.status.code(), Some(69), "{out:?}");
+}
+
+#[test]
+fn a_tail_that_waits_for_a_daemon_ends_when_nobody_reads_it() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let daemon = site.start();
+    let mut command = site.command(&["tail"]);
+    command.stdout(std::process::Stdio::piped());
+    let mut child = command
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("it runs");
+    listened(&site);
+    daemon.kill();
+    drop(child.stdout.take());
+    let code = within(s(20), "its end", || {
+        child.try_wait().expect("our own child")
+    });
+    assert_eq!(code.code(), Some(0));
+}
+
+#[test]
+fn one_event_alone_and_so_many_and_no_more() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    let daemon = site.start();
+    let id = "one-000002";
+    let mut command = site.command(&["tail", "--json", "--id", id, "--limit", "3"]);
+    let tail = Process::start(&mut command);
+    listened(&site);
+    Client::queue(&daemon.socket(), &samples("one", 0..5));
+    let ended = tail.ended(s(20));
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    let lines = ended
+        .output
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect(line));
+    let told: Vec<_> = lines
+        .map(|line| (line["messageId"].clone(), line["status"].clone()))
+        .collect();
+    let due = ["queued", "sending", "delivered"].map(|status| (json!(id), json!(status)));
+    assert_eq!(told, due);
+}
+
+/// What is known of the past is shown, what is not is said, and live events follow.
+#[test]
+fn since_shows_what_is_remembered_and_says_what_is_not() {
+    let stand_in = StandIn::start();
+    stand_in.mode(json!({"refuse_event_ids": ["past-000001"]}));
+    let site = Site::new(&stand_in);
+    let daemon = site.start();
+    Client::queue(&daemon.socket(), &samples("past", 0..3));
+    daemon.shows(s(20), "all settled", |status| {
+        status["ledger"]["delivered"] == 2
+    });
+    daemon.shows(s(20), "one is dead", |status| status["dead_total"] == 1);
+    let mut command = site.command(&["tail", "--json", "--since", "1h", "--limit", "7"]);
+    let mut tail = Process::start(&mut command);
+    within(s(20), "the past", || {
+        (tail.output().lines().count() >= 7).then_some(())
+    });
+    assert!(tail.running(), "six steps of the past are no seven");
+    Client::queue(&daemon.socket(), &samples("live", 0..1));
+    let ended = tail.ended(s(20));
+    let lines: Vec<Value> = (ended.output.lines())
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    assert!(lines[0]["remembered_since"].is_i64(), "{lines:?}");
+    let past = &lines[1..7];
+    let of = |status: &str| past.iter().filter(|line| line["status"] == status).count();
+    assert_eq!(
+        [of("queued"), of("delivered"), of("dead")],
+        [3, 2, 1],
+        "{past:?}"
+    );
+    for line in past {
+        assert_eq!(
+            (&line["remembered"], &line["messageId"]),
+            (&json!(true), &json!(""))
+        );
+        assert_eq!(line["event"], "", "no name is remembered: {line}");
+    }
+    // The steps of one event have one hash.
+    let hash = |line: &Value| line["id_hash"].as_str().expect("a hash").to_owned();
+    let dead = past
+        .iter()
+        .find(|line| line["status"] == "dead")
+        .expect("one");
+    let same = past.iter().filter(|line| hash(line) == hash(dead)).count();
+    assert_eq!(same, 2, "{past:?}");
+    assert_eq!(lines[7]["messageId"], "live-000000", "{lines:?}");
+
+    // Asked for by its id it is that event's; for people what is not known is said.
+    let id = [
+        "tail",
+        "--id",
+        "past-000001",
+        "--since",
+        "1h",
+        "--limit",
+        "2",
+    ];
+    let out = site.command(&id).output().expect("it runs");
+    let (shown, said) = (
+        String::from_utf8_lossy(&out.stdout).into_owned(),
+        String::from_utf8_lossy(&out.stderr).into_owned(),
+    );
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+    assert!(
+        shown.lines().all(|line| line.contains("  past-000001")),
+        "{shown}"
+    );
+    assert!(
+        shown.contains(" dead ") && shown.contains("  refused"),
+        "{shown}"
+    );
+    assert!(
+        said.contains("remembered back to ") && said.contains("names, notes"),
+        "{said}"
+    );
+    let status = ["tail", "--since", "1h", "--status", "dead", "--limit", "1"];
+    let out = site.command(&status).output().expect("it runs");
+    let shown = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(shown.contains(" dead ") && shown.contains("  #"), "{shown}");
+    // No name is remembered that a filter could go by.
+    let named = ["tail", "--since", "1h", "--event", "Lead"];
+    let out = site.command(&named).output().expect("it runs");
+    assert_eq!(out.status.code(), Some(64), "{out:?}");
+    let admin = UnixStream::connect(site.admin()).expect("a socket");
+    let (code, why) = get(admin, "/tail?since=0&event=Lead");
+    assert_eq!(code, 400, "{why}");
+    assert!(why.contains("no names are remembered"), "{why}");
+}
+
 fn follow(site: &Site, file: &str, timeout: &str) -> Command {
     let mut command = bare(PINRELAY.as_ref());
     command.arg("send").arg(site.path(file)).arg("--follow");
