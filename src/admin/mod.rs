@@ -37,7 +37,7 @@ use tokio::task::JoinHandle;
 
 pub use command::{Change, Command, Paused, Reloaded, Resumed};
 pub use control::{PauseFor, Resume};
-pub use dead::{Filter, Group, Groups, Letters, Line, Lines, Moved, Shown};
+pub use dead::{Brief, Briefs, Filter, Group, Groups, Letters, Line, Lines, Moved, Shown};
 pub use forget::{Forget, Forgot};
 pub use queue::{Queued, QueuedEvent};
 pub use report::{

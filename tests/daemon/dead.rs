@@ -587,3 +587,68 @@ fn fifty_thousand_are_listed_exported_and_retried_in_no_time() {
         (&json!(LETTERS), &json!(0))
     );
 }
+
+#[test]
+fn each_letter_has_a_line_and_no_personal_data() {
+    let stand_in = StandIn::start();
+    let site = Site::new(&stand_in);
+    site.config(NO_AGENT);
+    let daemon = site.start();
+    die(&daemon, &faceless("faceless", 3), 3);
+    // The destination quotes the event it refuses.
+    stand_in.mode(
+        json!({"refuse_containing": "quoted-", "refuse_message": "no customer0@mail.example"}),
+    );
+    let mut quoted = samples("quoted", 0..1);
+    quoted[0].line = quoted[0].line.replace("203.0.113", "198.51.100");
+    die(&daemon, &quoted, 4);
+    let lines = |args: &[&str]| -> Vec<Value> {
+        let said = dead(&site, &[&["list", "--each", "--json"], args].concat());
+        assert_eq!(said.code, Some(0), "{}", said.err);
+        let lines = said.out.lines();
+        lines
+            .map(|line| serde_json::from_str(line).expect(line))
+            .collect()
+    };
+    let all = lines(&[]);
+    let ids: Vec<_> = all.iter().map(|line| line["messageId"].clone()).collect();
+    assert_eq!(
+        ids,
+        [
+            "faceless-00000",
+            "faceless-00001",
+            "faceless-00002",
+            "quoted-000000"
+        ]
+    );
+    assert_eq!(all[3]["reason"], "refused");
+    assert_eq!(all[3]["event"], "Order Completed");
+    assert!(
+        all.iter()
+            .all(|line| line["died_at"].is_i64() && line["message"] != ""),
+        "{all:?}"
+    );
+    // The last to die, at the end; filters hold.
+    assert_eq!(lines(&["--limit", "2"]), all[2..]);
+    assert_eq!(
+        lines(&["--reason", "no_match_key", "--limit", "9"]),
+        all[..3]
+    );
+    assert_eq!(lines(&["--id", "faceless-00001"]), all[1..2]);
+    let said = dead(&site, &["list", "--each", "--limit", "1"]);
+    let shown: Vec<&str> = said.out.lines().collect();
+    assert_eq!(shown.len(), 2, "{}", said.out);
+    assert_eq!(shown[0], "3 dead letters died before these");
+    assert!(
+        shown[1].contains("refused") && shown[1].contains("  quoted-000000  "),
+        "{}",
+        said.out
+    );
+    for text in [said.out, format!("{all:?}")] {
+        for personal in ["mail.example", "203.0.113", "198.51.100", "555 010"] {
+            assert!(!text.contains(personal), "{personal}: {text}");
+        }
+    }
+    // Without --each there is nothing to limit.
+    assert_eq!(dead(&site, &["list", "--limit", "1"]).code, Some(64));
+}

@@ -3,6 +3,7 @@
 //! | route | answer |
 //! |---|---|
 //! | `GET /dead/groups?…` | [`Groups`]: how many for each reason and message. No personal data. |
+//! | `GET /dead/each?…&after=N` | [`Briefs`]: a page of them, one by one. No personal data. |
 //! | `GET /dead?…&after=N` | [`Letters`]: a page of them, with their events |
 //! | `POST /dead/retry?…&after=N` | [`Moved`]: a page of them went back into the queue |
 //! | `POST /dead/purge?…&after=N` | [`Moved`]: a page of them was given up |
@@ -67,6 +68,33 @@ pub struct Group {
     pub example: String,
 }
 
+/// Some of the dead letters, without personal data.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Briefs {
+    /// By number, ascending.
+    pub letters: Vec<Brief>,
+    /// Where to go on; null after the last page.
+    pub next: Option<u64>,
+}
+
+/// A dead letter without its event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brief {
+    /// Its number.
+    pub number: u64,
+    /// When it died.
+    pub died_at: Millis,
+    /// Why.
+    pub reason: String,
+    /// Chord's name: of a track call its `event`, of another its kind.
+    pub event: String,
+    /// Its event.
+    #[serde(rename = "messageId")]
+    pub message_id: String,
+    /// Pinterest's message without ids and values, or what was missing.
+    pub message: String,
+}
+
 /// Some of the dead letters.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Letters {
@@ -107,6 +135,7 @@ pub struct Moved {
 pub(super) fn routes() -> Router<AdminState> {
     Router::new()
         .route("/dead/groups", get(groups))
+        .route("/dead/each", get(each))
         .route("/dead", get(letters))
         .route("/dead/retry", post(retry))
         .route("/dead/purge", post(purge))
@@ -153,6 +182,27 @@ async fn groups(
         .groups
         .sort_by_key(|group| std::cmp::Reverse(group.count));
     Ok(Json(found))
+}
+
+async fn each(
+    State(state): State<AdminState>,
+    Query(filter): Query<Filter>,
+) -> Result<Json<Briefs>, Refused> {
+    let wanted = filter.wanted(&state.queue).await?;
+    let Page { letters, next } = wanted.page(&state.queue).await?;
+    let mut messages = Normalised::default();
+    let brief = |letter: &Letter| Brief {
+        number: letter.key.number().0,
+        died_at: letter.died_at,
+        reason: letter.key.reason().name().into(),
+        event: name(letter),
+        message_id: message_id(letter),
+        message: messages.of(letter),
+    };
+    Ok(Json(Briefs {
+        letters: letters.iter().map(brief).collect(),
+        next: next.map(|next| next.0),
+    }))
 }
 
 async fn letters(
@@ -261,8 +311,17 @@ fn shown(letter: &Letter) -> Shown {
 }
 
 fn message_id(letter: &Letter) -> String {
+    member(letter, "messageId").unwrap_or_default()
+}
+
+/// Chord's name of its event.
+fn name(letter: &Letter) -> String {
+    let name = member(letter, "event").or_else(|| member(letter, "type"));
+    name.unwrap_or_default()
+}
+
+fn member(letter: &Letter, key: &str) -> Option<String> {
     let arena = event::Arena::default();
-    let line = event::parse(&arena, &letter.body).ok();
-    let id = line.as_ref().and_then(|line| line.at("messageId").as_str());
-    id.unwrap_or_default().to_owned()
+    let line = event::parse(&arena, &letter.body).ok()?;
+    Some(line.at(key).as_str()?.to_owned())
 }

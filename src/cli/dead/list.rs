@@ -1,6 +1,7 @@
-//! `pinrelay dead list`: how many, and why.
+//! `pinrelay dead list`: how many, and why; or each of them.
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 
 use jiff::tz::TimeZone;
 
@@ -9,6 +10,7 @@ use super::super::exit::{Exit, OrExit, Outcome};
 use super::super::letter_filter::FilterArgs;
 use super::super::screen::{self, Screen, Tone};
 use super::super::text::{out, printable};
+use super::each;
 use super::human::count;
 use super::pages::groups;
 use crate::admin::{Group, Groups};
@@ -32,13 +34,21 @@ Shows no personal data: reasons, messages and messageIds. `dead show` and `dead 
 Examples:
   pinrelay dead list
   pinrelay dead list --since 2h --reason refused
+  pinrelay dead list --each --limit 20
+  pinrelay dead list --each --json | jq -r .messageId
   pinrelay dead list --json | jq '.groups[] | {count, message}'")]
 pub(super) struct Args {
     #[command(flatten)]
     admin: AdminArg,
     #[command(flatten)]
     filter: FilterArgs,
-    /// As the daemon gives it, for programs.
+    /// One letter a line, in the order of their deaths.
+    #[arg(long)]
+    each: bool,
+    /// With --each: so many at most, the last to die.
+    #[arg(long, value_name = "N", requires = "each")]
+    limit: Option<NonZeroUsize>,
+    /// As the daemon gives it, for programs; with --each one object a line.
     #[arg(long)]
     json: bool,
 }
@@ -49,6 +59,16 @@ pub(super) fn run(args: &Args) -> Outcome {
         zone: TimeZone::system(),
         screen: Screen::of_stdout(),
     };
+    if args.each {
+        let when = (look.now, &look.zone);
+        return each::run(
+            &args.admin.client()?,
+            &args.filter,
+            args.limit,
+            args.json,
+            when,
+        );
+    }
     let groups = groups(&args.admin.client()?, &args.filter)?;
     let text = match args.json {
         true => serde_json::to_string(&groups).or_exit(Exit::Io)? + "\n",

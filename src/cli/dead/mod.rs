@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use super::exit::Outcome;
 
+mod each;
 mod export;
 mod human;
 mod import;
@@ -25,7 +26,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// How many there are for each reason and message. Shows no personal data.
+    /// How many there are for each reason and message, or each of them. Shows no personal data.
     List(list::Args),
     /// One of them: its bytes, why it is dead, and what would be sent now. Shows personal data.
     Show(show::Args),
