@@ -4,7 +4,7 @@ pub use super::census::Census;
 pub use super::disk::{Closed, Disk};
 pub use super::entry::{DeadReason, Entry, EntryId, Mark, Origin, Outcome, Receipt, Settlement};
 pub use super::error::{OpenError, QueueError};
-pub use super::find::{Found, Sent, Waiting, WaitingPage};
+pub use super::find::{Found, Sent, Unsettled, Waiting, WaitingPage};
 pub use super::forget::{Forgotten, Whose};
 pub use super::id_hash::{IdHasher, IdMap, IdSet};
 pub use super::letter::{

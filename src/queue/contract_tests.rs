@@ -35,6 +35,8 @@ enum Op {
     KeepDead,
     /// Ids of the pool, wherever they are, also in hand.
     Forget(Vec<u8>, bool),
+    /// One id of the pool, wherever its event is.
+    Drop(u8),
     /// Ids of the pool, whatever became of them, with one of a few bodies.
     Import(Vec<(u8, u8)>),
     /// The right to deliver goes to another. Whoever had it goes on for a while: before the other
@@ -63,6 +65,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => Just(Op::KeepDead),
         2 => (prop::collection::vec(0u8..60, 1..20), any::<bool>())
             .prop_map(|(ids, is_dry_run)| Op::Forget(ids, is_dry_run)),
+        2 => (0u8..60).prop_map(Op::Drop),
         2 => prop::collection::vec((0u8..60, 0u8..3), 1..6).prop_map(Op::Import),
         1 => any::<bool>().prop_map(|late| Op::Turn { late }),
         1 => Just(Op::Reopen),
@@ -168,6 +171,17 @@ async fn lockstep<B: Bench>(ops: Vec<Op>) {
                 let expected = model.forget(ids, *is_dry_run).await;
                 assert_eq!(real.forget(ids, *is_dry_run).await, expected, "{op:?}");
             }
+            Op::Drop(id) => {
+                let id = format!("message-{id}");
+                let expected = model.queue.drop_queued(&id).await.unwrap();
+                let dropped = real.queue.drop_queued(&id).await.unwrap();
+                match (&expected, &dropped) {
+                    (Dropped::NotQueued(expected), Dropped::NotQueued(found)) => {
+                        assert_eq!(whereabouts(found), whereabouts(expected), "{op:?}");
+                    }
+                    _ => assert_eq!(dropped, expected, "{op:?}"),
+                }
+            }
             Op::Import(events) => {
                 let expected = model.import(events, now - 1000).await;
                 assert_eq!(real.import(events, now - 1000).await, expected, "{op:?}");
@@ -203,6 +217,23 @@ async fn lockstep<B: Bench>(ops: Vec<Op>) {
             );
             pairs.found(&expected, &found);
         }
+        let waits = |events: Vec<Unsettled>| -> Vec<_> {
+            let waits = |e: &Unsettled| (e.accepted_at, e.failures, e.body.clone());
+            events
+                .iter()
+                .map(|e| (waits(e), e.sent.as_ref().map(|sent| sent.in_doubt)))
+                .collect()
+        };
+        let oldest = waits(real.queue.oldest(1000).await.unwrap());
+        let census_of = real.queue.census();
+        assert_eq!(oldest.len() as u64, census_of.queued + census_of.sending);
+        let mut expected_oldest = waits(model.queue.oldest(1000).await.unwrap());
+        let mut all = oldest.clone();
+        // Which of the same age comes first is each engine's own.
+        all.sort();
+        expected_oldest.sort();
+        assert_eq!(all, expected_oldest, "after {op:?}");
+        assert!(oldest.is_sorted_by_key(|(event, _)| event.0), "{oldest:?}");
         if matches!(op, Op::Crash) {
             // Counts of answers are saved with the next chunk; a crash may lose the last.
             expected.duplicate = census.duplicate;

@@ -1,4 +1,4 @@
-//! Look-up results by messageId, and pages of the events that wait.
+//! Look-up results by messageId, and the events that wait.
 
 use std::sync::Arc;
 
@@ -50,11 +50,54 @@ pub struct Sent {
     pub in_doubt: bool,
 }
 
+/// An event that is queued or being sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Unsettled {
+    /// Its place in the queue.
+    pub id: EntryId,
+    /// Keyed hash of its messageId.
+    pub id_hash: u128,
+    /// When it was accepted, Unix milliseconds; of an import, first.
+    pub accepted_at: Millis,
+    /// How often it failed alone without a verdict, over restarts.
+    pub failures: u32,
+    /// The request that it left with, if Pinterest may have seen it.
+    pub sent: Option<Sent>,
+    /// The line as the client sent it, without its line end. Holds personal data.
+    pub body: bytes::Bytes,
+}
+
+impl std::fmt::Debug for Unsettled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The body holds personal data and stays out.
+        f.debug_struct("Unsettled")
+            .field("id", &self.id)
+            .field("accepted_at", &self.accepted_at)
+            .field("failures", &self.failures)
+            .field("sent", &self.sent)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What giving up one event came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dropped {
+    /// It waited, and is purged.
+    Purged,
+    /// Its request has left: it is purged after the answer, unless that says that it was delivered.
+    AfterAnswer,
+    /// It does not wait, and nothing was changed; where it is.
+    NotQueued(Found),
+}
+
 /// An event of the line, as it waits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Waiting {
     /// Its sequence number.
     pub number: Seq,
+    /// Keyed hash of its messageId.
+    pub id_hash: u128,
     /// When it was accepted.
     pub accepted_at: Millis,
     /// Unix seconds; fixed at acceptance.

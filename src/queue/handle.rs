@@ -8,7 +8,7 @@ use super::disk::Disk;
 use super::engines::each;
 use super::entry::Receipt;
 use super::error::QueueError;
-use super::find::{Found, WaitingPage};
+use super::find::{Dropped, Found, Unsettled, WaitingPage};
 use super::forget::{Forgotten, Whose};
 use super::id_hash::IdHasher;
 use super::letter::{Import, Imported, LetterFilter, LetterKey, Page};
@@ -175,6 +175,39 @@ impl Queue {
     /// some may be gone.
     pub async fn forget(&self, whose: Whose, is_dry_run: bool) -> Result<Forgotten, QueueError> {
         each!(Engine, &self.engine, engine => engine.forget(whose, is_dry_run).await)
+    }
+
+    /// Gives up the event of this messageId, if it is queued or being sent: counted `purged`, and its
+    /// messageId stays known for a window from now on. What is being sent is given up after its
+    /// answer, unless that says that it was delivered; over a crash as well. A dead letter stays.
+    /// Durable when it resolves. Takes up to seconds where the id is in a long backlog.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] where what would tell cannot be read, [`QueueError::Stopped`].
+    pub async fn drop_queued(&self, message_id: &str) -> Result<Dropped, QueueError> {
+        let id_hash = self.hasher().hash(message_id);
+        loop {
+            let id = match each!(Engine, &self.engine, engine => engine.find(id_hash).await)? {
+                Found::Queued { id, .. } => id,
+                elsewhere => return Ok(Dropped::NotQueued(elsewhere)),
+            };
+            let given = each!(Engine, &self.engine, engine => engine.drop_one(id, id_hash).await)?;
+            match (given.queued, given.in_flight) {
+                (0, 0) => {} // It has moved since it was found.
+                (_, 0) => return Ok(Dropped::Purged),
+                _ => return Ok(Dropped::AfterAnswer),
+            }
+        }
+    }
+
+    /// Up to `limit` events that are queued or being sent, by their age, oldest first: the first of
+    /// the line by number, and of the dead letters that are queued again the oldest. Reads beside
+    /// the committer and the claims; takes up to seconds where many letters are queued again.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] where they cannot be read, [`QueueError::Stopped`].
+    pub async fn oldest(&self, limit: usize) -> Result<Vec<Unsettled>, QueueError> {
+        each!(Engine, &self.engine, engine => engine.oldest(limit).await)
     }
 
     /// Takes events back under their messageIds: in place of a dead or purged letter, otherwise

@@ -11,6 +11,7 @@
 //!   name which events the destination may have seen.
 //! * Dead letters are read in pages ([`Queue::dead_page`]) beside the rest of the work. They go
 //!   back ([`Queue::retry`], [`Queue::import`]) or away ([`Queue::purge`]) by name.
+//! * [`Queue::oldest`] tells which events wait; [`Queue::drop_queued`] gives one of them up.
 //! * [`Queue::forget`] gives up whatever is of one person, queued or dead; what is in somebody's
 //!   hands then is told them when they [mark](Turn::mark) it.
 //!
@@ -39,8 +40,8 @@
 //! ```
 //!
 //! Not drawn: what is settled as deferred is queued again at once; a claim changes no state;
-//! an event in doubt counts as queued, also while it is sent again; and what is forgotten is purged,
-//! also where it was queued, or sending and then not delivered.
+//! an event in doubt counts as queued, also while it is sent again; and what is forgotten or dropped
+//! is purged, also where it was queued, or sending and then not delivered.
 //!
 //! # The words
 //!
@@ -62,7 +63,8 @@
 //! | deferred | failed alone without a verdict: leaves the line, queued under a letter's number | `entry` ([`Outcome`]) |
 //! | retried | a dead letter that is queued again, by the operator or replaced by other bytes | `handle` |
 //! | imported | given back by the operator with its age: replaces a dead or purged letter, or is new | `letter` ([`Import`]) |
-//! | purged | given up, by the operator or by retention: a dead letter, or what is forgotten | `handle` |
+//! | purged | given up, by the operator or by retention: a dead letter, or what is forgotten or dropped | `handle` |
+//! | dropped | one event that waits, given up by the operator under its messageId | `find` ([`Dropped`]) |
 //! | forgotten | of a person who is to be erased: given up wherever it is, for good | `forget` |
 //! | set aside | lost to damage: counted, told, and never counted as delivered | `census`, `loss` |
 //! | line | the events in the order of their acceptance, by sequence number | `entry` ([`Origin`]) |
@@ -108,7 +110,7 @@ pub use census::Census;
 pub use disk::{Closed, Disk};
 pub use entry::{DeadReason, Entry, EntryId, Mark, Origin, Outcome, Receipt, Settlement};
 pub use error::{OpenError, QueueError};
-pub use find::{Found, Sent, Waiting, WaitingPage};
+pub use find::{Dropped, Found, Sent, Unsettled, Waiting, WaitingPage};
 pub use forget::{Forgotten, Whose};
 pub use handle::Queue;
 pub use id_hash::IdHasher;

@@ -140,6 +140,7 @@ impl MemoryEngine {
             .peekable();
         let waiting = |(number, stored): (&Seq, &Stored)| Waiting {
             number: *number,
+            id_hash: stored.id_hash,
             accepted_at: stored.accepted_at,
             event_time: stored.event_time,
             body: stored.body.clone(),

@@ -3,7 +3,7 @@
 use super::engine::MemoryEngine;
 use super::state::State;
 use crate::clock::Millis;
-use crate::queue::contract::{EntryId, Forgotten, Origin, QueueError, Whose};
+use crate::queue::contract::{EntryId, Forgotten, Origin, QueueError, Sent, Unsettled, Whose};
 
 #[expect(missing_docs, reason = "what is not told here is `Queue`'s to tell")]
 impl MemoryEngine {
@@ -37,6 +37,60 @@ impl MemoryEngine {
         self.shared.changed.notify_waiters();
         Ok(forgotten)
     }
+
+    /// Gives up one event that is queued or being sent, if it still is.
+    pub async fn drop_one(&self, id: EntryId, _id_hash: u128) -> Result<Forgotten, QueueError> {
+        let now = self.shared.clock.now();
+        let mut state = self.lock();
+        state.running()?;
+        let mut dropped = Forgotten::default();
+        if !state.is_queued(id) {
+            return Ok(dropped);
+        }
+        if state.marks.get(&id).is_some_and(|mark| !mark.in_doubt) {
+            state.forgetting.insert(id);
+            dropped.in_flight = 1;
+        } else {
+            state.give_up(id, now);
+            dropped.queued = 1;
+        }
+        drop(state);
+        self.shared.changed.notify_waiters();
+        Ok(dropped)
+    }
+
+    pub async fn oldest(&self, limit: usize) -> Result<Vec<Unsettled>, QueueError> {
+        let state = self.lock();
+        state.running()?;
+        let line = state.line.iter();
+        let line = line.map(|(seq, stored)| (EntryId::line(*seq), stored));
+        let queued = state
+            .letters
+            .iter()
+            .filter(|(_, letter)| letter.reason.is_none());
+        let mut letters: Vec<_> = queued
+            .map(|(number, letter)| (EntryId::dead(*number), &letter.stored))
+            .collect();
+        letters.sort_by_key(|(id, stored)| (stored.accepted_at, *id));
+        let mut oldest: Vec<_> = (line.take(limit))
+            .chain(letters.into_iter().take(limit))
+            .map(|(id, stored)| Unsettled {
+                id,
+                id_hash: stored.id_hash,
+                accepted_at: stored.accepted_at,
+                failures: stored.failures,
+                sent: state.marks.get(&id).map(|mark| Sent {
+                    name: Some(mark.name.clone()),
+                    at: mark.at,
+                    in_doubt: mark.in_doubt,
+                }),
+                body: stored.body.clone(),
+            })
+            .collect();
+        oldest.sort_by_key(|event| (event.accepted_at, event.id));
+        oldest.truncate(limit);
+        Ok(oldest)
+    }
 }
 
 impl State {
@@ -45,6 +99,17 @@ impl State {
         match id.origin() {
             Origin::Line(seq) => self.line.contains_key(&seq),
             Origin::Dead(number) => self.letters.contains_key(&number),
+        }
+    }
+
+    /// Whether the event is in the line, or a letter that is queued again.
+    fn is_queued(&self, id: EntryId) -> bool {
+        match id.origin() {
+            Origin::Line(_) => self.is_open(id),
+            Origin::Dead(number) => {
+                let letter = self.letters.get(&number);
+                letter.is_some_and(|letter| letter.reason.is_none())
+            }
         }
     }
 

@@ -410,15 +410,20 @@ impl SledEngine {
 
     /// The event as one that waits, if it does.
     async fn if_open(&self, id: EntryId, accepted_at: Millis) -> Result<Option<Found>, QueueError> {
-        let state = self.operator(|reply| OperatorOp::State(id, reply)).await?;
-        Ok(match state {
+        let states = self.open_states(vec![id]).await?;
+        Ok(states.into_iter().next().and_then(|state| match state {
             OpenState::Settled => None,
             OpenState::Open(sent) => Some(Found::Queued {
                 id,
                 accepted_at,
                 sent,
             }),
-        })
+        }))
+    }
+
+    /// Whether each of these is open, in their order.
+    pub async fn open_states(&self, ids: Vec<EntryId>) -> Result<Vec<OpenState>, QueueError> {
+        self.operator(|reply| OperatorOp::States(ids, reply)).await
     }
 
     /// Whether this messageId is remembered, apart from any letter of it.

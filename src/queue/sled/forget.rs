@@ -34,6 +34,12 @@ impl SledEngine {
         Ok(forgotten)
     }
 
+    /// Gives up one event that is queued or being sent, if it still is.
+    pub async fn drop_one(&self, id: EntryId, id_hash: u128) -> Result<Forgotten, QueueError> {
+        self.give_up(vec![(id, id_hash)], BTreeSet::new(), false)
+            .await
+    }
+
     async fn give_up(
         &self,
         events: Vec<(EntryId, u128)>,

@@ -24,6 +24,7 @@
 //! | `repair` | `verify --repair`: a start, and what only reading finds taken out |
 //! | `turn` | the right to deliver |
 //! | `forget` | finding all that is of one person, and having it given up |
+//! | `oldest` | the events that wait, oldest first |
 //! | `engine` | what the queue asks of this engine, call by call |
 //! | `start` | what recovery hands over becomes a running engine: the threads begin here |
 //! | `threads/` | the committer (the one writer) and the housekeeper (the slow part) |
@@ -49,6 +50,7 @@ mod forget;
 mod ids;
 mod line;
 mod numbers;
+mod oldest;
 mod options;
 #[doc(hidden)]
 pub mod properties;

@@ -5,5 +5,6 @@
 pub mod claim;
 pub mod dead_page;
 pub mod find;
+pub mod queued_letters;
 pub mod theirs;
 pub mod waiting;

@@ -62,6 +62,7 @@ fn waiting(entry: Entry, from: Seq) -> Option<Waiting> {
     match entry.id.origin() {
         Origin::Line(number) if number >= from => Some(Waiting {
             number,
+            id_hash: entry.id_hash,
             accepted_at: entry.accepted_at,
             event_time: entry.event_time,
             body: entry.body,

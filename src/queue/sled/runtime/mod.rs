@@ -11,7 +11,9 @@ pub mod shared;
 pub mod stores;
 pub mod turns;
 
-pub use ops::{Arrival, CommitterOp, Done, IdRecord, Job, OpenState, OperatorOp, Theirs};
+pub use ops::{
+    Arrival, CommitterOp, DeferredNumbers, Done, IdRecord, Job, OpenState, OperatorOp, Theirs,
+};
 pub use places::Places;
 pub use shared::{PanicIsFailure, Pressure, ROOM_BYTES, Shared};
 pub use stores::{period_store, with_generation};

@@ -81,8 +81,8 @@ pub enum OperatorOp {
     Look(u128, oneshot::Sender<IdRecord>),
     /// The operator knows of the losses.
     Acknowledge(oneshot::Sender<Vec<Loss>>),
-    /// Whether an event is open.
-    State(EntryId, oneshot::Sender<OpenState>),
+    /// Whether each of these events is open.
+    States(Vec<EntryId>, oneshot::Sender<Vec<OpenState>>),
 }
 
 /// Numbers of dead letters that are queued again.

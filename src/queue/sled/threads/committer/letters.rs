@@ -70,8 +70,9 @@ impl Committer {
                 }
                 let _ = reply.send(losses);
             }
-            OperatorOp::State(id, reply) => {
-                let _ = reply.send(self.open_state(id));
+            OperatorOp::States(ids, reply) => {
+                let states = ids.into_iter().map(|id| self.open_state(id));
+                let _ = reply.send(states.collect());
             }
         }
         Ok(())
