@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::clock::Millis;
+use crate::deliver::{Held, TriedAtOnce};
+use crate::queue::EntryId;
 
 /// Asked of the daemon's loop.
 pub enum Command {
@@ -27,6 +29,20 @@ pub enum Command {
         isolate: bool,
         /// Where the answer goes.
         answer: oneshot::Sender<Result<Resumed, String>>,
+    },
+    /// What events wait for, in their order; `None`: nobody here knows.
+    Held {
+        /// Which.
+        ids: Vec<EntryId>,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Option<Vec<Held>>>,
+    },
+    /// Try at once what backs off; `None`: delivery has ended.
+    TryAtOnce {
+        /// This event's batch; `None`: all.
+        id: Option<EntryId>,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Option<TriedAtOnce>>,
     },
 }
 

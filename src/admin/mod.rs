@@ -39,7 +39,7 @@ pub use command::{Change, Command, Paused, Reloaded, Resumed};
 pub use control::{PauseFor, Resume};
 pub use dead::{Brief, Briefs, Filter, Group, Groups, Letters, Line, Lines, Moved, Shown};
 pub use forget::{Forget, Forgot};
-pub use queue::{Queued, QueuedEvent};
+pub use queue::{Dropping, QueueList, QueueOne, Queued, QueuedEvent, Retrying, WaitingEvent};
 pub use report::{
     Destination, Gate, Ledger, NoteCount, NotesCounted, PerSecond, Report, Severity, SinceStart,
     Took, Trouble, lost,

@@ -78,7 +78,7 @@ pub enum Stored {
         /// Which.
         number: u64,
     },
-    /// It was delivered, or its bytes were lost to damage.
+    /// It was delivered, given up while it waited, or its bytes were lost to damage.
     Settled {
         /// It was accepted after this, where that is known.
         accepted_after: Option<Millis>,

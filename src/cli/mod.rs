@@ -3,7 +3,8 @@
 //! What commands share: `config_arg` and `admin_arg` say which daemon is meant, `daemon` speaks
 //! with it, `denied` says who may, `offline` stands in for it where a command opens the queue itself;
 //! `letter_filter` says which dead letters are meant; `source` reads a named file or stdin, and
-//! `new_file` makes one; `exit` ends a command, `text` shows what others wrote.
+//! `new_file` makes one; `confirm` asks before something is given up; `screen` is what the terminal
+//! is like, `since` reads a moment; `exit` ends a command, `text` shows what others wrote.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ pub mod args;
 mod check;
 mod clock;
 pub mod config_arg;
+mod confirm;
 mod daemon;
 mod dead;
 mod demo;
@@ -32,6 +34,7 @@ mod new_file;
 mod notify;
 mod offline;
 mod pause;
+mod queue;
 mod reload;
 mod resume;
 mod run;
@@ -89,6 +92,8 @@ enum Command {
     Resume(resume::Args),
     /// Show whether the machine's clock is believed, or vouch for it.
     Clock(clock::Args),
+    /// The events that wait: see for what, try them at once, or give one up.
+    Queue(queue::Args),
     /// The events that could not be delivered: see why, and send them again or give them up.
     Dead(dead::Args),
     /// Give up all that is queued or dead of one person.
@@ -158,6 +163,7 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Pause(args) => pause::run(args),
         Command::Resume(args) => resume::run(args),
         Command::Clock(args) => clock::run(args),
+        Command::Queue(args) => queue::run(args),
         Command::Dead(args) => dead::run(args),
         Command::Forget(args) => forget::run(args),
         Command::Verify(args) => verify::run(args),

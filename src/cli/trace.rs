@@ -78,9 +78,11 @@ fn show(
     }
     let delivered =
         |step: &Step| matches!(step, Step::Attempted { outcome, .. } if outcome == "delivered");
+    let purged = |step: &Step| matches!(step, Step::Ended { state, .. } if state == "purged");
     let now = match &trace.stored {
         // The queue alone cannot tell the two apart.
         Stored::Settled { .. } if trace.steps.iter().any(delivered) => "delivered".to_owned(),
+        Stored::Settled { .. } if trace.steps.iter().any(purged) => "purged".to_owned(),
         stored => render_stored(stored, zone),
     };
     let _ = writeln!(text, "  now            {now}");
@@ -100,7 +102,7 @@ fn show(
 }
 
 /// What the queue knows.
-fn render_stored(stored: &Stored, zone: &TimeZone) -> String {
+pub(super) fn render_stored(stored: &Stored, zone: &TimeZone) -> String {
     match stored {
         Stored::Queued {
             accepted_at,
@@ -136,7 +138,7 @@ fn render_stored(stored: &Stored, zone: &TimeZone) -> String {
             accepted_after,
             accepted_by,
         } => {
-            let mut text = "delivered, or set aside as damaged".to_owned();
+            let mut text = "delivered, or given up, or set aside as damaged".to_owned();
             if let Some(at) = accepted_after {
                 let _ = write!(text, "; accepted after {}", dated(*at, zone));
             }
@@ -152,7 +154,7 @@ fn render_stored(stored: &Stored, zone: &TimeZone) -> String {
     }
 }
 
-fn render(step: &Step, user_name: &dyn Fn(u32) -> Option<String>) -> String {
+pub(super) fn render(step: &Step, user_name: &dyn Fn(u32) -> Option<String>) -> String {
     match step {
         Step::Arrived {
             answer,

@@ -28,6 +28,12 @@ impl Daemon {
             Command::Resume { isolate, answer } => {
                 let _ = answer.send(self.resume(isolate).await);
             }
+            Command::Held { ids, answer } => {
+                let _ = answer.send(self.delivery.held(ids).await);
+            }
+            Command::TryAtOnce { id, answer } => {
+                let _ = answer.send(self.delivery.try_at_once(id).await);
+            }
         }
     }
 

@@ -9,12 +9,13 @@ use tokio::time::Instant;
 
 use super::courier::Courier;
 use super::destination::{Destination, Transport};
+use super::held::{Held, TriedAtOnce};
 use super::item::Prepare;
 use super::messages::Command;
 use super::options::{Environment, Limits, Options, Pause};
 use super::run::Run;
 use super::status::{DrainEnd, DrainReport, Status};
-use crate::queue::Queue;
+use crate::queue::{EntryId, Queue};
 
 /// The running delivery side. Dropping it abandons what is in flight, as a crash would; end it
 /// with [`Handle::drain`].
@@ -85,6 +86,22 @@ impl Handle {
     /// told the queue to keep them ([`Queue::keep_dead`]).
     pub fn resume(&self, isolate: bool) {
         let _ = self.commands.send(Command::Resume { isolate });
+    }
+
+    /// What each of these events waits for, in their order; `None` while another process
+    /// has the turn to deliver, and once the loop has ended.
+    pub async fn held(&self, ids: Vec<EntryId>) -> Option<Vec<Held>> {
+        let (tx, rx) = oneshot::channel();
+        self.commands.send(Command::Held(ids, tx)).ok()?;
+        rx.await.ok().flatten()
+    }
+
+    /// Tries at once what backs off: the batch of this event, or with `None` all of them. Does
+    /// nothing before a gate that is not open. `None` once the loop has ended.
+    pub async fn try_at_once(&self, id: Option<EntryId>) -> Option<TriedAtOnce> {
+        let (tx, rx) = oneshot::channel();
+        self.commands.send(Command::TryAtOnce(id, tx)).ok()?;
+        rx.await.ok()
     }
 
     /// A snapshot; the last one once the loop has ended.

@@ -88,6 +88,11 @@ impl Isolation {
         self.pieces = pieces.into_iter().filter_map(f).collect();
     }
 
+    /// What waits to be tried.
+    pub fn iter(&self) -> impl Iterator<Item = &Batch> {
+        self.pieces.iter()
+    }
+
     pub fn events(&self) -> usize {
         self.pieces.iter().map(Batch::len).sum()
     }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::batch::Batch;
 use super::destination::{NoReply, Signals};
 use super::gate::Ticket;
+use super::held::{Held, TriedAtOnce};
 use super::item::{Dead, Prepare, Prepared, StrippedKeys};
 use super::judgement::Judgement;
 use super::options::{Limits, Pause};
@@ -46,7 +47,13 @@ pub(super) enum Command {
     TokenChanged,
     Pause(Pause),
     PauseOver,
-    Resume { isolate: bool },
+    Resume {
+        isolate: bool,
+    },
+    /// What these wait for.
+    Held(Vec<EntryId>, oneshot::Sender<Option<Vec<Held>>>),
+    /// What backs off is to be tried now: this one's batch, or all.
+    TryAtOnce(Option<EntryId>, oneshot::Sender<TriedAtOnce>),
     Status(oneshot::Sender<Status>),
     Drain(Instant, oneshot::Sender<DrainReport>),
     Abandon,

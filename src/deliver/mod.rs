@@ -27,7 +27,7 @@
 //!   leave?), `ready`, `waiting` and `isolate` (where events wait), `streak` and `strip` (what
 //!   refusals teach), `batch`, `age`, `retry`, `item`, `normalise`. `witness` tells the observer.
 //! - `destination` is the seam to `pinterest`, with `judgement`, what an answer can mean.
-//! - `options` is what it is given, `status` what it shows of itself.
+//! - `options` is what it is given, `status` what it shows of itself, `held` of single events.
 
 mod age;
 mod batch;
@@ -36,6 +36,7 @@ mod destination;
 mod failing;
 mod gate;
 mod handle;
+mod held;
 mod isolate;
 mod item;
 mod judgement;
@@ -63,6 +64,7 @@ mod tests;
 
 pub use age::{Age, AgeRules};
 pub use handle::Handle;
+pub use held::{Held, TriedAtOnce, WaitsFor};
 pub use item::{Dead, Prepare, Prepared, StrippedKeys};
 pub use normalise::normalise;
 pub use options::{CallLimit, Environment, Limits, OnLate, OnRefused, Options, Pause};

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::destination::Framing;
 use super::item::Item;
+use crate::queue::EntryId;
 
 /// When a batch is full, and how long it may stay unfilled.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +81,12 @@ impl Ready {
         let group = self.group(keys, now);
         group.json_bytes += item.json.len();
         group.items.push_front(item);
+    }
+
+    /// All that gather.
+    pub fn ids(&self) -> impl Iterator<Item = EntryId> {
+        let items = self.groups.iter().flat_map(|group| &group.items);
+        items.map(|item| item.entry.id)
     }
 
     fn group(&mut self, keys: &[String], now: Instant) -> &mut Group {

@@ -261,6 +261,12 @@ impl<T: Transport> Run<T> {
             Some(Command::Pause(pause)) => self.courier.pause(Some(pause)),
             Some(Command::PauseOver) => self.courier.pause(None),
             Some(Command::Resume { isolate }) => self.courier.resume(now, isolate),
+            Some(Command::Held(ids, answer)) => {
+                let _ = answer.send(self.courier.held(now, &ids));
+            }
+            Some(Command::TryAtOnce(id, answer)) => {
+                let _ = answer.send(self.courier.try_at_once(now, id));
+            }
             Some(Command::Status(answer)) => {
                 let _ = answer.send(self.courier.status(now));
             }

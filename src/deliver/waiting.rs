@@ -55,6 +55,17 @@ impl Waiting {
         }
     }
 
+    /// Those that `are_meant` are due now, if they are not already; how many events are in them.
+    pub fn hurry(&mut self, now: Instant, are_meant: impl Fn(&Batch) -> bool) -> usize {
+        let mut events = 0;
+        for ((due, _), batch) in std::mem::take(&mut self.batches) {
+            let is_meant = are_meant(&batch);
+            events += if is_meant { batch.len() } else { 0 };
+            self.push(if is_meant { due.min(now) } else { due }, batch);
+        }
+        events
+    }
+
     /// The destination is well again: what did not fail by its own fault is due now.
     pub fn recover(&mut self, now: Instant) {
         for ((due, _), mut batch) in std::mem::take(&mut self.batches) {
@@ -69,6 +80,11 @@ impl Waiting {
 
     pub fn iter(&self) -> impl Iterator<Item = &Batch> {
         self.batches.values()
+    }
+
+    /// Each with the time when it is due.
+    pub fn with_due(&self) -> impl Iterator<Item = (Instant, &Batch)> {
+        self.batches.iter().map(|((due, _), batch)| (*due, batch))
     }
 
     pub fn events(&self) -> usize {
@@ -105,5 +121,18 @@ mod tests {
         assert_eq!(waiting.due(now, |b| b.id != 1).unwrap().id, 2);
         assert_eq!(waiting.due(now, |_| true).unwrap().id, 1);
         assert_eq!(waiting.events(), 0);
+    }
+
+    #[test]
+    fn what_is_hurried_is_due_now_and_the_others_when_they_were() {
+        let start = Instant::now();
+        let mut waiting = Waiting::default();
+        for id in 1..=2u32 {
+            waiting.push(start + SECOND * id, fixture::batch(id.into(), 3));
+        }
+        assert_eq!(waiting.hurry(start, |batch| batch.id == 2), 3);
+        assert_eq!(waiting.due(start, |_| true).unwrap().id, 2);
+        assert!(waiting.due(start, |_| true).is_none());
+        assert_eq!(waiting.first_due(), Some(start + SECOND));
     }
 }

@@ -79,7 +79,7 @@ pub struct End {
     pub at: Millis,
     /// Which, see [`short`].
     pub id: u64,
-    /// `dead` or `set_apart`.
+    /// `dead`, `set_apart` or `purged`.
     pub state: &'static str,
     /// Why it is dead.
     pub reason: Option<&'static str>,
@@ -119,7 +119,7 @@ impl Record {
         size_of::<Self>() + 2 * size_of::<usize>() + beside
     }
 
-    fn step(&self, id: u64) -> Option<Step> {
+    pub(super) fn step(&self, id: u64) -> Option<Step> {
         let among = |ids: &[u64]| ids.iter().position(|known| *known == id);
         Some(match self {
             Self::Arrival(arrival) => {
@@ -226,11 +226,11 @@ pub enum Step {
         #[serde(rename = "words")]
         message: Option<String>,
     },
-    /// It became a dead letter or was set apart.
+    /// It became a dead letter, was set apart, or was given up while it waited.
     Ended {
         /// Unix milliseconds.
         at: Millis,
-        /// `dead` or `set_apart`.
+        /// `dead`, `set_apart` or `purged`.
         state: String,
         /// Why it is dead.
         reason: Option<String>,

@@ -18,6 +18,7 @@ mod noted;
 mod passing;
 mod past;
 mod rates;
+mod tries;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +28,7 @@ pub use noted::{Count, Noted, Told};
 pub use passing::{Held, Listener, Passed, Passing, Sent, Stage};
 pub use past::{Past, Remembered};
 pub use rates::{Rates, Reading};
+pub use tries::{Attempts, Tries};
 
 /// The four memories. Clones share them.
 #[derive(Clone, Default)]

@@ -15,7 +15,7 @@ pub struct Remembered {
     pub at: Millis,
     /// Which event, see [`super::short`].
     pub id: u64,
-    /// A [`Stage`] by its name.
+    /// A [`Stage`] by its name, or `purged`.
     pub status: &'static str,
     /// Why it is dead.
     pub reason: Option<&'static str>,

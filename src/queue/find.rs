@@ -28,7 +28,7 @@ pub enum Found {
         /// Its number among the dead letters.
         number: LetterNumber,
     },
-    /// It was delivered, or its bytes were lost to damage.
+    /// It was delivered, forgotten or dropped, or its bytes were lost to damage.
     Settled {
         /// After this it was accepted, Unix milliseconds, where that is known.
         accepted_after: Option<Millis>,

@@ -41,6 +41,7 @@ mod notify;
 mod online;
 mod path;
 mod pause;
+mod queue;
 mod quota;
 mod refused_all;
 mod reload;

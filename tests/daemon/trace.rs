@@ -101,5 +101,8 @@ fn a_death_says_why_and_what_is_not_known_is_said() {
     assert!(dead.contains("the daemon's start"), "{dead}");
     assert!(!dead.contains("customer0"), "{dead}");
     let delivered = shown("d-000001");
-    assert!(delivered.contains("delivered, or set aside"), "{delivered}");
+    assert!(
+        delivered.contains("delivered, or given up, or set aside"),
+        "{delivered}"
+    );
 }

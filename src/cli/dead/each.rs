@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 
 use jiff::tz::TimeZone;
 
-use super::filter::FilterArgs;
+use super::super::letter_filter::FilterArgs;
 use super::human::count;
 use super::pages::get;
 use crate::admin::{Brief, Briefs};

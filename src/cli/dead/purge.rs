@@ -1,10 +1,9 @@
 //! `pinrelay dead purge`: given up, after a question.
 
-use std::io::{self, IsTerminal, Write};
-
-use anyhow::anyhow;
+use std::io::Write;
 
 use super::super::admin_arg::AdminArg;
+use super::super::confirm::is_confirmed;
 use super::super::exit::{Exit, Failure, OrExit, Outcome};
 use super::super::letter_filter::FilterArgs;
 use super::super::text::{out, say};
@@ -61,16 +60,8 @@ pub(super) fn run(args: &Args) -> Outcome {
 /// Asks on the terminal.
 fn is_wanted(letters: u64) -> Result<bool, Failure> {
     let letters = count(letters);
-    if !io::stdin().is_terminal() {
-        return Err(Failure {
-            exit: Exit::Usage,
-            error: anyhow!("{letters} would be purged: say --yes, for there is no terminal to ask"),
-        });
-    }
-    say(&format!(
-        "Purge {letters}? Their events will not be sent. [y/N] "
-    ));
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer).or_exit(Exit::Io)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    is_confirmed(
+        &format!("Purge {letters}? Their events will not be sent."),
+        &format!("{letters} would be purged"),
+    )
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::deliver::batch::Batch;
+use crate::queue::EntryId;
+
 /// Nothing answered for so long since a request left is trouble, before any time-out says so.
 const SILENCE: Duration = Duration::from_secs(15);
 /// Between two looks that have to find it: a process that was frozen hears first what came
@@ -24,6 +27,7 @@ pub struct Flights {
 
 struct Flight {
     batch: u64,
+    events: Vec<EntryId>,
     decided_at: Instant,
     left: Left,
     /// Sound answers before it left.
@@ -38,16 +42,24 @@ impl Flights {
     }
 
     /// A request leaves now, or as soon as its mark is durable. `sound`: sound answers so far.
-    pub fn started(&mut self, now: Instant, batch: u64, sound: u64, is_stubborn: bool) -> Left {
+    pub fn started(&mut self, now: Instant, batch: &Batch, sound: u64) -> Left {
         let left = Left::default();
         self.flights.push(Flight {
-            batch,
+            batch: batch.id,
+            events: batch.ids(),
             decided_at: now,
             left: left.clone(),
             sound,
-            is_stubborn,
+            is_stubborn: batch.is_stubborn(),
         });
         left
+    }
+
+    /// The events of all of them.
+    pub fn events(&self) -> impl Iterator<Item = EntryId> {
+        self.flights
+            .iter()
+            .flat_map(|flight| flight.events.iter().copied())
     }
 
     /// It is over.
@@ -91,13 +103,17 @@ impl Flights {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deliver::batch::Course;
+    use crate::deliver::fixture;
 
     #[test]
     fn silence_is_found_by_two_looks_and_ends_with_any_answer() {
         let now = Instant::now();
         let mut flights = Flights::default();
-        flights.started(now, 1, 7, true).set(now).unwrap();
-        let late = flights.started(now, 2, 7, false);
+        let mut own_fault = fixture::batch(1, 1);
+        own_fault.trial.course = Course::Stubborn;
+        flights.started(now, &own_fault, 7).set(now).unwrap();
+        let late = flights.started(now, &fixture::batch(2, 1), 7);
         assert_eq!(
             flights.silent_since(now + 60 * SILENCE, 7),
             None,

@@ -278,7 +278,7 @@ impl Courier {
             batch.trial.lateness = lateness;
             self.pace.take(now);
             let (sound, is_stubborn) = (self.sound, batch.is_stubborn());
-            let left = self.flights.started(now, batch.id, sound, is_stubborn);
+            let left = self.flights.started(now, &batch, sound);
             if is_stubborn {
                 self.stubborn.started();
             }

@@ -45,6 +45,11 @@ impl Stubborn {
         self.rest
     }
 
+    /// The operator wants one tried now: the rest is over, the number of slots stays.
+    pub fn hurry(&mut self) {
+        self.rest = None;
+    }
+
     pub fn started(&mut self) {
         self.in_flight += 1;
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::state::Courier;
-use crate::clock::{Millis, millis};
 use crate::deliver::age::{Horizon, Lateness};
 use crate::deliver::batch::Batch;
 use crate::deliver::destination::Notice;
@@ -194,11 +193,8 @@ impl Courier {
     pub fn status(&mut self, now: Instant) -> Status {
         // What is past was past before it was asked for.
         self.look(now);
-        let wall = self.clock.now();
-        let at = |instant: Instant| -> Millis {
-            let ahead = millis(instant.saturating_duration_since(now));
-            wall + ahead - millis(now.saturating_duration_since(instant))
-        };
+        let this = &*self;
+        let at = |instant: Instant| this.wall(now, instant);
         let shown = |view: &Closed| GateStatus {
             state: if view.reason.parks() {
                 GateState::Parked

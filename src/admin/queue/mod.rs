@@ -1,5 +1,10 @@
 //! `GET /queue?after=NUMBER&limit=N`: events that wait, oldest first, as they came. Holds personal
 //! data. `next` is the number after which to go on, null after the last page.
+//!
+//! `list` tells of them without personal data, `one` tries or drops one of them.
+
+mod list;
+mod one;
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -12,6 +17,8 @@ use super::state::AdminState;
 use crate::clock::Millis;
 use crate::queue::Seq;
 use crate::queue::Waiting;
+pub use list::{QueueList, WaitingEvent};
+pub use one::{Dropping, QueueOne, Retrying};
 
 /// Events of one page, at most.
 const MOST: usize = 1000;
@@ -39,7 +46,10 @@ pub struct QueuedEvent {
 }
 
 pub(super) fn routes() -> Router<AdminState> {
-    Router::new().route("/queue", get(queue))
+    Router::new()
+        .route("/queue", get(queue))
+        .merge(list::routes())
+        .merge(one::routes())
 }
 
 #[derive(Deserialize)]
