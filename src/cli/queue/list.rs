@@ -154,38 +154,7 @@ mod tests {
 
     #[test]
     fn a_row_says_what_is_known_and_what_is_not() {
-        let list = QueueList {
-            events: vec![
-                WaitingEvent {
-                    in_doubt: true,
-                    tries: 3,
-                    tries_at_least: true,
-                    waits_for: Some(WaitsFor::Backoff),
-                    next_try_at: Some(NOW + 61_000),
-                    last_failure: Some(Step::Attempted {
-                        at: NOW - 1000,
-                        took_ms: 12,
-                        events: 5,
-                        http_status: Some(503),
-                        class: "unknown".into(),
-                        outcome: "in_doubt".into(),
-                        message: Some("Service \u{1b}[2J".into()),
-                    }),
-                    ..event("order-1")
-                },
-                WaitingEvent {
-                    from_dead_letters: true,
-                    tries: 1,
-                    tries_at_least: true,
-                    waits_for: None,
-                    ..event("order-\u{1b}2")
-                },
-                event("order-3"),
-            ],
-            total: 1203,
-            tries_since: NOW,
-            now: NOW,
-        };
+        let list = shown("Service \u{1b}[2J", "order-\u{1b}2");
         let text = table(&list, &TimeZone::UTC);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
@@ -205,5 +174,50 @@ mod tests {
             table(&QueueList::default(), &TimeZone::UTC),
             "no events wait\n"
         );
+    }
+
+    #[test]
+    fn the_page_for_operators_shows_this_table() {
+        let page = include_str!("../../../docs/operations.md");
+        let block = page.split("```text\n$ pinrelay queue list\n").nth(1);
+        let block = block.and_then(|rest| rest.split("```").next());
+        let table = table(&shown("Service Unavailable", "order-2"), &TimeZone::UTC);
+        assert_eq!(block, Some(&*table));
+    }
+
+    /// Some of each kind.
+    fn shown(message: &str, second: &str) -> QueueList {
+        QueueList {
+            events: vec![
+                WaitingEvent {
+                    in_doubt: true,
+                    tries: 3,
+                    tries_at_least: true,
+                    waits_for: Some(WaitsFor::Backoff),
+                    next_try_at: Some(NOW + 61_000),
+                    last_failure: Some(Step::Attempted {
+                        at: NOW - 1000,
+                        took_ms: 12,
+                        events: 5,
+                        http_status: Some(503),
+                        class: "unknown".into(),
+                        outcome: "in_doubt".into(),
+                        message: Some(message.into()),
+                    }),
+                    ..event("order-1")
+                },
+                WaitingEvent {
+                    from_dead_letters: true,
+                    tries: 1,
+                    tries_at_least: true,
+                    waits_for: None,
+                    ..event(second)
+                },
+                event("order-3"),
+            ],
+            total: 1203,
+            tries_since: NOW,
+            now: NOW,
+        }
     }
 }
