@@ -5,18 +5,20 @@ use std::io::Write;
 
 use jiff::tz::TimeZone;
 
-use crate::admin::report::human::{count, duration, local};
+use crate::admin::report::human::{count, duration};
 use crate::admin::{QueueList, Report, WaitingEvent};
 use crate::cli::admin_arg::AdminArg;
 use crate::cli::daemon::{CONTROL, READING};
 use crate::cli::exit::{Exit, OrExit, Outcome};
-use crate::cli::text::{fit, out, printable};
+use crate::cli::screen::width;
+use crate::cli::text::{out, printable};
 use crate::cli::trace::render;
 use crate::clock::Millis;
 use crate::deliver::WaitsFor;
+use crate::moment::local;
 
 /// Columns of what it waits for, and of an event's name.
-const WAITS: usize = 20;
+const WAITS: usize = 17;
 const NAME: usize = 20;
 
 /// Flags of `pinrelay queue list`.
@@ -96,9 +98,9 @@ fn table(list: &QueueList, zone: &TimeZone) -> String {
 /// the other verbs are given.
 fn rows(event: &WaitingEvent, now: Millis, zone: &TimeZone) -> String {
     let at_least = if event.tries_at_least { "+" } else { "" };
-    let name = fit(&event.event, NAME);
-    // The terminal's columns are not the bytes that a width counts, so the rest is filled by hand.
-    let fill = NAME.saturating_sub(name.chars().count());
+    let name = printable(&event.event);
+    // A character may take two columns.
+    let fill = NAME.saturating_sub(width(&name));
     let mut text = format!(
         "{:>12}  {:>5}  {:WAITS$}  {name}{:fill$}  {}\n",
         duration((now - event.accepted_at).max(0)),
@@ -160,13 +162,13 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "         age  tries  waits for             event                 messageId",
-                "   2 h 1 min     3+  backoff, 08:50:38     Order Completed       order-1",
-                "              in doubt: Pinterest may have it; last try 08:49:36: in_doubt: a \
+                "         age  tries  waits for          event                 messageId",
+                "   2 h 1 min     3+  backoff, 08:50:38Z  Order Completed       order-1",
+                "              in doubt: Pinterest may have it; last try 08:49:36Z: in_doubt: a \
                  request of 5, HTTP 503 after 12 ms (unknown): Service ·[2J",
-                "   2 h 1 min     1+  unknown               Order Completed       order-·2",
+                "   2 h 1 min     1+  unknown            Order Completed       order-·2",
                 "              from the dead letters; why the last try failed is not remembered",
-                "   2 h 1 min      0  line                  Order Completed       order-3",
+                "   2 h 1 min      0  line               Order Completed       order-3",
                 "1,200 more",
             ]
         );
