@@ -47,11 +47,8 @@ pub(super) fn run(
             last.print(&mut out, is_json, when)
         }
     };
-    match printed.and_then(|()| out.flush()) {
-        // Whoever reads has seen enough (`| head`).
-        Err(closed) if closed.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
-        written => written.map(|()| Exit::Ok).or_exit(Exit::Io),
-    }
+    let written = printed.and_then(|()| out.flush());
+    written.map(|()| Exit::Ok).or_exit(Exit::Io)
 }
 
 /// Reads them page by page. The outer error is the daemon's, the inner one `print`'s.
