@@ -44,9 +44,11 @@ fn every_screen_fits_its_terminal_and_is_coloured_where_that_is_wanted() {
     daemon.shows(s(20), "parked", |status| status["state"] == "parked");
 
     let trace = ["trace", "order-000000"];
-    let screens: [(&[&str], &[&str]); 6] = [
+    let screens: [(&[&str], &[&str]); 8] = [
         (&["status"], &["parked", "next:"]),
         (&["dead", "list"], &["refused"]),
+        (&["dead", "list", "--each"], &["refused"]),
+        (&["queue", "list"], &["parked"]),
         (&["check"], &["ok", "advice"]),
         (&trace, &[]),
         (&["clock"], &[]),

@@ -12,7 +12,7 @@ use super::pages::get;
 use crate::admin::{Brief, Briefs};
 use crate::cli::daemon::Client;
 use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
-use crate::cli::screen::width;
+use crate::cli::screen::{Screen, Tone, width};
 use crate::cli::text::{buffered, printable};
 use crate::clock::Millis;
 use crate::moment::local;
@@ -20,8 +20,13 @@ use crate::moment::local;
 /// Columns of an event's name.
 const NAME: usize = 20;
 
-/// Now, and the zone of who reads it.
-type When<'a> = (Millis, &'a TimeZone);
+/// When and where it is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub now: Millis,
+    pub zone: &'a TimeZone,
+    pub screen: Screen,
+}
 
 /// Prints the letters that the filter means; `limit`: the last of them.
 pub(super) fn run(
@@ -29,12 +34,12 @@ pub(super) fn run(
     filter: &FilterArgs,
     limit: Option<NonZeroUsize>,
     is_json: bool,
-    when: When<'_>,
+    look: Look<'_>,
 ) -> Outcome {
     let mut out = buffered(is_json);
     let printed = match limit {
         None => all(client, filter, |letter| {
-            print(&mut out, letter, is_json, when)
+            print(&mut out, letter, is_json, look)
         })?
         .map(|_| ()),
         Some(limit) => {
@@ -44,7 +49,7 @@ pub(super) fn run(
                 last.push(letter);
                 Ok(())
             })?;
-            last.print(&mut out, is_json, when)
+            last.print(&mut out, is_json, look)
         }
     };
     let written = printed.and_then(|()| out.flush());
@@ -95,31 +100,36 @@ impl Last {
         }
     }
 
-    fn print(self, out: &mut impl Write, is_json: bool, when: When<'_>) -> io::Result<()> {
+    fn print(self, out: &mut impl Write, is_json: bool, look: Look<'_>) -> io::Result<()> {
         if self.before > 0 && !is_json {
             writeln!(out, "{} died before these", count(self.before))?;
         }
         let mut letters = self.letters.into_iter();
-        letters.try_for_each(|letter| print(out, letter, is_json, when))
+        letters.try_for_each(|letter| print(out, letter, is_json, look))
     }
 }
 
-fn print(out: &mut impl Write, letter: Brief, is_json: bool, when: When<'_>) -> io::Result<()> {
+fn print(out: &mut impl Write, letter: Brief, is_json: bool, look: Look<'_>) -> io::Result<()> {
     match is_json {
         true => writeln!(out, "{}", serde_json::to_string(&letter)?),
-        false => writeln!(out, "{}", line(&letter, when)),
+        false => {
+            let line = line(&letter, look);
+            let tone = Some(Tone::Alarm);
+            let line = look.screen.toned(&line, &letter.reason, tone);
+            writeln!(out, "{line}")
+        }
     }
 }
 
 /// The messageId stands in full: it is what the other verbs are given.
-fn line(letter: &Brief, (now, zone): When<'_>) -> String {
+fn line(letter: &Brief, look: Look<'_>) -> String {
     let event = printable(&letter.event);
     // A character may take two columns.
     let fill = NAME.saturating_sub(width(&event));
     format!(
         "{:>8}  {:22}  {:15}  {event}{:fill$}  {}  {}",
         letter.number,
-        local(letter.died_at, now, zone),
+        local(letter.died_at, look.now, look.zone),
         letter.reason,
         "",
         printable(&letter.message_id),
@@ -148,8 +158,12 @@ mod tests {
             let mut last = Last::new(2);
             (1..=5).for_each(|number| last.push(brief(number)));
             let mut out = Vec::new();
-            let when = (1_769_882_400_000, &TimeZone::UTC);
-            last.print(&mut out, is_json, when).unwrap();
+            let look = Look {
+                now: 1_769_882_400_000,
+                zone: &TimeZone::UTC,
+                screen: Screen::none(),
+            };
+            last.print(&mut out, is_json, look).unwrap();
             String::from_utf8(out).unwrap()
         };
         let text = printed(false);

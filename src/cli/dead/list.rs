@@ -60,13 +60,17 @@ pub(super) fn run(args: &Args) -> Outcome {
         screen: Screen::of_stdout(),
     };
     if args.each {
-        let when = (look.now, &look.zone);
+        let look = each::Look {
+            now: look.now,
+            zone: &look.zone,
+            screen: look.screen,
+        };
         return each::run(
             &args.admin.client()?,
             &args.filter,
             args.limit,
             args.json,
-            when,
+            look,
         );
     }
     let groups = groups(&args.admin.client()?, &args.filter)?;

@@ -10,7 +10,7 @@ use crate::admin::{QueueList, Report, WaitingEvent};
 use crate::cli::admin_arg::AdminArg;
 use crate::cli::daemon::{CONTROL, READING};
 use crate::cli::exit::{Exit, OrExit, Outcome};
-use crate::cli::screen::width;
+use crate::cli::screen::{Screen, Tone, width};
 use crate::cli::text::{out, printable};
 use crate::cli::trace::render;
 use crate::clock::Millis;
@@ -64,8 +64,10 @@ pub(super) fn run(args: &Args) -> Outcome {
             let zone = TimeZone::system();
             let mut text = String::new();
             if report.gate.state != "open" {
-                let gate = printable(&report.gate_line(&zone));
-                let _ = writeln!(text, "the gate is {gate}");
+                let gate = format!("the gate is {}", printable(&report.gate_line(&zone)));
+                let tone = Tone::of_state(&report.gate.state);
+                let gate = Screen::of_stdout().toned(&gate, &report.gate.state, tone);
+                let _ = writeln!(text, "{gate}");
             }
             text + &table(&list, &zone)
         }
