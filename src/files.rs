@@ -5,10 +5,11 @@
 //! would hold whoever opens it until somebody writes into it, a device may never end. Nothing is
 //! larger than its limit.
 
-use std::fs::{File, Metadata, OpenOptions, metadata};
+use std::fmt;
+use std::fs::{File, Metadata, OpenOptions, metadata, read_link, symlink_metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The bytes of a plain file, at most `limit` of them, and what the system says of the file that
 /// they are from.
@@ -18,7 +19,7 @@ use std::path::Path;
 /// [`io::ErrorKind::FileTooLarge`] beyond the limit.
 pub fn read(path: &Path, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
     // Opening alone does something to some devices.
-    is_plain(&metadata(path)?)?;
+    is_plain(&looked_at(path)?)?;
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file: File = OpenOptions::new()
         .read(true)
@@ -51,7 +52,57 @@ pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
 /// # Errors
 /// The system's; [`io::ErrorKind::InvalidInput`] for what is no plain file.
 pub fn check_plain(path: &Path) -> io::Result<()> {
-    is_plain(&metadata(path)?)
+    is_plain(&looked_at(path)?)
+}
+
+/// What to do about a file that cannot be read, for the end of a message.
+pub fn next_step(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "put it there, or name another",
+        io::ErrorKind::PermissionDenied => "give the daemon's user access to it",
+        _ => "see to it, or name another",
+    }
+}
+
+/// A symbolic link that leads to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DanglingLink {
+    /// The link.
+    pub link: PathBuf,
+    /// What it names.
+    pub target: PathBuf,
+}
+
+impl fmt::Display for DanglingLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (link, target) = (self.link.display(), self.target.display());
+        write!(
+            f,
+            "{link} is a symbolic link to {target}, which is not there"
+        )
+    }
+}
+
+/// The first link on the way to a path, or in its place, that leads to nothing: the system says the
+/// same of it as of a name that is missing, and yet nothing can be made there.
+pub fn dangling_link(path: &Path) -> Option<DanglingLink> {
+    let ways: Vec<&Path> = path.ancestors().collect();
+    let dangles = |at: &&&Path| {
+        let missing = metadata(at).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+        missing && symlink_metadata(at).is_ok_and(|about| about.is_symlink())
+    };
+    let link = ways.iter().rev().find(dangles)?;
+    Some(DanglingLink {
+        link: link.to_path_buf(),
+        target: read_link(link).ok()?,
+    })
+}
+
+fn looked_at(path: &Path) -> io::Result<Metadata> {
+    metadata(path).map_err(|error| match dangling_link(path) {
+        Some(link) => io::Error::new(error.kind(), link.to_string()),
+        None => error,
+    })
 }
 
 fn is_plain(about: &Metadata) -> io::Result<()> {
@@ -86,6 +137,23 @@ mod tests {
             let refused = check_plain(odd).unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
         }
+        let gone = folder.path().join("gone");
+        let (link, way) = (
+            folder.path().join("dangling"),
+            folder.path().join("dangling/file"),
+        );
+        std::os::unix::fs::symlink(&gone, &link).unwrap();
+        for path in [&link, &way] {
+            let error = read(path, 5).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+            let dangling = DanglingLink {
+                link: link.clone(),
+                target: gone.clone(),
+            };
+            assert_eq!(error.to_string(), dangling.to_string());
+        }
+        assert_eq!(dangling_link(&gone), None);
+        assert_eq!(dangling_link(&path), None);
         // A link to a plain file is one, as secrets are mounted.
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();

@@ -16,6 +16,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, User, geteuid, initgroups, setgid, setgroups, setuid};
 
 use super::exit::{Exit, Failure, OrExit};
+use crate::files::dangling_link;
 use crate::lifecycle::{self, LogFormat};
 
 /// As many symlinks as the system follows.
@@ -32,6 +33,16 @@ pub(super) fn become_owner_of(folder: &Path) -> Result<Option<String>, Failure> 
     umask(Mode::from_bits_truncate(0o077));
     if !geteuid().is_root() {
         return Ok(None);
+    }
+    if let Some(link) = dangling_link(folder) {
+        let error = anyhow!(
+            "queue folder {}: {link}: make that folder, or set queue.path",
+            folder.display()
+        );
+        return Err(Failure {
+            exit: Exit::Io,
+            error,
+        });
     }
     let found = owner(folder).or_exit(Exit::Io)?;
     if found.uid() == 0 {

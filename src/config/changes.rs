@@ -50,7 +50,7 @@ impl Config {
 
     fn text(&self, key: &Key) -> &str {
         let set = self.texts.get(&(key.section, key.name));
-        set.map_or(key.default, String::as_str)
+        set.map_or(key.default, |(text, _)| text)
     }
 
     fn mappings(&self) -> Vec<(&str, &str)> {

@@ -8,6 +8,9 @@ use super::token::DEFAULT_TOKEN_FILE;
 /// Where the files of all instances are.
 const FOLDER: &str = "/etc/pinrelay";
 
+/// Bytes of a name: the paths of its sockets have to fit.
+const LONGEST: usize = 64;
+
 /// The instance's name, as in `pinrelay@NAME.service`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance(String);
@@ -19,9 +22,12 @@ impl Instance {
     /// What is expected instead.
     pub fn parse(name: &str) -> Result<Self, String> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
-        match !name.is_empty() && !name.starts_with('-') && name.chars().all(plain) {
+        let fits = (1..=LONGEST).contains(&name.len());
+        match fits && !name.starts_with('-') && name.chars().all(plain) {
             true => Ok(Self(name.to_owned())),
-            false => Err("a name of letters, digits, - and _".into()),
+            false => Err(format!(
+                "a name of letters, digits, - and _, of at most {LONGEST} bytes"
+            )),
         }
     }
 

@@ -65,6 +65,9 @@ pub(super) struct WriteKeyTexts {
     pub place: Place,
 }
 
+/// By section and name, what a key was set to and where.
+pub(super) type Texts = BTreeMap<(&'static str, &'static str), (String, Place)>;
+
 /// Texts with places, and the problems found so far.
 pub(super) struct Raw {
     /// Every scalar key there is.
@@ -72,7 +75,7 @@ pub(super) struct Raw {
     file: PathBuf,
     /// Offset of each line's start.
     lines: Vec<usize>,
-    values: BTreeMap<(&'static str, &'static str), (String, Place)>,
+    values: Texts,
     /// Other defaults than the table's.
     fallbacks: BTreeMap<(&'static str, &'static str), String>,
     /// A value was found that means nothing.
@@ -378,10 +381,10 @@ impl Raw {
         found.map_or(Place::Nowhere, |(_, place)| place.clone())
     }
 
-    /// The texts that were set, for telling a reload what changed.
-    pub fn into_texts(self) -> BTreeMap<(&'static str, &'static str), String> {
-        let texts = self.values.into_iter();
-        texts.map(|(key, (text, _))| (key, text)).collect()
+    /// The texts that were set, and where: for telling a reload what changed, and people what is in
+    /// effect.
+    pub fn into_texts(self) -> Texts {
+        self.values
     }
 
     pub fn problem(&mut self, place: Place, message: String) {

@@ -7,11 +7,12 @@ use std::path::Path;
 use super::error::ConfigError;
 use super::instance::Instance;
 use super::keys::{KEYS, Sections};
-use super::raw::{Problem, Raw};
+use super::raw::{Place, Problem, Raw};
 use super::settings::Config;
 use super::token::{CREDENTIAL, DEFAULT_TOKEN_FILE, TOKEN_VARIABLE, TokenSources};
 use super::write_keys::{self, WriteKeyEntry};
 use crate::files;
+use crate::net::LONGEST_PATH;
 use crate::secret::Token;
 
 /// No config is larger, in bytes.
@@ -120,6 +121,10 @@ fn salvage(
     let (mut credential, mut variable) = (None, None);
     for (name, value) in env {
         match name.as_str() {
+            _ if is_no_text(&name, &value) => {
+                let what = "its value is not UTF-8, and would name something else: set it anew";
+                raw.problem(Place::Variable(name), what.into());
+            }
             "CREDENTIALS_DIRECTORY" => credential = Some(Path::new(&value).join(CREDENTIAL)),
             TOKEN_VARIABLE => variable = Some(Token::new(value)),
             _ => raw.variable(&name, value),
@@ -175,11 +180,17 @@ fn salvage(
 /// The environment variables of this process that a config looks at.
 pub fn process_env() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| {
-        let name = name.into_string().ok()?;
+        // What is not UTF-8 shows by its U+FFFD, and is refused where it is read.
+        let name = name.to_string_lossy().into_owned();
         let ours = name.starts_with("PINRELAY_") || name == "CREDENTIALS_DIRECTORY";
-        // What is not UTF-8 is no value of ours and fails where it is read.
         ours.then(|| (name, value.to_string_lossy().into_owned()))
     })
+}
+
+/// Whether a variable of ours was no UTF-8. The token has a check of its own.
+fn is_no_text(name: &str, value: &str) -> bool {
+    let ours = name.contains("__") || name == "CREDENTIALS_DIRECTORY";
+    ours && value.contains(char::REPLACEMENT_CHARACTER)
 }
 
 /// Two names that match the same events would leave it open which counts.
@@ -217,11 +228,35 @@ fn check_together(raw: &mut Raw, sections: &Sections) {
             "`backoff_initial` is longer than `backoff_max`".into(),
         );
     }
+    check_socket_paths(raw, sections);
     if sections.ingest.socket == sections.admin.socket {
         raw.problem(
             raw.place_of("admin", "socket"),
             "`socket` is the same file in [ingest] and [admin]".into(),
         );
+    }
+}
+
+/// No socket has so long a path. An HTTP socket that nobody asked for is done without.
+fn check_socket_paths(raw: &mut Raw, sections: &Sections) {
+    let http = sections.ingest.http_socket.as_ref();
+    let http = http.filter(|_| raw.place_of("ingest", "http_socket") != Place::Nowhere);
+    let sockets = [
+        ("ingest", "socket", Some(&sections.ingest.socket)),
+        ("ingest", "http_socket", http),
+        ("admin", "socket", Some(&sections.admin.socket)),
+    ];
+    for (section, name, path) in sockets {
+        let length = path.map_or(0, |path| path.as_os_str().len());
+        if length > LONGEST_PATH {
+            raw.problem(
+                raw.place_of(section, name),
+                format!(
+                    "`{name}` in [{section}] has {length} bytes, and the path of a socket at most \
+                     {LONGEST_PATH}: choose a shorter one"
+                ),
+            );
+        }
     }
 }
 

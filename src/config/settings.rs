@@ -1,14 +1,13 @@
 //! Everything that is configured, and what follows from it alone.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 
 use super::error::ConfigError;
 use super::keys::{
     Admin, CustomProperties, DeadLetters, Delivery, EventTime, Ingest, Log, Metrics, Notify,
     Pinterest, Queue, UserData,
 };
-use super::raw::{Pair, Place, Problem};
+use super::raw::{Pair, Place, Problem, Texts};
 use super::token::TokenSources;
 use super::write_keys::WriteKeyEntry;
 
@@ -60,7 +59,7 @@ pub struct Config {
     /// Where `ingest.http_socket` stands.
     pub http_socket_from: Place,
     /// What was set, as it was written.
-    pub(super) texts: BTreeMap<(&'static str, &'static str), String>,
+    pub(super) texts: Texts,
 }
 
 /// What a daemon cannot do without.
@@ -111,10 +110,11 @@ impl Config {
         }
     }
 
-    /// The queue's folder. Test mode has one of its own beside it, so that going live starts
+    /// The queue's folder, from `/` on. Test mode has one of its own beside it, so that going live starts
     /// with no event and no messageId of the test.
     pub fn queue_folder(&self) -> PathBuf {
-        let path = &self.queue.path;
+        // A name alone has no folder that it could be looked for in.
+        let path = &path::absolute(&self.queue.path).unwrap_or_else(|_| self.queue.path.clone());
         match self.pinterest.test {
             true => {
                 // A slash at the end is no part of the name.
@@ -124,6 +124,28 @@ impl Config {
             }
             false => path.clone(),
         }
+    }
+
+    /// The keys whose paths do not begin at `/`, as `section.name`.
+    pub fn relative_paths(&self) -> Vec<&'static str> {
+        let (ingest, pinterest) = (&self.ingest, &self.pinterest);
+        let paths = [
+            ("pinterest.token_file", pinterest.token_file.as_ref()),
+            ("ingest.socket", Some(&ingest.socket)),
+            ("ingest.http_socket", ingest.http_socket.as_ref()),
+            ("ingest.http_tls_cert", ingest.http_tls_cert.as_ref()),
+            ("ingest.http_tls_key", ingest.http_tls_key.as_ref()),
+            ("queue.path", Some(&self.queue.path)),
+            ("queue.machine_id_file", Some(&self.queue.machine_id_file)),
+            ("admin.socket", Some(&self.admin.socket)),
+            (
+                "notify.webhook_url_file",
+                self.notify.webhook_url_file.as_ref(),
+            ),
+        ];
+        let relative = |path: Option<&PathBuf>| path.is_some_and(|path| path.is_relative());
+        let named = paths.into_iter().filter(|(_, path)| relative(*path));
+        named.map(|(key, _)| key).collect()
     }
 
     /// Events of one request, test mode considered.

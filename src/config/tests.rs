@@ -625,7 +625,7 @@ fn the_example_shows_every_key_with_its_default() {
         );
         // Token sources have no default that could be written, nor has what has to be set.
         if !key.default.is_empty() {
-            let text = &all.texts[&(key.section, key.name)];
+            let (text, _) = &all.texts[&(key.section, key.name)];
             assert_eq!(text, key.default, "{}.{}", key.section, key.name);
         }
     }

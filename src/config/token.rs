@@ -74,7 +74,10 @@ pub enum TokenError {
         default: PathBuf,
     },
     /// A source exists, or was named, and cannot be read.
-    #[error("the token file {file} cannot be read: {error}; give the daemon's user access to it")]
+    #[error(
+        "the token file {file} cannot be read: {error}; {}",
+        files::next_step(error)
+    )]
     Unreadable {
         /// The file.
         file: PathBuf,

@@ -56,8 +56,8 @@ pub struct WriteKey {
 pub enum WriteKeyError {
     /// A file cannot be read.
     #[error(
-        "the file {file} of the write key `{name}` cannot be read: {error}; give the daemon's user \
-         access to it, or name another as its key_file"
+        "the file {file} of the write key `{name}` cannot be read: {error}; {}",
+        files::next_step(error)
     )]
     Unreadable {
         /// Whose key it is.

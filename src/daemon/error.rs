@@ -58,7 +58,9 @@ impl From<BindError> for DaemonError {
         let text = error.to_string();
         match error {
             BindError::InUse(_) => Self::InUse(text),
-            BindError::NotASocket(_) => Self::Config(text),
+            BindError::NotASocket(_) | BindError::TooLong(_) | BindError::Dangling { .. } => {
+                Self::Config(text)
+            }
             BindError::Io { .. } => Self::Io(text),
         }
     }

@@ -166,6 +166,14 @@ impl Daemon {
         token_watch.follow(&found);
         let token = SharedToken::new(found.token.clone());
         let mut delivery_options = config.delivery_options(required.ad_account_id);
+        if config.relative_paths().contains(&"queue.path") {
+            let folder = std::path::absolute(config.queue_folder()).unwrap_or_default();
+            tracing::warn!(
+                "queue.path counts from the folder that this process was started in: the queue is \
+                 in {}, and started elsewhere it would be another; write the whole path, from / on",
+                folder.display()
+            );
+        }
         let open_files = lifecycle::open_files();
         if open_files < FEW_FILES {
             tracing::warn!(

@@ -1,6 +1,7 @@
 //! The log: for people on a terminal, for journald under systemd, otherwise as JSON lines. Repeats
 //! are folded ([`super::fold`]); a thread of its own writes ([`super::sink`]).
 
+use std::env::VarError;
 use std::fmt;
 use std::io::{self, IsTerminal, Write as _};
 use std::sync::OnceLock;
@@ -45,12 +46,7 @@ static SINK: OnceLock<Sink> = OnceLock::new();
 /// # Errors
 /// A filter that cannot be read, a second call, or no thread to write it.
 pub fn init(level: &str, format: LogFormat) -> Result<(), LogError> {
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(filter) if !filter.is_empty() => EnvFilter::try_new(filter),
-        // The libraries' own chatter is theirs to ask for.
-        _ => EnvFilter::try_new(format!("warn,pinrelay={level}")),
-    };
-    let filter = filter.map_err(|e| LogError(e.to_string()))?;
+    let filter = filter(level)?;
     let sink = Sink::default();
     let lines = tracing_subscriber::fmt::layer().with_writer({
         let sink = sink.clone();
@@ -96,6 +92,24 @@ pub fn init(level: &str, format: LogFormat) -> Result<(), LogError> {
         tracing::error!("a bug: panicked at {place}");
     }));
     Ok(())
+}
+
+/// Whether [`init`] could read its filter.
+///
+/// # Errors
+/// As [`init`].
+pub fn check_filter(level: &str) -> Result<(), LogError> {
+    filter(level).map(|_| ())
+}
+
+fn filter(level: &str) -> Result<EnvFilter, LogError> {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(filter) if !filter.is_empty() => filter,
+        Err(VarError::NotUnicode(_)) => return Err(LogError("RUST_LOG is not UTF-8".into())),
+        // The libraries' own chatter is theirs to ask for.
+        _ => format!("warn,pinrelay={level}"),
+    };
+    EnvFilter::try_new(filter).map_err(|e| LogError(e.to_string()))
 }
 
 /// Waits until what was logged is written, `limit` at most: its reader may take nothing.

@@ -12,6 +12,11 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::unistd::{Group, User, chown, geteuid};
 
+use crate::files::{DanglingLink, dangling_link};
+
+/// Bytes of a socket's path, without the zero behind it.
+pub const LONGEST_PATH: usize = 107;
+
 /// Why a socket could not be bound; each names the path and the next step.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -24,6 +29,20 @@ pub enum BindError {
     /// Something else stands there (exit code 78).
     #[error("socket {0}: a file that is no socket stands there; remove it or choose another path")]
     NotASocket(PathBuf),
+    /// No socket has so long a path (exit code 78).
+    #[error(
+        "socket {}: its path has {} bytes, and that of a socket at most {LONGEST_PATH}: choose a \
+         shorter one", .0.display(), .0.as_os_str().len()
+    )]
+    TooLong(PathBuf),
+    /// Its folder is not there, though its name is (exit code 78).
+    #[error("socket {path}: {link}: make it, or choose another path")]
+    Dangling {
+        /// The socket's path.
+        path: PathBuf,
+        /// What leads nowhere.
+        link: DanglingLink,
+    },
     /// The system refused (exit code 74).
     #[error("socket {path}: {source}; see that its folder exists and is writable for this user")]
     Io {
@@ -94,6 +113,13 @@ pub fn bind(path: &Path, mode: u32, group: &str) -> Result<UnixListener, BindErr
         path: path.into(),
         source,
     };
+    if path.as_os_str().len() > LONGEST_PATH {
+        return Err(BindError::TooLong(path.into()));
+    }
+    if let Some(link) = path.parent().and_then(dangling_link) {
+        let path = path.into();
+        return Err(BindError::Dangling { path, link });
+    }
     match fs::symlink_metadata(path) {
         Ok(meta) if !meta.file_type().is_socket() => {
             return Err(BindError::NotASocket(path.into()));
@@ -196,6 +222,11 @@ mod tests {
             Err(BindError::NotASocket(_))
         ));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        let long = dir.path().join("s".repeat(LONGEST_PATH));
+        assert!(matches!(bind(&long, 0o660, ""), Err(BindError::TooLong(_))));
+        std::os::unix::fs::symlink("gone", dir.path().join("link")).unwrap();
+        let dangling = bind(&dir.path().join("link/ingest.sock"), 0o660, "");
+        assert!(matches!(dangling, Err(BindError::Dangling { .. })));
         let nowhere = dir.path().join("none/ingest.sock");
         assert!(matches!(
             bind(&nowhere, 0o660, ""),

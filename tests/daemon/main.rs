@@ -15,6 +15,7 @@ mod bad_input;
 mod blocked;
 mod broken_config;
 mod captures;
+mod check;
 mod clock;
 mod commands;
 mod commit;

@@ -1,32 +1,104 @@
 //! Several daemons on one machine: what they must not share, and what they rarely mean to.
+//!
+//! Invariant: only what is another daemon's is compared. A copy that somebody keeps has the same
+//! sockets and the same queue, and nobody runs it. So two files are of two daemons where their ad
+//! accounts or their token files differ, or where each is known as a daemon's: `pinrelay.toml`, and
+//! NAME.toml where NAME.token lies beside it or systemd has a unit pinrelay@NAME.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::finding::Finding::{self, Advice, Wrong};
-use crate::config::{Config, Place, load_other};
+use super::finding::Finding::{self, Advice, Fine, Wrong};
+use crate::config::{Config, Instance, Place, load_other};
 
 const HTTP_SOCKET: &str = "[ingest] http_socket";
 
-/// Compares with every other `*.toml` beside this config's file.
+/// Where systemd has what was enabled, started or changed on this machine.
+const UNIT_FOLDERS: &[&str] = &[
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/run/systemd/units",
+];
+
+/// Compares with every other daemon's `*.toml` beside this config's file.
 pub(super) fn compare(config: &Config) -> Vec<Finding> {
+    let folders: Vec<&Path> = UNIT_FOLDERS.iter().map(Path::new).collect();
+    compare_by(config, &folders)
+}
+
+/// The same, with units in these folders.
+fn compare_by(config: &Config, unit_folders: &[&Path]) -> Vec<Finding> {
     let Some(own) = &config.file else {
         return Vec::new();
     };
     let mut others = files(own);
     others.sort();
-    let mut found = Vec::new();
+    let is_known = |file: &Path| is_known(file, unit_folders);
+    let (mut found, mut kept) = (Vec::new(), Vec::new());
     for file in others {
         match load_other(&file) {
-            Ok(other) => found.extend(against(config, &file, &other)),
-            Err(_) => found.push(Advice(format!(
+            Ok(other) if differ(config, &other) || is_known(own) && is_known(&file) => {
+                found.extend(against(config, &file, &other));
+            }
+            Err(_) if is_known(&file) => found.push(Advice(format!(
                 "{} lies beside it and is not compared, for it is no config that can be read: \
                  `pinrelay check --config` says why",
                 file.display()
             ))),
+            _ => kept.push(file.display().to_string()),
         }
     }
+    if !kept.is_empty() {
+        found.push(Fine(format!(
+            "not compared, for nothing says that a daemon runs on it: {}",
+            kept.join(", ")
+        )));
+    }
     found
+}
+
+/// Whether two configs are of two daemons by what they say.
+fn differ(one: &Config, other: &Config) -> bool {
+    let two = |a: Option<&str>, b: Option<&str>| a.zip(b).is_some_and(|(a, b)| a != b);
+    let account = |config: &Config| config.pinterest.ad_account_id.clone();
+    let token = |config: &Config| {
+        let file = config.pinterest.token_file.as_ref();
+        file.map(|file| file.display().to_string())
+    };
+    two(account(one).as_deref(), account(other).as_deref())
+        || two(token(one).as_deref(), token(other).as_deref())
+}
+
+/// Whether a daemon is known by this file's name.
+fn is_known(file: &Path, unit_folders: &[&Path]) -> bool {
+    if file.file_name().is_some_and(|name| name == "pinrelay.toml") {
+        return true;
+    }
+    let Some(instance) = Instance::of_file(file) else {
+        return false;
+    };
+    let token = file.with_file_name(format!("{}.token", instance.name()));
+    let mut folders = unit_folders.iter();
+    token.exists() || folders.any(|folder| has_unit(folder, instance.name()))
+}
+
+/// Whether there is a unit of this instance: enabled by a link in a `.wants` folder, changed by a
+/// folder of drop-ins, or run (`invocation:` and the unit's name).
+fn has_unit(folder: &Path, name: &str) -> bool {
+    let unit = format!("pinrelay@{name}.");
+    let names = |folder: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let is_its = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.trim_start_matches("invocation:").starts_with(&unit)
+    };
+    let wants = |path: &PathBuf| {
+        let end = path.extension().unwrap_or_default();
+        (end == "wants" || end == "requires") && names(path).iter().any(is_its)
+    };
+    names(folder).iter().any(|path| is_its(path) || wants(path))
 }
 
 fn files(own: &Path) -> Vec<PathBuf> {
@@ -101,14 +173,25 @@ mod tests {
     use super::*;
     use crate::config::load;
 
+    /// What is found beside a config that is known, of another that has a token of its own.
     fn looked(other: &str, text: &str) -> Vec<String> {
+        let token = other.replace(".toml", ".token");
+        found(other, text, &[(&token, "")], "pinrelay.toml")
+    }
+
+    fn found(other: &str, text: &str, more: &[(&str, &str)], own: &str) -> Vec<String> {
         let folder = tempfile::tempdir().expect("a folder");
-        let own = folder.path().join("pinrelay.toml");
+        let own = folder.path().join(own);
         let ours = "[pinterest]\nad_account_id = \"1\"\n[ingest]\nhttp_listen = \"127.0.0.1:1\"\n";
         fs::write(&own, ours).expect("written");
         fs::write(folder.path().join(other), text).expect("written");
+        for (name, text) in more {
+            let file = folder.path().join(name);
+            fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+            fs::write(file, text).expect("written");
+        }
         let config = load(Some(&own), std::iter::empty()).expect("a config");
-        let found = compare(&config);
+        let found = compare_by(&config, &[&folder.path().join("units")]);
         let told = found.iter().map(|f| {
             let (word, text) = f.labelled();
             let text = text.replace(&folder.path().display().to_string(), "");
@@ -150,6 +233,8 @@ mod tests {
             port.len() == 1 && port[0].starts_with("wrong HTTP is taken on 127.0.0.1:1 by /shop"),
             "{port:?}"
         );
+        let other = looked("shop.toml", "[pinterest]\nad_account_id = \"2\"\n");
+        assert_eq!(other, [""; 0]);
         let account = looked("shop.toml", "[pinterest]\nad_account_id = \"1\"\n");
         assert!(
             account.len() == 1 && account[0].starts_with("advice "),
@@ -160,5 +245,60 @@ mod tests {
             broken.len() == 1 && broken[0].contains("not compared"),
             "{broken:?}"
         );
+    }
+
+    #[test]
+    fn a_copy_that_nobody_runs_is_not_compared() {
+        let same =
+            "[pinterest]\nad_account_id = \"1\"\n[queue]\npath = \"/var/lib/pinrelay/queue\"\n";
+        let quiet = |other: &str, text: &str, own: &str| {
+            let found = found(other, text, &[], own);
+            let fine =
+                format!("ok not compared, for nothing says that a daemon runs on it: /{other}");
+            assert_eq!(found, [fine], "{other}");
+        };
+        for other in [
+            "good.toml",
+            "old.toml",
+            "pinrelay-2026.toml",
+            "x.dpkg-old.toml",
+        ] {
+            quiet(other, same, "pinrelay.toml");
+            quiet(other, "[[", "pinrelay.toml");
+        }
+        // A draft is tried before it takes the other's place.
+        quiet("pinrelay.toml", same, "draft.toml");
+        for other in ["pinrelay.toml.bak", "pinrelay.toml~", "x.toml.dpkg-dist"] {
+            assert_eq!(found(other, same, &[], "pinrelay.toml"), [""; 0], "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_as_a_daemons_is_compared() {
+        let same = "[queue]\npath = \"/var/lib/pinrelay/queue\"\n";
+        let shared = |text: &str, more: &[&str]| {
+            let more: Vec<_> = more.iter().map(|name| (*name, "")).collect();
+            let found = found("shop.toml", text, &more, "pinrelay.toml");
+            found
+                .first()
+                .is_some_and(|f| f.starts_with("wrong the queue"))
+        };
+        assert!(!shared(same, &[]));
+        assert!(shared(same, &["shop.token"]));
+        for unit in [
+            "units/multi-user.target.wants/pinrelay@shop.service",
+            "units/sockets.target.wants/pinrelay@shop.socket",
+            "units/pinrelay@shop.service.d/one.conf",
+            "units/invocation:pinrelay@shop.service",
+        ] {
+            assert!(shared(same, &[unit]), "{unit}");
+        }
+        assert!(!shared(
+            same,
+            &["units/multi-user.target.wants/pinrelay@shops.service"]
+        ));
+        let account = format!("[pinrelay]\n{same}")
+            .replace("[pinrelay]", "[pinterest]\nad_account_id = \"2\"");
+        assert!(shared(&account, &[]));
     }
 }

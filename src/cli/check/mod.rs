@@ -1,9 +1,8 @@
 //! `pinrelay check`: what is wrong with a configuration, and what to do about it, before a
-//! daemon meets it. `places` looks at folders, groups and files, `access` at who could read what
-//! is the daemon's alone, `http` at keys and certificate, `instances` at the other daemons of this machine.
+//! daemon meets it. `queue_folder` looks at the queue's, `places` at sockets, groups and files,
+//! `ports` at TCP, `access` at who could read what is the daemon's alone, `http` at keys and certificate, `instances` at the other daemons of this machine.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
@@ -13,6 +12,7 @@ use super::exit::{Exit, OrExit, Outcome};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, TokenSource, process_env, show_duration};
 use crate::deliver::check_roots;
+use crate::lifecycle::check_log_filter;
 use crate::transform::Hashing;
 
 mod access;
@@ -21,12 +21,14 @@ mod http;
 mod instances;
 mod online;
 mod places;
+mod ports;
+mod queue_folder;
 
 pub(super) use finding::print;
 
 use finding::Finding::{self, Advice, Fine, Wrong};
 use finding::print_json;
-use places::{admin_group, folder, group, socket_folder, webhook};
+use places::{admin_group, group, sockets, webhook};
 
 /// `TimeoutStopSec` of the shipped unit, less the time to close after a drain.
 const LONGEST_DRAIN: Duration = Duration::from_secs(35);
@@ -113,11 +115,11 @@ fn examine(config: &Config) -> Vec<Finding> {
     found.extend(access::findings(config, token.as_deref()));
     let now = u64::try_from(Clock::system().now()).unwrap_or(0);
     found.extend(http::findings(config, Duration::from_millis(now)));
-    found.push(folder(&config.queue_folder()));
-    let sockets = [&config.ingest.socket, &config.admin.socket];
-    let sockets = sockets.into_iter().chain(&config.ingest.http_socket);
-    let folders: BTreeSet<&Path> = sockets.filter_map(|s| s.parent()).collect();
-    found.extend(folders.into_iter().filter_map(socket_folder));
+    found.extend(queue_folder::findings(config));
+    found.extend(sockets(config));
+    found.extend(ports::findings(config));
+    found.extend(log(config));
+    found.extend(relative(config));
     found.extend(config.notify.webhook_url_file.as_deref().map(webhook));
     if geteuid().is_root() {
         found.push(Advice(
@@ -144,6 +146,26 @@ fn destination(config: &Config) -> Vec<Finding> {
         )));
     }
     found
+}
+
+/// What `RUST_LOG` and the config make of the log.
+fn log(config: &Config) -> Option<Finding> {
+    let wrong = check_log_filter(config.log.level).err()?;
+    Some(Wrong(wrong.to_string()))
+}
+
+/// Paths whose meaning depends on where a command is started.
+fn relative(config: &Config) -> Option<Finding> {
+    let keys = config.relative_paths();
+    let here = std::env::current_dir().unwrap_or_default();
+    (!keys.is_empty()).then(|| {
+        Advice(format!(
+            "{} counts from the folder that a command is started in, here {}, and / in the shipped \
+             service: write the whole path, from / on",
+            keys.join(", "),
+            here.display()
+        ))
+    })
 }
 
 /// Gives its file, if it is in one.
@@ -252,6 +274,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use tempfile::TempDir;
+
+    use std::path::Path;
 
     use super::places::nearest;
     use super::*;

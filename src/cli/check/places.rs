@@ -1,15 +1,16 @@
-//! The places that a daemon uses: the queue's folder, the sockets' folders and groups, the file
-//! of the webhook.
+//! The places that a daemon uses: the sockets' folders and groups, the file of the webhook.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use nix::unistd::{AccessFlags, Group, access};
+use nix::unistd::Group;
 
 use super::finding::Finding::{self, Advice, Fine, Wrong};
-use crate::config::{Config, Ingest};
+use crate::config::{Config, Ingest, Place};
+use crate::files::dangling_link;
+use crate::net::LONGEST_PATH;
 use crate::notify;
 
 /// The file of the webhook's URL. The daemon runs without, so nothing of it is wrong.
@@ -90,43 +91,6 @@ pub(super) fn admin_group(config: &Config) -> Option<Finding> {
     })
 }
 
-/// The queue's folder: there and ours, or possible to make.
-pub(super) fn folder(path: &Path) -> Finding {
-    let show = path.display();
-    let next = "give it to the daemon's user, or set [queue] path";
-    match fs::metadata(path) {
-        Ok(about) if !about.is_dir() => Wrong(format!(
-            "the queue {show} is not a folder: set [queue] path to one"
-        )),
-        Ok(_) => match access(
-            path,
-            AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK,
-        ) {
-            Ok(()) => Fine(format!("queue in {show}")),
-            Err(e) => Wrong(format!(
-                "the queue folder {show} cannot be used: {e}; {next}"
-            )),
-        },
-        Err(e) if e.kind() == io::ErrorKind::NotFound => match nearest(path) {
-            Some(parent) if !parent.is_dir() => Wrong(format!(
-                "the queue {show} cannot be made, for {} is not a folder: set [queue] path",
-                parent.display()
-            )),
-            Some(parent) => match access(parent, AccessFlags::W_OK | AccessFlags::X_OK) {
-                Ok(()) => Fine(format!("queue in {show}, which will be made")),
-                Err(e) => Wrong(format!(
-                    "the queue folder {show} cannot be made in {}: {e}; {next}",
-                    parent.display()
-                )),
-            },
-            None => Wrong(format!("the queue folder {show} cannot be made: {next}")),
-        },
-        Err(e) => Wrong(format!(
-            "the queue folder {show} cannot be reached: {e}; {next}"
-        )),
-    }
-}
-
 /// The nearest folder above a path that is there.
 pub(super) fn nearest(path: &Path) -> Option<&Path> {
     let above = path.ancestors().skip(1);
@@ -140,15 +104,71 @@ pub(super) fn nearest(path: &Path) -> Option<&Path> {
     named.into_iter().find(|p| p.exists())
 }
 
+/// What would keep a socket from being bound where the config has it; of those that stand in one
+/// folder, what is wrong with it once.
+pub(super) fn sockets(config: &Config) -> Vec<Finding> {
+    let ingest = &config.ingest;
+    let asked_for = config.http_socket_from != Place::Nowhere;
+    let http = ingest.http_socket.iter();
+    let sockets = [
+        ("ingest.socket", &ingest.socket),
+        ("admin.socket", &config.admin.socket),
+    ];
+    let sockets = (sockets.into_iter()).chain(http.map(|path| ("ingest.http_socket", path)));
+    let mut folders = BTreeSet::new();
+    let mut found = Vec::new();
+    for (key, path) in sockets {
+        // A daemon does without an HTTP socket that nobody asked for.
+        let is_needed = key != "ingest.http_socket" || asked_for;
+        let new = path
+            .parent()
+            .filter(|folder| folders.insert(folder.to_owned()));
+        found.extend(new.and_then(|folder| socket_folder(key, folder)));
+        found.extend(socket_file(key, path).map(|told| match is_needed {
+            true => Wrong(told),
+            false => Advice(format!(
+                "{told}; without it HTTP is not served on a Unix socket"
+            )),
+        }));
+    }
+    found
+}
+
+/// What stands in a socket's place, or that none can.
+fn socket_file(key: &str, path: &Path) -> Option<String> {
+    let shown = path.display();
+    let length = path.as_os_str().len();
+    if length > LONGEST_PATH {
+        return Some(format!(
+            "{key} {shown} has {length} bytes, and the path of a socket at most {LONGEST_PATH}: set \
+             {key} to a shorter one"
+        ));
+    }
+    let about = fs::symlink_metadata(path).ok()?;
+    (!about.file_type().is_socket()).then(|| {
+        format!("{key} {shown}: a file that is no socket stands there: remove it, or set {key}")
+    })
+}
+
 /// Under systemd the folder of the sockets comes with the service; without, it has to be there.
-pub(super) fn socket_folder(folder: &Path) -> Option<Finding> {
+fn socket_folder(key: &str, folder: &Path) -> Option<Finding> {
     // The folder of a bare file name is the current one.
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return None;
     }
-    Some(Advice(format!(
-        "{} is not there for a socket: systemd makes it for the service (RuntimeDirectory); \
-         without systemd, make it",
-        folder.display()
-    )))
+    let shown = folder.display();
+    if let Some(link) = dangling_link(folder) {
+        return Some(Wrong(format!(
+            "the folder {shown} of {key}: {link}: make it, or set {key} elsewhere"
+        )));
+    }
+    Some(match folder.exists() {
+        true => Wrong(format!(
+            "{shown} is not a folder: set {key} to a path in one"
+        )),
+        false => Advice(format!(
+            "{shown} is not there for a socket: systemd makes it for the service \
+             (RuntimeDirectory); without systemd, make it"
+        )),
+    })
 }

@@ -17,6 +17,24 @@ const SHIPPED: &str = include_str!("../../../systemd/pinrelay.toml");
 /// Whose members may read the files.
 const GROUP: &str = "pinrelay";
 
+/// Says so where the token's place cannot stand in a config, which is UTF-8.
+///
+/// # Errors
+/// With exit 64.
+pub(super) fn refuse_unwritable(token: &Path) -> Result<(), Failure> {
+    match token.to_str() {
+        Some(_) => Ok(()),
+        None => Err(Failure {
+            exit: Exit::Usage,
+            error: anyhow!(
+                "{}: the path of the config and its token has to be UTF-8: name another with \
+                 --config",
+                token.display()
+            ),
+        }),
+    }
+}
+
 /// Says so, with exit 73, if one of the files is there; moves them aside under `force`.
 ///
 /// # Errors

@@ -24,6 +24,7 @@ pub fn run(args: Args) -> Outcome {
         Some(instance) => config.with_file_name(format!("{}.token", instance.name())),
         None => config.with_file_name("token"),
     };
+    files::refuse_unwritable(&token)?;
     files::refuse_existing(&[&config, &token], args.force)?;
     let answers = ask::answers(&args)?;
     let base_url = std::env::var("PINRELAY_PINTEREST__BASE_URL").ok();

@@ -26,7 +26,7 @@ pub struct TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// One cannot be read.
-    #[error("{name} {file} cannot be read: {error}; give the daemon's user access to it")]
+    #[error("{name} {file} cannot be read: {error}; {}", files::next_step(error))]
     Unreadable {
         /// The key of the config.
         name: &'static str,

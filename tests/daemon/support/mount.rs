@@ -85,6 +85,14 @@ impl Mount {
         site.run_under("nsenter", &[&namespace, "--"])
     }
 
+    /// What this script says where the file system is mounted; `$1` is its place.
+    pub fn shell(&self, script: &str) -> std::process::Output {
+        let namespace = format!("--mount=/proc/{}/ns/mnt", self.holder.pid());
+        let mut command = bare(Path::new("nsenter"));
+        command.args([&namespace, "--", "sh", "-c", script, "sh"]);
+        command.arg(&self.at).output().expect("nsenter runs")
+    }
+
     /// Bytes that can still be written.
     pub fn free(&self) -> u64 {
         let stat = nix::sys::statvfs::statvfs(&self.path("")).expect("it is mounted");

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use siphasher::sip128::SipHasher24;
 
+use crate::files::dangling_link;
 use crate::queue::contract::OpenError;
 use crate::queue::record::codec::{self, FORMAT_VERSION};
 use crate::queue::sled::disk::{
@@ -22,7 +23,7 @@ pub struct Lock(#[allow(dead_code, reason = "held for its lock")] Flock<File>);
 
 /// Takes the folder for this process, making it if need be.
 pub fn lock(root: &Path) -> Result<Lock, OpenError> {
-    create_private_dir(root)?;
+    create_private_dir(root).map_err(|error| no_folder(root, error))?;
     let path = root.join(LOCK);
     let file = OpenOptions::new()
         .write(true)
@@ -43,6 +44,21 @@ pub fn lock(root: &Path) -> Result<Lock, OpenError> {
             source: errno.into(),
         }
         .into()),
+    }
+}
+
+/// Why there is no folder, where the system's word for it misleads.
+fn no_folder(root: &Path, error: StoreError) -> OpenError {
+    let shown = root.display();
+    if let Some(link) = dangling_link(root) {
+        let next = "make that folder, or set queue.path";
+        return OpenError::Io(format!("queue folder {shown}: {link}: {next}"));
+    }
+    match root.symlink_metadata() {
+        Ok(_) => OpenError::Io(format!(
+            "queue folder {shown} is not a folder: set queue.path to one"
+        )),
+        Err(_) => error.into(),
     }
 }
 
