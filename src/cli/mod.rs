@@ -19,6 +19,7 @@ mod check;
 mod clock;
 pub mod config_arg;
 mod confirm;
+mod config_show;
 mod daemon;
 mod dead;
 mod demo;
@@ -106,6 +107,8 @@ enum Command {
     Adopt(adopt::Args),
     /// Say what is wrong with a configuration, and what to do about it.
     Check(check::Args),
+    /// Show what the configuration comes to, and from where.
+    Config(config_show::Args),
     /// Try the webhook that is told when something changes for the worse.
     Notify(notify::Args),
     /// Print completions for a shell.
@@ -170,6 +173,7 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Losses(args) => losses::run(args),
         Command::Adopt(args) => adopt::run(args),
         Command::Check(args) => check::run(args),
+        Command::Config(args) => config_show::run(args),
         Command::Notify(args) => notify::run(args),
         Command::Completions(args) => manual::completions(command_line(), &args),
         Command::Man(args) => manual::man(command_line(), &args),

@@ -3,7 +3,7 @@
 //! `read` makes [`Config`], which `settings` describes, or an `error` that names every problem:
 //! `keys` is the table of every scalar key, `key` one row of it; `raw` is file and environment as
 //! texts with places; `values` and `units` give the texts their types; `token` finds the secret,
-//! `write_keys` those of who sends over HTTP, `tls` its certificate. `options` hands each part what it has to know; `changes` compares two configs; `instance` is for
+//! `write_keys` those of who sends over HTTP, `tls` its certificate. `options` hands each part what it has to know; `changes` compares two configs, `shown` tells where each value comes from; `instance` is for
 //! several daemons.
 
 mod changes;
@@ -17,6 +17,7 @@ mod options;
 mod raw;
 mod read;
 mod settings;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -35,6 +36,7 @@ pub use raw::{Pair, Place, Problem};
 pub(crate) use read::read;
 pub use read::{load, load_broken, load_instance, load_other, process_env};
 pub use settings::{Config, Required};
+pub use shown::{Origin, Setting};
 pub use token::{
     CREDENTIAL, DEFAULT_TOKEN_FILE, FoundToken, TOKEN_VARIABLE, TokenError, TokenSource,
     TokenSources,

@@ -1,6 +1,6 @@
 //! The file and the environment as text with places, before any of it has a meaning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -80,6 +80,8 @@ pub(super) struct Raw {
     fallbacks: BTreeMap<(&'static str, &'static str), String>,
     /// A value was found that means nothing.
     pub unparsed: bool,
+    /// The keys whose values mean nothing. What stands there may be a secret that strayed.
+    pub unusable: BTreeSet<(&'static str, &'static str)>,
     pub event_names: Vec<Pair>,
     pub mappings: Vec<Pair>,
     pub write_keys: Vec<WriteKeyTexts>,
@@ -123,6 +125,7 @@ impl Raw {
             values: BTreeMap::new(),
             fallbacks: BTreeMap::new(),
             unparsed: false,
+            unusable: BTreeSet::new(),
             event_names: Vec::new(),
             mappings: Vec::new(),
             write_keys: Vec::new(),
@@ -363,6 +366,7 @@ impl Raw {
             Err(expected) => {
                 self.problem(place, format!("`{name}` has to be {expected}"));
                 self.unparsed = true;
+                self.unusable.insert((section, name));
                 let fallback = self.fallbacks.get(&(section, name));
                 parse(fallback.map_or(default, String::as_str)).ok()
             }

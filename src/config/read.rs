@@ -160,6 +160,7 @@ fn salvage(
         write_key_entries: write_keys,
         event_names: std::mem::take(&mut raw.event_names),
         mappings: std::mem::take(&mut raw.mappings),
+        unusable: std::mem::take(&mut raw.unusable),
         texts: raw.into_texts(),
         pinterest: sections.pinterest,
         ingest: sections.ingest,

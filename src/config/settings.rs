@@ -1,5 +1,6 @@
 //! Everything that is configured, and what follows from it alone.
 
+use std::collections::BTreeSet;
 use std::path::{self, PathBuf};
 
 use super::error::ConfigError;
@@ -60,6 +61,8 @@ pub struct Config {
     pub http_socket_from: Place,
     /// What was set, as it was written.
     pub(super) texts: Texts,
+    /// The keys whose values mean nothing, so that a default stands in.
+    pub(super) unusable: BTreeSet<(&'static str, &'static str)>,
 }
 
 /// What a daemon cannot do without.

@@ -19,6 +19,7 @@ mod check;
 mod clock;
 mod commands;
 mod commit;
+mod config_show;
 mod crash;
 mod dead;
 mod demo;

@@ -45,6 +45,8 @@ const ANSWERS: &[&str] = &[
     "adopt --queue @other-queue",
     "check",
     "check --json",
+    "config show",
+    "config show --effective --json",
     "notify --test",
     "completions bash",
     "man",
