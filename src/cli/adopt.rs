@@ -34,7 +34,7 @@ pub struct Args {
     /// The queue's folder, instead of the config's.
     #[arg(long, value_name = "DIR")]
     queue: Option<PathBuf>,
-    /// The account of it as JSON, for programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

@@ -23,7 +23,11 @@ pub struct RunArgs {
 
 /// Flags of `pinrelay demo`.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  pinrelay demo --keep")]
+#[command(after_help = "\
+Exit codes: 0 it adds up · 1 it does not · 74 the system refuses something it needs
+
+Example:
+  pinrelay demo --keep")]
 pub struct DemoArgs {
     /// Keep the demo's folder, and say where it is.
     #[arg(long)]

@@ -43,7 +43,7 @@ Examples:
 struct ShowArgs {
     #[command(flatten)]
     admin: AdminArg,
-    /// As the daemon gives it, for programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }
@@ -61,7 +61,7 @@ Example:
 struct TrustArgs {
     #[command(flatten)]
     admin: AdminArg,
-    /// As the daemon gives it, for programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

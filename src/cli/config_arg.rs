@@ -11,6 +11,11 @@ use crate::config::{self, Config, ConfigError, Instance};
 /// Read where neither `--config` nor `$PINRELAY_CONFIG` names a file, if it is there.
 pub const DEFAULT_CONFIG: &str = "/etc/pinrelay/pinrelay.toml";
 
+/// What clap knows `--config` by.
+pub const CONFIG_ID: &str = "config_file";
+/// What it knows `--instance` by.
+pub const INSTANCE_ID: &str = "instance";
+
 /// Names the file where no flag does.
 const CONFIG_VARIABLE: &str = "PINRELAY_CONFIG";
 
@@ -19,11 +24,12 @@ const CONFIG_VARIABLE: &str = "PINRELAY_CONFIG";
 pub struct ConfigArg {
     /// The configuration file [default: $PINRELAY_CONFIG, then /etc/pinrelay/pinrelay.toml if it
     /// is there].
-    #[arg(long = "config", value_name = "FILE")]
+    #[arg(id = CONFIG_ID, short = 'c', long = "config", value_name = "FILE", global = true)]
     path: Option<PathBuf>,
     /// One daemon of several: reads /etc/pinrelay/NAME.toml, and the defaults of sockets, queue
     /// and token are the instance's own.
-    #[arg(long, value_name = "NAME", value_parser = Instance::parse, conflicts_with = "path")]
+    #[arg(id = INSTANCE_ID, long, value_name = "NAME", value_parser = Instance::parse, global = true,
+          conflicts_with = CONFIG_ID)]
     pub(super) instance: Option<Instance>,
 }
 

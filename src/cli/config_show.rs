@@ -43,7 +43,7 @@ struct ShowArgs {
     /// access token it is.
     #[arg(long)]
     effective: bool,
-    /// For programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

@@ -40,7 +40,7 @@ pub struct Args {
     /// Count them, and change nothing.
     #[arg(long)]
     dry_run: bool,
-    /// As the daemon gives it, for programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

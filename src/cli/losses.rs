@@ -30,7 +30,7 @@ pub struct Args {
     /// Take note of all of them: they are not shown any more.
     #[arg(long)]
     acknowledge: bool,
-    /// As the daemon gives them, for programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

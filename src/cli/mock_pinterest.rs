@@ -15,7 +15,8 @@ use crate::mock_pinterest::{Mock, Options, Switches, serve};
 /// Flags of `pinrelay mock-pinterest`.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  pinrelay mock-pinterest --listen 127.0.0.1:8080 --refuse-names signup"
+    after_help = "Exit codes: 0 stdout is read by nobody · 64 a switch is wrong · 74 it cannot listen there, or \
+    the journal cannot be written\n\nExample:\n  pinrelay mock-pinterest --listen 127.0.0.1:8080 --refuse-names signup"
 )]
 pub struct Args {
     /// Address to listen on; port 0 takes a free one. The line `listening on http://…` on

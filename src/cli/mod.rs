@@ -4,13 +4,14 @@
 //! with it, `denied` says who may, `offline` stands in for it where a command opens the queue itself;
 //! `letter_filter` says which dead letters are meant; `source` reads a named file or stdin, and
 //! `new_file` makes one; `confirm` asks before something is given up; `screen` is what the terminal
-//! is like, `since` reads a moment; `exit` ends a command, `text` shows what others wrote.
+//! is like, `since` reads a moment; `exit` ends a command, `text` shows what others wrote,
+//! `help` says how all of it is described.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod admin_arg;
 mod adopt;
@@ -18,14 +19,15 @@ pub mod args;
 mod check;
 mod clock;
 pub mod config_arg;
-mod confirm;
 mod config_show;
+mod confirm;
 mod daemon;
 mod dead;
 mod demo;
 mod denied;
 pub mod exit;
 mod forget;
+pub mod help;
 mod init;
 mod letter_filter;
 mod losses;
@@ -63,6 +65,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 #[derive(Parser)]
 #[command(name = "pinrelay", version, propagate_version = true)]
 struct Cli {
+    /// Before the command it counts as behind it.
+    #[command(flatten)]
+    _config: config_arg::ConfigArg,
     #[command(subcommand)]
     command: Command,
 }
@@ -73,9 +78,9 @@ enum Command {
     Init(init::Args),
     /// Run the daemon.
     Run(args::RunArgs),
-    /// Send events to the daemon, one JSON object per line, and wait for every answer.
+    /// Send events, one JSON object a line, and await every answer.
     Send(send::Args),
-    /// Show what would be sent for each event, without sending or storing any.
+    /// Show what would be sent for each event, and send nothing.
     Transform(transform::Args),
     /// Show what the running daemon holds and does.
     Status(status::Args),
@@ -89,41 +94,41 @@ enum Command {
     Reload(reload::Args),
     /// Let nothing leave for Pinterest; events are still accepted.
     Pause(pause::Args),
-    /// Go on delivering: end a pause, open a gate that is shut or parked.
+    /// Deliver again: end a pause, open a gate that is not open.
     Resume(resume::Args),
     /// Show whether the machine's clock is believed, or vouch for it.
     Clock(clock::Args),
     /// The events that wait: see for what, try them at once, or give one up.
     Queue(queue::Args),
-    /// The events that could not be delivered: see why, and send them again or give them up.
+    /// What could not be delivered: see why, send again, give up.
     Dead(dead::Args),
     /// Give up all that is queued or dead of one person.
     Forget(forget::Args),
-    /// Check everything stored against the ledger: stopped or running.
+    /// Check all that is stored against the ledger.
     Verify(verify::Args),
     /// What was lost to damage, until you acknowledge it.
     Losses(losses::Args),
-    /// Take over a queue from another machine, or one restored from a copy.
+    /// Take over a queue from another machine or from a copy.
     Adopt(adopt::Args),
-    /// Say what is wrong with a configuration, and what to do about it.
+    /// Say what is wrong with a configuration, and what to do.
     Check(check::Args),
     /// Show what the configuration comes to, and from where.
     Config(config_show::Args),
-    /// Try the webhook that is told when something changes for the worse.
+    /// Try the webhook that is told of trouble.
     Notify(notify::Args),
     /// Print completions for a shell.
     Completions(manual::CompletionsArgs),
     /// Print the manual.
     Man(manual::ManArgs),
-    /// Show the whole path on this machine, with a crash in the middle and an account at the end.
+    /// Show the whole path on this machine, a crash in its middle.
     Demo(args::DemoArgs),
-    /// Serve a stand-in for Pinterest's API, with a switch for every fault.
+    /// Serve a stand-in for Pinterest's API, with every fault.
     MockPinterest(Box<mock_pinterest::Args>),
 }
 
 /// All commands and their flags, for whoever describes them.
 pub fn command_line() -> clap::Command {
-    Cli::command()
+    help::laid_out(Cli::command())
 }
 
 /// Runs the command line of this process and prints what went wrong, if anything did.
@@ -134,7 +139,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: impl Iterator<Item = OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match parsed(args) {
         Ok(cli) => cli,
         Err(said) if said.use_stderr() => {
             // A stderr that cannot be written is no reason to end otherwise.
@@ -181,6 +186,13 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::MockPinterest(args) => mock_pinterest::run(*args),
     };
     ended(outcome)
+}
+
+fn parsed(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut command = command_line();
+    let matches = command.try_get_matches_from_mut(args)?;
+    help::check_config(command_line(), &matches)?;
+    Cli::from_arg_matches(&matches).map_err(|wrong| wrong.format(&mut command))
 }
 
 /// The exit code of a command. What it wrote has to have got out, as far as somebody reads it.

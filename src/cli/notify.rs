@@ -24,7 +24,7 @@ pub struct Args {
     /// Send one message that says that it is a test.
     #[arg(long, required = true)]
     test: bool,
-    /// For programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

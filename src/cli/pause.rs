@@ -32,7 +32,7 @@ pub struct Args {
     /// Shown in status and log; one line.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// As the daemon gives it, for programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

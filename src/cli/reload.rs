@@ -24,7 +24,7 @@ Example:
 pub struct Args {
     #[command(flatten)]
     admin: AdminArg,
-    /// As the daemon gives it, for programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

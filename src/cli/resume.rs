@@ -25,7 +25,7 @@ pub struct Args {
     /// Judge refused events alone instead of holding all of them back.
     #[arg(long)]
     isolate: bool,
-    /// As the daemon gives it, for programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

@@ -14,9 +14,9 @@ use crate::admin::{Report, Severity};
 /// Flags of `pinrelay status`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Exit codes: 0 · 69 no daemon is there · 78 the config is wrong; with --check: 0 healthy · \
-1 warning, it ends by itself or can wait · 2 critical, somebody has to do something, or no daemon \
-answers
+Exit codes: 0 shown; with --check: healthy · 1 with --check: a warning, it ends by itself or can \
+wait · 2 with --check: critical, somebody has to do something, or no daemon answers · 69 no daemon \
+is there · 78 the config is wrong
 
 Examples:
   pinrelay status
@@ -25,7 +25,7 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     admin: AdminArg,
-    /// As the daemon gives it, for programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
     /// One line and an exit code, for cron and Nagios: 0 healthy, 1 warning, 2 critical.

@@ -21,7 +21,8 @@ use crate::observe::Step;
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Example:\n  pinrelay trace 5f0c8a52-7a57-4b52-9d6c-5a1f0c7e9b11\n\n\
-    Exit codes: 0 something is known of the event, 1 nothing is, 69 no daemon is there."
+    Exit codes: 0 something is known of the event · 1 nothing is · 69 no daemon is there · 78 the config \
+    is wrong"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -29,7 +30,7 @@ pub struct Args {
     /// The event's messageId.
     #[arg(value_name = "MESSAGE_ID")]
     message_id: String,
-    /// As the daemon gives it, for programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

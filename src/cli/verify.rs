@@ -43,7 +43,7 @@ pub struct Args {
     /// Only print where the queue is, by the config; nothing is opened.
     #[arg(long = "where", conflicts_with_all = ["repair", "json"])]
     place: bool,
-    /// For programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

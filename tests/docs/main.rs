@@ -4,6 +4,7 @@ mod blocks;
 mod config;
 mod examples;
 mod first_hour;
+mod help;
 mod http;
 mod mapping;
 mod operations;

@@ -213,7 +213,7 @@ fn the_commands_and_their_options_are_there() {
     assert!(commands.len() > 20, "{commands:?}");
     for command in commands {
         let words: Vec<_> = command.split(' ').map(str::to_owned).collect();
-        let is_group = ["dead", "queue"].contains(&words[0].as_str());
+        let is_group = ["config", "dead", "queue"].contains(&words[0].as_str());
         let path = words[..if is_group { 2 } else { 1 }].to_vec();
         let help = helps.entry(path.clone()).or_insert_with(|| {
             let mut run = bare(Path::new(PINRELAY));

@@ -1,26 +1,14 @@
 //! The front page: its commands are there, and its links lead somewhere.
 
 use std::path::Path;
-use std::process::Command;
 
 use super::read;
 
-/// The words behind `pinrelay` in the list of its `--help`.
+/// The words behind `pinrelay` that it takes.
 fn commands() -> Vec<String> {
-    let out = Command::new(env!("CARGO_BIN_EXE_pinrelay"))
-        .arg("--help")
-        .output()
-        .expect("it runs");
-    let help = String::from_utf8(out.stdout).expect("text");
-    let (_, list) = help.split_once("Commands:\n").expect("a list");
-    let (list, _) = list.split_once("\n\n").expect("its end");
-    let names = list
-        .lines()
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "));
-    names
-        .filter_map(|line| line.split_whitespace().next())
-        .map(str::to_owned)
-        .collect()
+    let command = pinrelay::cli::command_line();
+    let names = command.get_subcommands().map(|c| c.get_name().to_owned());
+    names.chain(["help".to_owned()]).collect()
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub struct Args {
     /// record, and say in words what its answer means.
     #[arg(long)]
     online: bool,
-    /// For programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

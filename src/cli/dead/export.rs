@@ -39,7 +39,7 @@ pub(super) struct Args {
     /// Write to this file instead of stdout.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// With --output: say how many there were for programs.
+    /// With --output: how many there were, as JSON, for programs.
     #[arg(long)]
     json: bool,
 }

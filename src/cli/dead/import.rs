@@ -42,7 +42,7 @@ pub(super) struct Args {
     file: Option<PathBuf>,
     #[command(flatten)]
     admin: AdminArg,
-    /// For programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

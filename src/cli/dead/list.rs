@@ -27,7 +27,7 @@ const LINES: usize = 4;
 /// Flags of `pinrelay dead list`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 · 69 no daemon is there · 78 the config is wrong
+Exit codes: 0 also when there are none · 69 no daemon is there · 78 the config is wrong
 
 Shows no personal data: reasons, messages and messageIds. `dead show` and `dead export` do.
 
@@ -48,7 +48,7 @@ pub(super) struct Args {
     /// With --each: so many at most, the last to die.
     #[arg(long, value_name = "N", requires = "each")]
     limit: Option<NonZeroUsize>,
-    /// As the daemon gives it, for programs; with --each one object a line.
+    /// As JSON, for programs; with --each one object a line.
     #[arg(long)]
     json: bool,
 }

@@ -32,7 +32,7 @@ pub(super) struct Args {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
-    /// For programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

@@ -27,7 +27,7 @@ pub(super) struct Args {
     admin: AdminArg,
     #[command(flatten)]
     filter: FilterArgs,
-    /// For programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

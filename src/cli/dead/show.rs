@@ -19,7 +19,7 @@ use crate::transform::{Fixed, Transform};
 /// Flags of `pinrelay dead show`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 · 65 no such dead letter · 69 no daemon is there · 78 the config is wrong
+Exit codes: 0 shown · 65 no such dead letter · 69 no daemon is there · 78 the config is wrong
 
 Shows personal data: the event as it is stored, and what Pinterest would be sent for it now. That is
 by the config on disk; the daemon goes by it after `pinrelay reload`.
@@ -34,7 +34,7 @@ pub(super) struct Args {
     id: String,
     #[command(flatten)]
     admin: AdminArg,
-    /// For programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

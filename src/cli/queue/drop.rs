@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
-    /// As the daemon gives it, for programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

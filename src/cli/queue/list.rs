@@ -47,7 +47,7 @@ pub(super) struct Args {
     /// So many at most, up to 1000.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
-    /// As the daemon gives it, for programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

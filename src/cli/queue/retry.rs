@@ -31,7 +31,7 @@ pub(super) struct Args {
     all: bool,
     #[command(flatten)]
     admin: AdminArg,
-    /// As the daemon gives it, for programs.
+    /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }

@@ -101,7 +101,7 @@ pub struct Args {
     /// which: exit 0 if all were delivered, 1 if not. Takes the daemon's admin socket.
     #[arg(long)]
     follow: bool,
-    /// The account of the answers as one JSON object on stdout, for programs.
+    /// The account of the answers on stdout, as JSON, for programs.
     #[arg(long)]
     json: bool,
     /// The daemon's admin socket, for --follow, instead of the config's.

@@ -6,6 +6,7 @@ mod source;
 
 use std::io::Write;
 
+use clap::builder::PossibleValuesParser;
 use jiff::tz::TimeZone;
 
 use super::admin_arg::AdminArg;
@@ -16,6 +17,7 @@ use super::text::{say, streamed};
 use crate::admin::Seen;
 use crate::clock::{Clock, Millis};
 use crate::moment::dated;
+use crate::observe::Stage;
 pub(super) use show::note_line;
 use show::show;
 use source::Source;
@@ -39,14 +41,15 @@ Of what passed before it began the daemon remembers when and what, for about a q
 at 1,000 events a second, and of the messageId half a hash: lines of one event have the same `#…`. \
 With --id it is your event's. Names, notes and lines are not remembered.
 
-Exit codes: 0 stdout was closed, or --limit is reached · 65 no such status · 69 no daemon is there \
+Exit codes: 0 stdout was closed, or --limit is reached · 69 no daemon is there \
 to begin with · 78 the config is wrong")]
 pub struct Args {
     #[command(flatten)]
     admin: AdminArg,
     /// Only events that come to one of these statuses, separated by commas.
-    #[arg(long, value_name = "STATUS,…")]
-    status: Option<String>,
+    #[arg(long, value_name = "STATUS,…", value_delimiter = ',',
+          value_parser = PossibleValuesParser::new(Stage::ALL.map(Stage::name)))]
+    status: Vec<String>,
     /// Only events of this name, Chord's ("Order Completed") or Pinterest's ("checkout").
     #[arg(long, value_name = "NAME", conflicts_with = "since")]
     event: Option<String>,
@@ -67,7 +70,7 @@ pub struct Args {
     /// notes there are stands behind it.
     #[arg(long)]
     notes: bool,
-    /// One JSON object a line, for programs.
+    /// As a line of JSON for each, for programs.
     #[arg(long)]
     json: bool,
 }
@@ -110,8 +113,9 @@ pub fn run(args: Args) -> Outcome {
 /// As the admin socket reads it.
 fn query(args: &Args, since: Option<Millis>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
+    let statuses = (!args.status.is_empty()).then(|| args.status.join(","));
     let given = [
-        ("status", args.status.clone()),
+        ("status", statuses),
         ("event", args.event.clone()),
         ("id", args.id.clone()),
         ("since", since.map(|since| since.to_string())),

@@ -33,7 +33,8 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Flags of `pinrelay top`.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Keys: q, Esc or Ctrl-C quits.\n\nExample:\n  pinrelay top")]
+#[command(after_help = "Keys: q, Esc or Ctrl-C quits.\n\nExit codes: 0 \
+    it was quit · 64 stdout is no terminal · 69 no daemon is there · 78 the config is wrong\n\nExample:\n  pinrelay top")]
 pub struct Args {
     #[command(flatten)]
     admin: AdminArg,
