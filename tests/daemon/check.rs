@@ -118,6 +118,25 @@ fn no_socket_has_a_path_of_more_than_107_bytes() {
 }
 
 #[test]
+fn a_file_in_a_sockets_place_is_no_socket() {
+    let stand_in = StandIn::start();
+    for (key, name) in [
+        ("ingest.socket", "ingest.sock"),
+        ("admin.socket", "admin.sock"),
+    ] {
+        let site = Site::new(&stand_in);
+        fs::write(site.path(name), "precious").expect("written");
+        let words = ["a file that is no socket stands there"];
+        both(&site, &[key, words[0]], 78, &words);
+    }
+    // The HTTP socket beside the other was not asked for, and is done without.
+    let site = Site::new(&stand_in);
+    fs::write(site.path("http.sock"), "precious").expect("written");
+    let said = well(&site);
+    says(&said, &["advice  ingest.http_socket", "HTTP is not served"]);
+}
+
+#[test]
 fn a_link_to_nothing_is_named_with_where_it_leads() {
     let stand_in = StandIn::start();
     let gone = |site: &Site, name: &str| {
@@ -240,23 +259,28 @@ fn the_queue_needs_a_folder_on_a_file_system_that_can() {
     without_syncs(&stand_in);
 }
 
-/// Root ignores modes, so this runs as somebody else.
-fn no_permission(stand_in: &StandIn) {
-    let site = Site::new(stand_in);
+/// The same command as somebody else, who can read all that it needs.
+fn as_nobody(site: &Site, like: Command) -> Command {
     let program = site.path("pinrelay");
-    fs::copy(PINRELAY, &program).expect("copied");
+    if !program.exists() {
+        fs::copy(PINRELAY, &program).expect("copied");
+    }
     for (name, mode) in [("", 0o777), ("token", 0o644), ("pinrelay.toml", 0o644)] {
         fs::set_permissions(site.path(name), fs::Permissions::from_mode(mode)).expect("a mode");
     }
+    let mut command = bare(&program);
+    command.args(like.get_args());
+    command.envs(like.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
+    command
+}
+
+/// Root ignores modes, so this runs as somebody else.
+fn no_permission(stand_in: &StandIn) {
+    let site = Site::new(stand_in);
     fs::create_dir(site.path("queue")).expect("made");
-    let as_nobody = |like: Command| {
-        let mut command = bare(&program);
-        command.args(like.get_args());
-        command.envs(like.get_envs().filter_map(|(k, v)| Some((k, v?))));
-        command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
-        command
-    };
-    let (check, run) = (as_nobody(site.command(&["check"])), as_nobody(site.run()));
+    let check = as_nobody(&site, site.command(&["check"]));
+    let run = as_nobody(&site, site.run());
     let words = ["Permission denied"];
     let checks = ["EACCES", "give it to the daemon's user, or set queue.path"];
     both_of(check, run, &checks, 74, &words);
@@ -368,6 +392,32 @@ fn a_port_that_another_has_is_named_with_who_has_it() {
         "name an address of this machine",
     ];
     both(&site, &words, 74, &words);
+}
+
+/// Whose port it is can be told by the system's table alone.
+#[test]
+fn a_port_of_a_process_that_may_not_be_looked_at_is_named_with_its_user() {
+    if !geteuid().is_root() {
+        println!("skipped: only root can look as somebody else");
+        return;
+    }
+    let stand_in = StandIn::start();
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = other.local_addr().expect("its address").to_string();
+    let kinds = [
+        ("metrics", "listen", "wrong   "),
+        // systemd is root's, too, and may pass it.
+        ("ingest", "http_listen", "advice  "),
+    ];
+    for (section, key, kind) in kinds {
+        let site = Site::new(&stand_in).set(section, key, &at);
+        let out = as_nobody(&site, site.command(&["check"])).output();
+        let said = text(&out.expect("it runs"));
+        let line = format!("{kind}{section}.{key}: {at} is in use by ");
+        let found = said.lines().find(|l| l.starts_with(&line));
+        let found = found.unwrap_or_else(|| panic!("{line}: {said}"));
+        says(found, &["root", "choose another port"]);
+    }
 }
 
 #[test]
