@@ -98,7 +98,7 @@ enum Command {
     Resume(resume::Args),
     /// Show whether the machine's clock is believed, or vouch for it.
     Clock(clock::Args),
-    /// The events that wait: see for what, try them at once, or give one up.
+    /// What waits: see for what, try it at once, give it up.
     Queue(queue::Args),
     /// What could not be delivered: see why, send again, give up.
     Dead(dead::Args),

@@ -199,8 +199,9 @@ fn the_same_flag_is_described_in_the_same_words() {
                 let is_said = help.contains("JSON") && help.ends_with("for programs");
                 assert!(is_said, "{path:?} --json: {help}");
             }
-            // `send` speaks to another socket.
-            if shared.contains(&flag) && (flag, path[0].as_str()) != ("socket", "send") {
+            // `send` speaks to another socket, and `tail` looks back at what passed.
+            let others = [("socket", "send"), ("since", "tail")];
+            if shared.contains(&flag) && !others.contains(&(flag, path[0].as_str())) {
                 words.entry(flag.to_owned()).or_default().insert(help);
             }
         }

@@ -48,7 +48,7 @@ pub(super) struct Args {
     /// With --each: so many at most, the last to die.
     #[arg(long, value_name = "N", requires = "each")]
     limit: Option<NonZeroUsize>,
-    /// As JSON, for programs; with --each one object a line.
+    /// As JSON, with --each an object a line, for programs.
     #[arg(long)]
     json: bool,
 }

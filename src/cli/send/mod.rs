@@ -58,8 +58,8 @@ const LONGEST_KEY: u64 = 4 << 10;
 Exit codes: 0 every line is safe on the daemon's disk, or was before · 1 --follow, and not all were \
 delivered · 65 lines were rejected · 69 no daemon is there, or lines are left without an answer · \
 73 the file of --rejects is there · 74 the input cannot be read, or the file of --rejects not \
-written · 78 the config that was named is wrong · 130, 143 Ctrl-C or SIGTERM ended it, after the \
-account so far
+written · 78 the config that was named is wrong · 130 Ctrl-C ended it, after the \
+account so far · 143 SIGTERM did
 
 gzip is unpacked, whatever the file's name. What has no answer may be sent again at any time: what \
 was taken is known by its messageId.

@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(long, value_name = "MESSAGE_ID")]
     id: Option<String>,
     /// First what the daemon remembers since then: 15:00, 2026-01-31, both, or how long ago, like
-    /// 15m.
+    /// 2h.
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     since: Option<Millis>,
     /// End after so many lines of events.
