@@ -115,7 +115,7 @@ fn every_page_has_one_layout() {
                 codes.iter().all(|(_, meaning)| meaning.len() > 4),
                 "{name}: {codes:?}"
             );
-            let known = [0, 1, 2, 64, 65, 69, 73, 74, 78];
+            let known = [0, 1, 2, 64, 65, 69, 73, 74, 78, 130, 143];
             assert!(
                 numbers.iter().all(|n| known.contains(n)),
                 "{name}: {numbers:?}"
