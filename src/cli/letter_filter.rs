@@ -38,6 +38,13 @@ impl FilterArgs {
         }
     }
 
+    /// The same, and the one letter with this messageId or number if it is given.
+    pub fn with_id(&self, id: Option<&str>) -> Self {
+        let mut filter = self.clone();
+        filter.id = id.map(str::to_owned).or(filter.id);
+        filter
+    }
+
     /// Whether it means all letters.
     pub(super) fn is_empty(&self) -> bool {
         self.query(None, None).is_empty()

@@ -179,7 +179,7 @@ settings! {
         path: PathBuf = Text, "/var/lib/pinrelay/queue", path, restart;
         /// How long an accepted messageId is remembered. From 1s to 30d.
         dedup_window: Duration = Duration, "7d", duration("1s", "30d"), restart;
-        /// The most the waiting events may take on disk; at it, reading stops. From 1MiB.
+        /// The most the waiting events may take on disk; at it, looked at each second, reading stops. From 1MiB.
         max_bytes: u64 = Size, "8GiB", size(MIB..=1024 * TIB), restart;
         /// Kept free on the file system, though never more than a quarter of it; below it
         /// events are answered `unavailable`. Up to 1TiB.

@@ -129,7 +129,7 @@ fn status_and_dead_list_look_as_the_page_shows_them() {
     });
     // Where events go is the stand-in's here, and that it is none of Pinterest's is said.
     let shown = status.replace(
-        "next:        take it out and restart, unless this is a test\n",
+        "next:        take base_url out and restart, unless this is a test\n",
         "",
     );
     assert_ne!(shown, status);

@@ -120,7 +120,7 @@ fn a_retry_delivers_what_a_mended_config_cures_under_its_first_event_id() {
     let event_time = shown["payload"]["event_time"].as_i64();
     assert_eq!(event_time, shown["event_time"].as_i64());
 
-    let said = dead(&site, &["retry", "--id", "cured-00007"]);
+    let said = dead(&site, &["retry", "cured-00007"]);
     assert_eq!(
         said.out, "1 dead letter went back into the queue\n",
         "{}",

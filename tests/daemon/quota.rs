@@ -32,7 +32,10 @@ fn full(log: &str) -> bool {
 
 fn accepts_again(daemon: &Daemon<'_>) {
     within(s(30), "acceptance", || {
-        daemon.log().contains("accepting").then_some(())
+        daemon
+            .log()
+            .contains("the queue has room again: accepting")
+            .then_some(())
     });
 }
 

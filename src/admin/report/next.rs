@@ -95,7 +95,7 @@ impl Report {
             say(
                 Warning,
                 what,
-                Some("take it out and restart, unless this is a test"),
+                Some("take base_url out and restart, unless this is a test"),
             );
         }
         if self.log_lines_dropped > 0 {

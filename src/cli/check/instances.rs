@@ -2,7 +2,7 @@
 //!
 //! Invariant: only what is another daemon's is compared. A copy that somebody keeps has the same
 //! sockets and the same queue, and nobody runs it. So two files are of two daemons where their ad
-//! accounts or their token files differ, or where each is known as a daemon's: `pinrelay.toml`, and
+//! accounts differ, or their token files and their queues, or where each is known as a daemon's: `pinrelay.toml`, and
 //! NAME.toml where NAME.token lies beside it or systemd has a unit pinrelay@NAME.
 
 use std::fs;
@@ -65,8 +65,10 @@ fn differ(one: &Config, other: &Config) -> bool {
         let file = config.pinterest.token_file.as_ref();
         file.map(|file| file.display().to_string())
     };
+    // A token's file alone may be a mistake in one of two copies.
+    let queues = one.queue_folder() != other.queue_folder();
     two(account(one).as_deref(), account(other).as_deref())
-        || two(token(one).as_deref(), token(other).as_deref())
+        || queues && two(token(one).as_deref(), token(other).as_deref())
 }
 
 /// Whether a daemon is known by this file's name.
@@ -198,6 +200,24 @@ mod tests {
             format!("{word} {text}")
         });
         told.collect()
+    }
+
+    /// A mistake in one of two copies is one mistake.
+    #[test]
+    fn a_copy_whose_token_is_another_is_still_a_copy() {
+        let place = "[queue]\npath = \"/var/lib/pinrelay/queue\"\n\
+                     [ingest]\nsocket = \"/run/pinrelay/ingest.sock\"\n";
+        let copy = format!(
+            "[pinterest]\nad_account_id = \"1\"\ntoken_file = \"/elsewhere/token\"\n{place}"
+        );
+        let told = found("backup-2026.toml", &copy, &[], "pinrelay.toml");
+        assert!(
+            told.len() == 1 && told[0].starts_with("ok not compared"),
+            "{told:?}"
+        );
+        let other = copy.replace("\"1\"", "\"2\"");
+        let told = found("backup-2026.toml", &other, &[], "pinrelay.toml");
+        assert!(told.iter().any(|it| it.starts_with("wrong")), "{told:?}");
     }
 
     #[test]

@@ -21,8 +21,11 @@ runs with now: mend that first, and `pinrelay reload`. What is refused again is 
 Examples:
   pinrelay dead retry --reason no_match_key
   pinrelay dead retry --message 'currency' --since 2h
-  pinrelay dead retry --id order-1234")]
+  pinrelay dead retry order-1234")]
 pub(super) struct Args {
+    /// Only this one, as with --id.
+    #[arg(value_name = "MESSAGE_ID or NUMBER", conflicts_with = "id")]
+    letter: Option<String>,
     #[command(flatten)]
     admin: AdminArg,
     #[command(flatten)]
@@ -34,10 +37,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Outcome {
     let client = args.admin.client()?;
-    let groups = groups(&client, &args.filter)?;
+    let filter = args.filter.with_id(args.letter.as_deref());
+    let groups = groups(&client, &filter)?;
     let retried = match groups.letters {
         0 => 0,
-        _ => move_all(&client, "retry", &args.filter, &groups)?,
+        _ => move_all(&client, "retry", &filter, &groups)?,
     };
     let mut out = out(args.json);
     match args.json {

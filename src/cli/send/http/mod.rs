@@ -244,6 +244,11 @@ impl Posting {
                 }
             }
             (400, None) if load.lines.len() == 1 => Judged::Answered(vec![Answer::Rejected(error)]),
+            (401, _) => Judged::Never(
+                "HTTP 401: nothing was taken, for the daemon takes events with a write key alone; \
+                 --write-key-file names a file that holds one of [[ingest.write_keys]]"
+                    .into(),
+            ),
             (408 | 429 | 500.., _) => Judged::Later(format!("HTTP {status}: {error}")),
             _ => Judged::Never(format!("HTTP {status}: {error}")),
         }

@@ -24,7 +24,10 @@ pub fn look(shared: &Shared) -> Result<(), StoreError> {
         let kind = std::mem::discriminant(current) != std::mem::discriminant(&pressure);
         if kind {
             match &pressure {
-                Pressure::None => tracing::info!("the disk has room again: accepting"),
+                Pressure::None => match current {
+                    Pressure::Quota => tracing::info!("the queue has room again: accepting"),
+                    _ => tracing::info!("the disk has room again: accepting"),
+                },
                 Pressure::Quota => tracing::warn!(
                     "the queue reached queue.max_bytes: reading stops until deliveries free \
                      it; raise the quota or see why delivery is slow"
