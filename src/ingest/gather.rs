@@ -1,22 +1,26 @@
 //! Few events of many clients go to the queue as one block: packing and committing cost by the
 //! block.
 //!
-//! Invariant: nothing waits here but for what was handed over before it. The first events go on
-//! at once; what comes while those are being committed goes on together behind them. Each client
-//! has the receipts of its own events alone.
+//! Invariant: each client has the receipts of its own events alone, and is answered when its block
+//! is, whatever others wait for. The first events go on at once; what comes while those are being
+//! committed goes on together behind them, or is told to come again where its time is over by then.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::queue::{BlockBuilder, Pending, Queue, QueueError, Receipt, Reply};
 
 /// Events of more bytes than this have a block of their own.
 const SMALL_BYTES: usize = 16 << 10;
-/// What may wait here, in bytes of events; beyond it each block goes on alone.
+/// What may wait here, in bytes; beyond it each block goes on alone.
 const ROOM: usize = 4 << 20;
+/// Of it, what each part and each event takes beside the event's bytes.
+const PART_COST: usize = 256;
+const EVENT_COST: usize = 32;
 /// Blocks on their way at once.
 const BLOCKS: usize = 32;
 /// How often everybody else who can go on does so first: each time the answers of the block before
@@ -56,12 +60,6 @@ struct Part {
     _room: OwnedSemaphorePermit,
 }
 
-/// A block on its way, and whose events it has, in their order.
-struct Together {
-    pending: Result<Pending, QueueError>,
-    whose: Vec<(usize, Reply)>,
-}
-
 impl Gather {
     pub(super) fn new(queue: Queue, most: Most) -> Self {
         Self {
@@ -80,8 +78,9 @@ impl Gather {
         until: Instant,
     ) -> Result<Pending, QueueError> {
         let bytes = block.bytes();
+        let cost = PART_COST + bytes + block.len() * EVENT_COST;
         let room = match bytes <= SMALL_BYTES {
-            true => self.room.clone().try_acquire_many_owned(bytes as u32).ok(),
+            true => self.room.clone().try_acquire_many_owned(cost as u32).ok(),
             false => None,
         };
         let Some(room) = room else {
@@ -113,12 +112,13 @@ impl Gather {
 
     /// What makes the next block.
     fn next(&self) -> Option<Vec<Part>> {
+        let now = Instant::now();
         let mut line = self.line();
         let mut parts: Vec<Part> = Vec::new();
         let (mut bytes, mut events) = (0, 0);
         while let Some(part) = line.parts.pop_front() {
-            // Its client has been told to come again, or has left.
-            if part.reply.is_closed() {
+            if part.until <= now {
+                part.reply.answer(Err(not_now()));
                 continue;
             }
             bytes += part.block.bytes();
@@ -148,7 +148,7 @@ struct UnderWay {
 
 impl UnderWay {
     async fn run(mut self) {
-        let mut on_their_way = VecDeque::new();
+        let mut on_their_way = JoinSet::new();
         loop {
             // What is there to be read already comes along.
             for _ in 0..LOOKS {
@@ -158,14 +158,13 @@ impl UnderWay {
             while on_their_way.len() < BLOCKS
                 && let Some(parts) = self.gather.next()
             {
-                on_their_way.push_back(together(&self.gather.queue, parts).await);
+                // Each is answered as soon as it can be, whatever the next one waits for.
+                on_their_way.spawn(together(self.gather.queue.clone(), parts));
             }
             if on_their_way.is_empty() && self.ends() {
                 return;
             }
-            for block in on_their_way.drain(..) {
-                block.answer().await;
-            }
+            while on_their_way.join_next().await.is_some() {}
         }
     }
 }
@@ -183,12 +182,14 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         if !self.has_ended {
-            self.gather.line().is_under_way = false;
+            // Whoever waits is told that it is over, or would wait for somebody else to come.
+            *self.gather.line() = Line::default();
         }
     }
 }
 
-async fn together(queue: &Queue, parts: Vec<Part>) -> Together {
+/// Hands over what goes together, and tells each client what became of its own.
+async fn together(queue: Queue, parts: Vec<Part>) {
     let mut whose = Vec::with_capacity(parts.len());
     let mut all: Option<(BlockBuilder, Instant)> = None;
     for part in parts {
@@ -197,15 +198,37 @@ async fn together(queue: &Queue, parts: Vec<Part>) -> Together {
             None => all = Some((part.block, part.until)),
             Some((block, until)) => {
                 block.append(&part.block);
-                *until = part.until.min(*until);
+                // Nobody's little patience is the others'.
+                *until = part.until.max(*until);
             }
         }
     }
-    let pending = match all {
-        Some((block, until)) => enqueue(queue, block, until).await,
-        None => Err(QueueError::Unavailable(NOT_NOW.to_owned())),
+    let receipts = match all {
+        Some((block, until)) => match enqueue(&queue, block, until).await {
+            Ok(pending) => pending.receipts().await,
+            Err(error) => Err(error),
+        },
+        None => Err(not_now()),
     };
-    Together { pending, whose }
+    answer(&receipts, whose);
+}
+
+fn answer(receipts: &Result<Vec<Receipt>, QueueError>, whose: Vec<(usize, Reply)>) {
+    let mut from = 0;
+    for (events, reply) in whose {
+        let own = match receipts {
+            // Fewer than there are events: nobody is told more than is known.
+            Ok(all) => Ok(all.get(from..from + events).unwrap_or_default().to_vec()),
+            Err(error) => Err(error.clone()),
+        };
+        from += events;
+        // The client may be gone; what it sent is stored all the same.
+        reply.answer(own);
+    }
+}
+
+fn not_now() -> QueueError {
+    QueueError::Unavailable(NOT_NOW.to_owned())
 }
 
 async fn enqueue(
@@ -214,27 +237,7 @@ async fn enqueue(
     until: Instant,
 ) -> Result<Pending, QueueError> {
     let entered = timeout_at(until, queue.enqueue_if_open(block.finish())).await;
-    entered.unwrap_or_else(|_| Err(QueueError::Unavailable(NOT_NOW.to_owned())))
-}
-
-impl Together {
-    async fn answer(self) {
-        let receipts: Result<Vec<Receipt>, QueueError> = match self.pending {
-            Ok(pending) => pending.receipts().await,
-            Err(error) => Err(error),
-        };
-        let mut from = 0;
-        for (events, reply) in self.whose {
-            let own = match &receipts {
-                // Fewer than there are events: nobody is told more than is known.
-                Ok(all) => Ok(all.get(from..from + events).unwrap_or_default().to_vec()),
-                Err(error) => Err(error.clone()),
-            };
-            from += events;
-            // The client may be gone; what it sent is stored all the same.
-            reply.answer(own);
-        }
-    }
+    entered.unwrap_or_else(|_| Err(not_now()))
 }
 
 #[cfg(test)]
@@ -280,19 +283,15 @@ mod tests {
         let one = hand_in(&["a", "b"]).await.unwrap();
         let none = hand_in(&[]).await.unwrap();
         let two = hand_in(&["b", "c", "c"]).await.unwrap();
-        let gone = hand_in(&["d"]).await.unwrap();
-        drop(gone);
+        // Whoever leaves has its events stored all the same, and its counts.
+        drop(hand_in(&["d"]).await.unwrap());
         let (new, old) = (Receipt::Queued, Receipt::Duplicate);
         assert_eq!(one.receipts().await.unwrap(), [new, new]);
         assert_eq!(none.receipts().await.unwrap(), []);
         assert_eq!(two.receipts().await.unwrap(), [old, new, old]);
         let waiting = queue.waiting(Seq(0), 10).await.unwrap().events;
-        assert_eq!(
-            waiting.len(),
-            3,
-            "whoever left before it went on keeps nothing there"
-        );
-        assert_eq!(queue.census().ignored, 3);
+        assert_eq!(waiting.len(), 4);
+        assert_eq!(queue.census().ignored, 4);
         assert_eq!(gather.room.available_permits(), ROOM, "all is given back");
         while gather.line().is_under_way {
             tokio::task::yield_now().await;
@@ -338,6 +337,21 @@ mod tests {
             .unwrap();
         assert!(!gather.line().is_under_way);
         assert_eq!(pending.receipts().await.unwrap(), [Receipt::Queued]);
+    }
+
+    #[tokio::test]
+    async fn whose_time_is_over_is_told_and_takes_nobody_along() {
+        let queue = queue();
+        let gather = gather_of(&queue);
+        let one = (gather
+            .hand_in(block(&queue, 1, &["a"]), Instant::now())
+            .await)
+            .unwrap();
+        let two = (gather.hand_in(block(&queue, 1, &["b"]), soon()).await).unwrap();
+        let told = one.receipts().await;
+        assert!(matches!(told, Err(QueueError::Unavailable(_))), "{told:?}");
+        assert_eq!(two.receipts().await.unwrap(), [Receipt::Queued]);
+        assert_eq!(queue.census().accepted, 1);
     }
 
     #[tokio::test]

@@ -11,11 +11,6 @@ pub struct Pending(pub(super) tokio::sync::oneshot::Receiver<Result<Vec<Receipt>
 pub struct Reply(tokio::sync::oneshot::Sender<Result<Vec<Receipt>, QueueError>>);
 
 impl Reply {
-    /// Whether nobody waits any more.
-    pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
-    }
-
     /// Tells what is known; whoever waited may be gone.
     pub fn answer(self, receipts: Result<Vec<Receipt>, QueueError>) {
         let _ = self.0.send(receipts);
