@@ -23,7 +23,7 @@ Exit codes: 0 also when there are none · 64 not one name, or an empty one · \
 What is queued or dead is purged and never sent; no import brings it back while its messageId is \
 remembered. What is being sent is purged after its answer, unless that says that it was delivered. \
 Their bytes are off the disk within 24 hours, those of dead letters within about a minute. What the \
-same person does later is new. Exports and backups are yours to clean: see docs/privacy.md.
+same person does later is new. It does not ask: --dry-run counts first. Exports and backups are yours to clean: see docs/privacy.md.
 
 An address is looked for wherever the mapping reads one, whatever its case, and as its SHA-256. The \
 log has who asked, and how many events it was, and not whom.

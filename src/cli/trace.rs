@@ -21,6 +21,12 @@ use crate::observe::Step;
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Example:\n  pinrelay trace 5f0c8a52-7a57-4b52-9d6c-5a1f0c7e9b11\n\n\
+    Single steps are remembered since the daemon's start, as far back as the last line says; of an \
+    event from before, only where it is now, and of one that is settled not whether it was delivered \
+    or given up.\n\n\
+    An attempt ends as delivered, dead, released (Pinterest took none of the request), in_doubt (it \
+    may have taken it) or set_apart (it kept failing alone, and waits aside); in brackets what came of the \
+    request: judged (event by event), refused, auth, limited, unexpected, unknown or not_sent.\n\n\
     Exit codes: 0 something is known of the event · 1 nothing is · 69 no daemon is there · 78 the config \
     is wrong"
 )]

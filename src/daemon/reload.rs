@@ -27,7 +27,7 @@ impl Daemon {
             }
             Err(error) => {
                 tracing::error!("reload: {error}; nothing was changed");
-                Err(error)
+                Err(format!("{error}; nothing was changed"))
             }
         };
         notify::ready(&(self.report)().await.line(&jiff::tz::TimeZone::system()));

@@ -174,6 +174,7 @@ fn the_command_says_what_changed_and_what_is_wrong() {
     site.config("[delivery]\nlingr = 1\n");
     for args in [&[][..], &["--socket", admin]] {
         let (code, said) = reload(args);
+        assert!(said.contains("nothing was changed"), "{said}");
         assert_eq!(code, Some(78), "{said}");
         assert!(
             said.contains("pinrelay.toml:13: unknown key `lingr`"),

@@ -39,7 +39,8 @@ seen.
 
 Of what passed before it began the daemon remembers when and what, for about a quarter of an hour \
 at 1,000 events a second, and of the messageId half a hash: lines of one event have the same `#…`. \
-With --id it is your event's. Names, notes and lines are not remembered.
+With --id it is your event's. Names, notes and lines are not remembered, nor \
+what was rejected or ignored: that is shown only as it passes.
 
 Exit codes: 0 stdout was closed, or --limit is reached · 69 no daemon is there \
 to begin with · 78 the config is wrong")]
