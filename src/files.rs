@@ -86,12 +86,12 @@ impl fmt::Display for DanglingLink {
 /// The first link on the way to a path, or in its place, that leads to nothing: the system says the
 /// same of it as of a name that is missing, and yet nothing can be made there.
 pub fn dangling_link(path: &Path) -> Option<DanglingLink> {
-    let ways: Vec<&Path> = path.ancestors().collect();
-    let dangles = |at: &&&Path| {
+    let dangles = |at: &&Path| {
         let missing = metadata(at).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
         missing && symlink_metadata(at).is_ok_and(|about| about.is_symlink())
     };
-    let link = ways.iter().rev().find(dangles)?;
+    // Below one that dangles nothing is found: the outermost is the last.
+    let link = path.ancestors().filter(dangles).last()?;
     Some(DanglingLink {
         link: link.to_path_buf(),
         target: read_link(link).ok()?,

@@ -128,17 +128,16 @@ fn idle(id: &'static str, name: &'static str) -> Arg {
 ///
 /// # Errors
 /// As of a command line that is wrong.
-pub fn check_config(mut command: Command, matches: &ArgMatches) -> Result<(), Error> {
+pub fn check_config(command: &mut Command, matches: &ArgMatches) -> Result<(), Error> {
     let mut leaf = matches;
     let mut names = vec![command.get_name().to_owned()];
     while let Some((name, below)) = leaf.subcommand() {
         names.push(name.to_owned());
         leaf = below;
     }
-    command.build();
     let of_leaf = names[1..]
         .iter()
-        .try_fold(&command, |at, name| at.find_subcommand(name));
+        .try_fold(&*command, |at, name| at.find_subcommand(name));
     let is_given = |id: &str| {
         leaf.try_contains_id(id).is_ok_and(|is| is)
             && leaf.value_source(id) == Some(ValueSource::CommandLine)
@@ -173,11 +172,9 @@ fn template(command: &Command) -> String {
         let _ = writeln!(text, "{header}{title}:{header:#}");
         for name in *names {
             let about = command.find_subcommand(name).and_then(Command::get_about);
-            let about = match (about, *name) {
-                (Some(about), _) => about.to_string(),
-                // clap's own.
-                (None, _) => "Print the help of a command".to_owned(),
-            };
+            // One without is clap's own.
+            let own = || "Print the help of a command".to_owned();
+            let about = about.map_or_else(own, ToString::to_string);
             let _ = writeln!(text, "  {name:<14}  {about}");
         }
         text.push('\n');

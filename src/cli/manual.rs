@@ -178,10 +178,8 @@ fn sections(command: &Command, above: Option<&str>, parts: &Parts) -> Roff {
         "EXIT STATUS",
         if codes.is_empty() { &usual } else { &codes },
     );
-    let reads = command.get_arguments();
-    let reads = reads
-        .into_iter()
-        .any(|a| a.get_id() == CONFIG_ID && !a.is_hide_set());
+    let mut flags = command.get_arguments();
+    let reads = flags.any(|a| a.get_id() == CONFIG_ID && !a.is_hide_set());
     let environment = match reads {
         true => [ENVIRONMENT, OF_THE_TERMINAL].concat(),
         false => OF_THE_TERMINAL.to_vec(),

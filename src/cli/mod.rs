@@ -191,7 +191,7 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
 fn parsed(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut command = command_line();
     let matches = command.try_get_matches_from_mut(args)?;
-    help::check_config(command_line(), &matches)?;
+    help::check_config(&mut command, &matches)?;
     Cli::from_arg_matches(&matches).map_err(|wrong| wrong.format(&mut command))
 }
 

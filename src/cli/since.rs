@@ -11,7 +11,7 @@ use crate::config::parse_duration;
 
 /// What is taken, in the words of the error.
 const TAKEN: &str = "a time of day like 15:00 (the last one), a date like 2026-01-31, both, as \
-                     pinrelay shows them (2026-01-31 15:00:07+01), RFC 3339, `today`, \
+                     pinrelay shows them (2026-01-31 15:00:07+01), RFC 3339, `now`, `today`, \
                      `yesterday`, or how long ago: 30m, 2h, -1h, 7d";
 
 /// For clap: by this machine's clock, in its zone.
@@ -40,9 +40,7 @@ fn calendar(text: &str, now: Millis, zone: &TimeZone) -> Option<Millis> {
     if let Ok(at) = text.parse::<Timestamp>() {
         return Some(at.as_millisecond());
     }
-    let today = zone
-        .to_datetime(Timestamp::from_millisecond(now).ok()?)
-        .date();
+    let today = in_its_zone(now, zone)?;
     match text {
         "now" => return Some(now),
         "today" => return in_zone(today.into(), zone),
@@ -62,14 +60,18 @@ fn calendar(text: &str, now: Millis, zone: &TimeZone) -> Option<Millis> {
     }
     // The last time that it was so late.
     let time = time_of(civil)?;
-    let today = zone
-        .to_datetime(Timestamp::from_millisecond(now).ok()?)
-        .date();
+    let today = in_its_zone(now, zone)?;
     let at = in_zone(today.to_datetime(time), zone)?;
     match at > now {
         true => in_zone(today.checked_sub(1.day()).ok()?.to_datetime(time), zone),
         false => Some(at),
     }
+}
+
+/// The day there.
+fn in_its_zone(now: Millis, zone: &TimeZone) -> Option<Date> {
+    let now = Timestamp::from_millisecond(now).ok()?;
+    Some(zone.to_datetime(now).date())
 }
 
 fn in_zone(at: DateTime, zone: &TimeZone) -> Option<Millis> {

@@ -39,10 +39,8 @@ pub(super) fn buffered(is_json: bool) -> Out<BufWriter<Stdout>> {
 pub(super) struct Out<W: Write> {
     to: W,
     is_json: bool,
-    is_coloured: bool,
-    is_ascii: bool,
-    /// Of the terminal, for people.
-    columns: Option<usize>,
+    /// None for programs.
+    screen: Screen,
     /// The line that is being written, on a terminal.
     line: Vec<u8>,
 }
@@ -52,9 +50,7 @@ impl<W: Write> Out<W> {
         Self {
             to,
             is_json,
-            is_coloured: screen.is_coloured() && !is_json,
-            is_ascii: screen.is_ascii() && !is_json,
-            columns: screen.columns().filter(|_| !is_json),
+            screen: if is_json { Screen::none() } else { screen },
             line: Vec::new(),
         }
     }
@@ -63,7 +59,7 @@ impl<W: Write> Out<W> {
     fn end_line(&mut self) -> io::Result<()> {
         let line = std::mem::take(&mut self.line);
         let text = String::from_utf8_lossy(&line);
-        match self.columns {
+        match self.screen.columns() {
             Some(columns) if !screen::is_json(&text) => {
                 let indent = text.len() - text.trim_start_matches(' ').len();
                 self.pass(screen::wrap(&text, columns, indent + 2).as_bytes())
@@ -76,25 +72,26 @@ impl<W: Write> Out<W> {
     fn passes(&self, c: char) -> bool {
         is_layout(c) && (self.is_json || c != '\r')
     }
-}
 
-impl<W: Write> Out<W> {
     fn pass(&mut self, bytes: &[u8]) -> io::Result<()> {
         // Mostly there is nothing to do, and no copy to make.
         if is_plain(bytes) {
             return self.to.write_all(bytes);
         }
         match std::str::from_utf8(bytes) {
-            Ok(text) if !self.is_ascii && !text.chars().any(|c| steers(c) && !self.passes(c)) => {
+            Ok(text)
+                if !self.screen.is_ascii()
+                    && !text.chars().any(|c| steers(c) && !self.passes(c)) =>
+            {
                 self.to.write_all(bytes)?;
             }
             _ => {
                 let text = String::from_utf8_lossy(bytes);
                 let mut shown = match self.is_json {
                     true => json(&text),
-                    false => people(&text, self.is_coloured),
+                    false => people(&text, self.screen.is_coloured()),
                 };
-                if self.is_ascii {
+                if self.screen.is_ascii() {
                     shown = in_ascii(&shown);
                 }
                 self.to.write_all(shown.as_bytes())?;
@@ -107,7 +104,7 @@ impl<W: Write> Out<W> {
 impl<W: Write> Write for Out<W> {
     /// What is written is text, and no call ends within a character.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.columns.is_none() {
+        if self.screen.columns().is_none() {
             self.pass(bytes)?;
             return Ok(bytes.len());
         }
@@ -161,13 +158,17 @@ fn is_plain(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |all, b| all & shows(b))
 }
 
-/// In lines, with a dot for each character that a terminal obeys.
-fn lines(text: &str) -> String {
-    let shown = |c: char| match c {
+/// With a dot for what a terminal obeys, apart from line feeds and tabs.
+fn shown(c: char) -> char {
+    match c {
         '\n' | '\t' => c,
         c if steers(c) => '·',
         c => c,
-    };
+    }
+}
+
+/// In lines, each character [`shown`].
+fn lines(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
@@ -180,20 +181,16 @@ fn in_ascii(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// [`lines`], with colours where they are marked.
+/// [`lines`], with colours where they are marked and shown.
 fn people(text: &str, is_coloured: bool) -> String {
-    if !is_coloured {
-        return lines(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 32);
-    let mut plain = [0; 4];
+    let mut out = String::with_capacity(text.len() + 32);
     for c in text.chars() {
-        match colour(c) {
-            Some(sequence) => shown.push_str(sequence),
-            None => shown.push_str(&lines(c.encode_utf8(&mut plain))),
+        match colour(c).filter(|_| is_coloured) {
+            Some(sequence) => out.push_str(sequence),
+            None => out.push(shown(c)),
         }
     }
-    shown
+    out
 }
 
 /// The same JSON with such characters of its strings escaped. JSON has none but line breaks and

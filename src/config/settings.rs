@@ -10,7 +10,7 @@ use super::keys::{
 };
 use super::raw::{Pair, Place, Problem, Texts};
 use super::token::TokenSources;
-use super::write_keys::WriteKeyEntry;
+use super::write_keys::{WriteKeyEntry, WriteKeySource};
 
 /// Pinterest processes no more events of a batch in test mode.
 const TEST_BATCH: u32 = 20;
@@ -148,7 +148,12 @@ impl Config {
         ];
         let relative = |path: Option<&PathBuf>| path.is_some_and(|path| path.is_relative());
         let named = paths.into_iter().filter(|(_, path)| relative(*path));
-        named.map(|(key, _)| key).collect()
+        let is_relative_file = |entry: &WriteKeyEntry| matches!(&entry.source, WriteKeySource::File(file) if file.is_relative());
+        let key_files = self.write_key_entries.iter().any(is_relative_file);
+        named
+            .map(|(key, _)| key)
+            .chain(key_files.then_some("ingest.write_keys"))
+            .collect()
     }
 
     /// Events of one request, test mode considered.

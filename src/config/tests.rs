@@ -645,3 +645,12 @@ fn the_unit_waits_longer_than_a_drain() {
         .drain_deadline;
     assert!(Duration::from_secs(seconds) > drain + Duration::from_secs(10));
 }
+
+#[test]
+fn a_write_keys_file_that_depends_on_the_folder_is_named() {
+    let text =
+        |file: &str| format!("[[ingest.write_keys]]\nname = \"shop\"\nkey_file = \"{file}\"\n");
+    let relative = |file| read(&text(file), &[]).expect("a config").relative_paths();
+    assert_eq!(relative("shop.key"), ["ingest.write_keys"]);
+    assert!(relative("/etc/pinrelay/shop.key").is_empty());
+}

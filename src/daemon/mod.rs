@@ -167,7 +167,7 @@ impl Daemon {
         let token = SharedToken::new(found.token.clone());
         let mut delivery_options = config.delivery_options(required.ad_account_id);
         if config.relative_paths().contains(&"queue.path") {
-            let folder = std::path::absolute(config.queue_folder()).unwrap_or_default();
+            let folder = config.queue_folder();
             tracing::warn!(
                 "queue.path counts from the folder that this process was started in: the queue is \
                  in {}, and started elsewhere it would be another; write the whole path, from / on",
@@ -327,7 +327,7 @@ impl Daemon {
                 self.config.pinterest.base_url.as_str()
             );
         }
-        notify::ready(&(self.report)().await.line(&jiff::tz::TimeZone::system()));
+        notify::ready(&self.status_line().await);
         self.stop_limit.drains(self.read.delivery.drain_deadline);
         watchdog::feed(self.queue.clone());
         let mut status = tokio::time::interval(STATUS_EVERY);
@@ -362,7 +362,7 @@ impl Daemon {
                 _ = free.tick() => drop(tokio::task::spawn_blocking(lifecycle::give_back)),
                 _ = status.tick() => {
                     self.observe_lateness().await;
-                    let line = (self.report)().await.line(&jiff::tz::TimeZone::system());
+                    let line = self.status_line().await;
                     if line != shown {
                         notify::status(&line);
                         shown = line;

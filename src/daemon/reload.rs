@@ -30,8 +30,13 @@ impl Daemon {
                 Err(format!("{error}; nothing was changed"))
             }
         };
-        notify::ready(&(self.report)().await.line(&jiff::tz::TimeZone::system()));
+        notify::ready(&self.status_line().await);
         outcome
+    }
+
+    /// What the service manager shows.
+    pub(super) async fn status_line(&self) -> String {
+        (self.report)().await.line(&jiff::tz::TimeZone::system())
     }
 
     /// Takes the token that is in its file now.

@@ -118,6 +118,16 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Unavailable,
+        Self::RateLimited,
+        Self::Auth,
+        Self::Unexpected,
+        Self::RefusedAll,
+        Self::Paused,
+    ];
+
     /// Whether somebody has to act, so that the gate counts as parked and not only shut.
     pub const fn parks(self) -> bool {
         !matches!(self, Self::Unavailable | Self::RateLimited)

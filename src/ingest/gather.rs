@@ -167,9 +167,7 @@ impl UnderWay {
             while on_their_way.join_next().await.is_some() {}
         }
     }
-}
 
-impl UnderWay {
     /// Ends, unless something waits.
     fn ends(&mut self) -> bool {
         let mut line = self.gather.line();

@@ -1,6 +1,13 @@
 //! Room on disk, and whether events may come in.
 
+use std::path::Path;
+
+use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
+
+/// Inodes that are kept free, at most a quarter of all: a generation, a period of dead letters and
+/// what recovery copies take tens of them, and a file that cannot be made ends the process.
+const FILES_RESERVE: u64 = 1_000;
 
 /// Bytes and inodes, as last looked at (about once a second).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +43,24 @@ impl Disk {
             unknown: true,
             ..Self::default()
         }
+    }
+
+    /// What the file system of `path` has free, and keeps with this `queue.min_free`; `None` where
+    /// the system does not say.
+    pub fn of(path: &Path, min_free: u64) -> Option<Self> {
+        let stat = statvfs(path).ok()?;
+        let block = stat.fragment_size();
+        Some(Self {
+            free: stat.blocks_available() * block,
+            reserve: min_free.min(stat.blocks() * block / 4),
+            // Where files are not numbered beforehand the system says that there are none at all.
+            files_free: stat.files_available(),
+            files_reserve: match min_free {
+                0 => 0,
+                _ => FILES_RESERVE.min(stat.files() / 4),
+            },
+            ..Self::default()
+        })
     }
 
     /// Whether the file system is nearly out of inodes.

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::{
-    Client, Daemon, Ended, Mount, Process, Sample, Site, StandIn, noisy, s, samples, within,
+    Client, Daemon, Ended, Mount, PINRELAY, Process, Sample, Site, StandIn, noisy, s, samples,
+    within,
 };
 
 const MIB: u64 = 1 << 20;
@@ -257,6 +258,13 @@ fn nearly_out_of_inodes_nothing_is_taken_and_deliveries_go_on() {
     daemon.shows(s(5), "why it takes nothing", |status| {
         status["not_accepting"][0] == said
     });
+    let config = site.path("pinrelay.toml");
+    let check = mount.shell(&format!(
+        "PINRELAY_QUEUE__PATH=\"$1/queue\" '{PINRELAY}' check -c '{}'",
+        config.display()
+    ));
+    let told = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(told.contains("nearly out of inodes"), "{told}");
     stand_in.well();
     all_arrives(&daemon, &stand_in, &before);
     assert_eq!(client.ask(&line).status(), "unavailable");

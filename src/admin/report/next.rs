@@ -213,14 +213,7 @@ mod tests {
     #[test]
     fn every_reason_and_every_want_of_room_has_its_next_step() {
         use crate::deliver::Reason;
-        for reason in [
-            Reason::Unavailable,
-            Reason::RateLimited,
-            Reason::Auth,
-            Reason::Unexpected,
-            Reason::RefusedAll,
-            Reason::Paused,
-        ] {
+        for reason in Reason::ALL {
             let name = reason.name();
             let state = match name {
                 "paused" => "paused",

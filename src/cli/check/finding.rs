@@ -48,16 +48,15 @@ pub fn print(findings: &[Finding]) -> io::Result<usize> {
     let (mut out, screen) = (out(false), Screen::of_stdout());
     for finding in findings {
         let (word, text) = finding.labelled();
-        let line = screen.wrapped(&format!("{word:<7} {}", text), 8);
+        let line = screen.wrapped(&format!("{word:<7} {text}"), 8);
         writeln!(out, "{}", screen.toned(&line, word, Some(finding.tone())))?;
     }
     let wrong = wrong(findings);
-    let verdict = match wrong {
-        0 => "The daemon can run with this.".to_owned(),
-        1 => "One thing is wrong.".to_owned(),
-        n => format!("{n} things are wrong."),
-    };
-    writeln!(out, "{verdict}")?;
+    match wrong {
+        0 => writeln!(out, "The daemon can run with this."),
+        1 => writeln!(out, "One thing is wrong."),
+        n => writeln!(out, "{n} things are wrong."),
+    }?;
     Ok(wrong)
 }
 

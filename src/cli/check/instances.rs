@@ -59,16 +59,14 @@ fn compare_by(config: &Config, unit_folders: &[&Path]) -> Vec<Finding> {
 
 /// Whether two configs are of two daemons by what they say.
 fn differ(one: &Config, other: &Config) -> bool {
-    let two = |a: Option<&str>, b: Option<&str>| a.zip(b).is_some_and(|(a, b)| a != b);
-    let account = |config: &Config| config.pinterest.ad_account_id.clone();
-    let token = |config: &Config| {
-        let file = config.pinterest.token_file.as_ref();
-        file.map(|file| file.display().to_string())
-    };
+    fn two<T: PartialEq>(a: Option<&T>, b: Option<&T>) -> bool {
+        a.zip(b).is_some_and(|(a, b)| a != b)
+    }
+    let (a, b) = (&one.pinterest, &other.pinterest);
     // A token's file alone may be a mistake in one of two copies.
     let queues = one.queue_folder() != other.queue_folder();
-    two(account(one).as_deref(), account(other).as_deref())
-        || queues && two(token(one).as_deref(), token(other).as_deref())
+    two(a.ad_account_id.as_ref(), b.ad_account_id.as_ref())
+        || queues && two(a.token_file.as_ref(), b.token_file.as_ref())
 }
 
 /// Whether a daemon is known by this file's name.

@@ -272,10 +272,9 @@ fn surprises(config: &Config, found: &mut Vec<Finding>) {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use tempfile::TempDir;
-
-    use std::path::Path;
 
     use super::places::nearest;
     use super::*;

@@ -61,14 +61,13 @@ fn finding(key: &str, at: SocketAddr, admin: &Path) -> Option<Finding> {
 /// Who has the port.
 fn taken(key: &str, at: SocketAddr, admin: &Path) -> Finding {
     let next = "stop that, or choose another port";
-    let daemon = daemon(admin);
     let Some(listening) = listening().into_iter().find(|other| overlap(other.at, at)) else {
         return Wrong(format!(
             "{key}: {at} is in use (`ss -ltnp` says by whom): {next}"
         ));
     };
     let holders = holders(listening.inode);
-    let daemons = daemon.is_some_and(|daemon| match holders.is_empty() {
+    let daemons = daemon(admin).is_some_and(|daemon| match holders.is_empty() {
         true => daemon.uid == listening.uid,
         false => holders.contains(&daemon.pid),
     });

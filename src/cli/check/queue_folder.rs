@@ -9,13 +9,13 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
 use super::finding::Finding::{self, Advice, Fine, Wrong};
 use super::places::nearest;
 use crate::config::Config;
 use crate::files::dangling_link;
+use crate::queue::Disk;
 
 /// Bytes that are written to see whether there is room: a new queue takes more.
 const TRIED: usize = 256 << 10;
@@ -105,18 +105,22 @@ fn failed(what: &str, error: &io::Error) -> String {
     format!("{what} fails there: {error}; {next}")
 }
 
-/// Whether the reserve is used up. Where the system does not say, nothing is held against it.
+/// Whether a reserve is used up. Where the system does not say, nothing is held against it.
 fn low(folder: &Path, min_free: u64) -> Option<Finding> {
-    let stat = statvfs(folder).ok()?;
-    let block = stat.fragment_size();
-    let free = stat.blocks_available() * block;
-    let reserve = min_free.min(stat.blocks() * block / 4);
-    (free < reserve).then(|| {
+    let disk = Disk::of(folder, min_free)?;
+    if disk.lacks_files() {
+        return Some(Advice(format!(
+            "the file system is nearly out of inodes: {} free where {} are kept: events will be \
+             answered `unavailable` until files are deleted there (`df -i` shows them)",
+            disk.files_free, disk.files_reserve
+        )));
+    }
+    (disk.free < disk.reserve).then(|| {
         Advice(format!(
             "the disk is nearly full: {} MiB free where queue.min_free keeps {} MiB: events will be \
              answered `unavailable` until space is freed",
-            free >> 20,
-            reserve >> 20
+            disk.free >> 20,
+            disk.reserve >> 20
         ))
     })
 }

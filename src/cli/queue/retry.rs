@@ -121,14 +121,7 @@ mod tests {
             told(None, &Retrying::Now { events: 0 }),
             "nothing backs off\n"
         );
-        for reason in [
-            Reason::Unavailable,
-            Reason::RateLimited,
-            Reason::Auth,
-            Reason::Unexpected,
-            Reason::RefusedAll,
-            Reason::Paused,
-        ] {
+        for reason in Reason::ALL {
             let text = one(Retrying::Closed { reason });
             assert!(text.contains("`pinrelay resume`"), "{text}");
         }

@@ -1,15 +1,9 @@
 //! Whether the disk lets events in, and whether the queue's files are where they were.
 
-use nix::sys::statvfs::statvfs;
-
 use crate::queue::contract::Disk;
 use crate::queue::lock::lock;
 use crate::queue::sled::disk::{DEAD, GENERATIONS, StoreError, disk_usage};
 use crate::queue::sled::runtime::shared::{Pressure, Shared};
-
-/// Inodes that are kept free, at most a quarter of all: a generation, a period of dead letters and
-/// what recovery copies take tens of them, and a file that cannot be made ends the process.
-const FILES_RESERVE: u64 = 1_000;
 
 /// Looks at the disk: whether the queue's files are where they were, and whether events may come
 /// in.
@@ -43,26 +37,15 @@ pub fn look(shared: &Shared) -> Result<(), StoreError> {
 
 fn measure(shared: &Shared) -> Result<Disk, StoreError> {
     let options = &shared.options;
-    let mut disk = Disk {
+    // Where the system does not say, nothing is held against events.
+    let room = Disk::of(&options.path, options.min_free).unwrap_or_default();
+    Ok(Disk {
         used: disk_usage(&options.path.join(GENERATIONS))?,
         quota: options.max_bytes,
         dead_used: disk_usage(&options.path.join(DEAD))?,
         dead_quota: options.dead_max_bytes,
-        ..Disk::default()
-    };
-    // Where the system does not say, nothing is held against events.
-    if let Ok(stat) = statvfs(&options.path) {
-        let block = stat.fragment_size();
-        disk.free = stat.blocks_available() * block;
-        disk.reserve = options.min_free.min(stat.blocks() * block / 4);
-        // Where files are not numbered beforehand the system says that there are none at all.
-        disk.files_free = stat.files_available();
-        disk.files_reserve = match options.min_free {
-            0 => 0,
-            _ => FILES_RESERVE.min(stat.files() / 4),
-        };
-    }
-    Ok(disk)
+        ..room
+    })
 }
 
 fn pressure(disk: &Disk) -> Pressure {
