@@ -279,10 +279,14 @@ async fn before(state: &AdminState, filter: &Filter, since: Millis) -> Before {
     let started_at = (state.report)().await.started_at;
     let hash = |id: &String| short(state.queue.hasher().hash(id));
     let id = filter.id.as_ref().map(hash);
-    let history = state.observer.history();
+    // Held for a moment only: what is looked at is picked and sorted behind it.
+    let (back_to, past) = {
+        let history = state.observer.history();
+        (history.since(), Past::new(&history, id))
+    };
     Before {
-        since: Some(history.since().unwrap_or(started_at)),
-        past: Past::new(&history, since, id),
+        since: Some(back_to.unwrap_or(started_at)),
+        past: past.since(since),
     }
 }
 

@@ -196,6 +196,12 @@ pub fn width(text: &str) -> usize {
     shown.map(|c| c.width().unwrap_or(0)).sum()
 }
 
+/// The text, filled up to so many columns: a character may take two.
+pub fn padded(text: &str, columns: usize) -> String {
+    let fill = columns.saturating_sub(width(text));
+    format!("{text}{:fill$}", "")
+}
+
 /// Whether the locale is one without UTF-8 that somebody chose. One that nobody chose says nothing
 /// of the terminal; systemd's tools read it so as well.
 fn is_ascii(env: impl Fn(&str) -> Option<std::ffi::OsString>) -> bool {

@@ -125,14 +125,14 @@ impl Read for Text {
 
 impl Text {
     fn begin(&mut self, mut bytes: Counted) -> io::Result<()> {
-        let head = head(&mut bytes)?;
-        if !head.starts_with(GZIP) {
-            return self.begin_text(head, bytes);
+        let began = head(&mut bytes)?;
+        if !began.starts_with(GZIP) {
+            return self.begin_text(began, bytes);
         }
         self.is_gzip = true;
-        let mut unpacked = MultiGzDecoder::new(Cursor::new(head).chain(bytes));
-        let head = head_of(&mut unpacked, self)?;
-        self.begin_text(head, unpacked)
+        let mut unpacked = MultiGzDecoder::new(Cursor::new(began).chain(bytes));
+        let began = head(&mut unpacked).map_err(|error| self.in_words(error))?;
+        self.begin_text(began, unpacked)
     }
 
     fn begin_text(&mut self, head: Vec<u8>, rest: impl Read + Send + 'static) -> io::Result<()> {
@@ -169,10 +169,6 @@ impl Text {
         };
         io::Error::new(io::ErrorKind::InvalidData, what)
     }
-}
-
-fn head_of(unpacked: &mut impl Read, of: &Text) -> io::Result<Vec<u8>> {
-    head(unpacked).map_err(|error| of.in_words(error))
 }
 
 /// The first bytes, as far as it takes them to know what it is: whoever feeds a pipe slowly is not

@@ -10,4 +10,4 @@ mod unix;
 pub use acceptor::{Acceptor, Listener, acceptor};
 pub use crowd::{Busy, Crowd, Limits, Place, Who};
 pub use served::{Served, Service};
-pub use unix::{BindError, LONGEST_PATH, SocketFile, bind, is_listened_on};
+pub use unix::{BindError, LONGEST_PATH, SocketFile, bind, connect_now, is_listened_on};

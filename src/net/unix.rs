@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -126,7 +126,7 @@ pub fn bind(path: &Path, mode: u32, group: &str) -> Result<UnixListener, BindErr
         }
         Ok(_) => match connect_now(path) {
             // Full of clients that wait, and so somebody's.
-            Ok(()) | Err(Errno::EAGAIN) => return Err(BindError::InUse(path.into())),
+            Ok(_) | Err(Errno::EAGAIN) => return Err(BindError::InUse(path.into())),
             Err(Errno::ECONNREFUSED) => fs::remove_file(path).map_err(at)?,
             Err(errno) => return Err(at(errno.into())),
         },
@@ -149,14 +149,19 @@ pub fn bind(path: &Path, mode: u32, group: &str) -> Result<UnixListener, BindErr
 /// Whether somebody listens there.
 pub fn is_listened_on(path: &Path) -> bool {
     // Full of clients that wait, it is somebody's as well.
-    matches!(connect_now(path), Ok(()) | Err(Errno::EAGAIN))
+    matches!(connect_now(path), Ok(_) | Err(Errno::EAGAIN))
 }
 
-/// Connects without waiting: whoever listens there may hang.
-fn connect_now(path: &Path) -> Result<(), Errno> {
+/// Connects without waiting: whoever listens there may hang. What is sent over it does not wait
+/// either.
+///
+/// # Errors
+/// `EAGAIN` where the backlog is full of clients that wait, and the system's others.
+pub fn connect_now(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket)
 }
 
 /// Gives a file to a group, if one is named; why not, and what to do.

@@ -33,17 +33,24 @@ pub struct Past {
 }
 
 impl Past {
-    /// From `since` (Unix milliseconds) on; of one event where `id` says which.
-    pub fn new(history: &History, since: Millis, id: Option<u64>) -> Self {
-        let mut records = history.records();
-        records.retain(|record| record.known_at() >= since);
-        // A block is told when it has its receipts, which may be behind what happened later.
-        records.sort_by_key(|record| record.known_at());
+    /// All of it; of one event where `id` says which.
+    pub fn new(history: &History, id: Option<u64>) -> Self {
         Self {
-            records: records.into_iter(),
+            records: history.records().into_iter(),
             current: None,
             id,
         }
+    }
+
+    /// From `since` (Unix milliseconds) on, in the order of their times: for when the history has
+    /// been let go.
+    pub fn since(mut self, since: Millis) -> Self {
+        let mut records: Vec<_> = self.records.collect();
+        records.retain(|record| record.known_at() >= since);
+        // A block is told when it has its receipts, which may be behind what happened later.
+        records.sort_by_key(|record| record.known_at());
+        self.records = records.into_iter();
+        self
     }
 }
 
@@ -166,7 +173,7 @@ mod tests {
             reason: Some("refused"),
         });
         let told = |since, id| -> Vec<(Millis, u64, &str)> {
-            let past = Past::new(&history, since, id);
+            let past = Past::new(&history, id).since(since);
             past.map(|found| (found.at, found.id, found.status))
                 .collect()
         };

@@ -4,29 +4,18 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 
-use jiff::tz::TimeZone;
-
 use super::super::letter_filter::FilterArgs;
-use super::human::count;
+use super::human::{Look, count};
 use super::pages::get;
 use crate::admin::{Brief, Briefs};
 use crate::cli::daemon::Client;
 use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
-use crate::cli::screen::{Screen, Tone, width};
+use crate::cli::screen::{Tone, padded};
 use crate::cli::text::{buffered, printable};
-use crate::clock::Millis;
 use crate::moment::local;
 
 /// Columns of an event's name.
 const NAME: usize = 20;
-
-/// When and where it is looked at.
-#[derive(Clone, Copy)]
-pub(super) struct Look<'a> {
-    pub now: Millis,
-    pub zone: &'a TimeZone,
-    pub screen: Screen,
-}
 
 /// Prints the letters that the filter means; `limit`: the last of them.
 pub(super) fn run(
@@ -34,7 +23,7 @@ pub(super) fn run(
     filter: &FilterArgs,
     limit: Option<NonZeroUsize>,
     is_json: bool,
-    look: Look<'_>,
+    look: &Look,
 ) -> Outcome {
     let mut out = buffered(is_json);
     let printed = match limit {
@@ -100,7 +89,7 @@ impl Last {
         }
     }
 
-    fn print(self, out: &mut impl Write, is_json: bool, look: Look<'_>) -> io::Result<()> {
+    fn print(self, out: &mut impl Write, is_json: bool, look: &Look) -> io::Result<()> {
         if self.before > 0 && !is_json {
             writeln!(out, "{} died before these", count(self.before))?;
         }
@@ -109,7 +98,7 @@ impl Last {
     }
 }
 
-fn print(out: &mut impl Write, letter: Brief, is_json: bool, look: Look<'_>) -> io::Result<()> {
+fn print(out: &mut impl Write, letter: Brief, is_json: bool, look: &Look) -> io::Result<()> {
     match is_json {
         true => writeln!(out, "{}", serde_json::to_string(&letter)?),
         false => {
@@ -122,16 +111,13 @@ fn print(out: &mut impl Write, letter: Brief, is_json: bool, look: Look<'_>) -> 
 }
 
 /// The messageId stands in full: it is what the other verbs are given.
-fn line(letter: &Brief, look: Look<'_>) -> String {
-    let event = printable(&letter.event);
-    // A character may take two columns.
-    let fill = NAME.saturating_sub(width(&event));
+fn line(letter: &Brief, look: &Look) -> String {
     format!(
-        "{:>8}  {:22}  {:15}  {event}{:fill$}  {}  {}",
+        "{:>8}  {:22}  {:15}  {}  {}  {}",
         letter.number,
-        local(letter.died_at, look.now, look.zone),
+        local(letter.died_at, look.now, &look.zone),
         letter.reason,
-        "",
+        padded(&printable(&letter.event), NAME),
         printable(&letter.message_id),
         printable(&letter.message)
     )
@@ -139,7 +125,10 @@ fn line(letter: &Brief, look: Look<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
+    use crate::cli::screen::Screen;
 
     fn brief(number: u64) -> Brief {
         Brief {
@@ -160,10 +149,10 @@ mod tests {
             let mut out = Vec::new();
             let look = Look {
                 now: 1_769_882_400_000,
-                zone: &TimeZone::UTC,
+                zone: TimeZone::UTC,
                 screen: Screen::none(),
             };
-            last.print(&mut out, is_json, look).unwrap();
+            last.print(&mut out, is_json, &look).unwrap();
             String::from_utf8(out).unwrap()
         };
         let text = printed(false);

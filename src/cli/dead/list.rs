@@ -11,10 +11,10 @@ use super::super::letter_filter::FilterArgs;
 use super::super::screen::{self, Screen, Tone};
 use super::super::text::{out, printable};
 use super::each;
-use super::human::count;
+use super::human::{Look, count};
 use super::pages::groups;
 use crate::admin::{Group, Groups};
-use crate::clock::{Clock, Millis};
+use crate::clock::Clock;
 use crate::moment::local;
 
 /// Columns before the messages.
@@ -60,18 +60,8 @@ pub(super) fn run(args: &Args) -> Outcome {
         screen: Screen::of_stdout(),
     };
     if args.each {
-        let look = each::Look {
-            now: look.now,
-            zone: &look.zone,
-            screen: look.screen,
-        };
-        return each::run(
-            &args.admin.client()?,
-            &args.filter,
-            args.limit,
-            args.json,
-            look,
-        );
+        let client = args.admin.client()?;
+        return each::run(&client, &args.filter, args.limit, args.json, &look);
     }
     let groups = groups(&args.admin.client()?, &args.filter)?;
     let text = match args.json {
@@ -85,13 +75,6 @@ pub(super) fn run(args: &Args) -> Outcome {
         .write_all(text.as_bytes())
         .or_exit(Exit::Io)?;
     Ok(Exit::Ok)
-}
-
-/// Where and when it is looked at.
-struct Look {
-    now: Millis,
-    zone: TimeZone,
-    screen: Screen,
 }
 
 fn table(groups: &Groups, look: &Look) -> String {

@@ -1,7 +1,7 @@
 //! `pinrelay dead`: the events that could not be delivered. One file per verb.
 //!
 //! What the verbs share: `pages` asks the daemon for letters in bounded pieces, `human` writes
-//! counts. Which letters are meant says `letter_filter`, which `transform` shares.
+//! counts and knows the screen. Which letters are meant says `letter_filter`, which `transform` shares.
 
 use clap::Subcommand;
 

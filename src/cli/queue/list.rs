@@ -10,7 +10,7 @@ use crate::admin::{QueueList, Report, WaitingEvent};
 use crate::cli::admin_arg::AdminArg;
 use crate::cli::daemon::{CONTROL, READING};
 use crate::cli::exit::{Exit, OrExit, Outcome};
-use crate::cli::screen::{Screen, Tone, width};
+use crate::cli::screen::{Screen, Tone, padded};
 use crate::cli::text::{out, printable};
 use crate::cli::trace::render;
 use crate::clock::Millis;
@@ -100,15 +100,12 @@ fn table(list: &QueueList, zone: &TimeZone) -> String {
 /// the other verbs are given.
 fn rows(event: &WaitingEvent, now: Millis, zone: &TimeZone) -> String {
     let at_least = if event.tries_at_least { "+" } else { "" };
-    let name = printable(&event.event);
-    // A character may take two columns.
-    let fill = NAME.saturating_sub(width(&name));
     let mut text = format!(
-        "{:>12}  {:>5}  {:WAITS$}  {name}{:fill$}  {}\n",
+        "{:>12}  {:>5}  {:WAITS$}  {}  {}\n",
         duration((now - event.accepted_at).max(0)),
         format!("{}{at_least}", event.tries),
         waits(event, now, zone),
-        "",
+        padded(&printable(&event.event), NAME),
         printable(&event.message_id)
     );
     let mut more = Vec::new();

@@ -45,13 +45,10 @@ impl Teller {
         followed: Option<&Account>,
         end: Result<(), Failure>,
     ) -> Outcome {
-        let kept = match self.is_json {
-            true => {
-                print(&self.json(tally, left, followed))?;
-                self.kept()
-            }
-            false => self.tell_lines(tally),
-        };
+        if self.is_json {
+            print(&self.json(tally, left, followed))?;
+        }
+        let kept = self.tell_lines(tally);
         end?;
         kept?;
         Ok(verdict(tally))
@@ -59,10 +56,9 @@ impl Teller {
 
     /// The first part of the account where the second is waited for; for programs both come as one.
     pub fn tell_lines(&self, tally: &Tally) -> Result<(), Failure> {
-        if self.is_json {
-            return self.kept();
+        if !self.is_json {
+            say(&self.summary(tally));
         }
-        say(&self.summary(tally));
         self.kept()
     }
 

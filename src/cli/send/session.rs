@@ -2,7 +2,6 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
@@ -10,10 +9,10 @@ use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 
 use super::super::denied::next_step_of_denied;
 use super::window::{After, Window};
+use crate::net::connect_now;
 
 /// Room for answers; at most one of them is cut in two.
 const ANSWERS: usize = 256 << 10;
@@ -183,10 +182,7 @@ fn left(window: &Window, patience: Duration) -> Duration {
 /// Connects at once or not at all: a daemon that is stopped takes no connection out of its
 /// backlog, and std would wait for that without end.
 fn connect(path: &Path) -> io::Result<UnixStream> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    socket::connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
-    let stream = UnixStream::from(fd);
+    let stream = UnixStream::from(connect_now(path)?);
     stream.set_nonblocking(false)?;
     Ok(stream)
 }

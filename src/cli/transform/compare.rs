@@ -12,8 +12,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::text::{json as escaped, printable};
+use super::lines::checked;
 use super::trial::{Aged, Came, Trial};
-use crate::event::{Call, check, sound};
+use crate::event::Call;
 use crate::transform::{Fixed, Transform};
 
 /// Fields whose values may be shown.
@@ -114,12 +115,9 @@ impl Comparison {
 
     /// Tries both on one line.
     pub(super) fn add(&mut self, old: &Transform, new: &Trial<'_>, came: Came<'_>) {
-        let line = match came.line.clone().and_then(sound) {
-            Ok(line) => line,
-            Err(why) => return self.rejected(&came, &why),
-        };
-        let call = match check(&line) {
-            Ok(call) if call.kind.ignored().is_none() => call,
+        let mut room = Vec::new();
+        let (line, call) = match checked(came.line.clone(), &mut room) {
+            Ok((line, call, _)) if call.kind.ignored().is_none() => (line, call),
             Ok(_) => {
                 self.not_sent += 1;
                 return;
@@ -128,7 +126,7 @@ impl Comparison {
         };
         self.events += 1;
         let fixed = came.when.of(&call);
-        let (before, after) = (made(old, &line, fixed), made(new.transform, &line, fixed));
+        let (before, after) = (made(old, line, fixed), made(new.transform, line, fixed));
         self.dead_before += u64::from(before.is_err());
         self.dead_after += u64::from(after.is_err());
         if after.is_ok()

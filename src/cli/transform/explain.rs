@@ -1,14 +1,13 @@
 //! `--explain`: an event's payload field by field, for people or programs.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::super::text::{json, printable};
+use super::lines::checked;
 use super::trial::{Aged, Came, Trial};
-use crate::event::{check, sound};
 use crate::note::Note;
 use crate::transform::{Explanation, Field};
 
@@ -85,15 +84,15 @@ pub(super) fn write(
 
 fn explained(trial: &Trial<'_>, came: Came<'_>) -> Result<Explained, String> {
     let rejected = |invalid| format!("rejected: {invalid}");
-    let sound = came.line.and_then(sound).map_err(rejected)?;
-    let call = check(&sound).map_err(rejected)?;
+    let mut room = Vec::new();
+    let (line, call, repaired) = checked(came.line, &mut room).map_err(rejected)?;
     if let Some(kind) = call.kind.ignored() {
         return Err(format!("ignored: {kind} is not forwarded"));
     }
     let fixed = came.when.of(&call);
-    let mut of = trial.transform.explain(&sound, fixed).map_err(rejected)?;
-    if matches!(sound, Cow::Owned(_)) {
-        of.notes.insert(0, Note::repaired());
+    let mut of = trial.transform.explain(line, fixed).map_err(rejected)?;
+    if let Some(note) = repaired {
+        of.notes.insert(0, note);
     }
     // What is dead already does not die of its age.
     let age = trial.age(came.when, fixed).filter(|_| of.dead.is_none());

@@ -94,7 +94,7 @@ pub(super) fn answer(output: &mut impl Write, trial: &Trial<'_>, came: Came<'_>)
 
 /// The line as the socket would take it, checked once: as it came, or repaired in `room`, with the
 /// note of that.
-fn checked<'a>(
+pub(super) fn checked<'a>(
     line: Result<&'a [u8], Invalid>,
     room: &'a mut Vec<u8>,
 ) -> Result<(&'a [u8], Call<'a>, Option<Note>), Invalid> {

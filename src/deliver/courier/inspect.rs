@@ -35,11 +35,11 @@ impl Courier {
         }
         for (due, batch) in self.waiting.with_due() {
             let due = Some(self.wall(now, due));
-            let ids = batch.items.iter().map(|item| item.entry.id);
+            let ids = batch.ids().into_iter();
             ids.for_each(|id| put(id, WaitsFor::Backoff, due));
         }
         for batch in self.isolation.iter() {
-            let ids = batch.items.iter().map(|item| item.entry.id);
+            let ids = batch.ids().into_iter();
             ids.for_each(|id| put(id, WaitsFor::Isolation, None));
         }
         for id in self.flights.events() {

@@ -45,6 +45,11 @@ impl Books {
         self.lock().tally.clone()
     }
 
+    /// How many there are.
+    pub(super) fn total(&self) -> u64 {
+        self.lock().tally.total()
+    }
+
     /// The lines that were read and have no final answer.
     pub fn unanswered(&self) -> Unanswered {
         let state = self.lock();

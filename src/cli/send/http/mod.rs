@@ -146,7 +146,7 @@ impl Posting {
                         return Ok(());
                     };
                     posting.deliver(&client, &load, &books).await?;
-                    let _ = tell.send(books.tally().total()).await;
+                    let _ = tell.send(books.total()).await;
                 }
             });
         }
@@ -195,10 +195,8 @@ impl Posting {
             };
             let left = left();
             if left < FIRST_PAUSE {
-                return Err(PostError {
-                    url: self.url.to_string(),
-                    why: format!("{why}; tried for {} s", self.patience.as_secs()),
-                });
+                let tried = self.patience.as_secs();
+                return Err(self.refused(format!("{why}; tried for {tried} s")));
             }
             let pause = intervals.next_backoff().unwrap_or_default();
             // Whoever is asked to come later than patience goes still tries towards its end.
