@@ -115,6 +115,7 @@ fn for_people(config: &Config, settings: &[Setting], token: Option<&str>) -> io:
     let mut rows: Vec<[String; 3]> = settings.iter().map(row).collect();
     rows.extend(config.write_key_entries.iter().map(write_key));
     rows.extend(pairs("event_names", &config.event_names));
+    rows.extend(pairs("tag_names", &config.tag_names));
     rows.extend(pairs("mappings", &config.mappings));
     let widest = |column: usize, most: usize| {
         let widths = rows.iter().map(|row| row[column].chars().count());
@@ -204,6 +205,7 @@ fn as_json(
         "keys": keys,
         "write_keys": write_keys.collect::<Vec<_>>(),
         "event_names": config.event_names.iter().map(pair).collect::<Vec<_>>(),
+        "tag_names": config.tag_names.iter().map(pair).collect::<Vec<_>>(),
         "mappings": config.mappings.iter().map(pair).collect::<Vec<_>>(),
         "wrong": reasons,
     });

@@ -12,13 +12,14 @@ use crate::admin::Change;
 
 impl Config {
     /// The keys whose values differ in `new` and that a reload puts into effect; write keys, and
-    /// pairs of `[event_names]` and `[[mappings]]`, that came or went among them. What changed in a
+    /// pairs of `[event_names]`, `[tag_names]` and `[[mappings]]`, that came or went among them. What changed in a
     /// file that a write key is in is not seen here.
     pub fn takes_effect(&self, new: &Self) -> Vec<Change> {
         let mut changes = self.changed(new, true);
         let (old_keys, new_keys) = (&self.write_key_entries, &new.write_key_entries);
         changes.extend(write_keys(old_keys, new_keys));
         changes.extend(pairs("event_names", &self.event_names, &new.event_names));
+        changes.extend(pairs("tag_names", &self.tag_names, &new.tag_names));
         changes.extend(pairs("mappings", &self.mappings, &new.mappings));
         if changes.is_empty() && self.mappings() != new.mappings() {
             changes.push(Change {

@@ -15,6 +15,17 @@ use crate::deliver::{CallLimit, OnLate, OnRefused};
 use crate::lifecycle::LogFormat;
 use crate::transform::{Hashing, UnreadableTime};
 
+/// Which Pinterest Tag runs beside us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagKind {
+    /// None, or nobody has said.
+    None,
+    /// Chord's own destination for it.
+    Chord,
+    /// Another, whose names are `[tag_names]`.
+    Custom,
+}
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -38,6 +49,11 @@ const UNREADABLE: &[(&str, UnreadableTime)] = &[
         UnreadableTime::AcceptedAt.name(),
         UnreadableTime::AcceptedAt,
     ),
+];
+const TAGS: &[(&str, TagKind)] = &[
+    ("none", TagKind::None),
+    ("chord", TagKind::Chord),
+    ("custom", TagKind::Custom),
 ];
 const ON_REFUSED: &[(&str, OnRefused)] = &[
     ("strip", OnRefused::Strip),
@@ -143,6 +159,9 @@ settings! {
         default_action_source: &'static str = Text, "web", one_of(ACTION_SOURCES), reload;
         /// The currency of events that do not tell: three letters.
         default_currency: String = Text, "USD", currency, reload;
+        /// The Pinterest Tag that runs beside us: "none", "chord", or "custom", whose names for events
+        /// are [tag_names]. `check` and `quality` name what Pinterest would count twice.
+        tag: TagKind = Text, "none", one_of(TAGS), reload;
     }
     /// `[ingest]`: where events come in.
     ingest: Ingest {

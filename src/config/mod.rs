@@ -30,7 +30,7 @@ pub use instance::Instance;
 pub use key::Key;
 pub use keys::{
     Admin, CustomProperties, DeadLetters, Delivery, EventTime, Ingest, KEYS, Log, Metrics, Notify,
-    Pinterest, Queue, UserData,
+    Pinterest, Queue, TagKind, UserData,
 };
 pub use raw::{Pair, Place, Problem};
 pub(crate) use read::read;

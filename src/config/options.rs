@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::error::ConfigError;
-use super::keys::Ingest;
-use super::raw::{Place, Problem};
+use super::keys::{Ingest, TagKind};
+use super::raw::{Pair, Place, Problem};
 use super::settings::Config;
 use super::write_keys::{self, WriteKey, WriteKeyError};
 use crate::ingest::{HttpLimits, TlsFiles};
@@ -31,9 +31,12 @@ impl Config {
             default_user_agent: self.user_data.default_user_agent.clone(),
             hashing: self.user_data.hashing,
             unreadable_time: self.event_time.unreadable,
-            event_names: (self.event_names.iter())
-                .map(|pair| (pair.from.clone(), pair.to.clone()))
-                .collect(),
+            event_names: names(&self.event_names),
+            tag: match self.pinterest.tag {
+                TagKind::None => transform::Tag::None,
+                TagKind::Chord => transform::Tag::Chord,
+                TagKind::Custom => transform::Tag::Custom(names(&self.tag_names)),
+            },
             mappings: (self.mappings.iter())
                 .map(|pair| transform::MappingRule {
                     source: pair.from.clone(),
@@ -241,6 +244,11 @@ impl Config {
             on_late: delivery.on_late,
         }
     }
+}
+
+fn names(pairs: &[Pair]) -> Vec<(String, String)> {
+    let of = |pair: &Pair| (pair.from.clone(), pair.to.clone());
+    pairs.iter().map(of).collect()
 }
 
 #[cfg(test)]

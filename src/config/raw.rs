@@ -46,7 +46,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// A `source`/`destination` pair of `[[mappings]]`, or a key and value of `[event_names]`.
+/// A `source`/`destination` pair of `[[mappings]]`, or a key and value of `[event_names]` and
+/// `[tag_names]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
     /// `source`, or the Chord event.
@@ -83,6 +84,7 @@ pub(super) struct Raw {
     /// The keys whose values mean nothing. What stands there may be a secret that strayed.
     pub unusable: BTreeSet<(&'static str, &'static str)>,
     pub event_names: Vec<Pair>,
+    pub tag_names: Vec<Pair>,
     pub mappings: Vec<Pair>,
     pub write_keys: Vec<WriteKeyTexts>,
     pub problems: Vec<Problem>,
@@ -90,6 +92,7 @@ pub(super) struct Raw {
 
 /// The parts of a config that are for the file alone.
 const EVENT_NAMES: &str = "event_names";
+const TAG_NAMES: &str = "tag_names";
 const MAPPINGS: &str = "mappings";
 /// Under `[ingest]`.
 const WRITE_KEYS: &str = "write_keys";
@@ -127,6 +130,7 @@ impl Raw {
             unparsed: false,
             unusable: BTreeSet::new(),
             event_names: Vec::new(),
+            tag_names: Vec::new(),
             mappings: Vec::new(),
             write_keys: Vec::new(),
             problems: Vec::new(),
@@ -148,9 +152,14 @@ impl Raw {
         for (name, value) in table.get_ref() {
             let place = self.place(&name.span());
             match (name.get_ref().as_ref(), value.get_ref()) {
-                (EVENT_NAMES, DeValue::Table(names)) => self.event_names(names),
-                (EVENT_NAMES, _) => {
-                    self.problem(place, "[event_names] has to be a table".into());
+                (EVENT_NAMES, DeValue::Table(names)) => {
+                    self.event_names = self.names(EVENT_NAMES, names);
+                }
+                (TAG_NAMES, DeValue::Table(names)) => {
+                    self.tag_names = self.names(TAG_NAMES, names);
+                }
+                (EVENT_NAMES | TAG_NAMES, _) => {
+                    self.problem(place, format!("[{}] has to be a table", name.get_ref()));
                 }
                 (MAPPINGS, DeValue::Array(mappings)) => self.mappings(mappings),
                 (MAPPINGS, _) => self.problem(place, MAPPING.has_to_be()),
@@ -162,11 +171,11 @@ impl Raw {
 
     fn section(&mut self, section: &str, place: Place, value: &DeValue<'_>) {
         if !self.keys.iter().any(|k| k.section == section) {
-            let sections = self
-                .keys
-                .iter()
-                .map(|k| k.section)
-                .chain([EVENT_NAMES, MAPPINGS]);
+            let sections =
+                self.keys
+                    .iter()
+                    .map(|k| k.section)
+                    .chain([EVENT_NAMES, TAG_NAMES, MAPPINGS]);
             let hint = suggestion(section, sections);
             // A key above the first section, perhaps.
             let owner = self.keys.iter().find(|k| k.name == section);
@@ -215,7 +224,9 @@ impl Raw {
         }
     }
 
-    fn event_names(&mut self, names: &DeTable<'_>) {
+    /// Events and the names for them.
+    fn names(&mut self, section: &str, names: &DeTable<'_>) -> Vec<Pair> {
+        let mut pairs = Vec::new();
         // The parser's table is sorted by key; the order of the file is what one sees.
         let mut names: Vec<_> = names.iter().collect();
         names.sort_by_key(|(from, _)| from.span().start);
@@ -224,9 +235,9 @@ impl Raw {
             let from = from.get_ref().as_ref();
             match to.get_ref() {
                 _ if from.trim().is_empty() => {
-                    self.problem(place, "an event of [event_names] has no name".into());
+                    self.problem(place, format!("an event of [{section}] has no name"));
                 }
-                DeValue::String(to) if !to.trim().is_empty() => self.event_names.push(Pair {
+                DeValue::String(to) if !to.trim().is_empty() => pairs.push(Pair {
                     from: from.to_owned(),
                     to: to.as_ref().to_owned(),
                     place,
@@ -237,6 +248,7 @@ impl Raw {
                 ),
             }
         }
+        pairs
     }
 
     fn mappings(&mut self, mappings: &DeArray<'_>) {

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::error::ConfigError;
 use super::instance::Instance;
-use super::keys::{KEYS, Sections};
-use super::raw::{Place, Problem, Raw};
+use super::keys::{KEYS, Sections, TagKind};
+use super::raw::{Pair, Place, Problem, Raw};
 use super::settings::Config;
 use super::token::{CREDENTIAL, DEFAULT_TOKEN_FILE, TOKEN_VARIABLE, TokenSources};
 use super::write_keys::{self, WriteKeyEntry};
@@ -136,11 +136,15 @@ fn salvage(
     let http_socket_from = raw.place_of("ingest", "http_socket");
     beside_the_ingest_socket(&mut raw);
     let sections = Sections::read(&mut raw);
-    check_event_names(&mut raw);
+    let event_names = std::mem::take(&mut raw.event_names);
+    let event_names = distinct(&mut raw, event_names);
+    let tag_names = std::mem::take(&mut raw.tag_names);
+    let tag_names = distinct(&mut raw, tag_names);
     let write_keys = write_keys::entries(&mut raw);
     if let (Some(sections), false) = (&sections, raw.unparsed) {
         check_together(&mut raw, sections);
         check_http(&mut raw, sections, &write_keys);
+        check_tag(&mut raw, sections, &tag_names);
     }
     let mut problems = std::mem::take(&mut raw.problems);
     problems.sort_by(|a, b| a.place.cmp(&b.place));
@@ -158,7 +162,8 @@ fn salvage(
         base_url_from: raw.place_of("pinterest", "base_url"),
         http_socket_from,
         write_key_entries: write_keys,
-        event_names: std::mem::take(&mut raw.event_names),
+        event_names,
+        tag_names,
         mappings: std::mem::take(&mut raw.mappings),
         unusable: std::mem::take(&mut raw.unusable),
         texts: raw.into_texts(),
@@ -195,9 +200,10 @@ fn is_no_text(name: &str, value: &str) -> bool {
 }
 
 /// Two names that match the same events would leave it open which counts.
-fn check_event_names(raw: &mut Raw) {
+fn distinct(raw: &mut Raw, pairs: Vec<Pair>) -> Vec<Pair> {
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
-    for pair in std::mem::take(&mut raw.event_names) {
+    let mut kept = Vec::new();
+    for pair in pairs {
         match seen.insert(pair.from.trim().to_lowercase(), pair.from.clone()) {
             Some(other) => raw.problem(
                 pair.place,
@@ -207,8 +213,21 @@ fn check_event_names(raw: &mut Raw) {
                     pair.from
                 ),
             ),
-            None => raw.event_names.push(pair),
+            None => kept.push(pair),
         }
+    }
+    kept
+}
+
+/// Names of a Tag that has its own, or that nobody runs, would say nothing and seem to.
+fn check_tag(raw: &mut Raw, sections: &Sections, tag_names: &[Pair]) {
+    if let (Some(first), false) = (tag_names.first(), sections.pinterest.tag == TagKind::Custom) {
+        raw.problem(
+            first.place.clone(),
+            "[tag_names] is for another Tag than Chord's: set tag = \"custom\" in [pinterest], or \
+             remove it"
+                .into(),
+        );
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Config {
     pub write_key_entries: Vec<WriteKeyEntry>,
     /// `[event_names]`: from a track's event to its event_name, in the order of the file.
     pub event_names: Vec<Pair>,
+    /// `[tag_names]`: from a track's event to its name in the Pinterest Tag, in the order of the file.
+    pub tag_names: Vec<Pair>,
     /// `[[mappings]]`, in the order of the file.
     pub mappings: Vec<Pair>,
     /// Where the access token may be.

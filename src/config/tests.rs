@@ -59,6 +59,7 @@ base_url = "https://api.pinterest.com/v5"
 test = false
 default_action_source = "web"
 default_currency = "USD"
+tag = "none"
 [ingest]
 socket = "/run/pinrelay/ingest.sock"
 group = "pinrelay-ingest"
@@ -160,8 +161,10 @@ fn the_full_file_says_what_the_defaults_say() {
         pair(&full.mappings[1]),
         ("properties.total".into(), "properties.value".into())
     );
+    let before = FULL.rfind("[[mappings]]").map(|at| &FULL[..at]);
+    let line = before.map_or(0, |text| text.lines().count() + 1);
     assert!(
-        matches!(full.mappings[1].place, Place::Line(_, 52)),
+        matches!(full.mappings[1].place, Place::Line(_, at) if at == line),
         "{:?}",
         full.mappings[1].place
     );
@@ -223,6 +226,16 @@ fn odd_files() {
         ),
         ("log = 3\n", "1: [log] has to be a table"),
         ("event_names = 3\n", "1: [event_names] has to be a table"),
+        ("tag_names = 3\n", "1: [tag_names] has to be a table"),
+        (
+            "[pinterest]\ntag = \"custom\"\n[tag_names]\nX = \"a\"\n\"x \" = \"b\"\n",
+            "5: `x ` matches the same events as `X`: case and blanks around do not count; keep one",
+        ),
+        (
+            "[pinterest]\ntag = \"chord\"\n[tag_names]\nX = \"a\"\n",
+            "4: [tag_names] is for another Tag than Chord's: set tag = \"custom\" in [pinterest], \
+             or remove it",
+        ),
         (
             "[mappings]\nsource = \"a\"\n",
             "1: write each mapping under its own [[mappings]]",
@@ -333,6 +346,7 @@ fn every_scalar_key_has_a_variable() {
             ("base_url", _) => "http://127.0.0.1:1",
             ("default_action_source", _) => "offline",
             ("default_currency", _) => "eur",
+            ("tag", _) => "chord",
             ("hashing", _) => "sha256",
             ("on_refused" | "on_late", _) => "dead_letter",
             ("unreadable", _) => "accepted_at",

@@ -8,9 +8,10 @@ use super::envelope::{self, Names};
 use super::hashing::Hashing;
 use super::mappings::Mappings;
 use super::notes::{Notes, Place};
-use super::options::{Options, OptionsError};
+use super::options::{Options, OptionsError, Tag};
 use super::outcome::{Dead, Payload, UnreadableTime, Unsendable};
 use super::payload::Event;
+use super::tag::Unlike;
 use super::{custom_data, rows, scalar, user_data};
 use crate::event::time::{self, Choice};
 use crate::event::{self, Arena, Invalid, Kind, Node, Wanted};
@@ -34,6 +35,7 @@ pub struct Transform {
     hashing: Hashing,
     unreadable_time: UnreadableTime,
     pub(super) names: Names,
+    tag: Tag,
     pub(super) mappings: Mappings,
     /// All that the rows and the mappings may look at.
     wanted: Wanted,
@@ -74,6 +76,7 @@ impl Transform {
             hashing: options.hashing,
             unreadable_time: options.unreadable_time,
             names: Names::new(&options.event_names)?,
+            tag: options.tag,
             mappings,
             wanted,
         })
@@ -82,6 +85,11 @@ impl Transform {
     /// What `check` warns of: mappings that put personal data under a custom key.
     pub fn warnings(&self) -> Vec<String> {
         self.mappings.warnings().to_vec()
+    }
+
+    /// The tracks that the Pinterest Tag sends under other names, and Pinterest counts twice.
+    pub fn unlike_tag(&self) -> Vec<Unlike> {
+        self.tag.unlike(&self.names)
     }
 
     /// The object that is sent for a stored line: one that [`event::check`] took.

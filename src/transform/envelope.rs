@@ -31,6 +31,8 @@ pub(super) struct Names {
     page_visit: Arc<str>,
     /// Trimmed, in lower case → as it goes on the wire.
     tracks: HashMap<String, Arc<str>>,
+    /// The events of `[event_names]`, as written.
+    configured: Vec<String>,
 }
 
 impl Names {
@@ -59,7 +61,13 @@ impl Names {
         Ok(Self {
             page_visit: Arc::from(PAGE_VISIT),
             tracks,
+            configured: configured.iter().map(|(from, _)| from.clone()).collect(),
         })
+    }
+
+    /// The events that the config names, in its order.
+    pub(super) fn configured(&self) -> impl Iterator<Item = &str> {
+        self.configured.iter().map(String::as_str)
     }
 
     /// The name on the wire. `event` is a track's name, which without an entry stays as it

@@ -11,7 +11,8 @@
 //! `rows` is the same mapping as data, read by `reading`: `explain` tells by it where each field of
 //! a payload came from, and `apply` which members of a line need not be parsed.
 //!
-//! `person` says by the same sources whether a line is of somebody.
+//! `person` says by the same sources whether a line is of somebody. `tag` compares the names with
+//! those of the Pinterest Tag beside us.
 //!
 //! The line is read once into a borrowed tree, without the members that no row and no mapping
 //! looks at; texts are borrowed from it up to the output.
@@ -33,11 +34,13 @@ mod person;
 mod reading;
 mod rows;
 mod scalar;
+mod tag;
 mod user_data;
 
 pub use apply::{Fixed, Transform};
 pub use explain::{Explanation, Field, MappingNote, Tried};
 pub use hashing::Hashing;
-pub use options::{MappingRule, Options, OptionsError};
+pub use options::{MappingRule, Options, OptionsError, Tag};
 pub use outcome::{Dead, Payload, UnreadableTime, Unsendable};
 pub use person::{EmailHash, Person};
+pub use tag::Unlike;

@@ -21,6 +21,8 @@ pub struct Options {
     /// `[event_names]`: a track's name (matched trimmed, without regard to case) → the name
     /// on the wire, as written.
     pub event_names: Vec<(String, String)>,
+    /// `pinterest.tag`, with `[tag_names]`.
+    pub tag: Tag,
     /// `[[mappings]]`, in file order.
     pub mappings: Vec<MappingRule>,
 }
@@ -35,9 +37,22 @@ impl Default for Options {
             hashing: Hashing::Raw,
             unreadable_time: UnreadableTime::DeadLetter,
             event_names: Vec::new(),
+            tag: Tag::None,
             mappings: Vec::new(),
         }
     }
+}
+
+/// Which Tag runs on the shop's pages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tag {
+    /// None that anybody spoke of.
+    #[default]
+    None,
+    /// Chord's own destination for the Tag.
+    Chord,
+    /// Another, which gives a track's event (matched trimmed, without regard to case) this name.
+    Custom(Vec<(String, String)>),
 }
 
 /// One of `[[mappings]]`.

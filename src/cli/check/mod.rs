@@ -1,6 +1,6 @@
 //! `pinrelay check`: what is wrong with a configuration, and what to do about it, before a
 //! daemon meets it. `queue_folder` looks at the queue's, `places` at sockets, groups and files,
-//! `ports` at TCP, `access` at who could read what is the daemon's alone, `http` at keys and certificate, `instances` at the other daemons of this machine.
+//! `ports` at TCP, `access` at who could read what is the daemon's alone, `http` at keys and certificate, `instances` at the other daemons of this machine, `tag` at the Pinterest Tag beside us.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +23,7 @@ mod online;
 mod places;
 mod ports;
 mod queue_folder;
+mod tag;
 
 pub(super) use finding::print;
 
@@ -103,7 +104,10 @@ fn examine(config: &Config) -> Vec<Finding> {
         Err(error) => found.append(&mut problems(&error)),
     }
     match config.transform() {
-        Ok(transform) => found.extend(transform.warnings().into_iter().map(Advice)),
+        Ok(transform) => {
+            found.extend(transform.warnings().into_iter().map(Advice));
+            found.extend(tag::findings(config, &transform));
+        }
         Err(error) => found.append(&mut problems(&error)),
     }
     if let Err(error) = config.machine_id() {
@@ -380,6 +384,40 @@ mod tests {
             remarks[0].contains("pinrelay.toml:11: mappings[1].destination"),
             "{remarks:?}"
         );
+    }
+
+    #[test]
+    fn what_the_tag_beside_us_names_otherwise_is_told_with_its_cure() {
+        let with_tag = |tag: &str, more: &str| {
+            let pinterest = format!("[pinterest]\ntag = \"{tag}\"\n");
+            let names = format!("{more}[queue]");
+            Setting::good()
+                .with("[pinterest]\n", &pinterest)
+                .with("[queue]", &names)
+        };
+        let chord = with_tag("chord", "").remarks();
+        assert_eq!(chord.len(), 5, "{chord:#?}");
+        for cure in [
+            r#""Product List Viewed" = "view_category""#,
+            r#""Products List Filtered" = "search""#,
+            r#""Product Viewed" = "Product Viewed""#,
+            r#""Checkout Started" = "Checkout Started""#,
+            r#""Product Added to Wishlist" = "Product Added to Wishlist""#,
+        ] {
+            let told = |said: &&String| said.contains(cure) && said.contains("counts it twice");
+            assert_eq!(chord.iter().filter(told).count(), 1, "{cure}: {chord:#?}");
+        }
+        // The lines, written down as they are told, are a config that is cured.
+        let lines = chord.iter().map(|said| {
+            let line = said.split_once("for one name: ").unwrap().1;
+            let line = line.split_once(" (a custom").map_or(line, |(line, _)| line);
+            format!("{line}\n")
+        });
+        let names = format!("[event_names]\n{}", lines.collect::<String>());
+        with_tag("chord", &names).only_fine();
+        with_tag("custom", "").only("advice: tag = \"custom\", and nothing can be compared");
+        let names = "[tag_names]\n\"Product Viewed\" = \"ViewContent\"\n";
+        with_tag("custom", names).only_fine();
     }
 
     #[test]

@@ -1,31 +1,7 @@
 //! How Pinterest words its refusals: which custom keys they are about, and whether the event's
 //! name.
 
-/// Names of Pinterest's own. A refusal of one of these is never the name's fault.
-const STANDARD_NAMES: [&str; 22] = [
-    "add_payment_info",
-    "add_to_cart",
-    "add_to_wishlist",
-    "app_install",
-    "app_open",
-    "checkout",
-    "contact",
-    "custom",
-    "customize_product",
-    "find_location",
-    "initiate_checkout",
-    "lead",
-    "page_visit",
-    "schedule",
-    "search",
-    "signup",
-    "start_trial",
-    "submit_application",
-    "subscribe",
-    "view_category",
-    "view_content",
-    "watch_video",
-];
+use crate::event_name::STANDARD;
 
 /// Which of a request's custom keys a refusal is about: those it quotes; all of them if it
 /// speaks of unexpected properties and quotes none of ours; none if it speaks of something
@@ -61,7 +37,8 @@ pub fn refused_keys(message: &str, keys: &[String]) -> Vec<String> {
 pub fn blames_name(message: &str, name: &str) -> bool {
     let lower = message.to_lowercase();
     let about_name = lower.contains("event_name") || lower.contains("event name");
-    about_name && !STANDARD_NAMES.contains(&name)
+    // A refusal of a standard name is never the name's fault.
+    about_name && !STANDARD.contains(&name)
 }
 
 #[cfg(test)]
