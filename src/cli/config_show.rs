@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use super::config_arg::{ConfigArg, Salvaged};
 use super::exit::{Exit, Failure, OrExit, Outcome};
 use super::text::{out, printable};
-use crate::config::{Config, Kind, Origin, Pair, Place, Setting, WriteKeyEntry, WriteKeySource};
+use crate::config::{
+    Config, Kind, Origin, Pair, Place, Setting, WriteKeyEntry, WriteKeySource, entries,
+};
 
 /// Flags of `pinrelay config`.
 #[derive(clap::Args, Debug)]
@@ -220,6 +222,7 @@ fn key_as_json(setting: &Setting) -> Value {
     let typed = match setting.key.kind {
         Kind::Flag => text.parse::<bool>().ok().map(Value::from),
         Kind::Number => text.parse::<u64>().ok().map(Value::from),
+        Kind::List => Some(entries(text).collect()),
         _ => None,
     };
     let mut row = json!({

@@ -42,6 +42,6 @@ pub use token::{
     TokenSources,
 };
 pub use units::{duration as parse_duration, show_duration, show_size};
-pub use values::{BaseUrl, Kind};
+pub use values::{BaseUrl, Kind, entries};
 pub use values::{ad_account_id as parse_ad_account_id, app_name as parse_app_name};
 pub use write_keys::{WriteKey, WriteKeyEntry, WriteKeyError, WriteKeySource};

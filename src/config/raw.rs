@@ -329,7 +329,7 @@ impl Raw {
         };
         let place = Place::Variable(name.to_owned());
         let lower = section.to_ascii_lowercase();
-        if [EVENT_NAMES, MAPPINGS].contains(&lower.as_str()) {
+        if [EVENT_NAMES, TAG_NAMES, MAPPINGS].contains(&lower.as_str()) {
             return self.problem(
                 place,
                 format!("tables and lists are for the file alone: write it under `{lower}` there"),
@@ -429,6 +429,16 @@ fn as_text(value: &DeValue<'_>, kind: Kind) -> Result<String, &'static str> {
             i64::from_str_radix(n.as_str(), n.radix())
                 .map(|n| n.to_string())
                 .map_err(|_| "so large a number")
+        }
+        (Kind::List, DeValue::Array(entries)) => {
+            let text = |entry: &DeValue<'_>| match entry {
+                DeValue::String(text) if text.contains(',') => Err("one with a comma in an entry"),
+                DeValue::String(text) if text.trim().is_empty() => Err("one with an empty entry"),
+                DeValue::String(text) => Ok(text.as_ref().to_owned()),
+                _ => Err("one of something else"),
+            };
+            let entries = entries.iter().map(|entry| text(entry.get_ref()));
+            Ok(entries.collect::<Result<Vec<_>, _>>()?.join(", "))
         }
         (_, DeValue::String(_)) => Err("a string"),
         (_, DeValue::Integer(_)) => Err("an integer"),

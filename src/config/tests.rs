@@ -357,6 +357,7 @@ fn every_scalar_key_has_a_variable() {
             ("max_age" | "retention", _) => "1h",
             ("generation_events", _) => "300",
             (_, Kind::Text) => "/other",
+            (_, Kind::List) => "one, two",
             (_, Kind::Number | Kind::Calls) => "3",
             (_, Kind::Flag) => "true",
             (_, Kind::Duration) => "3s",

@@ -27,6 +27,8 @@ pub enum Kind {
     Size,
     /// An integer, or `"auto"`.
     Calls,
+    /// An array of strings without commas; as one text, as a variable has it, with commas between.
+    List,
 }
 
 impl Kind {
@@ -39,6 +41,7 @@ impl Kind {
             Self::Duration => "a duration like \"200ms\"",
             Self::Size => "a size like \"2MiB\"",
             Self::Calls => "an integer, or \"auto\"",
+            Self::List => "a list of strings",
         }
     }
 }
@@ -76,6 +79,17 @@ impl BaseUrl {
 
 pub(super) fn text(value: &str) -> Parsed<String> {
     Ok(value.to_owned())
+}
+
+/// What stands between the commas of a [`Kind::List`] as one text, without what is empty.
+pub fn entries(text: &str) -> impl Iterator<Item = &str> {
+    let entries = text.split(',').map(str::trim);
+    entries.filter(|entry| !entry.is_empty())
+}
+
+#[allow(dead_code, reason = "the first key of this kind is about to come")]
+pub(super) fn list(value: &str) -> Parsed<Vec<String>> {
+    Ok(entries(value).map(str::to_owned).collect())
 }
 
 pub(super) fn path(value: &str) -> Parsed<PathBuf> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pinrelay::config::KEYS;
+use pinrelay::config::{KEYS, Kind};
 
 use super::{read, rows};
 
@@ -35,9 +35,10 @@ fn every_key_is_documented_as_it_is_and_no_other() {
         let row = told.remove(&(key.section.to_owned(), key.name.to_owned()));
         let row = row.unwrap_or_else(|| panic!("[{}] {} is missing", key.section, key.name));
         let when = if key.reloadable { "reload" } else { "restart" };
-        let default = match key.default {
-            "" => "\"\"",
-            default => default,
+        let default = match (key.default, key.kind) {
+            ("", Kind::List) => "[]",
+            ("", _) => "\"\"",
+            (default, _) => default,
         };
         assert_eq!(
             row,
