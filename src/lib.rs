@@ -22,6 +22,7 @@
 
 pub mod event;
 
+pub mod policy;
 pub mod queue;
 pub mod transform;
 

@@ -15,25 +15,41 @@ use Word::*;
 /// Every field that a note may be of, in the order of the payload, and the words that it may have:
 /// a wire field by its bare name, `items` for properties.products itself, `line` for the line as a
 /// whole.
-pub const KINDS: [(&str, &[Word]); 31] = [
+pub const KINDS: [(&str, &[Word]); 47] = [
     ("line", &[Repaired]),
     ("event_time", &[Unreadable, Future, AssumedUtc]),
     ("action_source", &[Unreadable]),
     ("event_source_url", &[Unreadable]),
     ("opt_out", &[Unreadable]),
+    ("language", &[Unreadable, Placeholder]),
+    ("app_id", &[Unreadable, Placeholder]),
+    ("app_name", &[Unreadable, Placeholder]),
+    ("app_version", &[Unreadable, Placeholder]),
+    ("device_brand", &[Unreadable, Placeholder]),
+    ("device_carrier", &[Unreadable, Placeholder]),
+    ("device_model", &[Unreadable, Placeholder]),
+    ("device_type", &[Unreadable, Placeholder]),
+    ("os_version", &[Unreadable, Placeholder]),
+    ("wifi", &[Unreadable]),
+    ("app_info", &[Unreadable]),
+    ("device_info", &[Unreadable, Placeholder, Negative]),
     ("em", &[Unreadable, Placeholder]),
     ("ph", &[Unreadable, Placeholder]),
     ("fn", &[Unreadable]),
     ("ln", &[Unreadable]),
     ("ct", &[Unreadable, Placeholder]),
-    ("st", &[Unreadable, Placeholder]),
+    ("st", &[Unreadable, Placeholder, NoCode]),
     ("zp", &[Unreadable, Placeholder]),
-    ("country", &[Unreadable, Placeholder]),
+    ("country", &[Unreadable, Placeholder, NoCode]),
+    ("db", &[Unreadable]),
+    ("ge", &[Unreadable]),
+    ("hashed_maids", &[Unreadable, Placeholder]),
     ("external_id", &[Unreadable, Placeholder]),
     ("client_ip_address", &[Unreadable]),
     ("client_user_agent", &[Unreadable, Placeholder]),
     ("click_id", &[Unreadable, Placeholder]),
     ("partner_id", &[Unreadable, Placeholder]),
+    ("customer_type", &[Unreadable]),
     ("items", &[Unreadable, Placeholder, List]),
     ("value", &[Unreadable, Negative, Partial]),
     ("currency", &[Unreadable]),
@@ -73,6 +89,8 @@ pub enum Word {
     List,
     /// Damaged text that became U+FFFD.
     Repaired,
+    /// The name of a place that no table of codes has.
+    NoCode,
 }
 
 impl Word {
@@ -87,6 +105,7 @@ impl Word {
             Self::AssumedUtc => "assumed_utc",
             Self::List => "list",
             Self::Repaired => "repaired",
+            Self::NoCode => "no_code",
         }
     }
 }
@@ -104,7 +123,7 @@ pub struct Path {
     /// What the rule reads, or the source of a mapping.
     base: Cow<'static, str>,
     element: Option<Element>,
-    key: Option<&'static str>,
+    key: Option<Cow<'static, str>>,
 }
 
 /// Which element of a list, or of an object that stands for one.
@@ -122,14 +141,14 @@ impl Path {
     pub const fn new(
         base: Cow<'static, str>,
         element: Option<Element>,
-        key: Option<&'static str>,
+        key: Option<Cow<'static, str>>,
     ) -> Self {
         Self { base, element, key }
     }
 
     /// What the rule reads, whichever element of it is meant.
     pub fn source(&self) -> String {
-        match self.key {
+        match &self.key {
             Some(key) => format!("{}.{key}", self.base),
             None => self.base.to_string(),
         }
@@ -149,7 +168,7 @@ impl fmt::Display for Path {
             Some(Element::Named) => f.write_str(".*")?,
             None => {}
         }
-        match self.key {
+        match &self.key {
             Some(key) => write!(f, ".{key}"),
             None => Ok(()),
         }

@@ -6,11 +6,14 @@
 //! Their packages are installed below the target folder; where that cannot be, a test is skipped, or
 //! fails under `PINRELAY_HTTP_CLIENTS_REQUIRED=1`. `PINRELAY_HTTP_CLIENT_EVENTS` sets how many events
 //! each sends: 4000 here, 10000 for the whole of it; with a few hundred a client may be done before
-//! the last thing has happened to it. `page` runs what docs/http.md prints.
+//! the last thing has happened to it. `page` runs what docs/http.md prints;
+//! `commerce` looks at what Chord's package makes of a shop's events.
 
 #[path = "docs/blocks.rs"]
 #[allow(dead_code, reason = "shared with the tests of the pages")]
 mod blocks;
+#[path = "http_clients/commerce.rs"]
+mod commerce;
 #[path = "http_clients/installed.rs"]
 mod installed;
 #[path = "http_clients/page.rs"]

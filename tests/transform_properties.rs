@@ -49,6 +49,29 @@ const KEYS: &[&str] = &[
     "id",
     "item_price",
     "$serde_json::private::Number",
+    // Of the extended sources.
+    "shipping_city",
+    "shipping_state",
+    "shipping_zipcode",
+    "shipping_country",
+    "ship_address",
+    "state_name",
+    "zipcode",
+    "zip",
+    "click_id",
+    "epik",
+    "repeat",
+    "brand_id",
+    "variant_id",
+    "namespace",
+    "version",
+    "manufacturer",
+    "model",
+    "carrier",
+    "wifi",
+    "width",
+    "height",
+    "density",
 ];
 
 fn json() -> impl Strategy<Value = String> {
@@ -98,9 +121,10 @@ fn line() -> impl Strategy<Value = String> {
         object(json()),
         product_list,
         (json(), json(), json(), json(), json()),
+        (object(json()), object(json()), json(), json()),
         any::<bool>(),
     );
-    parts.prop_map(|(kind, event, properties, products, (user, page, traits, device, agent), ip)| {
+    parts.prop_map(|(kind, event, properties, products, (user, page, traits, device, agent), (app, own_traits, os, locale), ip)| {
         let ip = if ip { r#""1.2.3.4""# } else { "null" };
         let properties = match properties.strip_suffix('}') {
             Some("{") => format!(r#"{{"products":{products}}}"#),
@@ -109,7 +133,9 @@ fn line() -> impl Strategy<Value = String> {
         };
         format!(
             r#"{{"type":"{kind}","event":"{event}","messageId":"m","userId":{user},"properties":{properties},
-               "context":{{"ip":{ip},"page":{page},"traits":{traits},"device":{device},"userAgent":{agent}}}}}"#
+               "traits":{own_traits},
+               "context":{{"ip":{ip},"page":{page},"traits":{traits},"device":{device},"userAgent":{agent},
+               "app":{app},"network":{app},"screen":{app},"os":{os},"locale":{locale},"timezone":{locale}}}}}"#
         )
     })
 }
@@ -121,8 +147,29 @@ const fn fixed(at: i64) -> Fixed {
     }
 }
 
+/// What the config says beside its mappings.
+fn settings() -> impl Strategy<Value = Options> {
+    let ids = prop::sample::select(vec![
+        vec!["product_id", "sku"],
+        vec!["variant_id", "product_id"],
+        vec!["id"],
+    ]);
+    let parts = (any::<bool>(), any::<bool>(), any::<bool>(), ids);
+    parts.prop_map(|(hashed, extended, codes, ids)| Options {
+        hashing: if hashed {
+            Hashing::Sha256
+        } else {
+            Hashing::Raw
+        },
+        extended,
+        codes,
+        content_ids: ids.into_iter().map(str::to_owned).collect(),
+        ..Options::default()
+    })
+}
+
 /// Every destination that has a type, each fed by values of any kind, and one custom key.
-fn transform(hashing: Hashing) -> Transform {
+fn mapped(settings: Options) -> Transform {
     let destinations = [
         "value",
         "currency",
@@ -146,15 +193,42 @@ fn transform(hashing: Hashing) -> Transform {
         "country",
         "custom",
     ];
-    let sources = ["a", "b", "products", "products.0", "value", "address.city"];
-    let rule = |(i, destination): (usize, &&str)| MappingRule {
+    let of_person = [
+        "em",
+        "ph",
+        "fn",
+        "ln",
+        "ct",
+        "st",
+        "zp",
+        "country",
+        "external_id",
+        "click_id",
+        "partner_id",
+        "db",
+        "ge",
+        "hashed_maids",
+        "customer_type",
+    ];
+    let sources = [
+        "a",
+        "b",
+        "products",
+        "products.0",
+        "value",
+        "address.city",
+        "products.*.id",
+        "a.*",
+    ];
+    let destinations = (destinations.iter().map(|key| format!("properties.{key}")))
+        .chain(of_person.iter().map(|field| format!("user_data.{field}")));
+    let rule = |(i, destination): (usize, String)| MappingRule {
         source: format!("properties.{}", sources[i % sources.len()]),
-        destination: format!("properties.{destination}"),
+        destination,
     };
     Transform::new(Options {
-        hashing,
-        mappings: destinations.iter().enumerate().map(rule).collect(),
-        ..Options::default()
+        mappings: destinations.enumerate().map(rule).collect(),
+        ..settings
     })
     .unwrap()
 }
@@ -175,9 +249,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn what_goes_out_passes_the_schema(line in line(), hashed in any::<bool>(), time in 978_307_200i64..=4_133_980_799) {
+    fn what_goes_out_passes_the_schema(line in line(), settings in settings(), time in 978_307_200i64..=4_133_980_799) {
         prop_assert!(check(line.as_bytes()).is_ok(), "{}", line);
-        let t = transform(if hashed { Hashing::Sha256 } else { Hashing::Raw });
+        let t = mapped(settings);
         let plain = t.payload(line.as_bytes(), fixed(time), None, &|_| true);
         let full = t.payload(line.as_bytes(), fixed(time), None, &|_| false);
         prop_assert_eq!(plain.is_ok(), full.is_ok());
@@ -205,13 +279,13 @@ proptest! {
     }
 
     #[test]
-    fn an_explanation_tells_every_field_and_names_a_source_for_each(line in line(), hashed in any::<bool>(), mapped in any::<bool>()) {
+    fn an_explanation_tells_every_field_and_names_a_source_for_each(line in line(), settings in settings(), is_mapped in any::<bool>()) {
         // serde_json's own word for a number would make `Value` read an object as one.
         let line = line.replace("$serde_json::private::Number", "token");
-        let hashing = if hashed { Hashing::Sha256 } else { Hashing::Raw };
-        let t = match mapped {
-            true => transform(hashing),
-            false => Transform::new(Options { hashing, ..Options::default() }).unwrap(),
+        let hashed = settings.hashing == Hashing::Sha256;
+        let t = match is_mapped {
+            true => mapped(settings),
+            false => Transform::new(settings).unwrap(),
         };
         let told = t.explain(line.as_bytes(), fixed(1_700_000_000)).unwrap();
         let payload = t.payload(line.as_bytes(), fixed(1_700_000_000), None, &|_| false);
@@ -241,19 +315,20 @@ proptest! {
         prop_assert_eq!(&told.notes, &payload.notes);
         for field in &told.fields {
             let bare = field.field.rsplit('.').next().unwrap();
-            let products = ["content_ids", "contents"].contains(&bare);
+            // Made of several sources.
+            let products = ["content_ids", "contents", "app_info", "device_info"].contains(&bare);
             // What was tried and is unreadable is noted, with its path; and what is noted of a
             // source was tried.
             if field.mapping.is_none() && !products {
                 for tried in &field.tried {
                     let Some(word) = tried.word else { continue };
                     let is_it = |path: &str| path == tried.source
-                        || path.strip_prefix(tried.source).is_some_and(|rest| rest.starts_with('.'));
+                        || path.strip_prefix(&*tried.source).is_some_and(|rest| rest.starts_with('.'));
                     let noted = field.notes.iter().any(|n| n.word == word && is_it(&n.path.to_string()));
                     prop_assert!(noted, "{:?}", field);
                 }
             }
-            for note in field.notes.iter().filter(|_| !mapped) {
+            for note in field.notes.iter().filter(|_| !is_mapped) {
                 let tried = field.tried.iter().any(|tried| tried.source == note.path.to_string());
                 let won = field.source.as_ref().is_some_and(|won| note.path.to_string().starts_with(won.as_str()));
                 let within = note.path.to_string().starts_with("properties.products")
@@ -263,11 +338,11 @@ proptest! {
             }
         }
         // What was tried in vain can go without changing anything, unless it ended the chain.
-        if !mapped {
+        if !is_mapped {
             for field in told.fields.iter().filter(|field| field.ended_by.is_none()) {
                 let mut without: Value = serde_json::from_str(&line).unwrap();
                 for tried in &field.tried {
-                    take(&mut without, tried.source);
+                    take(&mut without, &tried.source);
                 }
                 let again = t.explain(without.to_string().as_bytes(), fixed(1_700_000_000)).unwrap();
                 let same = again.fields.iter().find(|other| other.field == field.field);
@@ -278,7 +353,7 @@ proptest! {
 
     #[test]
     fn anything_at_all_is_answered_without_a_panic(json in json(), bytes in prop::collection::vec(any::<u8>(), 0..40)) {
-        let t = transform(Hashing::Sha256);
+        let t = mapped(Options { hashing: Hashing::Sha256, extended: true, codes: true, ..Options::default() });
         for body in [json.as_bytes(), &bytes] {
             let _ = t.payload(body, fixed(0), None, &|_| false);
         }

@@ -49,7 +49,7 @@ pub enum Command {
 /// One key of the config with another value, or one pair of its tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// `section.name`, `event_names`, `tag_names` or `mappings`.
+    /// `section.name`, `event_names`, `tag_names`, `mappings` or `filters`.
     pub key: String,
     /// As the config writes it; `null`: not set, and without a default.
     pub old: Option<String>,

@@ -41,8 +41,8 @@ pub use dead::{Brief, Briefs, Filter, Group, Groups, Letters, Line, Lines, Moved
 pub use forget::{Forget, Forgot};
 pub use queue::{Dropping, QueueList, QueueOne, Queued, QueuedEvent, Retrying, WaitingEvent};
 pub use report::{
-    Destination, Gate, Ledger, NoteCount, NotesCounted, PerSecond, Report, Severity, SinceStart,
-    Took, Trouble, lost,
+    Destination, Gate, Ledger, NoteCount, NotesCounted, PerSecond, Report, RuleCount, Severity,
+    SinceStart, Took, Trouble, lost,
 };
 pub use state::{AdminState, Noting, Person, Persons, Source};
 pub use tail::Seen;

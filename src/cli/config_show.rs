@@ -9,7 +9,8 @@ use super::config_arg::{ConfigArg, Salvaged};
 use super::exit::{Exit, Failure, OrExit, Outcome};
 use super::text::{out, printable};
 use crate::config::{
-    Config, Kind, Origin, Pair, Place, Setting, WriteKeyEntry, WriteKeySource, entries,
+    Config, FilterEntry, Kind, Origin, Pair, Place, Setting, WriteKeyEntry, WriteKeySource,
+    entries, show_filter,
 };
 
 /// Flags of `pinrelay config`.
@@ -119,6 +120,7 @@ fn for_people(config: &Config, settings: &[Setting], token: Option<&str>) -> io:
     rows.extend(pairs("event_names", &config.event_names));
     rows.extend(pairs("tag_names", &config.tag_names));
     rows.extend(pairs("mappings", &config.mappings));
+    rows.extend(config.filters.iter().map(filter));
     let widest = |column: usize, most: usize| {
         let widths = rows.iter().map(|row| row[column].chars().count());
         widths.max().unwrap_or(0).min(most)
@@ -178,6 +180,15 @@ fn pairs<'a>(key: &'a str, pairs: &'a [Pair]) -> impl Iterator<Item = [String; 3
     })
 }
 
+fn filter(entry: &FilterEntry) -> [String; 3] {
+    let key = "filters".to_owned();
+    [
+        key,
+        printable(&show_filter(&entry.filter)),
+        place(&entry.place),
+    ]
+}
+
 fn place(place: &Place) -> String {
     match place {
         Place::Nowhere => "default".to_owned(),
@@ -209,6 +220,9 @@ fn as_json(
         "event_names": config.event_names.iter().map(pair).collect::<Vec<_>>(),
         "tag_names": config.tag_names.iter().map(pair).collect::<Vec<_>>(),
         "mappings": config.mappings.iter().map(pair).collect::<Vec<_>>(),
+        "filters": config.filters.iter()
+            .map(|entry| json!({"filter": show_filter(&entry.filter), "at": place(&entry.place)}))
+            .collect::<Vec<_>>(),
         "wrong": reasons,
     });
     if let Some(token) = token {

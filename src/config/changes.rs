@@ -3,9 +3,10 @@
 //! Invariant: no secret is told. The token and the URL that are stand in files that the config
 //! names; of a write key its name is told and where it is.
 
+use super::filters::show_filter;
 use super::key::Key;
 use super::keys::KEYS;
-use super::raw::Pair;
+use super::raw::{FilterEntry, Pair};
 use super::settings::Config;
 use super::write_keys::{WriteKeyEntry, WriteKeySource};
 use crate::admin::Change;
@@ -21,12 +22,24 @@ impl Config {
         changes.extend(pairs("event_names", &self.event_names, &new.event_names));
         changes.extend(pairs("tag_names", &self.tag_names, &new.tag_names));
         changes.extend(pairs("mappings", &self.mappings, &new.mappings));
-        if changes.is_empty() && self.mappings() != new.mappings() {
-            changes.push(Change {
-                key: "mappings".into(),
-                old: Some("one order".into()),
-                new: Some("another".into()),
-            });
+        changes.extend(texts(
+            "filters",
+            &shown(&self.filters),
+            &shown(&new.filters),
+        ));
+        // Of both the order counts.
+        let orders = [
+            ("mappings", self.mappings() != new.mappings()),
+            ("filters", shown(&self.filters) != shown(&new.filters)),
+        ];
+        for (key, _) in orders.into_iter().filter(|(_, differ)| *differ) {
+            if !changes.iter().any(|change| change.key == key) {
+                changes.push(Change {
+                    key: key.into(),
+                    old: Some("one order".into()),
+                    new: Some("another".into()),
+                });
+            }
         }
         changes
     }
@@ -85,16 +98,28 @@ fn write_keys(old: &[WriteKeyEntry], new: &[WriteKeyEntry]) -> Vec<Change> {
         .collect()
 }
 
-/// What went, then what came.
 fn pairs(key: &str, old: &[Pair], new: &[Pair]) -> Vec<Change> {
-    let missing = |from: &[Pair], of: &[Pair]| -> Vec<String> {
-        let there = |pair: &&Pair| {
-            !of.iter()
-                .any(|p| (&p.from, &p.to) == (&pair.from, &pair.to))
-        };
-        let gone = from.iter().filter(there);
-        gone.map(|pair| format!("{:?} = {:?}", pair.from, pair.to))
-            .collect()
+    let shown = |pairs: &[Pair]| -> Vec<String> {
+        let shown = pairs
+            .iter()
+            .map(|pair| format!("{:?} = {:?}", pair.from, pair.to));
+        shown.collect()
+    };
+    texts(key, &shown(old), &shown(new))
+}
+
+fn shown(filters: &[FilterEntry]) -> Vec<String> {
+    filters
+        .iter()
+        .map(|entry| show_filter(&entry.filter))
+        .collect()
+}
+
+/// What went, then what came.
+fn texts(key: &str, old: &[String], new: &[String]) -> Vec<Change> {
+    let missing = |from: &[String], of: &[String]| -> Vec<String> {
+        let gone = from.iter().filter(|text| !of.contains(text));
+        gone.cloned().collect()
     };
     let change = |old: Option<String>, new: Option<String>| Change {
         key: key.to_owned(),

@@ -9,11 +9,21 @@ use super::key::Key;
 use super::raw::Raw;
 use super::values::{
     BaseUrl, Kind, ad_account_id, address, app_name, base_url, calls, currency, duration, flag,
-    loopback, number, one_of, optional, path, size, text,
+    list, loopback, number, one_of, optional, path, product_keys, size, states, text,
 };
 use crate::deliver::{CallLimit, OnLate, OnRefused};
 use crate::lifecycle::LogFormat;
+use crate::policy::Missing;
 use crate::transform::{Hashing, UnreadableTime};
+
+/// Where the fields of an event are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sources {
+    /// Where Chord's page says.
+    Document,
+    /// And behind that in further places.
+    Extended,
+}
 
 /// Which Pinterest Tag runs beside us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +64,11 @@ const TAGS: &[(&str, TagKind)] = &[
     ("none", TagKind::None),
     ("chord", TagKind::Chord),
     ("custom", TagKind::Custom),
+];
+const MISSING: &[(&str, Missing)] = &[("deny", Missing::Deny), ("allow", Missing::Allow)];
+const SOURCES: &[(&str, Sources)] = &[
+    ("document", Sources::Document),
+    ("extended", Sources::Extended),
 ];
 const ON_REFUSED: &[(&str, OnRefused)] = &[
     ("strip", OnRefused::Strip),
@@ -252,8 +267,31 @@ settings! {
     user_data: UserData {
         /// "raw" sends values as they come, "sha256" sends hashes of their normalised form.
         hashing: Hashing = Text, "raw", one_of(HASHINGS), reload;
+        /// "document" reads what Chord's page names; "extended" further sources behind those, and
+        /// what an event tells of app and device.
+        sources: Sources = Text, "document", one_of(SOURCES), reload;
+        /// Names of countries, and of states of the US, Canada and Australia, go out as the codes that
+        /// Pinterest matches by.
+        codes: bool = Flag, "false", flag, reload;
         /// The client_user_agent of events without one; empty omits it.
         default_user_agent: String = Text, "Mozilla/5.0", text, reload;
+    }
+    /// `[consent]`: whose events may go.
+    consent: Consent {
+        /// Categories of consent without which an event is kept back: each has to be true in its
+        /// context.consent.categoryPreferences.
+        require: Vec<String> = List, "", list, reload;
+        /// What an event without these choices means: "deny" keeps it back, "allow" lets it go.
+        missing: Missing = Text, "deny", one_of(MISSING), reload;
+        /// Codes of states of the US. Events from there, of customers who refuse sale_of_data, go
+        /// with limited data processing instead of being kept back.
+        ldp_states: Vec<String> = List, "", states, reload;
+    }
+    /// `[catalog]`: the products.
+    catalog: Catalog {
+        /// The keys of a product that hold the id that it has in the catalogue at Pinterest: the first
+        /// that is there counts.
+        content_id: Vec<String> = List, "product_id, sku", product_keys, reload;
     }
     /// `[event_time]`: when it happened.
     event_time: EventTime {

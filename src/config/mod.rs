@@ -3,11 +3,12 @@
 //! `read` makes [`Config`], which `settings` describes, or an `error` that names every problem:
 //! `keys` is the table of every scalar key, `key` one row of it; `raw` is file and environment as
 //! texts with places; `values` and `units` give the texts their types; `token` finds the secret,
-//! `write_keys` those of who sends over HTTP, `tls` its certificate. `options` hands each part what it has to know; `changes` compares two configs, `shown` tells where each value comes from; `instance` is for
+//! `write_keys` those of who sends over HTTP, `tls` its certificate; `filters` reads `[[filters]]`; `suggest` guesses what was meant. `options` hands each part what it has to know; `changes` compares two configs, `shown` tells where each value comes from; `instance` is for
 //! several daemons.
 
 mod changes;
 mod error;
+mod filters;
 #[cfg(test)]
 mod http_tests;
 mod instance;
@@ -18,6 +19,7 @@ mod raw;
 mod read;
 mod settings;
 mod shown;
+mod suggest;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -26,13 +28,14 @@ mod values;
 mod write_keys;
 
 pub use error::ConfigError;
+pub use filters::show_filter;
 pub use instance::Instance;
 pub use key::Key;
 pub use keys::{
-    Admin, CustomProperties, DeadLetters, Delivery, EventTime, Ingest, KEYS, Log, Metrics, Notify,
-    Pinterest, Queue, TagKind, UserData,
+    Admin, Catalog, Consent, CustomProperties, DeadLetters, Delivery, EventTime, Ingest, KEYS, Log,
+    Metrics, Notify, Pinterest, Queue, Sources, TagKind, UserData,
 };
-pub use raw::{Pair, Place, Problem};
+pub use raw::{FilterEntry, Pair, Place, Problem};
 pub(crate) use read::read;
 pub use read::{load, load_broken, load_instance, load_other, process_env};
 pub use settings::{Config, Required};

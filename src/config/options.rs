@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::error::ConfigError;
-use super::keys::{Ingest, TagKind};
+use super::keys::{Ingest, Sources, TagKind};
 use super::raw::{Pair, Place, Problem};
 use super::settings::Config;
 use super::write_keys::{self, WriteKey, WriteKeyError};
 use crate::ingest::{HttpLimits, TlsFiles};
+use crate::policy::{self, Policy};
 use crate::queue;
 use crate::{admin, deliver, files, ingest, notify, transform};
 
@@ -30,6 +31,10 @@ impl Config {
             default_currency: self.pinterest.default_currency.clone(),
             default_user_agent: self.user_data.default_user_agent.clone(),
             hashing: self.user_data.hashing,
+            extended: self.user_data.sources == Sources::Extended,
+            codes: self.user_data.codes,
+            limited_states: self.consent.ldp_states.clone(),
+            content_ids: self.catalog.content_id.clone(),
             unreadable_time: self.event_time.unreadable,
             event_names: names(&self.event_names),
             tag: match self.pinterest.tag {
@@ -59,15 +64,44 @@ impl Config {
         })
     }
 
+    /// Consent and filters under this config.
+    ///
+    /// # Errors
+    /// What is wrong with them, with the line it stands in.
+    pub fn policy(&self) -> Result<Policy, ConfigError> {
+        let options = policy::Options {
+            consent: policy::Consent {
+                require: self.consent.require.clone(),
+                missing: self.consent.missing,
+            },
+            filters: self
+                .filters
+                .iter()
+                .map(|entry| entry.filter.clone())
+                .collect(),
+        };
+        Policy::new(&options).map_err(|error| {
+            let entry = self.filters.get(error.filter() - 1);
+            ConfigError::Invalid(vec![Problem {
+                place: entry.map_or(Place::Nowhere, |entry| entry.place.clone()),
+                message: error.to_string(),
+            }])
+        })
+    }
+
     /// Where the culprit stands in the file.
     fn place_of(&self, error: &transform::OptionsError) -> Place {
         use transform::OptionsError;
         let pair = match error {
             OptionsError::Source { number, .. }
+            | OptionsError::Each { number, .. }
             | OptionsError::Destination { number, .. }
+            | OptionsError::PersonDestination { number, .. }
             | OptionsError::RefusedDestination { number, .. } => {
                 number.checked_sub(1).and_then(|i| self.mappings.get(i))
             }
+            OptionsError::LimitedState { .. } => return self.place_of_key("consent", "ldp_states"),
+            OptionsError::ContentId { .. } => return self.place_of_key("catalog", "content_id"),
             // Held to their values when the file was read.
             OptionsError::ActionSource(_)
             | OptionsError::Currency(_)
@@ -76,6 +110,12 @@ impl Config {
             | OptionsError::SameEvent { .. } => None,
         };
         pair.map_or(Place::Nowhere, |pair| pair.place.clone())
+    }
+
+    /// Where a key was set.
+    fn place_of_key(&self, section: &'static str, name: &'static str) -> Place {
+        let set = self.texts.get(&(section, name));
+        set.map_or(Place::Nowhere, |(_, place)| place.clone())
     }
 
     /// For the ingest side of a process that may open `open_files` files. Stores, HTTPS and

@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeArray, DeTable, DeValue};
 
+use super::filters;
 use super::key::Key;
+use super::suggest::suggestion;
 use super::values::{Kind, Parsed};
+use crate::policy::Filter;
 
 /// Something wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +61,15 @@ pub struct Pair {
     pub place: Place,
 }
 
+/// One of `[[filters]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterEntry {
+    /// What it says.
+    pub filter: Filter,
+    /// Where it stands.
+    pub place: Place,
+}
+
 /// An entry of `[[ingest.write_keys]]`, yet to be judged. No `Debug`: it holds a key.
 pub(super) struct WriteKeyTexts {
     pub name: Option<String>,
@@ -87,6 +99,7 @@ pub(super) struct Raw {
     pub tag_names: Vec<Pair>,
     pub mappings: Vec<Pair>,
     pub write_keys: Vec<WriteKeyTexts>,
+    pub filters: Vec<FilterEntry>,
     pub problems: Vec<Problem>,
 }
 
@@ -94,6 +107,7 @@ pub(super) struct Raw {
 const EVENT_NAMES: &str = "event_names";
 const TAG_NAMES: &str = "tag_names";
 const MAPPINGS: &str = "mappings";
+const FILTERS: &str = "filters";
 /// Under `[ingest]`.
 const WRITE_KEYS: &str = "write_keys";
 
@@ -106,6 +120,10 @@ struct List {
 const MAPPING: List = List {
     heading: "[[mappings]]",
     one: "mapping",
+};
+const FILTER: List = List {
+    heading: "[[filters]]",
+    one: "filter",
 };
 const WRITE_KEY: List = List {
     heading: "[[ingest.write_keys]]",
@@ -133,6 +151,7 @@ impl Raw {
             tag_names: Vec::new(),
             mappings: Vec::new(),
             write_keys: Vec::new(),
+            filters: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -163,6 +182,8 @@ impl Raw {
                 }
                 (MAPPINGS, DeValue::Array(mappings)) => self.mappings(mappings),
                 (MAPPINGS, _) => self.problem(place, MAPPING.has_to_be()),
+                (FILTERS, DeValue::Array(filters)) => self.filters(filters),
+                (FILTERS, _) => self.problem(place, FILTER.has_to_be()),
                 (WRITE_KEYS, _) => self.problem(place, WRITE_KEY.has_to_be()),
                 (section, value) => self.section(section, place, value),
             }
@@ -171,11 +192,12 @@ impl Raw {
 
     fn section(&mut self, section: &str, place: Place, value: &DeValue<'_>) {
         if !self.keys.iter().any(|k| k.section == section) {
-            let sections =
-                self.keys
-                    .iter()
-                    .map(|k| k.section)
-                    .chain([EVENT_NAMES, TAG_NAMES, MAPPINGS]);
+            let sections = self.keys.iter().map(|k| k.section).chain([
+                EVENT_NAMES,
+                TAG_NAMES,
+                MAPPINGS,
+                FILTERS,
+            ]);
             let hint = suggestion(section, sections);
             // A key above the first section, perhaps.
             let owner = self.keys.iter().find(|k| k.name == section);
@@ -263,6 +285,23 @@ impl Raw {
         }
     }
 
+    fn filters(&mut self, filters: &DeArray<'_>) {
+        for table in filters {
+            let place = self.place(&table.span());
+            let DeValue::Table(table) = table.get_ref() else {
+                self.problem(place, FILTER.has_to_be());
+                continue;
+            };
+            match filters::filter(table) {
+                Ok(filter) => self.filters.push(FilterEntry { filter, place }),
+                Err((at, what)) => {
+                    let place = at.map_or(place, |at| self.place(&at));
+                    self.problem(place, what);
+                }
+            }
+        }
+    }
+
     fn write_keys(&mut self, place: Place, value: &DeValue<'_>) {
         let before = self.problems.len();
         match value {
@@ -329,7 +368,7 @@ impl Raw {
         };
         let place = Place::Variable(name.to_owned());
         let lower = section.to_ascii_lowercase();
-        if [EVENT_NAMES, TAG_NAMES, MAPPINGS].contains(&lower.as_str()) {
+        if [EVENT_NAMES, TAG_NAMES, MAPPINGS, FILTERS].contains(&lower.as_str()) {
             return self.problem(
                 place,
                 format!("tables and lists are for the file alone: write it under `{lower}` there"),
@@ -448,16 +487,4 @@ fn as_text(value: &DeValue<'_>, kind: Kind) -> Result<String, &'static str> {
         (_, DeValue::Array(_)) => Err("a list"),
         (_, DeValue::Table(_)) => Err("a table"),
     }
-}
-
-/// `"; did you mean …?"` if something known is close enough to be a slip of the hand.
-fn suggestion<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let distance = |word: &str| {
-        strsim::damerau_levenshtein(&written.to_ascii_lowercase(), &word.to_ascii_lowercase())
-    };
-    known
-        .map(|word| (distance(word), word))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
-        .map_or_else(String::new, |(_, word)| format!("; did you mean `{word}`?"))
 }

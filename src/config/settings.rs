@@ -5,10 +5,10 @@ use std::path::{self, PathBuf};
 
 use super::error::ConfigError;
 use super::keys::{
-    Admin, CustomProperties, DeadLetters, Delivery, EventTime, Ingest, Log, Metrics, Notify,
-    Pinterest, Queue, UserData,
+    Admin, Catalog, Consent, CustomProperties, DeadLetters, Delivery, EventTime, Ingest, Log,
+    Metrics, Notify, Pinterest, Queue, UserData,
 };
-use super::raw::{Pair, Place, Problem, Texts};
+use super::raw::{FilterEntry, Pair, Place, Problem, Texts};
 use super::token::TokenSources;
 use super::write_keys::{WriteKeyEntry, WriteKeySource};
 
@@ -33,6 +33,10 @@ pub struct Config {
     pub dead_letters: DeadLetters,
     /// `[user_data]`
     pub user_data: UserData,
+    /// `[consent]`
+    pub consent: Consent,
+    /// `[catalog]`
+    pub catalog: Catalog,
     /// `[event_time]`
     pub event_time: EventTime,
     /// `[custom_properties]`
@@ -53,6 +57,8 @@ pub struct Config {
     pub tag_names: Vec<Pair>,
     /// `[[mappings]]`, in the order of the file.
     pub mappings: Vec<Pair>,
+    /// `[[filters]]`, in the order of the file.
+    pub filters: Vec<FilterEntry>,
     /// Where the access token may be.
     pub token: TokenSources,
     /// The file that was read.

@@ -96,6 +96,8 @@ retention = "30d"
 max_bytes = "1GiB"
 [user_data]
 hashing = "raw"
+sources = "document"
+codes = false
 default_user_agent = "Mozilla/5.0"
 [event_names]
 "Signed Up" = "signup"
@@ -105,6 +107,12 @@ destination = "properties.loyalty_tier"
 [[mappings]]
 source = "properties.total"
 destination = "properties.value"
+[consent]
+require = []
+missing = "deny"
+ldp_states = []
+[catalog]
+content_id = ["product_id", "sku"]
 [event_time]
 unreadable = "dead_letter"
 [custom_properties]
@@ -132,6 +140,8 @@ fn the_full_file_says_what_the_defaults_say() {
     assert_eq!(full.delivery, bare.delivery);
     assert_eq!(full.dead_letters, bare.dead_letters);
     assert_eq!(full.user_data, bare.user_data);
+    assert_eq!(full.consent, bare.consent);
+    assert_eq!(full.catalog, bare.catalog);
     assert_eq!(full.event_time, bare.event_time);
     assert_eq!(full.custom_properties, bare.custom_properties);
     assert_eq!(full.admin, bare.admin);
@@ -227,6 +237,38 @@ fn odd_files() {
         ("log = 3\n", "1: [log] has to be a table"),
         ("event_names = 3\n", "1: [event_names] has to be a table"),
         ("tag_names = 3\n", "1: [tag_names] has to be a table"),
+        (
+            "filters = 3\n",
+            "1: write each filter under its own [[filters]]",
+        ),
+        (
+            "[[filters]]\nevent = \"A\"\n",
+            "1: a filter needs an `action`: \"drop\" keeps such events back, \"keep\" lets them go",
+        ),
+        (
+            "[[filters]]\nevnt = \"A\"\naction = \"drop\"\n",
+            "2: unknown key `evnt` in [[filters]]; did you mean `event`?",
+        ),
+        (
+            "[[filters]]\naction = \"drop\"\ntype = \"identify\"\n",
+            "3: `type` in [[filters]] has to be track, page or screen, or a list of these",
+        ),
+        (
+            "[[filters]]\naction = \"drop\"\nwhere = { path = \"a\" }\n",
+            "3: `where` needs exactly one of `equals`, `in` and `exists`",
+        ),
+        (
+            "[[filters]]\naction = \"drop\"\nwhere = { path = \"a\", equal = 1 }\n",
+            "3: unknown key `equal` in `where`; did you mean `equals`?",
+        ),
+        (
+            "[consent]\nrequire = \"marketing\"\n",
+            "2: `require` has to be a list of strings, not a string",
+        ),
+        (
+            "[consent]\nrequire = [\"a,b\"]\n",
+            "2: `require` has to be a list of strings, not one with a comma in an entry",
+        ),
         (
             "[pinterest]\ntag = \"custom\"\n[tag_names]\nX = \"a\"\n\"x \" = \"b\"\n",
             "5: `x ` matches the same events as `X`: case and blanks around do not count; keep one",
@@ -348,6 +390,8 @@ fn every_scalar_key_has_a_variable() {
             ("default_currency", _) => "eur",
             ("tag", _) => "chord",
             ("hashing", _) => "sha256",
+            ("sources", _) => "extended",
+            ("missing", _) => "allow",
             ("on_refused" | "on_late", _) => "dead_letter",
             ("unreadable", _) => "accepted_at",
             ("listen" | "http_listen", _) => "127.0.0.1:1",
@@ -357,6 +401,7 @@ fn every_scalar_key_has_a_variable() {
             ("max_age" | "retention", _) => "1h",
             ("generation_events", _) => "300",
             (_, Kind::Text) => "/other",
+            ("ldp_states", _) => "CA, va",
             (_, Kind::List) => "one, two",
             (_, Kind::Number | Kind::Calls) => "3",
             (_, Kind::Flag) => "true",
@@ -386,7 +431,7 @@ fn every_scalar_key_has_a_variable() {
                     &c.custom_properties,
                     &c.admin,
                     &c.metrics,
-                    (&c.notify, &c.log, &c.event_time)
+                    (&c.notify, &c.log, &c.event_time, &c.catalog, &c.consent)
                 )
             )
         };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::units;
 use crate::deliver::CallLimit;
+use crate::transform;
 
 /// A value, or what was expected.
 pub type Parsed<T> = Result<T, String>;
@@ -87,9 +88,31 @@ pub fn entries(text: &str) -> impl Iterator<Item = &str> {
     entries.filter(|entry| !entry.is_empty())
 }
 
-#[allow(dead_code, reason = "the first key of this kind is about to come")]
 pub(super) fn list(value: &str) -> Parsed<Vec<String>> {
     Ok(entries(value).map(str::to_owned).collect())
+}
+
+/// Keys of a product.
+pub(super) fn product_keys(value: &str) -> Parsed<Vec<String>> {
+    let keys = list(value)?;
+    match transform::content_ids(&keys) {
+        Ok(_) => Ok(keys),
+        Err(_) => {
+            Err("keys of a product without a dot, each once, like [\"variant_id\", \"sku\"]".into())
+        }
+    }
+}
+
+/// Codes of states of the US.
+pub(super) fn states(value: &str) -> Parsed<Vec<String>> {
+    let states = list(value)?;
+    match states
+        .iter()
+        .all(|state| transform::limited_state(state).is_some())
+    {
+        true => Ok(states),
+        false => Err("codes of states of the United States, like [\"CA\"]".into()),
+    }
 }
 
 pub(super) fn path(value: &str) -> Parsed<PathBuf> {

@@ -22,6 +22,7 @@ use crate::deliver;
 use crate::ingest::{self, SharedHttpLimits, WriteKeys};
 use crate::lifecycle::{self, Signal, notify};
 use crate::observe::Observer;
+use crate::policy::SharedPolicy;
 use crate::queue::{self, Queue};
 use crate::secret::SharedToken;
 
@@ -127,6 +128,7 @@ struct Daemon {
     ingest: ingest::Handle,
     delivery: Arc<deliver::Handle>,
     transform: InEffect,
+    policy: SharedPolicy,
     /// The admin socket, and the metrics port if there is one.
     admin_tasks: Vec<tokio::task::JoinHandle<()>>,
     more_admin: UnboundedSender<UnixListener>,
@@ -156,6 +158,7 @@ impl Daemon {
         // Everything that can be wrong with the config comes before the folder is touched.
         let required = config.require_run()?;
         let transform = Arc::new(config.transform()?);
+        let rules = config.policy()?;
         let machine_id = config.machine_id()?;
         let found = token::read(&config)?;
         let write_keys = WriteKeys::default();
@@ -226,16 +229,19 @@ impl Daemon {
         .map_err(|e| DaemonError::Config(e.to_string()))?;
         let delivery = Arc::new(delivery);
         let draining = Arc::new(AtomicBool::new(false));
+        let in_effect = InEffect::new(transform);
+        let policy = SharedPolicy::new(in_effect.limited());
+        policy.set(rules, clock.now());
         let clocks = (&clock, &trust, began);
+        let ways_in = (&sockets, &policy);
         let report = reports(
-            &config, &queue, &delivery, clocks, &draining, &observer, &sockets,
+            &config, &queue, &delivery, clocks, &draining, &observer, ways_in,
         );
         let watched =
             |e: std::io::Error| DaemonError::Io(format!("a socket cannot be watched: {e}"));
         let facts = notices::facts(report.clone(), trust.clone(), unclean_start);
         let notify = crate::notify::spawn(config.notify_options(), facts, clock.clone());
         let (commands, asked) = mpsc::unbounded_channel();
-        let in_effect = InEffect::new(transform);
         let state = AdminState {
             queue: queue.clone(),
             observer: observer.clone(),
@@ -279,6 +285,7 @@ impl Daemon {
             config.ingest_options(open_files),
             http,
             observer,
+            policy.clone(),
         )
         .map_err(DaemonError::Config)?;
         Ok(Self {
@@ -295,6 +302,7 @@ impl Daemon {
             ingest,
             delivery,
             transform: in_effect,
+            policy,
             admin_tasks,
             more_admin,
             draining,

@@ -6,6 +6,7 @@ use crate::admin::{self, Noting, Persons};
 use crate::clock::Millis;
 use crate::deliver::{self, Prepare};
 use crate::note::{Note, Notes, Word};
+use crate::policy::Limited;
 use crate::queue::{DeadReason, Whose};
 use crate::transform::{Dead, Fixed, Person, Transform};
 
@@ -37,6 +38,16 @@ impl InEffect {
             let transform = transform.unwrap_or_else(PoisonError::into_inner).clone();
             let whose: Whose = Arc::new(move |_, body| transform.is_of(body, &person));
             Some(whose)
+        })
+    }
+
+    /// Whether limited data processing is due for a line.
+    pub fn limited(&self) -> Limited {
+        let in_effect = self.clone();
+        Arc::new(move |body| {
+            let transform = in_effect.0.lock();
+            let transform = transform.unwrap_or_else(PoisonError::into_inner).clone();
+            transform.is_limited(body)
         })
     }
 

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::error::DaemonError;
 use crate::config::{Config, ConfigError, FoundToken, TokenSources, WriteKey};
+use crate::policy::Policy;
 use crate::transform::Transform;
 
 /// Reads the config.
@@ -25,7 +26,14 @@ pub(super) struct Reader {
     hanging: Option<JoinHandle<()>>,
 }
 
-type Everything = (Config, Transform, FoundToken, Vec<WriteKey>);
+/// What a reload puts in effect.
+pub(super) struct Everything {
+    pub config: Config,
+    pub transform: Transform,
+    pub policy: Policy,
+    pub token: FoundToken,
+    pub write_keys: Vec<WriteKey>,
+}
 
 impl Reader {
     pub fn new(load: Load) -> Self {
@@ -91,11 +99,18 @@ fn everything(load: &Load) -> Result<Everything, DaemonError> {
     let config = load()?;
     config.require_run()?;
     let transform = config.transform()?;
+    let policy = config.policy()?;
     let token = config.token.read()?;
     // What cannot be read refuses the reload, as it would a start.
     let write_keys = config.write_keys()?;
     config.http_tls().map(|files| files.read()).transpose()?;
-    Ok((config, transform, token, write_keys))
+    Ok(Everything {
+        config,
+        transform,
+        policy,
+        token,
+        write_keys,
+    })
 }
 
 #[cfg(test)]

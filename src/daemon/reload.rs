@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::prepare::prepare;
+use super::reader::Everything;
 use super::{Daemon, set};
 use crate::admin::Reloaded;
 use crate::config::{Config, FoundToken};
@@ -19,10 +20,17 @@ impl Daemon {
     pub(super) async fn reload(&mut self) -> Result<Reloaded, String> {
         notify::reloading();
         let read = self.reader.config().await;
-        let read = read.and_then(|read| self.sockets.allowed_by(&read.0).map(|()| read));
+        let read = read.and_then(|read| self.sockets.allowed_by(&read.config).map(|()| read));
         let outcome = match read {
-            Ok((config, transform, token, keys)) => {
-                set(&self.write_keys, &keys);
+            Ok(Everything {
+                config,
+                transform,
+                policy,
+                token,
+                write_keys,
+            }) => {
+                set(&self.write_keys, &write_keys);
+                self.policy.set(policy, self.clock.now());
                 Ok(self.take(config, transform, token))
             }
             Err(error) => {

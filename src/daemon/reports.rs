@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::deliver::{self, GateState};
 use crate::lifecycle;
 use crate::observe::{Count, Observer, Rates, Reading};
+use crate::policy::{Kept, SharedPolicy};
 use crate::queue::Queue;
 
 use super::sockets::Sockets;
@@ -24,6 +25,7 @@ struct Parts {
     draining: Arc<AtomicBool>,
     observer: Observer,
     sockets: Arc<Sockets>,
+    policy: SharedPolicy,
     test_mode: bool,
     destination: admin::Destination,
     backlog_age: Duration,
@@ -41,7 +43,7 @@ pub(super) fn reports(
     (clock, trust, began): (&Clock, &WallTrust, Millis),
     draining: &Arc<AtomicBool>,
     observer: &Observer,
-    sockets: &Arc<Sockets>,
+    (sockets, policy): (&Arc<Sockets>, &SharedPolicy),
 ) -> admin::Source {
     let parts = Arc::new(Parts {
         queue: queue.clone(),
@@ -51,6 +53,7 @@ pub(super) fn reports(
         draining: draining.clone(),
         observer: observer.clone(),
         sockets: sockets.clone(),
+        policy: policy.clone(),
         test_mode: config.pinterest.test,
         destination: config.destination(),
         backlog_age: config.notify.backlog_age,
@@ -128,6 +131,7 @@ impl Parts {
             disk,
             clock: self.trust.standing(),
             notes: self.notes(),
+            rules: self.policy.kept().into_iter().map(rule).collect(),
             log_lines_dropped: lifecycle::log_dropped(),
             delivery,
             ..report
@@ -166,5 +170,17 @@ impl Parts {
             accepted,
             delivered,
         }
+    }
+}
+
+fn rule(kept: Kept) -> admin::RuleCount {
+    admin::RuleCount {
+        rule: kept.rule.to_string(),
+        reason: kept.reason.map(|reason| reason.name().to_owned()),
+        kept_back: kept.kept_back,
+        matched: kept.matched,
+        judged: kept.judged,
+        since: kept.since,
+        in_effect: kept.in_effect,
     }
 }

@@ -31,6 +31,12 @@ impl Arena {
     pub fn bytes(&self, capacity: usize) -> bumpalo::collections::Vec<'_, u8> {
         bumpalo::collections::Vec::with_capacity_in(capacity, &self.0)
     }
+
+    /// An array of these values.
+    pub fn array<'a>(&'a self, elements: &[Node<'a>]) -> &'a Node<'a> {
+        let elements: &'a [Node<'a>] = self.0.alloc_slice_copy(elements);
+        self.0.alloc(Node::Array(elements))
+    }
 }
 
 /// Bytes that the tree of an event of about a kilobyte takes, and its payload.

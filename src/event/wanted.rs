@@ -16,9 +16,9 @@ impl Wanted {
     }
 
     /// Adds the whole value at the end of a path of keys. A step that is a decimal number may
-    /// be an index: from there on everything is wanted.
+    /// be an index, and `*` is each of them: from there on everything is wanted.
     pub fn add<'k>(&mut self, mut path: impl Iterator<Item = &'k str>) {
-        let is_index = |key: &&str| key.bytes().all(|b| b.is_ascii_digit());
+        let is_index = |key: &&str| *key == "*" || key.bytes().all(|b| b.is_ascii_digit());
         match (path.next().filter(|key| !is_index(key)), &mut *self) {
             (_, Self::All) => {}
             (None, _) => *self = Self::All,

@@ -62,7 +62,10 @@ fn serves(text: &str, variable: Option<(String, String)>, config: &Config) {
     assert_eq!(&again, config);
     assert!(config.needs_restart(&again).is_empty());
     if let Err(error) = config.transform() {
-        explains_mapping(&error, text);
+        explains_in_a_line(&error, text);
+    }
+    if let Err(error) = config.policy() {
+        explains_in_a_line(&error, text);
     }
     let _ = config.require_run();
     let ingest = config.ingest_options(1024);
@@ -91,8 +94,8 @@ fn serves(text: &str, variable: Option<(String, String)>, config: &Config) {
     assert_eq!(shown.queue.max_bytes, queue.max_bytes);
 }
 
-/// The transform's own complaints are about mappings, and each stands in a line.
-fn explains_mapping(error: &ConfigError, text: &str) {
+/// The complaints of transform and policy are about mappings and filters; each stands in a line.
+fn explains_in_a_line(error: &ConfigError, text: &str) {
     let ConfigError::Invalid(problems) = error else {
         panic!("{error}");
     };

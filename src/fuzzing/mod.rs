@@ -8,6 +8,7 @@
 mod config;
 mod event;
 mod http;
+mod policy;
 pub mod schema;
 mod transform;
 
@@ -17,13 +18,14 @@ pub use crate::queue::properties::chunk;
 pub use config::config;
 pub use event::event;
 pub use http::http;
+pub use policy::{consent, filters};
 pub use transform::transform;
 
 /// A target by its name, which is also that of its seeds' folder.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     ("lines", lines),
     ("event", event),
     ("http", http),
@@ -31,4 +33,6 @@ pub const TARGETS: [Target; 7] = [
     ("answer", answer),
     ("chunk", chunk),
     ("config", config),
+    ("consent", consent),
+    ("filters", filters),
 ];

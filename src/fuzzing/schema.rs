@@ -19,6 +19,35 @@ fn texts(v: &Value) -> bool {
         .is_some_and(|a| !a.is_empty() && a.iter().all(text))
 }
 
+fn short(v: &Value, most: usize) -> bool {
+    v.as_str().is_some_and(|text| text.chars().count() <= most)
+}
+
+type Rule = fn(&str, &Value) -> Option<bool>;
+
+fn app_info(key: &str, v: &Value) -> Option<bool> {
+    Some(match key {
+        "app_id" | "app_name" => short(v, 200),
+        "app_package_name" | "app_version" => short(v, 100),
+        _ => return None,
+    })
+}
+
+fn device_info(key: &str, v: &Value) -> Option<bool> {
+    let up_to = |most| integer(v) && v.as_u64().is_some_and(|n| n <= most);
+    let families = ["ios", "android", "macos", "windows", "linux", "other"];
+    Some(match key {
+        "brand" | "carrier" | "model" | "type" | "os_name" | "os_version" => short(v, 100),
+        "os_family" => families.iter().any(|s| v == s),
+        "network_type" => v == "wifi",
+        "locale" => short(v, 35),
+        "timezone" => short(v, 40),
+        "screen_width" | "screen_height" => up_to(30_720),
+        "screen_density" => up_to(100_000),
+        _ => return None,
+    })
+}
+
 /// As written on the wire: digits alone, no `2.0` and no `2e0`.
 fn integer(v: &Value) -> bool {
     v.is_number() && v.to_string().bytes().all(|b| b.is_ascii_digit())
@@ -56,7 +85,10 @@ pub fn check(event: &Value) -> Result<(), String> {
                 .iter()
                 .any(|s| v == s),
             "event_time" => integer(v),
-            "opt_out" => v.is_boolean(),
+            "opt_out" | "wifi" => v.is_boolean(),
+            "language" | "app_id" | "app_name" | "app_version" | "device_brand"
+            | "device_carrier" | "device_model" | "device_type" | "os_version" => text(v),
+            "app_info" | "device_info" => v.as_object().is_some_and(|o| !o.is_empty()),
             "user_data" | "custom_data" => v.as_object().is_some_and(|o| !o.is_empty()),
             _ => return None,
         })
@@ -72,16 +104,23 @@ pub fn check(event: &Value) -> Result<(), String> {
             return Err(format!("{required} is missing"));
         }
     }
+    for (name, rule) in [("app_info", app_info as Rule), ("device_info", device_info)] {
+        if let Some(info) = event.get(name) {
+            each(info, name, rule)?;
+        }
+    }
     let user = &event["user_data"];
     each(user, "user_data", |key, v| {
         Some(match key {
-            "em" | "ph" | "fn" | "ln" | "ct" | "st" | "zp" | "country" | "external_id" => texts(v),
+            "em" | "ph" | "fn" | "ln" | "ct" | "st" | "zp" | "country" | "external_id" | "db"
+            | "ge" | "hashed_maids" => texts(v),
+            "customer_type" => ["new", "returning"].iter().any(|s| v == s),
             "client_ip_address" | "client_user_agent" | "click_id" | "partner_id" => text(v),
             _ => return None,
         })
     })?;
     let both = user.get("client_ip_address").is_some() && user.get("client_user_agent").is_some();
-    if user.get("em").is_none() && !both {
+    if user.get("em").is_none() && user.get("hashed_maids").is_none() && !both {
         return Err("no match key".to_owned());
     }
     let Some(custom) = event.get("custom_data") else {
@@ -113,6 +152,7 @@ pub fn check(event: &Value) -> Result<(), String> {
         each(content, "contents[]", |key, v| {
             Some(match key {
                 "id" | "item_name" | "item_category" | "item_brand" => text(v),
+                "item_brand_id" => short(v, 64),
                 "item_price" => decimal(v),
                 "quantity" => integer(v),
                 _ => return None,

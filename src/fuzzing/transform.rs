@@ -20,8 +20,8 @@ pub fn transform(data: &[u8]) {
     let [choice, line @ ..] = data else {
         return;
     };
-    let transform = &transforms()[usize::from(choice & 3)];
-    let time = 978_307_200 + i64::from(choice >> 2) * 50_000_000;
+    let transform = &transforms()[usize::from(choice & 7)];
+    let time = 978_307_200 + i64::from(choice >> 3) * 100_000_000;
     let fixed = Fixed {
         accepted_at: time,
         event_time: time,
@@ -116,13 +116,21 @@ fn value(json: &[u8]) -> Option<Value> {
     Some(serde_json::from_slice(json).expect("what goes out is JSON"))
 }
 
-/// As shipped; hashed; all that can be mapped, twice.
-fn transforms() -> &'static [Transform; 4] {
-    static TRANSFORMS: OnceLock<[Transform; 4]> = OnceLock::new();
+/// As shipped; hashed; all that can be mapped, twice; and the same with all that is off by default.
+fn transforms() -> &'static [Transform; 8] {
+    static TRANSFORMS: OnceLock<[Transform; 8]> = OnceLock::new();
     TRANSFORMS.get_or_init(|| {
-        let made = |hashing, mapped: bool| {
+        let made = |more: bool, hashing, mapped: bool| {
+            let ids = if more {
+                ["variant_id", "sku"]
+            } else {
+                ["product_id", "sku"]
+            };
             let options = Options {
                 hashing,
+                extended: more,
+                codes: more,
+                content_ids: ids.map(str::to_owned).to_vec(),
                 partner_name: mapped.then(|| "ss-shop".to_owned()),
                 mappings: if mapped { mappings() } else { Vec::new() },
                 unreadable_time: match mapped {
@@ -135,10 +143,14 @@ fn transforms() -> &'static [Transform; 4] {
             Transform::new(options).expect("a config as the reference describes it")
         };
         [
-            made(Hashing::Raw, false),
-            made(Hashing::Sha256, false),
-            made(Hashing::Raw, true),
-            made(Hashing::Sha256, true),
+            made(false, Hashing::Raw, false),
+            made(false, Hashing::Sha256, false),
+            made(false, Hashing::Raw, true),
+            made(false, Hashing::Sha256, true),
+            made(true, Hashing::Raw, false),
+            made(true, Hashing::Sha256, false),
+            made(true, Hashing::Raw, true),
+            made(true, Hashing::Sha256, true),
         ]
     })
 }
@@ -169,7 +181,26 @@ fn mappings() -> Vec<MappingRule> {
         "ünï \"code\"",
         "tier",
     ];
-    const SOURCES: [&str; 7] = [
+    const OF_PERSON: [&str; 15] = [
+        "em",
+        "ph",
+        "fn",
+        "ln",
+        "ct",
+        "st",
+        "zp",
+        "country",
+        "external_id",
+        "click_id",
+        "partner_id",
+        "db",
+        "ge",
+        "hashed_maids",
+        "customer_type",
+    ];
+    const SOURCES: [&str; 9] = [
+        "properties.products.*.sku",
+        "properties.a.*",
         "properties.a",
         "properties.products",
         "properties.products.0.name",
@@ -178,11 +209,21 @@ fn mappings() -> Vec<MappingRule> {
         "userId",
         "context.page.title",
     ];
-    let rule = |(i, destination): (usize, &str)| MappingRule {
+    let rule = |(i, destination): (usize, String)| MappingRule {
         source: SOURCES[i % SOURCES.len()].to_owned(),
-        destination: format!("properties.{destination}"),
+        destination,
+    };
+    let destinations = || {
+        let properties = DESTINATIONS
+            .into_iter()
+            .map(|key| format!("properties.{key}"));
+        properties.chain(
+            OF_PERSON
+                .into_iter()
+                .map(|field| format!("user_data.{field}")),
+        )
     };
     // The last usable one wins, so that each has two tries.
-    let twice = DESTINATIONS.into_iter().chain(DESTINATIONS);
+    let twice = destinations().chain(destinations());
     twice.enumerate().map(rule).collect()
 }

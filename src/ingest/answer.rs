@@ -45,13 +45,17 @@ impl Answers {
         self.end(true);
     }
 
-    /// A call that is accepted and not stored.
-    pub(super) fn ignored(&mut self, message_id: &str, reason: &str) {
+    /// A call that is accepted and not stored; the rule that keeps it back.
+    pub(super) fn ignored(&mut self, message_id: &str, reason: &str, rule: Option<&str>) {
         self.text
             .extend_from_slice(br#"{"status":"ignored","messageId":"#);
         self.json(message_id);
         self.text.extend_from_slice(br#","reason":"#);
         self.json(reason);
+        if let Some(rule) = rule {
+            self.text.extend_from_slice(br#","rule":"#);
+            self.json(rule);
+        }
         self.text.push(b'}');
         self.end(false);
     }
@@ -150,7 +154,7 @@ mod tests {
     fn sample() -> Answers {
         let mut answers = Answers::default();
         answers.stored("a\"1");
-        answers.ignored("b", "identify");
+        answers.ignored("b", "identify", None);
         answers.rejected(3, &Invalid::NotObject);
         answers.stored("c");
         answers.stored("d");

@@ -17,6 +17,7 @@ use super::witness::{Seen, Witness};
 use crate::clock::{Clock, Millis};
 use crate::event::{self, Call, Invalid};
 use crate::observe::{Observer, Peer};
+use crate::policy::{InEffect, Refusal, SharedPolicy};
 use crate::queue::{BlockBuilder, Closed, Pending, Queue, QueueError, Receipt};
 
 /// A block is handed over at this size: enough for good compression, small enough to keep
@@ -31,6 +32,7 @@ pub(super) struct Intake {
     clock: Clock,
     max_event_bytes: usize,
     observer: Observer,
+    policy: SharedPolicy,
     flood: Flood,
     gather: Gather,
 }
@@ -41,6 +43,7 @@ impl Intake {
         clock: Clock,
         max_event_bytes: usize,
         observer: Observer,
+        policy: SharedPolicy,
     ) -> Self {
         let most = Most {
             bytes: BLOCK_BYTES,
@@ -52,6 +55,7 @@ impl Intake {
             clock,
             max_event_bytes,
             observer,
+            policy,
             flood: Flood::default(),
         }
     }
@@ -117,8 +121,10 @@ pub(super) enum Admission<'a> {
     Ignored {
         /// The call's.
         message_id: Cow<'a, str>,
-        /// Its kind.
+        /// Its kind, or why it is kept back.
         reason: &'static str,
+        /// The rule that keeps it back.
+        rule: Option<Arc<str>>,
     },
     /// It is not taken.
     Rejected(Invalid),
@@ -137,6 +143,8 @@ pub(super) struct Session {
     repaired: Vec<(usize, String)>,
     /// Those of the block that had no messageId of their own.
     made_ids: usize,
+    /// What keeps events back, as it was when the block was begun.
+    policy: Option<InEffect>,
     /// Events that brought nothing, and the others.
     tally: Tally,
 }
@@ -145,6 +153,7 @@ impl Session {
     pub(super) fn new(intake: Arc<Intake>, peer: Option<Peer>) -> Self {
         Self {
             block: intake.new_block(),
+            policy: intake.policy.get(),
             intake,
             peer,
             read_at: Instant::now(),
@@ -202,9 +211,14 @@ impl Session {
                     message_id: message_id.into(),
                 }
             }
-            Admission::Ignored { message_id, reason } => Admission::Ignored {
+            Admission::Ignored {
+                message_id,
+                reason,
+                rule,
+            } => Admission::Ignored {
                 message_id: message_id.into_owned().into(),
                 reason,
+                rule,
             },
             Admission::Rejected(why) => Admission::Rejected(why),
         }
@@ -217,17 +231,39 @@ impl Session {
         let event_time = call.event_time(accepted);
         let message_id = call.message_id;
         if let Some(reason) = call.kind.ignored() {
-            self.block.count_ignored();
-            if let Some(seen) = &mut self.seen {
-                seen.ignored(&message_id, event, reason);
-            }
-            return Admission::Ignored { message_id, reason };
+            return self.ignore(message_id, event, reason, None);
+        }
+        let refused = self.policy.as_ref().and_then(|policy| {
+            let now = self.block.accepted_at();
+            policy.judge(call.kind, event, now).err()
+        });
+        if let Some(Refusal { reason, rule }) = refused {
+            return self.ignore(message_id, event, reason.name(), Some(rule));
         }
         self.block.push(&message_id, event_time, event);
         if let Some(seen) = &mut self.seen {
             seen.stored(&message_id, event);
         }
         Admission::Stored { message_id }
+    }
+
+    /// Accepts a call of which nothing is stored.
+    fn ignore<'a>(
+        &mut self,
+        message_id: Cow<'a, str>,
+        event: &[u8],
+        reason: &'static str,
+        rule: Option<Arc<str>>,
+    ) -> Admission<'a> {
+        self.block.count_ignored();
+        if let Some(seen) = &mut self.seen {
+            seen.ignored(&message_id, event, reason, rule.clone());
+        }
+        Admission::Ignored {
+            message_id,
+            reason,
+            rule,
+        }
     }
 
     /// The messageId of the last event that was stored was made here.
@@ -295,6 +331,7 @@ impl Session {
     fn next_block(&mut self) -> BlockBuilder {
         self.read_at = Instant::now();
         self.seen = Seen::if_heard(&self.intake.observer);
+        self.policy = self.intake.policy.get();
         std::mem::replace(&mut self.block, self.intake.new_block())
     }
 }
@@ -340,7 +377,13 @@ mod tests {
     fn session(max_event_bytes: usize) -> Session {
         let clock = Clock::system();
         let queue = Queue::memory(MemoryEngine::new(clock.clone(), 60_000));
-        let intake = Intake::new(queue, clock, max_event_bytes, Observer::default());
+        let intake = Intake::new(
+            queue,
+            clock,
+            max_event_bytes,
+            Observer::default(),
+            SharedPolicy::default(),
+        );
         Session::new(Arc::new(intake), None)
     }
 
@@ -352,7 +395,7 @@ mod tests {
         assert!(stored(&session.take(page)));
         assert!(matches!(
             session.take(br#"{"messageId":"b","type":"alias"}"#),
-            Admission::Ignored { message_id, reason: "alias" } if message_id == "b"
+            Admission::Ignored { message_id, reason: "alias", rule: None } if message_id == "b"
         ));
         assert!(matches!(session.take(b"[]"), Admission::Rejected(_)));
         assert!(stored(&session.take(page)));

@@ -31,6 +31,7 @@ pub use options::Options;
 use crate::clock::Clock;
 use crate::net::{Crowd, Limits};
 use crate::observe::Observer;
+use crate::policy::SharedPolicy;
 use crate::queue::Queue;
 use intake::Intake;
 
@@ -56,8 +57,10 @@ pub fn spawn(
     options: Options,
     http: HttpOptions,
     observer: Observer,
+    policy: SharedPolicy,
 ) -> Result<Handle, String> {
-    let intake = Arc::new(Intake::new(queue, clock, options.max_event_bytes, observer));
+    let most = options.max_event_bytes;
+    let intake = Arc::new(Intake::new(queue, clock, most, observer, policy));
     let crowd = Crowd::new(Limits {
         name: "ingest",
         connections: options.max_connections.max(1),

@@ -25,7 +25,7 @@ struct Line {
 
 enum Kind {
     Stored,
-    Ignored(&'static str),
+    Ignored(&'static str, Option<Arc<str>>),
     Rejected(Arc<str>),
 }
 
@@ -43,9 +43,15 @@ impl Seen {
         self.push(message_id, line, Kind::Stored);
     }
 
-    /// A call that is accepted and not stored.
-    pub(super) fn ignored(&mut self, message_id: &str, line: &[u8], reason: &'static str) {
-        self.push(message_id, line, Kind::Ignored(reason));
+    /// A call that is accepted and not stored; the rule that keeps it back.
+    pub(super) fn ignored(
+        &mut self,
+        message_id: &str,
+        line: &[u8],
+        reason: &'static str,
+        rule: Option<Arc<str>>,
+    ) {
+        self.push(message_id, line, Kind::Ignored(reason, rule));
     }
 
     /// A line that is not taken.
@@ -160,7 +166,7 @@ fn pass(
                 notes = is_repaired.then(|| Notes::from([Note::repaired()]));
                 (*stage, None, None)
             }
-            Kind::Ignored(reason) => (Stage::Ignored, Some(reason), None),
+            Kind::Ignored(reason, rule) => (Stage::Ignored, Some(reason), rule),
             Kind::Rejected(why) => (Stage::Rejected, None, Some(why)),
         };
         observer.passing().pass(Passed {

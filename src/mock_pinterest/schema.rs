@@ -126,10 +126,10 @@ const PIXELS: Kind = Kind::NumberUpTo(30_720);
 
 const APP_INFO: Fields = Fields {
     known: &[
-        ("app_id", Kind::Text),
+        ("app_id", Kind::TextUpTo(200)),
         ("app_name", Kind::TextUpTo(200)),
-        ("app_package_name", Kind::Text),
-        ("app_store", Kind::Text),
+        ("app_package_name", Kind::TextUpTo(100)),
+        ("app_store", Kind::TextUpTo(100)),
         ("app_version", Kind::TextUpTo(100)),
         ("install_time", Kind::Integer),
         ("user_agent", Kind::TextUpTo(16_384)),
@@ -143,13 +143,13 @@ const GIGABYTES: Kind = Kind::NumberUpTo(u32::MAX);
 
 const DEVICE_INFO: Fields = Fields {
     known: &[
-        ("brand", Kind::Text),
-        ("carrier", Kind::Text),
-        ("model", Kind::Text),
-        ("type", Kind::Text),
-        ("kernel_version", Kind::Text),
-        ("os_name", Kind::Text),
-        ("os_release_name", Kind::Text),
+        ("brand", Kind::TextUpTo(100)),
+        ("carrier", Kind::TextUpTo(100)),
+        ("model", Kind::TextUpTo(100)),
+        ("type", Kind::TextUpTo(100)),
+        ("kernel_version", Kind::TextUpTo(100)),
+        ("os_name", Kind::TextUpTo(100)),
+        ("os_release_name", Kind::TextUpTo(100)),
         ("os_version", Kind::TextUpTo(100)),
         (
             "form_factor",

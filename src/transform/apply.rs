@@ -4,15 +4,18 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::codes::{State, state_code};
 use super::envelope::{self, Names};
 use super::hashing::Hashing;
+use super::items::Catalog;
 use super::mappings::Mappings;
 use super::notes::{Notes, Place};
 use super::options::{Options, OptionsError, Tag};
 use super::outcome::{Dead, Payload, UnreadableTime, Unsendable};
 use super::payload::Event;
+use super::rows::EXTENDED_URL;
 use super::tag::Unlike;
-use super::{custom_data, rows, scalar, user_data};
+use super::{custom_data, extended, rows, scalar, user_data};
 use crate::event::time::{self, Choice};
 use crate::event::{self, Arena, Invalid, Kind, Node, Wanted};
 use crate::note::Note;
@@ -33,6 +36,10 @@ pub struct Transform {
     default_currency: String,
     default_user_agent: Option<String>,
     hashing: Hashing,
+    extended: bool,
+    codes: bool,
+    pub(super) catalog: Catalog,
+    limited_states: Vec<String>,
     unreadable_time: UnreadableTime,
     pub(super) names: Names,
     tag: Tag,
@@ -65,6 +72,12 @@ impl Transform {
         {
             wanted.add(path.split('.'));
         }
+        if !options.limited_states.is_empty() {
+            wanted.add(["context", "consent"].into_iter());
+        }
+        if options.extended {
+            rows::extended_paths().for_each(|path| wanted.add(path.split('.')));
+        }
         for rule in &options.mappings {
             wanted.add(rule.source.split('.'));
         }
@@ -74,6 +87,15 @@ impl Transform {
             default_currency,
             default_user_agent: scalar::trimmed(&options.default_user_agent).map(str::to_owned),
             hashing: options.hashing,
+            extended: options.extended,
+            codes: options.codes,
+            limited_states: (options.limited_states.iter())
+                .zip(1..)
+                .map(|(state, number)| {
+                    limited_state(state).ok_or(OptionsError::LimitedState { number })
+                })
+                .collect::<Result<_, _>>()?,
+            catalog: Catalog::new(content_ids(&options.content_ids)?, options.extended),
             unreadable_time: options.unreadable_time,
             names: Names::new(&options.event_names)?,
             tag: options.tag,
@@ -90,6 +112,20 @@ impl Transform {
     /// The tracks that the Pinterest Tag sends under other names, and Pinterest counts twice.
     pub fn unlike_tag(&self) -> Vec<Unlike> {
         self.tag.unlike(&self.names)
+    }
+
+    /// Whether limited data processing is due for a line, as what is sent for it would say.
+    pub fn is_limited(&self, body: &[u8]) -> bool {
+        let arena = Arena::default();
+        let Ok(root) = event::parse_wanted(&arena, body, &self.wanted) else {
+            return false;
+        };
+        let fixed = Fixed {
+            accepted_at: 0,
+            event_time: 0,
+        };
+        let made = |of| self.event(&root, &arena, of, "", fixed, &|_| true);
+        identity(&root).is_ok_and(|of| made(of).event.user_data.is_limited)
     }
 
     /// The object that is sent for a stored line: one that [`event::check`] took.
@@ -114,7 +150,7 @@ impl Transform {
             Some(name) => Arc::from(name),
             None => self.names.wire(of.0, of.2),
         };
-        let made = self.event(&root, of, &event_name, fixed, without);
+        let made = self.event(&root, &arena, of, &event_name, fixed, without);
         if let Some(why) = self.dead(&made) {
             return Err(Unsendable {
                 why,
@@ -168,6 +204,10 @@ impl Transform {
         })
     }
 
+    pub(super) const fn is_extended(&self) -> bool {
+        self.extended
+    }
+
     /// All that the rows and the mappings may look at.
     pub(super) fn wanted(&self) -> &Wanted {
         &self.wanted
@@ -177,6 +217,7 @@ impl Transform {
     pub(super) fn event<'t>(
         &'t self,
         root: &'t Node<'t>,
+        arena: &'t Arena,
         (kind, message_id, _): Identity<'t>,
         event_name: &'t str,
         fixed: Fixed,
@@ -185,15 +226,18 @@ impl Transform {
         let notes = Notes::default();
         let (properties, context) = (root.at("properties"), root.at("context"));
         let time = envelope::event_time(root, fixed.accepted_at, &notes);
-        let mut mapped = self.mappings.apply(root, &notes, without);
+        let mut mapped = (self.mappings).apply(root, arena, &self.catalog, &notes, without);
         let custom_keys = std::mem::take(&mut mapped.custom_keys);
         let user_data = user_data::Sources {
             root,
             properties,
             context,
-            mapped: mapped.pii.take(),
+            mapped: mapped.person.take(),
             default_user_agent: self.default_user_agent.as_deref(),
             hashing: self.hashing,
+            extended: self.extended,
+            codes: self.codes,
+            limited_states: &self.limited_states,
             notes: &notes,
         }
         .read();
@@ -201,29 +245,40 @@ impl Transform {
             properties,
             context,
             default_currency: &self.default_currency,
+            catalog: &self.catalog,
             notes: &notes,
         }
-        .read(kind, mapped);
-        let url = envelope::url(context.at("page").at("url"));
-        let url = notes.take("event_source_url", Place::at("context.page.url"), url);
+        .read(kind, mapped, user_data.is_limited);
+        let page_url = envelope::url(context.at("page").at("url"));
+        let page_url = notes.take("event_source_url", Place::at("context.page.url"), page_url);
+        let url = page_url.or_else(|| {
+            let place = Place::at(EXTENDED_URL);
+            let read = || envelope::url(properties.at("url"));
+            self.extended
+                .then(|| notes.take("event_source_url", place, read()))
+                .flatten()
+        });
         let opt_out = envelope::opt_out(context.at("device").at("adTrackingEnabled"));
         let opt_out_at = Place::at("context.device.adTrackingEnabled");
+        let action_source = envelope::action_source(
+            kind,
+            properties,
+            context,
+            page_url,
+            self.default_action_source,
+            &notes,
+        );
+        let extended = || extended::read(root, kind, action_source, &notes);
         Made {
             event: Event {
                 event_name,
-                action_source: envelope::action_source(
-                    kind,
-                    properties,
-                    context,
-                    url,
-                    self.default_action_source,
-                    &notes,
-                ),
+                action_source,
                 event_time: fixed.event_time,
                 event_id: message_id,
                 event_source_url: url,
                 partner_name: self.partner_name.as_deref(),
                 opt_out: notes.take("opt_out", opt_out_at, opt_out).unwrap_or(false),
+                extended: self.extended.then(extended).flatten(),
                 user_data,
                 custom_data,
             },
@@ -233,6 +288,38 @@ impl Transform {
             notes: notes.finish(),
         }
     }
+}
+
+/// One of `consent.ldp_states`: the code of a state of the US, which it gives in lower case.
+pub fn limited_state(state: &str) -> Option<String> {
+    let lower = state.trim().to_lowercase();
+    match state_code(&lower, Some("us")) {
+        State::Code(code) if code == lower => Some(lower),
+        _ => None,
+    }
+}
+
+/// `catalog.content_id`: keys of a product, if each can be one.
+///
+/// # Errors
+/// [`OptionsError::ContentId`].
+pub fn content_ids(keys: &[String]) -> Result<&[String], OptionsError> {
+    let wrong = |why: String| Err(OptionsError::ContentId { why });
+    if keys.is_empty() {
+        return wrong("it is empty".to_owned());
+    }
+    for (at, key) in keys.iter().enumerate() {
+        if key.contains('.') || key.trim() != key || key.is_empty() {
+            return wrong(format!(
+                "entry {} is no key of a product, which has no dot",
+                at + 1
+            ));
+        }
+        if keys[..at].contains(key) {
+            return wrong(format!("entry {} stands there twice", at + 1));
+        }
+    }
+    Ok(keys)
 }
 
 /// What is made of a line.

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::items::{ID_KEYS, Items, item_id};
+use super::items::{Catalog, Items, item_id};
 use super::mapped::{Mapped, Slot};
 use super::money::{Micros, Sum, amount, integer, number, sum_of_integers};
 use super::notes::{At, Fault, Notes, Place, Read};
@@ -11,6 +11,10 @@ use super::payload::{Content, CustomData};
 use super::scalar::{Text, Texts, id_text, real, scalar_text, text_list, trimmed};
 use crate::event::{Kind, Node};
 use crate::note::Word;
+
+/// Where Pinterest is told that data of a person is to be processed within limits, and how.
+pub(super) const OPT_OUT_TYPE: &str = "opt_out_type";
+const LIMITED: &str = "LDP";
 
 /// The total of an event, by precedence; behind them the sum of its products.
 const VALUE_KEYS: [&str; 3] = ["value", "price", "revenue"];
@@ -25,13 +29,25 @@ pub(super) struct Sources<'t, 'n> {
     pub properties: &'t Node<'t>,
     pub context: &'t Node<'t>,
     pub default_currency: &'t str,
+    pub catalog: &'t Catalog,
     pub notes: &'n Notes,
 }
 
 impl<'t> Sources<'t, '_> {
     /// The block as far as the event's kind has one: all of it on a track, content_ids on a page;
     /// on every kind what is mapped.
-    pub(super) fn read(&self, kind: Kind, mapped: Mapped<'t>) -> CustomData<'t> {
+    /// `is_limited`: the customer's refusal, which stands over a mapping.
+    pub(super) fn read(
+        &self,
+        kind: Kind,
+        mut mapped: Mapped<'t>,
+        is_limited: bool,
+    ) -> CustomData<'t> {
+        if is_limited {
+            let texts = &mut mapped.data.texts;
+            texts.retain(|(name, _)| *name != OPT_OUT_TYPE);
+            texts.push((OPT_OUT_TYPE, Cow::Borrowed(LIMITED)));
+        }
         match kind {
             Kind::Track => self.track(mapped),
             Kind::Page => {
@@ -47,7 +63,7 @@ impl<'t> Sources<'t, '_> {
 
     fn track(&self, mapped: Mapped<'t>) -> CustomData<'t> {
         let (properties, notes) = (self.properties, self.notes);
-        let items = Items::new(properties, notes);
+        let items = Items::new(properties, self.catalog, notes);
         let value = mapped.value.or_else(|| self.value(&items));
         let currency = mapped.currency.or_else(|| self.currency());
         let data = mapped.data;
@@ -160,12 +176,12 @@ impl<'t> Sources<'t, '_> {
     ) -> (Option<Texts<'t>>, Option<Vec<Content<'t>>>) {
         let (mut ids, mut contents) = (Texts::new(), Vec::new());
         items.each(|place, item| {
-            let id = item_id(item, &ID_KEYS, self.notes, "contents", place);
+            let id = item_id(item, &self.catalog.ids, self.notes, "contents", place);
             if let Some(id) = &id {
                 ids.push(id.clone());
             }
             if with_contents {
-                let content = content(item, id, &PRODUCT_KEYS, self.notes, place);
+                let content = content(item, id, &PRODUCT_KEYS, self.catalog, self.notes, place);
                 if !content.is_empty() {
                     contents.push(content);
                 }
@@ -193,10 +209,11 @@ impl<'t> Sources<'t, '_> {
 
     /// A page's products, else its title.
     fn page_ids(&self) -> Option<Texts<'t>> {
-        let items = Items::new(self.properties, self.notes);
+        let items = Items::new(self.properties, self.catalog, self.notes);
         let mut ids = Texts::new();
         items.each(|place, item| {
-            ids.extend(item_id(item, &ID_KEYS, self.notes, "content_ids", place));
+            let id = item_id(item, &self.catalog.ids, self.notes, "content_ids", place);
+            ids.extend(id);
         });
         if !ids.is_empty() {
             return Some(ids);
@@ -225,6 +242,7 @@ struct ContentKeys {
     name: &'static [&'static str],
     category: &'static [&'static str],
     brand: &'static [&'static str],
+    brand_id: &'static [&'static str],
 }
 
 /// A product of the event.
@@ -233,6 +251,7 @@ const PRODUCT_KEYS: ContentKeys = ContentKeys {
     name: &["name"],
     category: &["category"],
     brand: &["brand"],
+    brand_id: &["brand_id"],
 };
 
 /// A product of a mapping, which may be in Pinterest's keys already.
@@ -241,15 +260,17 @@ const MAPPED_KEYS: ContentKeys = ContentKeys {
     name: &["name", "item_name"],
     category: &["category", "item_category"],
     brand: &["brand", "item_brand"],
+    brand_id: &["brand_id", "item_brand_id"],
 };
 
-/// As [`ID_KEYS`], for a product of a mapping.
-const MAPPED_IDS: [&str; 3] = ["product_id", "sku", "id"];
+/// Characters of a brand's id.
+const MOST_OF_A_BRAND_ID: usize = 64;
 
 fn content<'t>(
     item: &'t Node<'t>,
     id: Option<Text<'t>>,
     keys: &ContentKeys,
+    catalog: &Catalog,
     notes: &Notes,
     place: Place<'_>,
 ) -> Content<'t> {
@@ -261,6 +282,11 @@ fn content<'t>(
     let price = (keys.price.iter()).find(|key| !item.at(key).is_missing());
     let price = price.and_then(|key| notes.take("contents", place.key(key), amount(item.at(key))));
     let quantity = integer(item.at("quantity"));
+    let brand_id = keys
+        .brand_id
+        .iter()
+        .filter(|_| catalog.brand_ids)
+        .find_map(|key| notes.take("contents", place.key(key), brand_id(item.at(key))));
     Content {
         id,
         item_price: price,
@@ -268,12 +294,23 @@ fn content<'t>(
         item_name: text(keys.name),
         item_category: text(keys.category),
         item_brand: text(keys.brand),
+        item_brand_id: brand_id,
+    }
+}
+
+fn brand_id<'t>(node: &'t Node<'_>) -> Read<Text<'t>> {
+    match scalar_text(node)? {
+        Some(text) if text.chars().count() > MOST_OF_A_BRAND_ID => Err(Fault::unreadable(
+            "is longer than the 64 characters of a brand's id",
+        )),
+        text => Ok(text),
     }
 }
 
 /// `contents` from a mapped value: an array, of which the objects count.
 pub(super) fn mapped_contents<'t>(
     node: &'t Node<'t>,
+    catalog: &Catalog,
     notes: &Notes,
     source: &str,
 ) -> Option<Vec<Content<'t>>> {
@@ -295,8 +332,8 @@ pub(super) fn mapped_contents<'t>(
             continue;
         }
         any_object = true;
-        let id = item_id(element, &MAPPED_IDS, notes, "contents", place);
-        let content = content(element, id, &MAPPED_KEYS, notes, place);
+        let id = item_id(element, &catalog.mapped_ids, notes, "contents", place);
+        let content = content(element, id, &MAPPED_KEYS, catalog, notes, place);
         contents.extend(Some(content).filter(|content| !content.is_empty()));
     }
     if contents.is_empty() && any_object {

@@ -4,15 +4,19 @@
 //! The values are those of the payload itself; only where they came from is worked out here, by
 //! the rows of [`super::rows`]. Properties in the tests hold the two together.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use super::apply::{Fixed, Transform, identity};
+use super::custom_data::OPT_OUT_TYPE;
 use super::envelope;
 use super::mappings::{Finding, Found};
 use super::outcome::Dead;
-use super::reading::{Why, value_at};
-use super::rows::{EVERY, Otherwise, PAGE, PLATFORM, Row, TRACK};
+use super::reading::{Reading, Why};
+use super::rows::{EVERY, EXTENDED, Otherwise, PAGE, PLATFORM, Row, TRACK};
+use super::scalar::value_at;
 use super::user_data::LISTS;
 use crate::event::time::{self, Choice, Odd, PATHS};
 use crate::event::{self, Arena, Invalid, Kind, Node};
@@ -66,7 +70,7 @@ pub struct Field {
 #[derive(Clone, Debug, Serialize)]
 pub struct Tried {
     /// A dot path into the event.
-    pub source: &'static str,
+    pub source: Cow<'static, str>,
     /// Why not. Holds nothing of the event.
     pub why: &'static str,
     /// What it is, if it is there and could not be read as it stands.
@@ -75,9 +79,9 @@ pub struct Tried {
 }
 
 impl Tried {
-    fn new(source: &'static str, why: Why) -> Self {
+    fn new(source: impl Into<Cow<'static, str>>, why: Why) -> Self {
         Self {
-            source,
+            source: source.into(),
             why: why.reason,
             word: why.word,
         }
@@ -108,12 +112,13 @@ impl Transform {
         let root = event::parse(&arena, body)?;
         let of @ (kind, message_id, name) = identity(&root)?;
         let event_name = self.names.wire(kind, name);
-        let made = self.event(&root, of, &event_name, fixed, &|_| false);
+        let made = self.event(&root, &arena, of, &event_name, fixed, &|_| false);
         let dead = self.dead(&made);
         let payload = serde_json::to_value(&made.event).unwrap_or_default();
-        let found = self.mappings.findings(&root);
+        let found = self.mappings.findings(&root, &arena, &self.catalog);
 
         let explained = Explained {
+            transform: self,
             root: &root,
             payload: &payload,
             found: &found,
@@ -126,7 +131,12 @@ impl Transform {
             explained.plain("event_id", "messageId"),
             explained.plain("partner_name", "pinterest.app_name of the config"),
         ];
-        fields.extend(EVERY.iter().map(|row| explained.row(row)));
+        let is_of_person = |row: &&Row| row.field.starts_with("user_data.");
+        let added = EXTENDED.iter().filter(|_| self.is_extended());
+        let (of_person, before) = EVERY.iter().partition::<Vec<_>, _>(is_of_person);
+        let (added_of_person, added) = added.partition::<Vec<_>, _>(is_of_person);
+        let rows = [before, added, of_person, added_of_person].concat();
+        fields.extend(rows.into_iter().map(|row| explained.row(row)));
         let of_kind = match kind {
             Kind::Track => TRACK,
             Kind::Page => PAGE,
@@ -144,6 +154,11 @@ impl Transform {
             if !fields.iter().any(|known| known.field == finding.field) {
                 fields.push(explained.mapped_alone(&finding.field));
             }
+        }
+        if made.event.user_data.is_limited {
+            let field = format!("custom_data.{OPT_OUT_TYPE}");
+            fields.retain(|known| known.field != field);
+            fields.push(explained.plain(&field, "consent.ldp_states of the config"));
         }
         Ok(Explanation {
             message_id: message_id.to_owned(),
@@ -165,9 +180,11 @@ fn place_of(field: &str) -> String {
         }
         "items" => "custom_data.content_ids".to_owned(),
         _ if LISTS.iter().any(|list| list.field == field) => format!("user_data.{field}"),
-        "external_id" | "client_ip_address" | "client_user_agent" | "click_id" | "partner_id" => {
+        "external_id" | "client_ip_address" | "client_user_agent" | "click_id" | "partner_id"
+        | "customer_type" => {
             format!("user_data.{field}")
         }
+        _ if EXTENDED.iter().any(|row| row.field == field) => field.to_owned(),
         _ => format!("custom_data.{field}"),
     }
 }
@@ -178,6 +195,7 @@ fn unreadable(source: &str) -> String {
 
 /// An event, its payload, and what the mappings found.
 struct Explained<'t> {
+    transform: &'t Transform,
     root: &'t Node<'t>,
     payload: &'t Value,
     found: &'t [Finding<'t>],
@@ -226,18 +244,35 @@ impl Explained<'_> {
         }
     }
 
+    /// Where a field is looked for under this config.
+    fn candidates(&self, row: &Row) -> Vec<(Cow<'static, str>, Reading)> {
+        let extended = row.extended.iter().filter(|_| self.transform.is_extended());
+        let sources = row.sources.iter().chain(extended);
+        let each = sources.flat_map(|source| match source.reading {
+            Reading::OwnId => {
+                let keys = self.transform.catalog.ids.iter();
+                let own = keys.map(|key| format!("{}.{key}", source.path).into());
+                own.map(|path| (path, Reading::OwnId)).collect()
+            }
+            reading => vec![(source.path.into(), reading)],
+        });
+        each.collect()
+    }
+
     fn row(&self, row: &Row) -> Field {
         let mut tried = Vec::new();
         let (mut source, mut ended_by) = (None, None);
-        for candidate in row.sources {
-            let node = value_at(self.root, candidate.path);
-            let Some(why) = candidate.reading.refusal(node, self.root) else {
-                source = Some(candidate.path.to_owned());
+        let catalog = &self.transform.catalog;
+        for (path, reading) in self.candidates(row) {
+            let node = value_at(self.root, &path);
+            let Some(why) = reading.refusal(node, self.root, catalog) else {
+                source = Some(path.into_owned());
                 break;
             };
-            tried.push(Tried::new(candidate.path, why));
-            if row.ends && why.word.is_some() {
-                ended_by = Some(candidate.path.to_owned());
+            let ends = row.ends && why.word.is_some();
+            tried.push(Tried::new(path.clone(), why));
+            if ends {
+                ended_by = Some(path.into_owned());
                 break;
             }
         }
@@ -250,7 +285,9 @@ impl Explained<'_> {
         }
         if source.is_none() && ended_by.is_none() && mapping.is_none() && !value.is_null() {
             source = match row.otherwise {
-                Otherwise::Given(what) | Otherwise::Products(what) => Some(what.to_owned()),
+                Otherwise::Given(what) | Otherwise::Products(what) | Otherwise::Parts(what) => {
+                    Some(what.to_owned())
+                }
                 Otherwise::Omitted => None,
             };
         }
@@ -262,6 +299,9 @@ impl Explained<'_> {
             },
             (None, Otherwise::Omitted) => "no source has it".to_owned(),
             (None, Otherwise::Given(what)) => format!("no source has it, and {what} is empty"),
+            (None, Otherwise::Parts(what)) => {
+                format!("made on screens and in apps, of {what}")
+            }
             (None, Otherwise::Products(what)) => match self.notes_of(row.field).is_empty() {
                 true => format!("no source has it, nor is there {what}"),
                 false => format!("no source has it, and {what} cannot be told"),

@@ -69,10 +69,15 @@ impl Hashing {
     }
 }
 
+/// Whether a text is the hexadecimal form of a SHA-256 already.
+pub(super) fn is_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// The SHA-256 of a text after normalising; a text that is one already stays. `None`: nothing is
 /// left of it.
 pub(super) fn hashed(text: &str, normal: Normal) -> Option<String> {
-    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if is_hash(text) {
         return Some(text.to_ascii_lowercase());
     }
     let normalised = match normal {

@@ -9,8 +9,26 @@ use super::scalar::{Text, id_text};
 use crate::event::Node;
 use crate::note::Word;
 
-/// The ids of a product, by precedence.
-pub(super) const ID_KEYS: [&str; 2] = ["product_id", "sku"];
+/// How the shop's catalogue knows a product.
+pub(super) struct Catalog {
+    /// The keys of a product that hold its id, by precedence: `catalog.content_id`.
+    pub ids: Vec<String>,
+    /// The same for a product of a mapping, which may be in Pinterest's keys already.
+    pub mapped_ids: Vec<String>,
+    /// Whether the brand's id is sent as well: an extended source.
+    pub brand_ids: bool,
+}
+
+impl Catalog {
+    pub fn new(ids: &[String], brand_ids: bool) -> Self {
+        let own = ids.iter().filter(|key| *key != "id").cloned();
+        Self {
+            ids: ids.to_vec(),
+            mapped_ids: own.chain(["id".to_owned()]).collect(),
+            brand_ids,
+        }
+    }
+}
 
 const PRODUCTS: &str = "properties.products";
 const PROPERTIES: &str = "properties";
@@ -43,10 +61,20 @@ enum Form {
     Object,
 }
 
+fn form_of(products: &Node<'_>) -> Form {
+    match products {
+        node if node.is_missing() => Form::Missing,
+        Node::Array(elements) if elements.iter().any(Node::is_object) => Form::List,
+        Node::Object(_) if products.members().all(|(_, value)| value.is_object()) => Form::Object,
+        _ => Form::Unreadable,
+    }
+}
+
 /// The items of an event. What is odd about properties.products is noted when it is first asked
 /// for.
 pub(super) struct Items<'t, 'n> {
     properties: &'t Node<'t>,
+    catalog: &'t Catalog,
     notes: &'n Notes,
     form: Form,
     products: &'t Node<'t>,
@@ -54,18 +82,12 @@ pub(super) struct Items<'t, 'n> {
 }
 
 impl<'t, 'n> Items<'t, 'n> {
-    pub fn new(properties: &'t Node<'t>, notes: &'n Notes) -> Self {
+    pub fn new(properties: &'t Node<'t>, catalog: &'t Catalog, notes: &'n Notes) -> Self {
         let products = properties.at("products");
-        let form = match products {
-            node if node.is_missing() => Form::Missing,
-            Node::Array(elements) if elements.iter().any(Node::is_object) => Form::List,
-            Node::Object(_) if products.members().all(|(_, value)| value.is_object()) => {
-                Form::Object
-            }
-            _ => Form::Unreadable,
-        };
+        let form = form_of(products);
         Self {
             properties,
+            catalog,
             notes,
             form,
             products,
@@ -121,15 +143,15 @@ impl<'t, 'n> Items<'t, 'n> {
         }
     }
 
-    /// The event's own properties, if product_id or sku can be read.
+    /// The event's own properties, if one of the keys of an id can be read.
     fn own(&self) -> Option<&'t Node<'t>> {
-        let ids = ID_KEYS.map(|key| (key, id_text(self.properties.at(key))));
-        if ids.iter().any(|(_, read)| matches!(read, Ok(Some(_)))) {
+        let read = |key: &String| id_text(self.properties.at(key));
+        if (self.catalog.ids.iter()).any(|key| matches!(read(key), Ok(Some(_)))) {
             return Some(self.properties);
         }
-        for (key, read) in ids {
-            self.notes
-                .take("items", Place::at(PROPERTIES).key(key), read);
+        for key in &self.catalog.ids {
+            let place = Place::at(PROPERTIES).configured_key(key);
+            self.notes.take("items", place, read(key));
         }
         None
     }
@@ -170,9 +192,7 @@ fn is_there(element: &Node<'_>) -> bool {
 
 /// Whether properties.products has entries that count, for the explanation.
 pub(super) fn products_of(root: &Node<'_>) -> Read<()> {
-    let notes = Notes::default();
-    let items = Items::new(root.at("properties"), &notes);
-    match items.form {
+    match form_of(root.at("properties").at("products")) {
         Form::Missing => Ok(None),
         Form::Unreadable => Err(NO_PRODUCTS),
         Form::List | Form::Object => Ok(Some(())),
@@ -182,10 +202,13 @@ pub(super) fn products_of(root: &Node<'_>) -> Read<()> {
 /// The id of an item: the first of these keys that has one. What cannot be read is noted.
 pub(super) fn item_id<'t>(
     item: &'t Node<'t>,
-    keys: &[&'static str],
+    keys: &[String],
     notes: &Notes,
     field: &'static str,
     place: Place<'_>,
 ) -> Option<Text<'t>> {
-    (keys.iter()).find_map(|key| notes.take(field, place.key(key), id_text(item.at(key))))
+    keys.iter().find_map(|key| {
+        let place = place.configured_key(key);
+        notes.take(field, place, id_text(item.at(key)))
+    })
 }

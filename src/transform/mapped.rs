@@ -7,7 +7,7 @@ use super::money::Micros;
 use super::notes::{Notes, Place, Read};
 use super::payload::CustomData;
 use super::scalar::Text;
-use super::user_data::Pii;
+use super::user_data::MappedPerson;
 
 /// What a source, or the mappings, say of a field of money.
 #[derive(Default)]
@@ -51,7 +51,7 @@ pub(super) struct Mapped<'t> {
     /// The other fields.
     pub data: CustomData<'t>,
     /// `None`: nothing of a person's.
-    pub pii: Option<Box<Pii<'t>>>,
+    pub person: Option<Box<MappedPerson<'t>>>,
     /// The custom keys that got in, sorted.
     pub custom_keys: Vec<Arc<str>>,
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::custom_data::{currency, mapped_contents, mapped_ids};
+use super::items::Catalog;
 use super::mapped::{Mapped, Slot};
 use super::money::{amount, integer};
 use super::notes::{Notes, Place, Read};
 use super::options::{MappingRule, OptionsError};
 use super::scalar::{id_text, scalar_text, text_list};
-use super::user_data::LISTS;
-use crate::event::Node;
+use super::user_data::{LISTS, MappedPerson, customer_type, external_id};
+use crate::event::{Arena, Node};
 
 /// Destinations that feed user_data, and which of [`LISTS`].
 const PII_FIELDS: [(&str, usize); 10] = [
@@ -24,6 +25,45 @@ const PII_FIELDS: [(&str, usize); 10] = [
     ("postal_code", 6),
     ("country", 7),
 ];
+
+/// Destinations in user_data that are none of [`LISTS`].
+const PERSON_FIELDS: [(&str, Destination); 4] = [
+    ("external_id", Destination::ExternalId),
+    ("click_id", Destination::ClickId),
+    ("partner_id", Destination::PartnerId),
+    ("customer_type", Destination::CustomerType),
+];
+
+/// What stands at the top of an event: Segment's common fields, and what clients add.
+const HEADS: [&str; 24] = [
+    "_metadata",
+    "anonymousId",
+    "category",
+    "channel",
+    "context",
+    "event",
+    "groupId",
+    "integrations",
+    "messageId",
+    "name",
+    "options",
+    "originalTimestamp",
+    "previousId",
+    "projectId",
+    "properties",
+    "receivedAt",
+    "sentAt",
+    "src",
+    "timestamp",
+    "traits",
+    "type",
+    "userId",
+    "version",
+    "writeKey",
+];
+
+/// Each entry of a list.
+const EACH: &str = "*";
 
 /// Fields of custom_data's schema that nothing but a mapping fills; each a scalar text.
 const TEXT_FIELDS: [&str; 5] = [
@@ -91,7 +131,7 @@ const PERSONAL: [&str; 12] = [
 /// Sources that hold personal data among the rest.
 const PERSONAL_WHOLE: [&str; 3] = ["properties", "context", "context.traits"];
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Destination {
     Value,
     Currency,
@@ -104,14 +144,39 @@ enum Destination {
     Text(&'static str),
     /// An index into [`LISTS`].
     Pii(usize),
+    ExternalId,
+    ClickId,
+    PartnerId,
+    CustomerType,
     /// An index into [`Mappings::custom`].
     Custom(usize),
+}
+
+impl Destination {
+    /// Whether it takes a list of values.
+    const fn takes_list(self) -> bool {
+        match self {
+            Self::ContentIds | Self::Contents | Self::Pii(_) | Self::Custom(_) => true,
+            Self::Value
+            | Self::Currency
+            | Self::OrderId
+            | Self::NumItems
+            | Self::SearchString
+            | Self::Text(_)
+            | Self::ExternalId
+            | Self::ClickId
+            | Self::PartnerId
+            | Self::CustomerType => false,
+        }
+    }
 }
 
 struct Rule {
     /// As configured.
     path: String,
     source: Vec<Step>,
+    /// Which of the steps is [`EACH`].
+    each: Option<usize>,
     destination: Destination,
 }
 
@@ -143,6 +208,7 @@ impl Mappings {
         let mut warnings = Vec::new();
         let rules = configured.iter().enumerate().map(|(i, rule)| {
             let destination = destination(i + 1, &rule.destination, &custom)?;
+            warnings.extend(matches_nothing(i + 1, rule, destination));
             if matches!(destination, Destination::Custom(_)) && is_personal(&rule.source) {
                 warnings.push(format!(
                     "mappings[{}]: source \"{}\" holds personal data, and \"{}\" is a custom \
@@ -156,6 +222,7 @@ impl Mappings {
             Ok(Rule {
                 path: rule.source.clone(),
                 source: path(i + 1, &rule.source)?,
+                each: each(i + 1, &rule.source)?,
                 destination,
             })
         });
@@ -168,10 +235,27 @@ impl Mappings {
     }
 
     /// What the rules find in this event that feed the address of a person.
-    pub(super) fn emails<'t>(&'t self, root: &'t Node<'t>) -> impl Iterator<Item = &'t Node<'t>> {
-        let feeds = self.rules.iter();
-        let feeds = feeds.filter(|rule| matches!(rule.destination, Destination::Pii(0)));
-        feeds.filter_map(|rule| rule.value(root))
+    pub(super) fn emails<'t>(&'t self, root: &'t Node<'t>, arena: &'t Arena) -> Vec<&'t Node<'t>> {
+        self.feeding(root, arena, |destination| {
+            matches!(destination, Destination::Pii(0))
+        })
+    }
+
+    /// The same of a person's id.
+    pub(super) fn ids<'t>(&'t self, root: &'t Node<'t>, arena: &'t Arena) -> Vec<&'t Node<'t>> {
+        self.feeding(root, arena, |destination| {
+            matches!(destination, Destination::ExternalId)
+        })
+    }
+
+    fn feeding<'t>(
+        &'t self,
+        root: &'t Node<'t>,
+        arena: &'t Arena,
+        is_meant: fn(Destination) -> bool,
+    ) -> Vec<&'t Node<'t>> {
+        let feeds = self.rules.iter().filter(|rule| is_meant(rule.destination));
+        feeds.filter_map(|rule| rule.value(root, arena)).collect()
     }
 
     pub(super) fn warnings(&self) -> &[String] {
@@ -183,14 +267,16 @@ impl Mappings {
     pub(super) fn apply<'t>(
         &'t self,
         root: &'t Node<'t>,
+        arena: &'t Arena,
+        catalog: &Catalog,
         notes: &Notes,
         without: &dyn Fn(&str) -> bool,
     ) -> Mapped<'t> {
         let mut mapped = Mapped::default();
         let mut custom: Vec<Option<&'t Node<'t>>> = vec![None; self.custom.len()];
         for rule in &self.rules {
-            if let Some(node) = rule.value(root) {
-                rule.put(node, notes, &mut mapped, &mut custom);
+            if let Some(node) = rule.value(root, arena) {
+                rule.put(node, catalog, notes, &mut mapped, &mut custom);
             }
         }
         for (key, node) in self.custom.iter().zip(custom) {
@@ -205,15 +291,20 @@ impl Mappings {
 
 impl Mappings {
     /// What each rule finds in this event, in file order.
-    pub(super) fn findings<'t>(&'t self, root: &'t Node<'t>) -> Vec<Finding<'t>> {
+    pub(super) fn findings<'t>(
+        &'t self,
+        root: &'t Node<'t>,
+        arena: &'t Arena,
+        catalog: &Catalog,
+    ) -> Vec<Finding<'t>> {
         let found = |rule: &'t Rule| {
-            let node = rule.value(root);
+            let node = rule.value(root, arena);
             let outcome = match node {
                 None => Found::Nothing,
                 Some(node) => {
                     let mut custom = vec![None; self.custom.len()];
                     let (notes, mut mapped) = (Notes::default(), Mapped::default());
-                    let used = rule.put(node, &notes, &mut mapped, &mut custom);
+                    let used = rule.put(node, catalog, &notes, &mut mapped, &mut custom);
                     match (used, rule.ends()) {
                         (true, _) => Found::Usable,
                         // Missing in the sense of its field.
@@ -245,6 +336,14 @@ impl Mappings {
             Destination::Text(name) => name,
             Destination::Custom(key) => &self.custom[key],
             Destination::Pii(list) => return format!("user_data.{}", LISTS[list].field),
+            Destination::ExternalId
+            | Destination::ClickId
+            | Destination::PartnerId
+            | Destination::CustomerType => {
+                let is = |(_, of): &&(&str, Destination)| *of == destination;
+                let name = PERSON_FIELDS.iter().find(is).map_or("", |(name, _)| name);
+                return format!("user_data.{name}");
+            }
         };
         format!("custom_data.{name}")
     }
@@ -282,8 +381,31 @@ fn set<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
 
 impl Rule {
     /// The value at its source, if there is one other than null.
-    fn value<'t>(&self, root: &'t Node<'t>) -> Option<&'t Node<'t>> {
-        self.resolve(root).filter(|n| !matches!(n, Node::Null))
+    fn value<'t>(&self, root: &'t Node<'t>, arena: &'t Arena) -> Option<&'t Node<'t>> {
+        let found = match self.each {
+            None => walk(&self.source, root),
+            Some(at) => self.each_of(walk(&self.source[..at], root)?, at, arena),
+        };
+        found.filter(|n| !matches!(n, Node::Null))
+    }
+
+    /// The values behind [`EACH`], of an array or of an object that stands for one, as an array.
+    fn each_of<'t>(&self, list: &'t Node<'t>, at: usize, arena: &'t Arena) -> Option<&'t Node<'t>> {
+        let rest = &self.source[at + 1..];
+        let found: Vec<Node<'t>> = match list {
+            Node::Array(elements) => elements
+                .iter()
+                .filter_map(|n| walk(rest, n))
+                .copied()
+                .collect(),
+            list => list
+                .members()
+                .filter_map(|(_, n)| walk(rest, n))
+                .copied()
+                .collect(),
+        };
+        let is_there = found.iter().any(|node| !matches!(node, Node::Null));
+        is_there.then(|| arena.array(&found))
     }
 
     /// Whether a value that cannot be read leaves nothing to stand in for it.
@@ -295,6 +417,7 @@ impl Rule {
     fn put<'t>(
         &'t self,
         node: &'t Node<'t>,
+        catalog: &Catalog,
         notes: &Notes,
         mapped: &mut Mapped<'t>,
         custom: &mut [Option<&'t Node<'t>>],
@@ -318,7 +441,7 @@ impl Rule {
             }
             Destination::Contents => set(
                 &mut mapped.data.contents,
-                mapped_contents(node, notes, path),
+                mapped_contents(node, catalog, notes, path),
             ),
             Destination::NumItems => {
                 let read = notes.take("num_items", Place::configured(path), integer(node));
@@ -341,19 +464,58 @@ impl Rule {
             Destination::Pii(number) => {
                 let list = &LISTS[number];
                 let texts = text_list(node, list.rule, notes, list.field, Place::configured(path));
-                let pii = mapped.pii.get_or_insert_default();
-                set(&mut pii[number], texts.map(|texts| (texts, path)))
+                let person = mapped.person.get_or_insert_default();
+                set(&mut person.lists[number], texts.map(|texts| (texts, path)))
+            }
+            Destination::ExternalId
+            | Destination::ClickId
+            | Destination::PartnerId
+            | Destination::CustomerType => {
+                self.put_person(node, notes, mapped.person.get_or_insert_default())
             }
             Destination::Custom(key) => set(&mut custom[key], Some(node)),
         }
     }
 
-    fn resolve<'t>(&self, root: &'t Node<'t>) -> Option<&'t Node<'t>> {
-        self.source.iter().try_fold(root, |node, step| match node {
-            Node::Array(elements) => elements.get(step.index?),
-            _ => node.get(&step.key),
-        })
+    /// [`Rule::put`] for what is of a person and no list.
+    fn put_person<'t>(
+        &'t self,
+        node: &'t Node<'t>,
+        notes: &Notes,
+        person: &mut MappedPerson<'t>,
+    ) -> bool {
+        let place = Place::configured(&self.path);
+        match self.destination {
+            Destination::ExternalId => {
+                let read = notes.take("external_id", place, external_id(node));
+                set(
+                    &mut person.external_id,
+                    read.map(|text| (text, self.path.as_str())),
+                )
+            }
+            Destination::ClickId => set(
+                &mut person.click_id,
+                notes.take("click_id", place, id_text(node)),
+            ),
+            Destination::PartnerId => set(
+                &mut person.partner_id,
+                notes.take("partner_id", place, id_text(node)),
+            ),
+            Destination::CustomerType => {
+                let read = notes.take("customer_type", place, customer_type(node));
+                set(&mut person.customer_type, read)
+            }
+            _ => false,
+        }
     }
+}
+
+/// The value at the end of these steps.
+fn walk<'t>(steps: &[Step], from: &'t Node<'t>) -> Option<&'t Node<'t>> {
+    steps.iter().try_fold(from, |node, step| match node {
+        Node::Array(elements) => elements.get(step.index?),
+        _ => node.get(&step.key),
+    })
 }
 
 /// Puts what was read of a field of money in place; whether it is usable.
@@ -389,6 +551,48 @@ fn path(number: usize, source: &str) -> Result<Vec<Step>, OptionsError> {
     Ok(source.split('.').map(step).collect())
 }
 
+/// Which step is [`EACH`]. There is at most one, and something before it.
+fn each(number: usize, source: &str) -> Result<Option<usize>, OptionsError> {
+    let steps = source.split('.').enumerate();
+    let mut each = steps.filter_map(|(at, step)| (step == EACH).then_some(at));
+    match (each.next(), each.next()) {
+        (None, _) => Ok(None),
+        (Some(at), None) if at > 0 => Ok(Some(at)),
+        _ => Err(OptionsError::Each {
+            number,
+            source_path: source.to_owned(),
+        }),
+    }
+}
+
+/// What `check` warns of: a rule that no event can be meant by.
+fn matches_nothing(number: usize, rule: &MappingRule, destination: Destination) -> Option<String> {
+    let source = &rule.source;
+    let head = source.split('.').next().unwrap_or_default();
+    if !HEADS.contains(&head) {
+        return Some(format!(
+            "mappings[{number}]: source \"{source}\" begins with \"{head}\", which is no part of a \
+             Segment call: what an event says is in properties, context and traits"
+        ));
+    }
+    let gives_list = source.split('.').any(|step| step == EACH);
+    (gives_list && !destination.takes_list()).then(|| {
+        format!(
+            "mappings[{number}]: source \"{source}\" gives a list for its *, and \"{}\" takes one \
+             value: it never matches; name one entry, like .0. in place of .*.",
+            rule.destination
+        )
+    })
+}
+
+/// The destination of a field of user_data.
+fn person_field(field: &str) -> Option<Destination> {
+    let list = LISTS.iter().position(|list| list.field == field);
+    let other = || PERSON_FIELDS.into_iter().find(|(name, _)| *name == field);
+    list.map(Destination::Pii)
+        .or_else(|| other().map(|(_, destination)| destination))
+}
+
 /// The destination of a key that is no custom key.
 fn known(key: &str) -> Option<Destination> {
     Some(match key {
@@ -413,6 +617,12 @@ fn destination(
     destination: &str,
     custom: &[Arc<str>],
 ) -> Result<Destination, OptionsError> {
+    if let Some(field) = destination.strip_prefix("user_data.") {
+        return person_field(field).ok_or_else(|| OptionsError::PersonDestination {
+            number,
+            destination: destination.to_owned(),
+        });
+    }
     let key = destination
         .strip_prefix("properties.")
         .filter(|key| !key.trim().is_empty() && !key.contains('.'))

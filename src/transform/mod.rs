@@ -18,9 +18,11 @@
 //! looks at; texts are borrowed from it up to the output.
 
 mod apply;
+mod codes;
 mod custom_data;
 mod envelope;
 mod explain;
+mod extended;
 mod hashing;
 mod items;
 mod mapped;
@@ -37,7 +39,7 @@ mod scalar;
 mod tag;
 mod user_data;
 
-pub use apply::{Fixed, Transform};
+pub use apply::{Fixed, Transform, content_ids, limited_state};
 pub use explain::{Explanation, Field, MappingNote, Tried};
 pub use hashing::Hashing;
 pub use options::{MappingRule, Options, OptionsError, Tag};

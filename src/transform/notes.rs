@@ -34,7 +34,7 @@ pub(super) type Read<T> = Result<Option<T>, Fault>;
 pub(super) struct Place<'p> {
     base: Base<'p>,
     element: Option<At<'p>>,
-    key: Option<&'static str>,
+    key: Option<Base<'p>>,
 }
 
 #[derive(Clone, Copy)]
@@ -77,7 +77,15 @@ impl<'p> Place<'p> {
 
     pub const fn key(self, key: &'static str) -> Self {
         Self {
-            key: Some(key),
+            key: Some(Base::Known(key)),
+            ..self
+        }
+    }
+
+    /// A key that the config names.
+    pub const fn configured_key(self, key: &'p str) -> Self {
+        Self {
+            key: Some(Base::Configured(key)),
             ..self
         }
     }
@@ -85,7 +93,7 @@ impl<'p> Place<'p> {
 
 impl From<Place<'_>> for Path {
     fn from(place: Place<'_>) -> Self {
-        let base = match place.base {
+        let text = |base| match base {
             Base::Known(base) => Cow::Borrowed(base),
             Base::Configured(base) => Cow::Owned(base.to_owned()),
         };
@@ -96,7 +104,7 @@ impl From<Place<'_>> for Path {
                 Err(_) => Element::Named,
             },
         });
-        Self::new(base, element, place.key)
+        Self::new(text(place.base), element, place.key.map(text))
     }
 }
 

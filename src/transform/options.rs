@@ -16,6 +16,14 @@ pub struct Options {
     pub default_user_agent: String,
     /// `user_data.hashing`.
     pub hashing: Hashing,
+    /// `user_data.sources`: whether what the document does not name is tried as well.
+    pub extended: bool,
+    /// `user_data.codes`: whether countries and states become codes.
+    pub codes: bool,
+    /// `catalog.content_id`: the keys of a product that hold its id, by precedence.
+    pub content_ids: Vec<String>,
+    /// `consent.ldp_states`: codes of states of the US.
+    pub limited_states: Vec<String>,
     /// `[event_time] unreadable`.
     pub unreadable_time: UnreadableTime,
     /// `[event_names]`: a track's name (matched trimmed, without regard to case) → the name
@@ -35,6 +43,10 @@ impl Default for Options {
             default_currency: "USD".to_owned(),
             default_user_agent: "Mozilla/5.0".to_owned(),
             hashing: Hashing::Raw,
+            extended: false,
+            codes: false,
+            limited_states: Vec::new(),
+            content_ids: vec!["product_id".to_owned(), "sku".to_owned()],
             unreadable_time: UnreadableTime::DeadLetter,
             event_names: Vec::new(),
             tag: Tag::None,
@@ -58,9 +70,9 @@ pub enum Tag {
 /// One of `[[mappings]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MappingRule {
-    /// A dot path into the event: object keys, decimal array indices.
+    /// A dot path into the event: object keys, decimal array indices, one `*` for each entry.
     pub source: String,
-    /// `properties.<key>`.
+    /// `properties.<key>` or `user_data.<field>`.
     pub destination: String,
 }
 
@@ -103,10 +115,51 @@ pub enum OptionsError {
         /// As configured.
         source_path: String,
     },
+    /// More than one `*`, or nothing before it.
+    #[error(
+        "mappings[{number}].source = \"{source_path}\": one * may stand for each entry of a list, behind \
+         the list's path, such as properties.products.*.variant_id"
+    )]
+    Each {
+        /// Which of the mappings, from 1.
+        number: usize,
+        /// As configured.
+        source_path: String,
+    },
+    /// No field of user_data that a mapping may fill.
+    #[error(
+        "mappings[{number}].destination = \"{destination}\": of user_data a mapping fills em, ph, fn, \
+         ln, ct, st, zp, country, external_id, click_id, partner_id, db, ge, hashed_maids and \
+         customer_type"
+    )]
+    PersonDestination {
+        /// Which of the mappings, from 1.
+        number: usize,
+        /// As configured.
+        destination: String,
+    },
+    /// No state of the US.
+    #[error(
+        "consent.ldp_states: entry {number} is no code of a state of the United States, such as CA; \
+         limited data processing is for those"
+    )]
+    LimitedState {
+        /// Which of the states, from 1.
+        number: usize,
+    },
+    /// A product has no id under such a key.
+    #[error(
+        "catalog.content_id: {why}; name the keys of a product that hold its id, such as \
+         [\"variant_id\", \"product_id\"]"
+    )]
+    ContentId {
+        /// What is wrong.
+        why: String,
+    },
     /// Not `properties.<key>`.
     #[error(
         "mappings[{number}].destination = \"{destination}\": use properties.<key> with one key \
-         without a dot, such as properties.loyalty_tier"
+         without a dot, such as properties.loyalty_tier, or user_data.<field>"
     )]
     Destination {
         /// Which of the mappings, from 1.

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use smallvec::SmallVec;
 
+use super::extended::Extended;
 use super::money::Micros;
 use super::scalar::{Text, Texts};
 use crate::event::Node;
@@ -21,6 +22,9 @@ pub(super) struct Event<'t> {
     pub partner_name: Option<&'t str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub opt_out: bool,
+    /// Of the extended sources.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub extended: Option<Box<Extended<'t>>>,
     pub user_data: UserData<'t>,
     #[serde(skip_serializing_if = "CustomData::is_empty")]
     pub custom_data: CustomData<'t>,
@@ -46,6 +50,12 @@ pub(super) struct UserData<'t> {
     #[serde(skip_serializing_if = "SmallVec::is_empty")]
     pub country: Texts<'t>,
     #[serde(skip_serializing_if = "SmallVec::is_empty")]
+    pub db: Texts<'t>,
+    #[serde(skip_serializing_if = "SmallVec::is_empty")]
+    pub ge: Texts<'t>,
+    #[serde(skip_serializing_if = "SmallVec::is_empty")]
+    pub hashed_maids: Texts<'t>,
+    #[serde(skip_serializing_if = "SmallVec::is_empty")]
     pub external_id: Texts<'t>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_ip_address: Option<Text<'t>>,
@@ -55,6 +65,11 @@ pub(super) struct UserData<'t> {
     pub click_id: Option<Text<'t>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partner_id: Option<Text<'t>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customer_type: Option<&'static str>,
+    /// Whether custom_data has to say that processing is limited.
+    #[serde(skip)]
+    pub is_limited: bool,
 }
 
 /// What was done: the schema's fields, and the configured custom properties behind them.
@@ -133,6 +148,8 @@ pub(super) struct Content<'t> {
     pub item_category: Option<Text<'t>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub item_brand: Option<Text<'t>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item_brand_id: Option<Text<'t>>,
 }
 
 impl Content<'_> {
@@ -143,5 +160,6 @@ impl Content<'_> {
             && self.item_name.is_none()
             && self.item_category.is_none()
             && self.item_brand.is_none()
+            && self.item_brand_id.is_none()
     }
 }

@@ -2,7 +2,8 @@
 
 use super::apply::Transform;
 use super::hashing::{Normal, hashed};
-use super::scalar::{scalar_text, texts_in, trimmed};
+use super::scalar::{scalar_text, texts_in, trimmed, value_at};
+use super::user_data::LISTS;
 use crate::event::{self, Arena, Node};
 
 /// A person, as an event may name one. Neither form shows in a `Debug` or an error text.
@@ -40,17 +41,21 @@ impl Transform {
         };
         match person {
             Person::UserId(user_id) => {
-                let text = scalar_text(root.at("userId")).ok().flatten();
-                text.is_some_and(|text| *text == **user_id)
+                let is = |node: &Node<'_>| {
+                    let text = scalar_text(node).ok().flatten();
+                    text.is_some_and(|text| *text == **user_id)
+                };
+                is(root.at("userId")) || self.mappings.ids(&root, &arena).into_iter().any(is)
             }
             Person::Email(EmailHash(hash)) => {
                 let names = |node: &Node<'_>| {
                     let mut hashes = texts_in(node).map(|text| hashed(&text, Normal::Lower));
                     hashes.any(|found| found.is_some_and(|found| found == *hash))
                 };
-                names(root.at("properties").at("email"))
-                    || names(root.at("context").at("traits").at("email"))
-                    || self.mappings.emails(&root).any(names)
+                // By default the last is not even parsed: nothing is made of it.
+                let sources = LISTS[0].sources.iter().chain(LISTS[0].extended);
+                sources.into_iter().any(|path| names(value_at(&root, path)))
+                    || self.mappings.emails(&root, &arena).into_iter().any(names)
             }
         }
     }

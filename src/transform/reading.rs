@@ -2,11 +2,12 @@
 
 use super::custom_data::{self, currency};
 use super::envelope;
-use super::items::{ID_KEYS, Items, item_id, products_of};
+use super::extended;
+use super::items::{Catalog, Items, item_id, products_of};
 use super::money::{amount, integer};
 use super::notes::{Notes, Place, Read};
 use super::scalar::{id_text, scalar_text, text_list};
-use super::user_data::{LISTS, address_of, epik_of_url, external_id, search};
+use super::user_data::{LISTS, address_of, customer_type, epik_of_url, external_id, search};
 use crate::event::Node;
 use crate::note::Word;
 
@@ -35,6 +36,11 @@ pub(super) enum Reading {
     Contents,
     /// The event's own product, which counts where properties.products holds no object.
     OwnId,
+    /// The language of a locale.
+    Language,
+    /// True or false.
+    Flag,
+    CustomerType,
 }
 
 /// Why a source gives nothing.
@@ -52,16 +58,21 @@ const fn because(reason: &'static str) -> Why {
 
 impl Reading {
     /// Nothing if `node` can be used, otherwise why not.
-    pub(super) fn refusal(self, node: &Node<'_>, root: &Node<'_>) -> Option<Why> {
+    pub(super) fn refusal(
+        self,
+        node: &Node<'_>,
+        root: &Node<'_>,
+        catalog: &Catalog,
+    ) -> Option<Why> {
         let has_products = || matches!(products_of(root), Ok(Some(())));
         match self {
             Self::OwnId if has_products() => {
                 return Some(because("not looked at: properties.products has objects"));
             }
-            Self::ProductIds if has_products() && !has_id(root) => {
-                return Some(because("no object in it has a product_id or sku"));
+            Self::ProductIds if has_products() && !has_id(root, catalog) => {
+                return Some(because("no object in it has an id (catalog.content_id)"));
             }
-            Self::Contents if has_products() && !has_contents(root) => {
+            Self::Contents if has_products() && !has_contents(root, catalog) => {
                 return Some(because("no object in it has anything that contents takes"));
             }
             Self::EpikOfUrl if node.is_missing() || !matches!(node, Node::String(_)) => {
@@ -108,6 +119,9 @@ impl Reading {
             Self::EpikOfUrl => some(node.as_str().map_or(Ok(None), epik_of_url)),
             Self::EpikOfSearch => some(search(node)),
             Self::ProductIds | Self::Contents => products_of(root),
+            Self::Language => some(extended::language(node)),
+            Self::Flag => some(extended::yes_or_no(node)),
+            Self::CustomerType => some(customer_type(node)),
         }
     }
 }
@@ -123,28 +137,24 @@ fn list(number: usize, node: &Node<'_>) -> Read<()> {
     }
 }
 
-fn has_id(root: &Node<'_>) -> bool {
+fn has_id(root: &Node<'_>, catalog: &Catalog) -> bool {
     let notes = Notes::default();
-    let items = Items::new(root.at("properties"), &notes);
+    let items = Items::new(root.at("properties"), catalog, &notes);
     let mut products = items
         .entries()
         .filter_map(|entry| Some((entry.place(), entry.object?)));
-    products.any(|(place, product)| item_id(product, &ID_KEYS, &notes, "", place).is_some())
+    products.any(|(place, product)| item_id(product, &catalog.ids, &notes, "", place).is_some())
 }
 
-fn has_contents(root: &Node<'_>) -> bool {
+fn has_contents(root: &Node<'_>, catalog: &Catalog) -> bool {
     let notes = Notes::default();
     let sources = custom_data::Sources {
         properties: root.at("properties"),
         context: root.at("context"),
         default_currency: "",
+        catalog,
         notes: &notes,
     };
-    let items = Items::new(sources.properties, &notes);
+    let items = Items::new(sources.properties, catalog, &notes);
     sources.products(&items, true).1.is_some()
-}
-
-/// The value at a dot path; null for what is not there.
-pub(super) fn value_at<'t>(root: &'t Node<'t>, path: &str) -> &'t Node<'t> {
-    path.split('.').fold(root, |node, key| node.at(key))
 }

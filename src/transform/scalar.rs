@@ -20,6 +20,11 @@ const MAX_DIGITS: i64 = 40;
 const NO_TEXT: Fault = Fault::unreadable("is neither a text nor a number of up to 40 digits");
 const PLACEHOLDER: Fault = Fault::new(Word::Placeholder, "is only a word for nothing");
 
+/// The value at a dot path; null for what is not there.
+pub(super) fn value_at<'t>(root: &'t Node<'t>, path: &str) -> &'t Node<'t> {
+    path.split('.').fold(root, |node, key| node.at(key))
+}
+
 /// A string, trimmed, not empty; or a number in plain notation.
 pub(super) fn scalar_text<'t>(node: &'t Node<'_>) -> Read<Text<'t>> {
     match node {

@@ -3,35 +3,54 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::hashing::{Hashing, Normal};
+use super::codes::{State, country_code, state_code};
+use super::hashing::{Hashing, Normal, is_hash};
 use super::notes::{Fault, Notes, Place, Read};
 use super::payload::UserData;
-use super::scalar::{Text, Texts, any, id_text, is_placeholder, real, text_list, trimmed_cow};
+use super::scalar::{
+    Text, Texts, any, id_text, is_placeholder, real, same_without_case, text_list, trimmed_cow,
+    value_at,
+};
 use crate::event::Node;
 use crate::note::Word;
+use crate::policy::{Choice, SALE_OF_DATA, choice};
 
 /// What a text of a list has to be.
 pub(super) type Rule = for<'t> fn(Text<'t>) -> Result<Text<'t>, Fault>;
 
-/// One of the eight lists.
+/// One of the lists.
 pub(super) struct List {
     pub field: &'static str,
     normal: Normal,
     pub rule: Rule,
-    /// Where it stands, by precedence.
-    pub sources: [&'static str; 2],
+    /// Where it stands, by precedence; without any only a mapping fills it.
+    pub sources: &'static [&'static str],
+    /// Behind these, where `user_data.sources` is extended.
+    pub extended: &'static [&'static str],
 }
 
-const fn list(field: &'static str, normal: Normal, rule: Rule, sources: [&'static str; 2]) -> List {
+const fn list(
+    field: &'static str,
+    normal: Normal,
+    rule: Rule,
+    sources: &'static [&'static str],
+    extended: &'static [&'static str],
+) -> List {
     List {
         field,
         normal,
         rule,
         sources,
+        extended,
     }
 }
 
-const LIST_COUNT: usize = 8;
+pub(super) const LIST_COUNT: usize = 11;
+
+/// Places in [`LISTS`].
+const STATE: usize = 5;
+const COUNTRY: usize = 7;
+const MAIDS: usize = 10;
 
 /// The lists, in the order of the payload.
 pub(super) static LISTS: [List; LIST_COUNT] = [
@@ -39,71 +58,114 @@ pub(super) static LISTS: [List; LIST_COUNT] = [
         "em",
         Normal::Lower,
         email,
-        ["properties.email", "context.traits.email"],
+        &["properties.email", "context.traits.email"],
+        &["traits.email"],
     ),
     list(
         "ph",
         Normal::Phone,
         phone,
-        ["properties.phone", "context.traits.phone"],
+        &["properties.phone", "context.traits.phone"],
+        &["traits.phone"],
     ),
     // People are called Null.
     list(
         "fn",
         Normal::Lower,
         any,
-        ["properties.first_name", "context.traits.firstName"],
+        &["properties.first_name", "context.traits.firstName"],
+        &["traits.firstName"],
     ),
     list(
         "ln",
         Normal::Lower,
         any,
-        ["properties.last_name", "context.traits.lastName"],
+        &["properties.last_name", "context.traits.lastName"],
+        &["traits.lastName"],
     ),
     list(
         "ct",
         Normal::City,
         real,
-        ["context.traits.address.city", "properties.address.city"],
+        &["context.traits.address.city", "properties.address.city"],
+        &["properties.shipping_city", "properties.ship_address.city"],
     ),
     list(
         "st",
         Normal::Lower,
         real,
-        ["context.traits.address.state", "properties.address.state"],
+        &["context.traits.address.state", "properties.address.state"],
+        &[
+            "properties.shipping_state",
+            "properties.address.state_name",
+            "properties.ship_address.state_name",
+        ],
     ),
     list(
         "zp",
         Normal::Postal,
         real,
-        [
+        &[
             "context.traits.address.postalCode",
             "properties.address.postalCode",
+        ],
+        &[
+            "properties.shipping_zipcode",
+            "properties.address.zipcode",
+            "properties.address.zip",
+            "properties.ship_address.zipcode",
         ],
     ),
     list(
         "country",
         Normal::Lower,
         real,
-        [
+        &[
             "context.traits.address.country",
             "properties.address.country",
         ],
+        &[
+            "properties.shipping_country",
+            "properties.ship_address.country",
+        ],
     ),
+    list("db", Normal::AsIs, birthday, &[], &[]),
+    list("ge", Normal::Lower, gender, &[], &[]),
+    // Hashed whatever `user_data.hashing` says: Pinterest takes no others.
+    list("hashed_maids", Normal::Lower, real, &[], &[]),
 ];
 
-/// What mappings give of [`LISTS`], each with the path that it is from.
-pub(super) type Pii<'t> = [Option<(Texts<'t>, &'t str)>; LIST_COUNT];
+/// Behind the document's sources of click_id, where they are extended.
+pub(super) const EXTENDED_CLICK_IDS: [&str; 3] =
+    ["properties.click_id", "properties.epik", "properties.url"];
+
+/// Texts, and the path that they are from.
+pub(super) type From<'t, T> = (T, &'t str);
+
+/// What mappings give of a person, before every other source.
+#[derive(Default)]
+pub(super) struct MappedPerson<'t> {
+    pub lists: [Option<From<'t, Texts<'t>>>; LIST_COUNT],
+    pub external_id: Option<From<'t, Text<'t>>>,
+    pub click_id: Option<Text<'t>>,
+    pub partner_id: Option<Text<'t>>,
+    pub customer_type: Option<&'static str>,
+}
 
 /// What the rows of user_data read, and what the config adds.
 pub(super) struct Sources<'t, 'n> {
     pub root: &'t Node<'t>,
     pub properties: &'t Node<'t>,
     pub context: &'t Node<'t>,
-    /// Personal fields fed by `[[mappings]]`, as if the properties had carried them.
-    pub mapped: Option<Box<Pii<'t>>>,
+    pub mapped: Option<Box<MappedPerson<'t>>>,
     pub default_user_agent: Option<&'t str>,
     pub hashing: Hashing,
+    /// Whether the extended sources are tried.
+    pub extended: bool,
+    /// Whether countries and states become codes.
+    pub codes: bool,
+    /// States whose people may refuse the sale of their data, by their codes in lower case.
+    pub limited_states: &'t [String],
     pub notes: &'n Notes,
 }
 
@@ -124,11 +186,42 @@ impl<'t> Sources<'t, '_> {
             place("postalCode"),
             place("country"),
         ];
+        let mapped = self.mapped.take();
+        let (mut lists, mapped) = match mapped {
+            Some(mut mapped) => (std::mem::take(&mut mapped.lists), Some(mapped)),
+            None => Default::default(),
+        };
+        let mut found = |number: usize, nodes: &[&'t Node<'t>]| {
+            let of_mapping = lists[number].take();
+            of_mapping.or_else(|| self.found(number, nodes))
+        };
+        let [em, ph, first_name, last_name, ct] = [
+            found(0, &em),
+            found(1, &ph),
+            found(2, &first_name),
+            found(3, &last_name),
+            found(4, &ct),
+        ];
+        let (mut st, zp, mut country) =
+            (found(STATE, &st), found(6, &zp), found(COUNTRY, &country));
+        let [db, ge, maids] = [found(8, &[]), found(9, &[]), found(MAIDS, &[])];
+        let is_limited = self.is_limited(st.as_ref(), country.as_ref());
+        if self.codes {
+            country = country.map(|country| self.country_codes(country));
+            let of = country.as_ref().and_then(|(texts, _)| texts.first());
+            st = st.map(|st| self.state_codes(st, of.map(|text| &**text)));
+        }
         let id = |field, path, node: &'t Node<'t>, read: fn(&'t Node<'t>) -> Read<Text<'t>>| {
             notes.take(field, Place::at(path), read(node))
         };
-        let external = |path| id("external_id", path, root.at(path), external_id);
-        let external_id = external("userId").or_else(|| external("anonymousId"));
+        let mapped = mapped.unwrap_or_default();
+        let external = |path| {
+            let text = id("external_id", path, root.at(path), external_id);
+            text.map(|text| (text, path))
+        };
+        let external_id = (mapped.external_id)
+            .or_else(|| external("userId"))
+            .or_else(|| external("anonymousId"));
         let user_agent = context.at("userAgent");
         let user_agent = id(
             "client_user_agent",
@@ -137,67 +230,153 @@ impl<'t> Sources<'t, '_> {
             id_text,
         );
         let partner = |path, node| id("partner_id", path, node, id_text);
-        let partner_id = partner("properties.partner_id", properties.at("partner_id"))
+        let partner_id = (mapped.partner_id)
+            .or_else(|| partner("properties.partner_id", properties.at("partner_id")))
             .or_else(|| partner("context.campaign.name", context.at("campaign").at("name")));
+        let click_id = (mapped.click_id)
+            .or_else(|| click_id(context.at("page"), notes))
+            .or_else(|| self.extended.then(|| self.extended_click_id()).flatten());
+        let (ip, repeat) = (context.at("ip"), properties.at("repeat"));
+        let customer_type = mapped.customer_type.or_else(|| {
+            let place = Place::at("properties.repeat");
+            let read = || notes.take("customer_type", place, customer_type(repeat));
+            self.extended.then(read).flatten()
+        });
         UserData {
-            em: self.list(0, em),
-            ph: self.list(1, ph),
-            first_name: self.list(2, first_name),
-            last_name: self.list(3, last_name),
-            ct: self.list(4, ct),
-            st: self.list(5, st),
-            zp: self.list(6, zp),
-            country: self.list(7, country),
+            em: self.sent(0, em),
+            ph: self.sent(1, ph),
+            first_name: self.sent(2, first_name),
+            last_name: self.sent(3, last_name),
+            ct: self.sent(4, ct),
+            st: self.sent(STATE, st),
+            zp: self.sent(6, zp),
+            country: self.sent(COUNTRY, country),
+            db: self.sent(8, db),
+            ge: self.sent(9, ge),
+            hashed_maids: self.sent(MAIDS, maids),
             // Hashed as it is, so that nothing of it is emptied.
-            external_id: (self.hashing).apply(
-                external_id.into_iter().collect(),
-                Normal::AsIs,
-                notes,
-                "external_id",
-                "userId",
-            ),
-            client_ip_address: id(
-                "client_ip_address",
-                "context.ip",
-                context.at("ip"),
-                address_of,
-            ),
+            external_id: external_id.map_or_else(Texts::new, |(text, source)| {
+                let texts = Texts::from_iter([text]);
+                (self.hashing).apply(texts, Normal::AsIs, notes, "external_id", source)
+            }),
+            client_ip_address: id("client_ip_address", "context.ip", ip, address_of),
             client_user_agent: user_agent.or(self.default_user_agent.map(Text::Borrowed)),
-            click_id: click_id(context.at("page"), notes),
+            click_id,
             partner_id,
+            customer_type,
+            is_limited,
         }
     }
 
-    /// The first source of one of [`LISTS`] that gives anything.
-    fn list(&mut self, number: usize, nodes: [&'t Node<'t>; 2]) -> Texts<'t> {
-        let List {
-            field,
-            normal,
-            rule,
-            sources,
-        } = LISTS[number];
-        let mapped = self
-            .mapped
-            .as_mut()
-            .and_then(|mapped| mapped[number].take());
-        let found = mapped.or_else(|| {
-            nodes.into_iter().zip(sources).find_map(|(node, source)| {
-                let texts = text_list(node, rule, self.notes, field, Place::at(source));
-                texts.map(|texts| (texts, source))
-            })
-        });
-        match found {
-            Some((texts, source)) => (self.hashing).apply(texts, normal, self.notes, field, source),
-            None => Texts::new(),
+    /// Whether an event from this state, of a customer who refuses the sale of data, is to be
+    /// processed within limits.
+    fn is_limited(
+        &self,
+        state: Option<&From<'t, Texts<'t>>>,
+        country: Option<&From<'t, Texts<'t>>>,
+    ) -> bool {
+        if self.limited_states.is_empty() || choice(self.root, SALE_OF_DATA) != Choice::Refused {
+            return false;
         }
+        let country = country.and_then(|(texts, _)| country_code(texts.first()?));
+        // The states are those of one country; of another, a state may have the same code.
+        let elsewhere = country.is_some_and(|country| country != "us");
+        let is_listed = |text: &Text<'t>| match state_code(text, Some("us")) {
+            State::Code(code) => self.limited_states.iter().any(|state| state == code),
+            _ => false,
+        };
+        !elsewhere && state.is_some_and(|(texts, _)| texts.iter().any(is_listed))
+    }
+
+    /// The first source of one of [`LISTS`] that gives anything: of `nodes`, which are its sources',
+    /// then of the extended ones.
+    fn found(&self, number: usize, nodes: &[&'t Node<'t>]) -> Option<From<'t, Texts<'t>>> {
+        let list = &LISTS[number];
+        let read = |node: &'t Node<'t>, source: &'static str| {
+            let texts = text_list(node, list.rule, self.notes, list.field, Place::at(source));
+            texts.map(|texts| (texts, source))
+        };
+        let mut own = nodes.iter().zip(list.sources);
+        let own = own.find_map(|(node, source)| read(node, source));
+        own.or_else(|| {
+            let mut more = list.extended.iter().filter(|_| self.extended);
+            more.find_map(|source| read(value_at(self.root, source), source))
+        })
+    }
+
+    /// The texts of one of [`LISTS`] as they are sent.
+    fn sent(&self, number: usize, found: Option<From<'t, Texts<'t>>>) -> Texts<'t> {
+        let Some((texts, source)) = found else {
+            return Texts::new();
+        };
+        let List { field, normal, .. } = LISTS[number];
+        let hashing = match number {
+            MAIDS => Hashing::Sha256,
+            _ => self.hashing,
+        };
+        hashing.apply(texts, normal, self.notes, field, source)
+    }
+
+    fn country_codes(&self, (texts, source): From<'t, Texts<'t>>) -> From<'t, Texts<'t>> {
+        let code = |text: Text<'t>| match country_code(&text) {
+            Some(code) => Cow::Owned(code),
+            None => self.without_code("country", text, source, "is in no table of countries"),
+        };
+        (texts.into_iter().map(code).collect(), source)
+    }
+
+    /// `country`: what is sent as country.
+    fn state_codes(
+        &self,
+        (texts, source): From<'t, Texts<'t>>,
+        country: Option<&str>,
+    ) -> From<'t, Texts<'t>> {
+        // One that has no code says nothing of where the state is.
+        let country = country.and_then(country_code);
+        let code = |text: Text<'t>| match state_code(&text, country.as_deref()) {
+            State::Code(code) => Cow::Borrowed(code),
+            State::Elsewhere => text,
+            State::Unknown => {
+                let reason = "is no state of the United States, Canada or Australia";
+                self.without_code("st", text, source, reason)
+            }
+        };
+        (texts.into_iter().map(code).collect(), source)
+    }
+
+    /// What is in no table stays as it was; a hash is whatever it was made of.
+    fn without_code(
+        &self,
+        field: &'static str,
+        text: Text<'t>,
+        source: &'t str,
+        reason: &'static str,
+    ) -> Text<'t> {
+        if !is_hash(&text) {
+            let fault = Fault::new(Word::NoCode, reason);
+            self.notes.add(field, Place::configured(source), fault);
+        }
+        text
+    }
+
+    fn extended_click_id(&self) -> Option<Text<'t>> {
+        let [click_id, epik, url] = EXTENDED_CLICK_IDS;
+        let read = |path: &'static str, read: fn(&'t Node<'t>) -> Read<Text<'t>>| {
+            let node = value_at(self.root, path);
+            self.notes.take("click_id", Place::at(path), read(node))
+        };
+        let of_url = |node: &'t Node<'t>| node.as_str().map_or(Ok(None), epik_of_url);
+        read(click_id, id_text)
+            .or_else(|| read(epik, id_text))
+            .or_else(|| read(url, of_url))
     }
 }
 
 impl UserData<'_> {
-    /// What stands between this event and a match at Pinterest, which needs `em` or both of
-    /// client_ip_address and client_user_agent; `None` if it has enough.
+    /// What stands between this event and a match at Pinterest, which needs `em`, `hashed_maids`
+    /// or both of client_ip_address and client_user_agent; `None` if it has enough.
     pub(super) fn missing_match_key(&self) -> Option<&'static str> {
-        if !self.em.is_empty() {
+        if !self.em.is_empty() || !self.hashed_maids.is_empty() {
             return None;
         }
         match (&self.client_ip_address, &self.client_user_agent) {
@@ -219,11 +398,51 @@ fn email(text: Text<'_>) -> Result<Text<'_>, Fault> {
         *byte == b'@' && is_part(at.checked_sub(1)) && is_part(Some(at + 1))
     };
     let is_address = bytes.iter().enumerate().any(is_sign);
-    let is_hash = || text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    match is_address || is_hash() {
+    match is_address || is_hash(&text) {
         true => Ok(text),
         false => Err(Fault::unreadable(
             "is neither an address with an @ nor a SHA-256",
+        )),
+    }
+}
+
+/// Eight digits that are a day of the calendar.
+fn birthday(text: Text<'_>) -> Result<Text<'_>, Fault> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i16>().ok();
+    let is_day = || {
+        let (year, month, day) = (number(0..4)?, number(4..6)?, number(6..8)?);
+        let (month, day) = (i8::try_from(month).ok()?, i8::try_from(day).ok()?);
+        jiff::civil::Date::new(year, month, day).ok()
+    };
+    let is_digits = text.len() == 8 && text.bytes().all(|b| b.is_ascii_digit());
+    match is_hash(&text) || (is_digits && is_day().is_some()) {
+        true => Ok(text),
+        false => Err(Fault::unreadable("is no day as YYYYMMDD")),
+    }
+}
+
+/// One of Pinterest's three letters, in lower case.
+fn gender(text: Text<'_>) -> Result<Text<'_>, Fault> {
+    let letter = ["f", "m", "n"]
+        .into_iter()
+        .find(|letter| text.eq_ignore_ascii_case(letter));
+    match letter {
+        Some(letter) => Ok(Cow::Borrowed(letter)),
+        None if is_hash(&text) => Ok(text),
+        None => Err(Fault::unreadable("is none of f, m, n")),
+    }
+}
+
+/// Whether the customer has bought before: yes and no, or Pinterest's words for it.
+pub(super) fn customer_type(node: &Node<'_>) -> Read<&'static str> {
+    match node {
+        Node::Bool(true) => Ok(Some("returning")),
+        Node::Bool(false) => Ok(Some("new")),
+        node if node.is_missing() => Ok(None),
+        Node::String(text) if same_without_case(text, "returning") => Ok(Some("returning")),
+        Node::String(text) if same_without_case(text, "new") => Ok(Some("new")),
+        _ => Err(Fault::unreadable(
+            "is neither true nor false, nor new or returning",
         )),
     }
 }

@@ -164,6 +164,45 @@ fn what_is_missing_is_named_and_nothing_is_written() {
     }
 }
 
+#[test]
+fn what_has_a_default_can_be_given_by_flags() {
+    let stand_in = StandIn::start();
+    let folder = Folder::new();
+    for (flag, why) in [
+        ("--tag=chrod", "has to be one of"),
+        ("--content-id=a.b", "content_id"),
+    ] {
+        let out = folder.init(&stand_in, &[flag]);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(64), "{said}");
+        assert!(
+            said.contains(flag.split('=').next().unwrap()) && said.contains(why),
+            "{said}"
+        );
+        assert!(!folder.config().exists());
+    }
+    let flags = [
+        "--tag=none",
+        "--consent=Marketing,sale_of_data",
+        "--content-id=sku",
+    ];
+    let out = folder.init(&stand_in, &flags);
+    assert_eq!(
+        out.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    let config = fs::read_to_string(folder.config()).expect("a config");
+    for line in [
+        "#tag = \"none\"",
+        "require = [\"Marketing\", \"sale_of_data\"]",
+        "content_id = [\"sku\"]",
+    ] {
+        assert!(config.lines().any(|l| l == line), "{line}: {config}");
+    }
+}
+
 /// `setsid` (util-linux) makes the terminal its own.
 #[test]
 fn on_a_terminal_it_asks_and_does_not_show_the_token() {
@@ -199,6 +238,10 @@ fn on_a_terminal_it_asks_and_does_not_show_the_token() {
         ("This has to be", "549755885175"),
         ("App name", "direct"),
         ("Conversion access token", TOKEN),
+        ("Does the Tag run", "yes"),
+        ("has to be one of", "chord"),
+        ("Which are needed", ""),
+        ("Which key", "variant_id, product_id"),
     ] {
         hear(question);
         if answer == TOKEN {
@@ -212,7 +255,20 @@ fn on_a_terminal_it_asks_and_does_not_show_the_token() {
     }
     let said = hear("Next:");
     assert!(!said.contains(TOKEN), "the token is shown: {said}");
+    // What is chosen counts at once: the names are compared.
+    assert!(
+        said.contains("\"Product Viewed\" = \"Product Viewed\""),
+        "{said}"
+    );
     assert!(child.wait().expect("it ends").success());
+    let config = fs::read_to_string(folder.config()).expect("a config");
+    for line in [
+        "tag = \"chord\"",
+        "#require = []",
+        "content_id = [\"variant_id\", \"product_id\"]",
+    ] {
+        assert!(config.lines().any(|l| l == line), "{line}: {config}");
+    }
     let token = folder.config().with_file_name("token");
     assert_eq!(
         fs::read_to_string(token).expect("a token"),

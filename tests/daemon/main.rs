@@ -20,6 +20,7 @@ mod clock;
 mod commands;
 mod commit;
 mod config_show;
+mod consent;
 mod crash;
 mod dead;
 mod demo;

@@ -37,7 +37,7 @@ fn told(field: &Field) -> (Vec<String>, String) {
         let path = behind.split([' ', ',']).next().unwrap_or_default();
         return (vec![path.to_owned()], String::new());
     }
-    let tried = field.tried.iter().map(|tried| tried.source.to_owned());
+    let tried = field.tried.iter().map(|tried| tried.source.to_string());
     (tried.collect(), behind)
 }
 
@@ -97,6 +97,33 @@ fn every_field_has_its_row_with_the_sources_that_are_tried() {
     compare("## user_data", user_data);
 }
 
+/// The rows of what is tried besides under the extended sources, and of no other field.
+#[test]
+fn the_extended_sources_have_their_rows() {
+    let sources = |options: Options| -> BTreeMap<String, Vec<String>> {
+        let fields = explained("screen", options).fields.into_iter();
+        let tried = fields.filter(|field| !field.tried.is_empty());
+        let of = |field: Field| {
+            let sources = field.tried.iter().map(|tried| tried.source.to_string());
+            (field.field.clone(), sources.collect())
+        };
+        tried.map(of).collect()
+    };
+    let by_default = sources(options());
+    let mut due = sources(Options {
+        extended: true,
+        ..options()
+    });
+    due.retain(|field, sources| by_default.get(field) != Some(sources));
+    let page = read(PAGE);
+    let part = section(&page, "### Extended sources");
+    for cells in rows(part.split("\n### ").next().unwrap_or_default()) {
+        let field = cells[0].trim_matches('`');
+        assert_eq!(due.remove(field), Some(code(&cells[1])), "{field}");
+    }
+    assert_eq!(due, BTreeMap::new(), "without a row");
+}
+
 #[test]
 fn destinations_fill_what_the_page_says() {
     let page = read(PAGE);
@@ -112,7 +139,7 @@ fn destinations_fill_what_the_page_says() {
     let (mut fills, mut refused) = (BTreeSet::new(), BTreeSet::new());
     for cells in rows(part) {
         let names = code(&cells[0]);
-        if names[0].starts_with("properties.") {
+        if names[0].starts_with("properties.") || names[0].starts_with("user_data.") {
             let notes = explained("track", rule(&names[0])).mappings;
             assert_eq!(notes[0].field, cells[1].trim_matches('`'), "{}", names[0]);
             fills.insert(notes[0].field.clone());

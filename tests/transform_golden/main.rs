@@ -4,6 +4,7 @@ mod config;
 mod custom_data;
 mod envelope;
 mod events;
+mod extended;
 mod mappings;
 mod notes;
 mod user_data;

@@ -61,7 +61,7 @@ fn events(page: &Page, report: &Report) -> Result<(), Error> {
         (
             "ignored",
             ledger.ignored,
-            "Answers `ignored`: calls of a kind that is not forwarded.",
+            "Answers `ignored`: calls of a kind that is not forwarded, and what consent or a filter kept back.",
         ),
         (
             "rejected",
@@ -252,6 +252,12 @@ fn delivery(page: &Page, report: &Report) -> Result<(), Error> {
         .flat_map(|(field, words)| words.iter().map(|w| (*field, w.name())));
     let notes = kinds.map(|(field, word)| ([field, word], counted(field, word)));
     page.pairs("pinrelay_notes_total", help, ["field", "word"], notes)?;
+    let help = "Events that consent or a filter kept back, by the rule. Since the start.";
+    let kept = report.rules.iter().filter_map(|rule| {
+        let reason = rule.reason.as_deref()?;
+        Some(([reason, rule.rule.as_str()], rule.kept_back))
+    });
+    page.pairs("pinrelay_kept_back_total", help, ["reason", "rule"], kept)?;
     page.counter(
         "pinrelay_custom_properties_stripped_total",
         "Custom properties left out because Pinterest refuses them, since the start.",

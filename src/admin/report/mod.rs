@@ -9,5 +9,6 @@ mod snapshot;
 pub use next::{Severity, Trouble};
 pub use show::lost;
 pub use snapshot::{
-    Destination, Gate, Ledger, NoteCount, NotesCounted, PerSecond, Report, SinceStart, Took,
+    Destination, Gate, Ledger, NoteCount, NotesCounted, PerSecond, Report, RuleCount, SinceStart,
+    Took,
 };

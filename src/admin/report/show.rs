@@ -13,6 +13,8 @@ use crate::queue::{Loss, LossKind};
 const LONGEST_ROW: usize = 160;
 /// Columns of the table; on a narrower screen it stands closer together.
 const TABLE: usize = 73;
+/// Rules that are named, those that kept most back.
+const RULES: usize = 3;
 /// Kinds of notes that are named, the most frequent ones.
 const KINDS_OF_NOTES: usize = 4;
 /// Where what belongs to a word on the left begins.
@@ -53,6 +55,9 @@ impl Report {
         }
         if let Some(line) = self.notes_line() {
             screen.row("notes", &line);
+        }
+        if let Some(line) = self.rules_line() {
+            screen.row("kept back", &line);
         }
         screen.row("requests", &self.requests_line());
         screen.row("disk", &self.disk_line());
@@ -100,6 +105,24 @@ impl Report {
             screen.row_if_room("without id", &line);
         }
         screen.text
+    }
+
+    /// What consent and filters kept back, where they did.
+    fn rules_line(&self) -> Option<String> {
+        let mut rules: Vec<_> = self
+            .rules
+            .iter()
+            .filter(|rule| rule.kept_back > 0)
+            .collect();
+        rules.sort_by_key(|rule| std::cmp::Reverse(rule.kept_back));
+        let all: u64 = rules.iter().map(|rule| rule.kept_back).sum();
+        let mut named: Vec<String> = (rules.iter().take(RULES))
+            .map(|rule| format!("{} {}", rule.rule, count(rule.kept_back)))
+            .collect();
+        if rules.len() > RULES {
+            named.push("…".to_owned());
+        }
+        (all > 0).then(|| format!("{} since the start: {}", count(all), named.join(", ")))
     }
 
     /// That a repeated request would have its events sent twice, where that is so.

@@ -115,12 +115,34 @@ pub struct Report {
     pub delivery: deliver::Status,
     /// What of the events could not be read as it stands.
     pub notes: NotesCounted,
+    /// What each rule of `[consent]` and `[[filters]]` did since the start, by its name.
+    pub rules: Vec<RuleCount>,
     /// Whether the wall clock is believed, and what is waited for if not.
     pub clock: Standing,
     /// Lines of the log since the start that nobody will see: its reader did not take them.
     pub log_lines_dropped: u64,
     /// The moment of this report, Unix milliseconds.
     pub now: Millis,
+}
+
+/// What one rule did since the start of the process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuleCount {
+    /// `consent[…]`, the name of a filter, or `filters[1]`.
+    pub rule: String,
+    /// `consent` or `filtered`; `null`: a filter that lets events go.
+    pub reason: Option<String>,
+    /// Events that it kept back, which were answered `ignored`.
+    pub kept_back: u64,
+    /// Of a filter: the events that it meant.
+    pub matched: u64,
+    /// Events that were judged while it was in effect.
+    pub judged: u64,
+    /// Since when it is in effect, Unix milliseconds.
+    pub since: Millis,
+    /// Whether it still is: a reload may have taken it away.
+    pub in_effect: bool,
 }
 
 /// Notes of events that were delivered or died, by field and word.

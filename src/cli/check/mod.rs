@@ -110,6 +110,9 @@ fn examine(config: &Config) -> Vec<Finding> {
         }
         Err(error) => found.append(&mut problems(&error)),
     }
+    if let Err(error) = config.policy() {
+        found.append(&mut problems(&error));
+    }
     if let Err(error) = config.machine_id() {
         found.append(&mut problems(&error));
     }

@@ -31,7 +31,18 @@ pub struct Args {
     /// for and not shown.
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
-    /// Ask nothing: what is missing is an error.
+    /// The Pinterest Tag that runs beside this: none, chord, or custom.
+    #[arg(long, value_name = "TAG")]
+    pub(super) tag: Option<String>,
+    /// Categories of consent without which no event is sent, with commas between them; "": none.
+    #[arg(long, value_name = "CATEGORIES")]
+    pub(super) consent: Option<String>,
+    /// The keys of a product that hold its id in the catalogue, with commas between them: the first
+    /// that is there counts.
+    #[arg(long, value_name = "KEYS")]
+    pub(super) content_id: Option<String>,
+    /// Ask nothing: what is missing is an error, but for --tag, --consent and --content-id, which
+    /// have defaults.
     #[arg(long)]
     pub(super) non_interactive: bool,
     /// Replace files that are there; they are kept with .bak at the end.

@@ -114,11 +114,21 @@ fn filled(answers: &Answers, token: &Path, base_url: Option<&str>) -> String {
             format!("token_file = {}", quoted(&token.display().to_string()))
         } else if let (true, Some(url)) = (line.starts_with("#base_url ="), base_url) {
             format!("base_url = {}", quoted(url))
+        } else if let Some(of) = answers.lines.iter().find(|of| is_default_of(line, of.key)) {
+            format!("{} = {}", of.key, of.value)
         } else {
             line.to_owned()
         }
     });
     lines.map(|line| line + "\n").collect()
+}
+
+/// Whether the shipped config shows the default of this key here.
+fn is_default_of(line: &str, key: &str) -> bool {
+    let shown = line
+        .strip_prefix('#')
+        .and_then(|line| line.strip_prefix(key));
+    shown.is_some_and(|rest| rest.starts_with(" ="))
 }
 
 fn make_folder(folder: &Path, group: Option<Gid>) -> std::io::Result<()> {
@@ -155,5 +165,20 @@ fn give(file: &File, group: Option<Gid>) -> std::io::Result<()> {
         // Somebody trying it out without being root: the files are theirs.
         Err(nix::errno::Errno::EPERM) => Ok(()),
         done => done.map_err(Into::into),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ask::CHOICES;
+    use super::*;
+
+    #[test]
+    fn whatever_is_chosen_has_a_line_in_the_shipped_config() {
+        for choice in &CHOICES {
+            let lines = SHIPPED.lines();
+            let shown = lines.filter(|line| is_default_of(line, choice.key));
+            assert_eq!(shown.count(), 1, "{}", choice.key);
+        }
     }
 }

@@ -117,7 +117,12 @@ impl Comparison {
     pub(super) fn add(&mut self, old: &Transform, new: &Trial<'_>, came: Came<'_>) {
         let mut room = Vec::new();
         let (line, call) = match checked(came.line.clone(), &mut room) {
-            Ok((line, call, _)) if call.kind.ignored().is_none() => (line, call),
+            Ok((line, call, _))
+                if call.kind.ignored().is_none()
+                    && new.refusal(came.when, call.kind, line).is_none() =>
+            {
+                (line, call)
+            }
             Ok(_) => {
                 self.not_sent += 1;
                 return;

@@ -89,6 +89,10 @@ fn explained(trial: &Trial<'_>, came: Came<'_>) -> Result<Explained, String> {
     if let Some(kind) = call.kind.ignored() {
         return Err(format!("ignored: {kind} is not forwarded"));
     }
+    if let Some(refusal) = trial.refusal(came.when, call.kind, line) {
+        let (reason, rule) = (refusal.reason.name(), printable(&refusal.rule));
+        return Err(format!("ignored: {reason}, by {rule}"));
+    }
     let fixed = came.when.of(&call);
     let mut of = trial.transform.explain(line, fixed).map_err(rejected)?;
     if let Some(note) = repaired {
@@ -218,7 +222,7 @@ fn parts(field: &Field) -> Vec<String> {
     parts.extend(field.notes.iter().map(in_words));
     // Sources that failed alike stand in one line.
     for alike in field.tried.chunk_by(|a, b| a.why == b.why) {
-        let sources: Vec<&str> = alike.iter().map(|tried| tried.source).collect();
+        let sources: Vec<&str> = alike.iter().map(|tried| &*tried.source).collect();
         parts.push(format!("tried {}: {}", sources.join(", "), alike[0].why));
     }
     parts

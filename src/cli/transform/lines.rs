@@ -43,6 +43,7 @@ pub(super) fn each(
 /// - `{"messageId":"…","event":{…}}`: exactly what would be sent
 /// - `{"messageId":"…","dead":{"reason":"no_match_key","detail":"…"}}`
 /// - `{"messageId":"…","ignored":"identify"}` (or group, alias)
+/// - `{"messageId":"…","ignored":"consent","rule":"consent[marketing]"}` (or filtered)
 /// - `{"rejected":"…","file":"events.ndjson","line":4}`: what the socket would answer
 ///
 /// Behind `event` or `dead` there is a member `notes`, if there are any:
@@ -60,6 +61,13 @@ pub(super) fn answer(output: &mut impl Write, trial: &Trial<'_>, came: Came<'_>)
     let id = json(&call.message_id)?;
     if let Some(kind) = call.kind.ignored() {
         return writeln!(output, r#"{{"messageId":{id},"ignored":"{kind}"}}"#);
+    }
+    if let Some(refusal) = trial.refusal(came.when, call.kind, line) {
+        let (reason, rule) = (refusal.reason.name(), json(&refusal.rule)?);
+        return writeln!(
+            output,
+            r#"{{"messageId":{id},"ignored":"{reason}","rule":{rule}}}"#
+        );
     }
     let with = |notes: Vec<Note>| -> io::Result<String> {
         let notes: Vec<Note> = repaired.clone().into_iter().chain(notes).collect();
@@ -178,6 +186,7 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, limit: usize) -> io::
 mod tests {
     use super::*;
     use crate::deliver::{AgeRules, OnLate};
+    use crate::policy::Policy;
     use crate::transform::{Options, Transform};
     use std::io::BufReader;
     use std::time::Duration;
@@ -190,8 +199,10 @@ mod tests {
         let input = BufReader::with_capacity(capacity, input);
         let now = 1_700_000_000;
         let (week, hour) = (Duration::from_secs(7 * 86_400), Duration::from_secs(3600));
+        let policy = Policy::new(&crate::policy::Options::default()).unwrap();
         let trial = Trial {
             transform: &transform,
+            policy: &policy,
             ages: &AgeRules::new(now * 1000, week, hour, OnLate::DeadLetter),
             now_seconds: now,
         };

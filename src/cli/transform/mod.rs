@@ -111,8 +111,10 @@ pub fn run(args: Args) -> Outcome {
     let transform = config.transform().or_exit(Exit::Config)?;
     let now = Clock::system().now();
     let delivery = &config.delivery;
+    let policy = config.policy().or_exit(Exit::Config)?;
     let trial = Trial {
         transform: &transform,
+        policy: &policy,
         ages: &AgeRules::new(now, delivery.max_age, delivery.late_after, delivery.on_late),
         now_seconds: now.div_euclid(1000),
     };

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::admin::report::human;
 use crate::deliver::{Age, AgeRules};
-use crate::event::{Call, Invalid};
+use crate::event::{Call, Invalid, Kind};
+use crate::policy::{Policy, Refusal};
 use crate::queue::DeadReason;
 use crate::transform::{Fixed, Transform};
 
@@ -15,6 +16,8 @@ use crate::transform::{Fixed, Transform};
 pub(super) struct Trial<'a> {
     /// Of the config.
     pub transform: &'a Transform,
+    /// Likewise.
+    pub policy: &'a Policy,
     /// Likewise, at this moment.
     pub ages: &'a AgeRules,
     /// This moment, in Unix seconds.
@@ -81,6 +84,16 @@ pub(super) struct Aged {
 }
 
 impl Trial<'_> {
+    /// What would keep it back at the socket. What the daemon holds has passed that.
+    pub fn refusal(&self, when: When, kind: Kind, line: &[u8]) -> Option<Refusal> {
+        let is_limited = || self.transform.is_limited(line);
+        let judged = |()| self.policy.judge(kind, line, &is_limited, &mut |_| ());
+        matches!(when, When::Now(_))
+            .then_some(())
+            .map(judged)?
+            .err()
+    }
+
     /// What its age would do to it if it left now; `None`: nothing.
     pub fn age(&self, when: When, fixed: Fixed) -> Option<Aged> {
         let is_letter = matches!(when, When::Dead(_));

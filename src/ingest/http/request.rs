@@ -177,9 +177,13 @@ impl Http {
                         session.made_id();
                     }
                 }
-                Admission::Ignored { message_id, reason } => {
+                Admission::Ignored {
+                    message_id,
+                    reason,
+                    rule,
+                } => {
                     any_taken = true;
-                    answers.ignored(&message_id, reason);
+                    answers.ignored(&message_id, reason, rule.as_deref());
                 }
                 Admission::Rejected(why) => answers.rejected(place, &why),
             }

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::clock::Clock;
 use crate::observe::{Observer, Step, short};
+use crate::policy::SharedPolicy;
 use crate::queue::{MemoryEngine, Queue, Seq};
 
 struct Site {
@@ -39,7 +40,13 @@ async fn site_with(change: impl FnOnce(&mut HttpOptions)) -> Site {
     let clock = Clock::system();
     let observer = Observer::default();
     let queue = Queue::memory(MemoryEngine::new(clock.clone(), 60_000));
-    let intake = Intake::new(queue.clone(), clock, LIMIT, observer.clone());
+    let intake = Intake::new(
+        queue.clone(),
+        clock,
+        LIMIT,
+        observer.clone(),
+        SharedPolicy::default(),
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let keys = WriteKeys::default();

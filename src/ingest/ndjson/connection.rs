@@ -243,7 +243,11 @@ impl Reader {
     fn answer(&mut self, taken: Admission<'_>) {
         match taken {
             Admission::Stored { message_id } => self.answers.stored(&message_id),
-            Admission::Ignored { message_id, reason } => self.answers.ignored(&message_id, reason),
+            Admission::Ignored {
+                message_id,
+                reason,
+                rule,
+            } => self.answers.ignored(&message_id, reason, rule.as_deref()),
             Admission::Rejected(why) => self.answers.rejected(self.line, &why),
         }
     }

@@ -9,6 +9,7 @@ mod lint;
 mod mount;
 mod process;
 mod stand_in;
+mod stored;
 mod terminal;
 
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ pub use lint::Page;
 pub use mount::Mount;
 pub use process::{Ended, PINRELAY, Process, bare};
 pub use stand_in::StandIn;
+pub use stored::is_stored;
 pub use terminal::seen;
 
 /// Between two looks at another process.
