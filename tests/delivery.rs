@@ -38,6 +38,7 @@ fn prepare(transform: Transform) -> Prepare {
             message_id: payload.message_id,
             json: payload.json,
             custom_keys: payload.custom_keys.iter().map(|k| k.to_string()).collect(),
+            coverage: payload.coverage,
             notes: None,
         })
     })

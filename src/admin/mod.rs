@@ -1,7 +1,7 @@
 //! The operator's socket: a Unix socket that speaks HTTP/1.1 and JSON.
 //!
 //! One file per group of routes: `status`, `metrics` and `health`, `tail`, `trace`, `verify`,
-//! `losses`, `control`, `clock`, `dead`, `forget`, `queue`. All of them work on `state`; what only the
+//! `losses`, `control`, `clock`, `dead`, `forget`, `queue`, `quality`. All of them work on `state`; what only the
 //! daemon's own loop can do goes to it as a `command`; `report` is what `status` shows; `caller` is whose
 //! connection it is, `host` whom a request to the metrics port means. Errors are
 //! plain text with a status code: 400 when a request is wrong, 503 when the queue has stopped, 422
@@ -17,6 +17,7 @@ mod health;
 mod host;
 mod losses;
 mod metrics;
+mod quality;
 mod queue;
 pub mod report;
 mod state;
@@ -39,12 +40,13 @@ pub use command::{Change, Command, Paused, Reloaded, Resumed};
 pub use control::{PauseFor, Resume};
 pub use dead::{Brief, Briefs, Filter, Group, Groups, Letters, Line, Lines, Moved, Shown};
 pub use forget::{Forget, Forgot};
+pub use quality::{Advice, FieldCovered, NameQuality, QualityReport};
 pub use queue::{Dropping, QueueList, QueueOne, Queued, QueuedEvent, Retrying, WaitingEvent};
 pub use report::{
     Destination, Gate, Ledger, NoteCount, NotesCounted, PerSecond, Report, RuleCount, Severity,
     SinceStart, Took, Trouble, lost,
 };
-pub use state::{AdminState, Noting, Person, Persons, Source};
+pub use state::{AdminState, Advised, Noting, Person, Persons, Settings, Source, UnlikeTag};
 pub use tail::Seen;
 pub use trace::{Stored, Trace};
 
@@ -90,6 +92,7 @@ pub fn spawn(
         .merge(clock::routes())
         .merge(dead::routes())
         .merge(forget::routes())
+        .merge(quality::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn(caller::while_it_works))

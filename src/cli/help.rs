@@ -18,7 +18,10 @@ use super::config_arg::{CONFIG_ID, INSTANCE_ID};
 pub const GROUPS: &[(&str, &[&str])] = &[
     ("Set up", &["init", "check", "config", "run"]),
     ("Feed", &["send"]),
-    ("Watch", &["status", "top", "tail", "trace", "notify"]),
+    (
+        "Watch",
+        &["status", "top", "tail", "trace", "quality", "notify"],
+    ),
     (
         "Mend",
         &[

@@ -37,6 +37,7 @@ mod new_file;
 mod notify;
 mod offline;
 mod pause;
+mod quality;
 mod queue;
 mod reload;
 mod resume;
@@ -90,6 +91,8 @@ enum Command {
     Top(top::Args),
     /// Show what happened to one event.
     Trace(trace::Args),
+    /// Show what Pinterest can match, and what would mend the rest.
+    Quality(quality::Args),
     /// Have the running daemon read its config and token again.
     Reload(reload::Args),
     /// Let nothing leave for Pinterest; events are still accepted.
@@ -167,6 +170,7 @@ fn run(args: impl Iterator<Item = OsString>) -> Exit {
         Command::Tail(args) => tail::run(args),
         Command::Top(args) => top::run(args),
         Command::Trace(args) => trace::run(args),
+        Command::Quality(args) => quality::run(&args),
         Command::Reload(args) => reload::run(args),
         Command::Pause(args) => pause::run(args),
         Command::Resume(args) => resume::run(args),

@@ -34,6 +34,7 @@ mod notices;
 mod passed;
 mod pause;
 mod prepare;
+mod quality_file;
 mod reader;
 mod reload;
 mod reports;
@@ -48,6 +49,7 @@ pub use reader::Load;
 use end::StopLimit;
 use pause::Pauses;
 use prepare::{InEffect, prepare};
+use quality_file::QualityFile;
 use reader::Reader;
 use reports::reports;
 use sockets::{Sockets, Use};
@@ -129,6 +131,8 @@ struct Daemon {
     delivery: Arc<deliver::Handle>,
     transform: InEffect,
     policy: SharedPolicy,
+    observer: Observer,
+    quality: quality_file::Keeping,
     /// The admin socket, and the metrics port if there is one.
     admin_tasks: Vec<tokio::task::JoinHandle<()>>,
     more_admin: UnboundedSender<UnixListener>,
@@ -202,6 +206,7 @@ impl Daemon {
                  the watchdog): what it had accepted is there; `journalctl -b` and `dmesg` say more"
             );
         }
+        let quality = QualityFile::open(&config.queue_folder(), observer.clone(), clock.clone());
         let (pauses, paused) = Pauses::open(queue.clone(), clock.clone(), trust.believed()).await;
         delivery_options.paused = paused;
 
@@ -217,7 +222,7 @@ impl Daemon {
         let delivery = deliver::spawn(
             &delivery_options,
             queue.clone(),
-            prepare(transform.clone()),
+            prepare(transform.clone(), observer.clone(), clock.clone()),
             token.clone(),
             deliver::Environment {
                 clock: clock.clone(),
@@ -250,6 +255,7 @@ impl Daemon {
             trust: trust.clone(),
             persons: in_effect.persons(),
             noting: in_effect.noting(),
+            advised: in_effect.advised(),
             commands,
         };
         let admin_listener = UnixListener::from_std(listeners.admin).map_err(watched)?;
@@ -278,6 +284,7 @@ impl Daemon {
                 Box::pin(async move { ready().await.not_accepting })
             }),
         };
+        let kept = observer.clone();
         let ingest = ingest::spawn(
             ingest_listeners,
             queue.clone(),
@@ -303,6 +310,8 @@ impl Daemon {
             delivery,
             transform: in_effect,
             policy,
+            observer: kept,
+            quality: quality.keep(),
             admin_tasks,
             more_admin,
             draining,

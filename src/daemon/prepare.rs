@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::admin::{self, Noting, Persons};
-use crate::clock::Millis;
+use crate::admin::{self, Advised, Noting, Persons};
+use crate::clock::{Clock, Millis};
 use crate::deliver::{self, Prepare};
 use crate::note::{Note, Notes, Word};
+use crate::observe::Observer;
 use crate::policy::Limited;
 use crate::queue::{DeadReason, Whose};
 use crate::transform::{Dead, Fixed, Person, Transform};
@@ -51,6 +52,28 @@ impl InEffect {
         })
     }
 
+    /// The settings that advice is about, as they are.
+    pub fn advised(&self) -> Advised {
+        let in_effect = self.clone();
+        Arc::new(move || {
+            let transform = in_effect.0.lock();
+            let transform = transform.unwrap_or_else(PoisonError::into_inner).clone();
+            admin::Settings {
+                content_ids: transform.content_ids().to_vec(),
+                default_user_agent: transform.default_user_agent().map(str::to_owned),
+                unlike_tag: (transform.unlike_tag().into_iter())
+                    .map(|unlike| admin::UnlikeTag {
+                        cure: unlike.cure(),
+                        is_costly: unlike.is_costly(),
+                        event: unlike.event,
+                        here: unlike.here,
+                        tag: unlike.tag,
+                    })
+                    .collect(),
+            }
+        })
+    }
+
     /// What of an event cannot be read as it stands.
     pub fn noting(&self) -> Noting {
         let in_effect = self.clone();
@@ -74,13 +97,21 @@ const fn fixed(accepted_at: Millis, event_time: i64) -> Fixed {
     }
 }
 
-/// Transforms each event under this config as it is about to be sent.
-pub(super) fn prepare(transform: Arc<Transform>) -> Prepare {
+/// Transforms each event under this config as it is about to be sent, and looks closely at a few.
+pub(super) fn prepare(transform: Arc<Transform>, observer: Observer, clock: Clock) -> Prepare {
     Arc::new(move |entry, stripped| {
         let sent_as = entry.sent_as.as_deref();
         let without = |key: &str| stripped.strips(key);
         let fixed = fixed(entry.accepted_at, entry.event_time);
-        match transform.payload(&entry.body, fixed, sent_as, &without) {
+        let made = transform.payload(&entry.body, fixed, sent_as, &without);
+        let quality = observer.quality();
+        if let Ok(payload) = &made
+            && quality.may_look()
+        {
+            let look = transform.look(&entry.body, payload.coverage);
+            quality.looked(clock.monotonic(), &payload.event_name, look);
+        }
+        match made {
             Ok(payload) => Ok(deliver::Prepared {
                 name: payload.event_name,
                 message_id: payload.message_id,
@@ -89,6 +120,7 @@ pub(super) fn prepare(transform: Arc<Transform>) -> Prepare {
                     .map(|key| key.to_string())
                     .collect(),
                 notes: told(payload.notes),
+                coverage: payload.coverage,
             }),
             Err(unsendable) => Err(deliver::Dead {
                 reason: match unsendable.why {

@@ -83,8 +83,12 @@ impl Daemon {
         }
         let transform = Arc::new(transform);
         self.transform.replace(transform.clone());
-        self.delivery
-            .reload(prepare(transform), config.delivery_limits());
+        self.delivery.reload(
+            prepare(transform, self.observer.clone(), self.clock.clone()),
+            config.delivery_limits(),
+        );
+        // What was found under the config before would be advised again.
+        self.observer.quality().forget_looks();
         if reloaded.token_changed {
             self.delivery.token_changed();
         }

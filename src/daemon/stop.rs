@@ -93,6 +93,7 @@ impl Daemon {
             .iter()
             .for_each(tokio::task::JoinHandle::abort);
         let closed = self.queue.close().await;
+        self.quality.stop().await;
         self.sockets.remove();
         let took = Duration::from_millis((self.clock.monotonic() - begun).unsigned_abs());
         let place = self.queue.place();

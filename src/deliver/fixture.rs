@@ -12,6 +12,7 @@ use super::batch::Batch;
 use super::item::Item;
 use super::pinterest::PINTEREST;
 use super::retry::Backoff;
+use crate::coverage::Coverage;
 use crate::queue::{Entry, EntryId};
 
 pub fn rng(seed: u64) -> StdRng {
@@ -42,6 +43,7 @@ pub fn item(seq: u64, name: &str) -> Item {
         message_id: format!("m{seq}"),
         json: format!(r#"{{"event_id":"m{seq}","event_name":"{name}"}}"#).into(),
         notes: None,
+        coverage: Coverage::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use crate::coverage::Coverage;
 use crate::note::Notes;
 use crate::queue::{DeadReason, Entry};
 
@@ -26,6 +27,8 @@ pub struct Prepared {
     pub custom_keys: Vec<String>,
     /// What of the event could not be read as it stands.
     pub notes: Option<Notes>,
+    /// Which parts it has.
+    pub coverage: Coverage,
 }
 
 /// The event cannot be sent.
@@ -90,6 +93,7 @@ pub(super) struct Item {
     /// Once the event is part of a request, a slice of that request's body.
     pub json: Bytes,
     pub notes: Option<Notes>,
+    pub coverage: Coverage,
 }
 
 impl fmt::Debug for Item {

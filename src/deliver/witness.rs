@@ -12,7 +12,7 @@ use super::messages::Answer;
 use super::normalise::normalise;
 use crate::clock::Clock;
 use crate::note::Notes;
-use crate::observe::{self, Attempt, End, Observer, Passed, Sent, Stage, short};
+use crate::observe::{self, Attempt, End, Observer, Passed, Sent, Stage, Tally, short};
 use crate::queue::{DeadReason, Entry, Origin};
 use crate::text;
 
@@ -20,11 +20,27 @@ use crate::text;
 pub(super) struct Witness {
     clock: Clock,
     observer: Observer,
+    /// Whether the destination only checks what it gets.
+    is_test: bool,
+}
+
+/// The counts of this name. There are few in a request, and most often it is the last one's.
+fn tally<'t, 'n>(tallies: &'t mut Vec<(&'n Arc<str>, Tally)>, name: &'n Arc<str>) -> &'t mut Tally {
+    let is = |(known, _): &(&Arc<str>, Tally)| Arc::ptr_eq(known, name) || **known == *name;
+    let place = tallies.iter().rposition(is).unwrap_or_else(|| {
+        tallies.push((name, Tally::default()));
+        tallies.len() - 1
+    });
+    &mut tallies[place].1
 }
 
 impl Witness {
-    pub fn new(clock: Clock, observer: Observer) -> Self {
-        Self { clock, observer }
+    pub fn new(clock: Clock, observer: Observer, is_test: bool) -> Self {
+        Self {
+            clock,
+            observer,
+            is_test,
+        }
     }
 
     /// A request leaves.
@@ -74,8 +90,11 @@ impl Witness {
         let ages = processed.map(|(item, _)| (at - item.entry.accepted_at) as f64 / 1000.0);
         self.observer.meters().delivered(ages);
         let (mut delivered, mut noted, mut mended) = (0, Vec::new(), Vec::new());
+        let mut tallies: Vec<(&Arc<str>, Tally)> = Vec::new();
         for (item, _) in pairs().filter(|(_, verdict)| **verdict == Verdict::Processed) {
             delivered += 1;
+            let is_late = batch.trial.lateness.is_late(&item.entry);
+            tally(&mut tallies, &item.name).count(item.coverage, is_late, self.is_test);
             let id = short(item.entry.id_hash);
             match &item.notes {
                 Some(notes) => noted.push((id, item.message_id.as_str(), notes)),
@@ -87,6 +106,8 @@ impl Witness {
         let memory = self.observer.noted();
         memory.delivered(self.clock.monotonic(), delivered, noted.into_iter());
         mended.into_iter().for_each(|id| memory.forget(id));
+        let tallies = tallies.into_iter().map(|(name, tally)| (&**name, tally));
+        self.observer.quality().delivered(at, tallies);
         if !self.observer.passing().is_heard() {
             return;
         }

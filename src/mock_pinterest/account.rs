@@ -110,12 +110,16 @@ pub(super) enum Recorded {
     Ignored,
 }
 
+/// By event_name: how many events have what, by its path; `event` are all of them.
+pub(super) type Fields = BTreeMap<String, BTreeMap<String, u64>>;
+
 #[derive(Default)]
 pub(super) struct Account {
     pub totals: Totals,
     seen: Vec<Seen>,
     by_id: HashMap<Arc<str>, Vec<usize>>,
     requests: VecDeque<RequestLog>,
+    fields: Fields,
     journal: Option<BufWriter<File>>,
 }
 
@@ -173,6 +177,27 @@ impl Account {
             }
         }
         self.journal.as_mut().map_or(Ok(()), BufWriter::flush)
+    }
+
+    /// Counts which fields a processed event has.
+    pub fn count_fields(&mut self, event: &serde_json::Value) {
+        let name = event["event_name"].as_str().unwrap_or_default();
+        let counts = self.fields.entry(name.to_owned()).or_default();
+        let mut count = |path: String| *counts.entry(path).or_default() += 1;
+        count("event".to_owned());
+        for (key, value) in event.as_object().into_iter().flatten() {
+            match value.as_object() {
+                None => count(key.clone()),
+                Some(members) => members
+                    .keys()
+                    .for_each(|member| count(format!("{key}.{member}"))),
+            }
+        }
+    }
+
+    /// What was counted so.
+    pub const fn fields(&self) -> &Fields {
+        &self.fields
     }
 
     /// Records `n` events of which nothing but their number is known.

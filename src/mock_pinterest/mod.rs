@@ -9,7 +9,7 @@
 //!   over HTTP; `sockets` breaks connections where HTTP itself cannot.
 //!
 //! The control API: `GET`/`PUT`/`PATCH /_control/mode`, `GET`/`DELETE /_control/account`,
-//! `GET /_control/events` and `GET /_control/requests` (NDJSON).
+//! `GET /_control/events` and `GET /_control/requests` (NDJSON), `GET /_control/fields`.
 
 mod account;
 mod answer;

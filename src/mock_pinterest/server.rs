@@ -107,6 +107,7 @@ pub async fn serve(listener: TcpListener, mock: Mock) -> io::Result<()> {
         .route("/_control/account", get(account).delete(reset))
         .route("/_control/events", get(seen))
         .route("/_control/requests", get(requests))
+        .route("/_control/fields", get(fields))
         .fallback(stray)
         .with_state(mock)
         .into_make_service_with_connect_info::<Grip>();
@@ -257,6 +258,10 @@ async fn seen(Shared(mock): Shared<Mock>) -> Response {
 
 async fn requests(Shared(mock): Shared<Mock>) -> Response {
     lines(&mock.requests())
+}
+
+async fn fields(Shared(mock): Shared<Mock>) -> Response {
+    json(mock.state().account.fields())
 }
 
 fn json<T: Serialize>(value: &T) -> Response {

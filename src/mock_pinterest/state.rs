@@ -305,6 +305,11 @@ impl State {
             })
             .collect();
         self.account.record(&arrivals)?;
+        if self.switches.count_fields && process {
+            let processed = events.iter().zip(&verdicts);
+            let processed = processed.filter(|(_, v)| matches!(v, Verdict::Processed { .. }));
+            processed.for_each(|(event, _)| self.account.count_fields(event));
+        }
         Ok(if process {
             answer
         } else {

@@ -87,6 +87,10 @@ pub struct Switches {
     #[arg(long, default_value_t = 422, value_parser = list_status)]
     pub all_failed_status: u16,
 
+    /// Count which fields the processed events of each name have, for `/_control/fields`.
+    #[arg(long)]
+    pub count_fields: bool,
+
     /// Leave the counters out of answers: they will go, Pinterest says of null fields.
     #[arg(long)]
     pub without_counters: bool,
@@ -145,6 +149,7 @@ impl Default for Switches {
             refuse_message: REFUSAL.into(),
             mixed_status: 200,
             all_failed_status: 422,
+            count_fields: false,
             without_counters: false,
             without_messages: false,
             nonstandard_names: Names::Warning,

@@ -114,6 +114,16 @@ impl Transform {
         self.tag.unlike(&self.names)
     }
 
+    /// The keys of a product that hold its id, by precedence.
+    pub fn content_ids(&self) -> &[String] {
+        &self.catalog.ids
+    }
+
+    /// What stands in for a missing user agent.
+    pub fn default_user_agent(&self) -> Option<&str> {
+        self.default_user_agent.as_deref()
+    }
+
     /// Whether limited data processing is due for a line, as what is sent for it would say.
     pub fn is_limited(&self, body: &[u8]) -> bool {
         let arena = Arena::default();
@@ -167,6 +177,7 @@ impl Transform {
             message_id: of.1.to_owned(),
             // In its own length: it is held until Pinterest has answered.
             json: json.to_vec(),
+            coverage: made.event.coverage(self.default_user_agent.as_deref()),
             custom_keys: made.custom_keys,
             notes: made.notes,
             event_name: Arc::clone(&event_name),
@@ -206,6 +217,10 @@ impl Transform {
 
     pub(super) const fn is_extended(&self) -> bool {
         self.extended
+    }
+
+    pub(super) const fn codes(&self) -> bool {
+        self.codes
     }
 
     /// All that the rows and the mappings may look at.

@@ -19,6 +19,7 @@
 
 mod apply;
 mod codes;
+mod coverage;
 mod custom_data;
 mod envelope;
 mod explain;

@@ -30,6 +30,10 @@ pub(super) struct Micros(i64);
 impl Micros {
     pub(super) const ONE: Self = Self(ONE);
 
+    pub(super) const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
     /// `None` from 1e12 on.
     fn whole(n: u64) -> Option<Self> {
         let whole = i64::try_from(n).ok().filter(|n| *n < LIMIT)?;

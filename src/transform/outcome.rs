@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::coverage::Coverage;
 use crate::event::Invalid;
 use crate::note::Note;
 
@@ -101,6 +102,8 @@ pub struct Payload {
     pub custom_keys: Vec<Arc<str>>,
     /// In the order of the payload.
     pub notes: Vec<Note>,
+    /// Which parts it has.
+    pub coverage: Coverage,
 }
 
 impl fmt::Debug for Payload {

@@ -388,17 +388,21 @@ impl UserData<'_> {
     }
 }
 
-/// An address, or its hash. Any other text would only look like a match key.
-fn email(text: Text<'_>) -> Result<Text<'_>, Fault> {
-    let text = real(text)?;
+/// Whether a text has an `@` with another character directly on both sides.
+pub(super) fn is_address(text: &str) -> bool {
     // A byte beside an @ belongs to another character, whichever that is.
     let bytes = text.as_bytes();
     let is_part = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(|b| *b != b'@');
     let is_sign = |(at, byte): (usize, &u8)| {
         *byte == b'@' && is_part(at.checked_sub(1)) && is_part(Some(at + 1))
     };
-    let is_address = bytes.iter().enumerate().any(is_sign);
-    match is_address || is_hash(&text) {
+    bytes.iter().enumerate().any(is_sign)
+}
+
+/// An address, or its hash. Any other text would only look like a match key.
+fn email(text: Text<'_>) -> Result<Text<'_>, Fault> {
+    let text = real(text)?;
+    match is_address(&text) || is_hash(&text) {
         true => Ok(text),
         false => Err(Fault::unreadable(
             "is neither an address with an @ nor a SHA-256",

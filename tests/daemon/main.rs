@@ -44,6 +44,7 @@ mod notify;
 mod online;
 mod path;
 mod pause;
+mod quality;
 mod queue;
 mod quota;
 mod refused_all;

@@ -281,7 +281,9 @@ fn the_reference_names_every_metric_as_the_page_does() {
     let site = Site::new(&stand_in);
     // Without rules nothing is kept back, and nothing counted of it.
     site.config("[[filters]]\nevent = \"Never\"\naction = \"drop\"\n");
-    let _daemon = site.start();
+    let daemon = site.start();
+    Client::queue(&daemon.socket(), &samples("one", 0..1));
+    daemon.shows(s(20), "it is delivered", |status| status["delivered"] == 1);
     let page = scrape(&site);
     let reference = include_str!("../../docs/metrics.md");
     let rows = reference

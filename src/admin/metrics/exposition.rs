@@ -7,16 +7,17 @@ use prometheus::{Error, Gauge, GaugeVec, IntCounter, IntCounterVec, Opts, Regist
 
 use super::warnings::by_kind;
 use crate::admin::report::Report;
+use crate::coverage::FIELDS;
 use crate::deliver::GateState;
 use crate::note::KINDS;
-use crate::observe::Observer;
+use crate::observe::{Observer, Window};
 use crate::queue::{DeadReason, Disk, LossKind};
 
 /// Everything, as text.
 ///
 /// # Errors
 /// Only for a bug: a name or a label twice.
-pub(super) fn text(report: &Report, observer: &Observer) -> Result<String, Error> {
+pub(super) fn text(report: &Report, observer: &Observer, day: &Window) -> Result<String, Error> {
     let page = Page(Registry::new());
     let reasons = DeadReason::ALL.iter().map(|reason| reason.name());
     for collector in observer.meters().collectors(reasons) {
@@ -27,10 +28,28 @@ pub(super) fn text(report: &Report, observer: &Observer) -> Result<String, Error
     queue(&page, report)?;
     delivery(&page, report)?;
     process(&page, report)?;
+    quality(&page, day)?;
     let listeners = observer.passing().listeners() as f64;
     let help = "Clients of /tail: while there are none, nothing is built for them.";
     page.gauge("pinrelay_tail_listeners", help, listeners)?;
     TextEncoder::new().encode_to_string(&page.0.gather())
+}
+
+/// Which parts delivered events had.
+fn quality(page: &Page, day: &Window) -> Result<(), Error> {
+    let help = "The share of the events of the last 24 hours, by their name at Pinterest, that were \
+                delivered with a field; of client_user_agent only the event's own counts.";
+    let names = day.names.iter().filter(|(_, tally)| tally.events > 0);
+    let shares = names.flat_map(|(name, tally)| {
+        let fields = FIELDS.iter().zip(tally.fields);
+        fields.map(|((field, _), with)| ([&**name, *field], with as f64 / tally.events as f64))
+    });
+    page.gauge_pairs(
+        "pinrelay_field_coverage_ratio",
+        help,
+        ["event_name", "field"],
+        shares,
+    )
 }
 
 /// Counts of events.
@@ -350,6 +369,20 @@ impl Page {
             counters.with_label_values(&value).inc_by(count);
         }
         self.add(counters)
+    }
+
+    fn gauge_pairs<'a>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; 2],
+        values: impl Iterator<Item = ([&'a str; 2], f64)>,
+    ) -> Result<(), Error> {
+        let gauges = GaugeVec::new(Opts::new(name, help), &labels)?;
+        for (value, now) in values {
+            gauges.with_label_values(&value).set(now);
+        }
+        self.add(gauges)
     }
 
     fn gauge(&self, name: &str, help: &str, value: f64) -> Result<(), Error> {

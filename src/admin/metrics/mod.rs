@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::state::AdminState;
+use crate::observe::Span;
 
 /// The text format of Prometheus.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -24,7 +25,11 @@ pub(super) fn routes() -> Router<AdminState> {
 
 async fn metrics(State(state): State<AdminState>) -> Response {
     let report = (state.report)().await;
-    match exposition::text(&report, &state.observer) {
+    let day = state
+        .observer
+        .quality()
+        .window(Span::Day, state.clock.now());
+    match exposition::text(&report, &state.observer, &day) {
         Ok(text) => ([(CONTENT_TYPE, TEXT)], text).into_response(),
         Err(error) => {
             tracing::error!("a bug: the metrics cannot be written: {error}");

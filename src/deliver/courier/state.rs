@@ -87,7 +87,11 @@ impl Courier {
             pace: config.pace(now),
             config,
             rng,
-            witness: Witness::new(environment.clock.clone(), environment.observer),
+            witness: Witness::new(
+                environment.clock.clone(),
+                environment.observer,
+                options.test,
+            ),
             clock: environment.clock,
             trust: environment.trust,
             hand: Hand::default(),
@@ -227,6 +231,7 @@ impl Courier {
                 message_id: prepared.message_id,
                 json: prepared.json.into(),
                 notes: prepared.notes,
+                coverage: prepared.coverage,
             };
             if let Kind::Alone { without } = &done.kind {
                 let mut batch = self.batch(vec![item], keys.into());

@@ -580,6 +580,7 @@ pub fn prepare(suffix: &'static str) -> Prepare {
             message_id: body["messageId"].as_str().unwrap().to_owned(),
             json: event.to_string().into_bytes(),
             custom_keys,
+            coverage: crate::coverage::Coverage::default(),
             notes: None,
         })
     })

@@ -113,6 +113,12 @@ impl StandIn {
         self.lines("/_control/requests")
     }
 
+    /// By event_name: how many of the events have what, by its path. Started `--count-fields`.
+    pub fn fields(&self) -> Value {
+        let body = call(&self.address, "GET", "/_control/fields", "");
+        serde_json::from_str(&body).expect("fields")
+    }
+
     fn lines<T: serde::de::DeserializeOwned>(&self, path: &str) -> Vec<T> {
         let body = call(&self.address, "GET", path, "");
         let lines = body.lines();

@@ -1,0 +1,297 @@
+//! What would mend what is missing, in sentences that can be checked: how many events, what they
+//! carry, and the line of the config.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::data::{Advice, NameQuality, QualityReport};
+use crate::admin::report::Report;
+use crate::admin::report::human::count;
+use crate::admin::state::Settings;
+use crate::coverage::{Cure, FIELDS, Prospect};
+use crate::observe::Looked;
+
+/// Fewer events than this share are worth no word, per cent.
+const FEW: f64 = 5.0;
+/// A filter that has meant nothing for so long is told, milliseconds.
+const IDLE: i64 = 86_400_000;
+/// Names that are named in a sentence.
+const NAMES: usize = 3;
+/// Looks before it is said that something was never found.
+const ENOUGH: u64 = 20;
+
+/// Fields that tell of a purchase or a cart, and the names that should have them.
+const WITH_MONEY: [&str; 3] = ["checkout", "add_to_cart", "initiate_checkout"];
+
+/// What a producer has to do for a field that no setting brings: none of it is in the event.
+const SENDERS: [(&str, &str); 5] = [
+    (
+        "em",
+        "send the customer's address as properties.email or context.traits.email, plain or as SHA-256",
+    ),
+    (
+        "client_ip_address",
+        "send the customer's address as context.ip; over HTTP, http_trust_forwarded takes it from the proxy",
+    ),
+    (
+        "client_user_agent",
+        "send the browser's user agent as context.userAgent: the default matches nobody",
+    ),
+    ("external_id", "send userId, or at least anonymousId"),
+    (
+        "click_id",
+        "keep the epik parameter of the landing page, and send it in context.page.url or context.page.search",
+    ),
+];
+
+/// What is advised, the most events first.
+pub(super) fn advice(
+    report: &QualityReport,
+    looks: &BTreeMap<Arc<str>, Looked>,
+    settings: &Settings,
+    status: &Report,
+) -> Vec<Advice> {
+    let mut advice = Vec::new();
+    for name in &report.names {
+        let looked = looks
+            .get(name.event_name.as_str())
+            .cloned()
+            .unwrap_or_default();
+        advice.extend(
+            looked.prospects.iter().map(|(prospect, found)| {
+                of_prospect(name, prospect, *found, looked.events, settings)
+            }),
+        );
+        let has = |field: &str| looked.prospects.keys().any(|of| of.field == field);
+        advice.extend(SENDERS.iter().filter(|(field, _)| !has(field)).filter_map(
+            |(field, what)| {
+                let missing = name.events - name.with(field);
+                worth(missing, name).then(|| Advice {
+                    event_name: Some(name.event_name.clone()),
+                    field: Some((*field).to_owned()),
+                    text: format!("{}; {what}", lacking(name, field)),
+                    line: None,
+                    weight: missing,
+                })
+            },
+        ));
+        if WITH_MONEY.contains(&name.event_name.as_str()) && !has("value") {
+            let missing = name.events - name.with("value");
+            advice.extend(worth(missing, name).then(|| Advice {
+                event_name: Some(name.event_name.clone()),
+                field: Some("value".into()),
+                text: format!(
+                    "{}; send it as properties.value, or map the property that holds it",
+                    lacking(name, "value")
+                ),
+                line: None,
+                weight: missing,
+            }));
+        }
+        advice.extend(late(name));
+        advice.extend(worth(name.zero_value, name).then(|| Advice {
+            event_name: Some(name.event_name.clone()),
+            field: Some("value".into()),
+            text: format!(
+                "value: {} of {} {} have a value of 0, which Pinterest advises against",
+                count(name.zero_value),
+                count(name.events),
+                name.event_name
+            ),
+            line: None,
+            weight: name.zero_value,
+        }));
+    }
+    advice.extend(unused_ids(looks, settings));
+    advice.extend(of_tag(report, settings));
+    advice.extend(of_rules(status));
+    advice.extend(of_notes(report));
+    advice.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| a.text.cmp(&b.text)));
+    advice
+}
+
+fn worth(missing: u64, name: &NameQuality) -> bool {
+    missing > 0 && super::data::percent(missing, name.events) >= FEW
+}
+
+/// `ct: 0 of 4,120 checkout`.
+fn lacking(name: &NameQuality, field: &str) -> String {
+    let (with, all) = (count(name.with(field)), count(name.events));
+    let component = FIELDS.iter().find(|(known, _)| *known == field);
+    let scored = component.and_then(|(_, component)| *component);
+    let scored = scored.filter(|scored| *scored != field);
+    let scored = scored.map_or(String::new(), |scored| format!(" ({scored})"));
+    format!("{field}{scored}: {with} of {all} {}", name.event_name)
+}
+
+fn of_prospect(
+    name: &NameQuality,
+    prospect: &Prospect,
+    found: u64,
+    looked_at: u64,
+    settings: &Settings,
+) -> Advice {
+    let line = match &prospect.cure {
+        Cure::Sources => "[user_data] sources = \"extended\"".to_owned(),
+        Cure::Codes => "[user_data] codes = true".to_owned(),
+        Cure::ContentId(key) => {
+            let own = settings.content_ids.iter().filter(|own| *own != key);
+            let keys: Vec<_> = [key]
+                .into_iter()
+                .chain(own)
+                .map(|key| format!("{key:?}"))
+                .collect();
+            format!("[catalog] content_id = [{}]", keys.join(", "))
+        }
+        Cure::Mapping(destination) => format!(
+            "[[mappings]] source = {:?} destination = {destination:?}",
+            prospect.source
+        ),
+    };
+    let (field, source) = (prospect.field, &prospect.source);
+    let (found_in, of) = (count(found), count(looked_at));
+    let text = match prospect.cure {
+        Cure::Codes => format!(
+            "{field}: of {of} {} looked at {found_in} have a name at {source}, where Pinterest matches \
+             codes",
+            name.event_name
+        ),
+        _ => format!(
+            "{}; of {of} looked at {found_in} carry {source}",
+            lacking(name, field)
+        ),
+    };
+    let share = found as f64 / looked_at.max(1) as f64;
+    Advice {
+        event_name: Some(name.event_name.clone()),
+        field: Some(field.to_owned()),
+        text,
+        line: Some(line),
+        weight: (name.events as f64 * share) as u64,
+    }
+}
+
+/// Keys of the catalogue's ids that no product of any event has. The default's are there for those who
+/// say nothing.
+fn unused_ids(looks: &BTreeMap<Arc<str>, Looked>, settings: &Settings) -> Vec<Advice> {
+    let with_products: u64 = looks.values().map(|looked| looked.with_products).sum();
+    let found = |place: usize| -> u64 {
+        let found = looks.values().filter_map(|looked| looked.ids.get(place));
+        found.sum()
+    };
+    let keys = settings.content_ids.iter().enumerate();
+    let keys = keys.filter(|(_, key)| !["product_id", "sku"].contains(&key.as_str()));
+    let unused = keys.filter(|(place, _)| with_products >= ENOUGH && found(*place) == 0);
+    let told = unused.map(|(_, key)| Advice {
+        field: Some("content_ids".into()),
+        text: format!(
+            "catalog.content_id names {key:?}, and none of {} events about products that were looked at \
+             has a product with it: mend the key, or take it out",
+            count(with_products)
+        ),
+        weight: with_products,
+        ..Advice::default()
+    });
+    told.collect()
+}
+
+fn late(name: &NameQuality) -> Option<Advice> {
+    worth(name.late, name).then(|| Advice {
+        event_name: Some(name.event_name.clone()),
+        field: None,
+        text: format!(
+            "{} of {} {} left later than delivery.late_after: Pinterest reports them as offline, and \
+             does not deduplicate them against the Tag; look when the producer sends",
+            count(name.late),
+            count(name.events),
+            name.event_name
+        ),
+        line: None,
+        weight: name.late,
+    })
+}
+
+/// What the Tag names otherwise, of what was delivered.
+fn of_tag(report: &QualityReport, settings: &Settings) -> Vec<Advice> {
+    let told = settings.unlike_tag.iter().filter_map(|unlike| {
+        let name = report
+            .names
+            .iter()
+            .find(|name| name.event_name == unlike.here)?;
+        let costly = match unlike.is_costly {
+            true => format!(
+                " (a custom event then; better, have the Tag send {})",
+                unlike.here
+            ),
+            false => String::new(),
+        };
+        Some(Advice {
+            event_name: Some(unlike.here.clone()),
+            field: None,
+            text: format!(
+                "{} {} are {:?} in the Tag: Pinterest counts each twice where both send it{costly}",
+                count(name.events),
+                unlike.here,
+                unlike.tag
+            ),
+            line: Some(format!("[event_names] {}", unlike.cure)),
+            weight: name.events,
+        })
+    });
+    told.collect()
+}
+
+/// Filters that mean nothing, and consent that has another shape.
+fn of_rules(status: &Report) -> Vec<Advice> {
+    let in_effect = status.rules.iter().filter(|rule| rule.in_effect);
+    let told = in_effect.filter_map(|rule| {
+        let is_filter = !rule.rule.starts_with("consent[");
+        let is_idle = is_filter
+            && rule.matched == 0
+            && rule.judged > 0
+            && status.now - rule.since >= IDLE;
+        let is_odd = rule.rule == "consent[unreadable]" && rule.kept_back > 0;
+        let text = match (is_idle, is_odd) {
+            (true, _) => format!(
+                "the filter {} has meant none of {} events in a day: look at its event, its type and the \
+                 path of its where",
+                rule.rule,
+                count(rule.judged)
+            ),
+            (_, true) => format!(
+                "{} events were kept back because their consent cannot be read: \
+                 context.consent.categoryPreferences has to be an object of names, each true or false",
+                count(rule.kept_back)
+            ),
+            _ => return None,
+        };
+        Some(Advice {
+            text,
+            weight: rule.kept_back,
+            ..Advice::default()
+        })
+    });
+    told.collect()
+}
+
+/// Notes of money, time and match keys.
+fn of_notes(report: &QualityReport) -> Vec<Advice> {
+    let matters = ["value", "currency", "event_time", "em", "client_ip_address"];
+    let notes = report
+        .notes
+        .iter()
+        .filter(|note| matters.contains(&note.field.as_str()));
+    let told = notes.take(NAMES).map(|note| Advice {
+        field: Some(note.field.clone()),
+        text: format!(
+            "{}: {} notes {} in the last hour; mend the producer, `pinrelay tail --notes` names the \
+             path",
+            note.field,
+            count(note.count),
+            note.word
+        ),
+        weight: note.count,
+        ..Advice::default()
+    });
+    told.collect()
+}

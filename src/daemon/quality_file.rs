@@ -1,0 +1,135 @@
+//! The counts of match quality beside the queue, so that they outlive a restart.
+//!
+//! Invariant: the file is whole or the one before; what cannot be read is moved aside and told, and
+//! counting begins anew from that moment.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::files;
+use crate::observe::{Kept, Observer};
+
+/// Behind the name of the queue's folder.
+const SUFFIX: &str = ".quality";
+/// No such file is larger, in bytes.
+const LARGEST: u64 = 16 << 20;
+/// Between two looks whether something has changed. A kill loses the counts since the last.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// How long a stop waits for the file.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The file, read.
+pub(super) struct QualityFile {
+    path: PathBuf,
+    observer: Observer,
+}
+
+/// The file, kept up to date until this is stopped.
+pub(super) struct Keeping {
+    path: PathBuf,
+    observer: Observer,
+    task: JoinHandle<()>,
+}
+
+impl QualityFile {
+    /// Reads what was counted before.
+    pub fn open(queue: &Path, observer: Observer, clock: Clock) -> Self {
+        let mut name = queue.file_name().unwrap_or_default().to_owned();
+        name.push(SUFFIX);
+        let path = queue.with_file_name(name);
+        let kept = match read(&path) {
+            Ok(kept) => kept,
+            Err(why) => {
+                let aside = path.with_extension("quality.unreadable");
+                let moved = fs::rename(&path, &aside).is_ok();
+                tracing::warn!(
+                    file = %path.display(),
+                    "the counts of match quality cannot be read ({why}); they begin anew{}",
+                    if moved { ", and the file is kept as .unreadable" } else { "" }
+                );
+                None
+            }
+        };
+        observer.quality().begin(kept, clock.now());
+        Self { path, observer }
+    }
+
+    /// Keeps it from here on. Must be called within a runtime.
+    pub fn keep(self) -> Keeping {
+        let Self { path, observer } = self;
+        let (file, counts) = (path.clone(), observer.clone());
+        let task = tokio::spawn(async move {
+            let mut is_told = false;
+            loop {
+                tokio::time::sleep(EVERY).await;
+                let (file, counts) = (file.clone(), counts.clone());
+                let kept = tokio::task::spawn_blocking(move || keep(&file, &counts)).await;
+                if let Ok(Err(why)) = kept
+                    && !std::mem::replace(&mut is_told, true)
+                {
+                    tracing::warn!(
+                        "the counts of match quality are not kept over a restart: {why}"
+                    );
+                }
+            }
+        });
+        Keeping {
+            path,
+            observer,
+            task,
+        }
+    }
+}
+
+impl Keeping {
+    /// Writes what has changed, for the last time. A disk that hangs is not waited for.
+    pub async fn stop(self) {
+        self.task.abort();
+        let Self { path, observer, .. } = self;
+        let kept = tokio::task::spawn_blocking(move || keep(&path, &observer));
+        let why = match tokio::time::timeout(PATIENCE, kept).await {
+            Ok(Ok(Ok(()))) => return,
+            Ok(Ok(Err(why))) => why,
+            Ok(Err(_)) | Err(_) => "the disk does not answer".to_owned(),
+        };
+        tracing::warn!("the counts of match quality are not kept over this stop: {why}");
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Kept>, String> {
+    let text = match files::read_text(path, LARGEST) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+        Ok(text) => text,
+    };
+    let kept: Kept = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    match kept.version {
+        1 => Ok(Some(kept)),
+        other => Err(format!(
+            "it is of version {other}, and this release knows 1"
+        )),
+    }
+}
+
+fn keep(path: &Path, observer: &Observer) -> Result<(), String> {
+    let Some(kept) = observer.quality().changed() else {
+        return Ok(());
+    };
+    write(path, &kept).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn write(path: &Path, kept: &Kept) -> io::Result<()> {
+    // Made 0600.
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut new = tempfile::NamedTempFile::new_in(folder)?;
+    new.write_all(&serde_json::to_vec(kept)?)?;
+    new.as_file().sync_all()?;
+    new.persist(path)?;
+    Ok(())
+}
