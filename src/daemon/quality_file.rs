@@ -3,8 +3,9 @@
 //! Invariant: the file is whole or the one before; what cannot be read is moved aside and told, and
 //! counting begins anew from that moment.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,13 +41,11 @@ pub(super) struct Keeping {
 impl QualityFile {
     /// Reads what was counted before.
     pub fn open(queue: &Path, observer: Observer, clock: Clock) -> Self {
-        let mut name = queue.file_name().unwrap_or_default().to_owned();
-        name.push(SUFFIX);
-        let path = queue.with_file_name(name);
+        let path = behind(queue, SUFFIX);
         let kept = match read(&path) {
             Ok(kept) => kept,
             Err(why) => {
-                let aside = path.with_extension("quality.unreadable");
+                let aside = behind(&path, ".unreadable");
                 let moved = fs::rename(&path, &aside).is_ok();
                 tracing::warn!(
                     file = %path.display(),
@@ -102,6 +101,13 @@ impl Keeping {
     }
 }
 
+/// The path with this behind its name.
+fn behind(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
 fn read(path: &Path) -> Result<Option<Kept>, String> {
     let text = match files::read_text(path, LARGEST) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -125,11 +131,12 @@ fn keep(path: &Path, observer: &Observer) -> Result<(), String> {
 }
 
 fn write(path: &Path, kept: &Kept) -> io::Result<()> {
-    // Made 0600.
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut new = tempfile::NamedTempFile::new_in(folder)?;
+    // Always of this name: what a kill leaves behind is written over.
+    let beside = behind(path, ".tmp");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut new = options.custom_flags(libc::O_NOFOLLOW).open(&beside)?;
     new.write_all(&serde_json::to_vec(kept)?)?;
-    new.as_file().sync_all()?;
-    new.persist(path)?;
-    Ok(())
+    new.sync_all()?;
+    fs::rename(beside, path)
 }

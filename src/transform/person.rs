@@ -105,6 +105,39 @@ mod tests {
     }
 
     #[test]
+    fn a_person_is_met_in_the_sources_that_the_config_adds() {
+        let ada = Person::of_email("ada@example.com").unwrap();
+        let own = r#"{"traits":{"email":"Ada@example.com"}}"#;
+        let of = |extended, mappings: &[(&str, &str)]| {
+            let rule = |(source, destination): &(&str, &str)| MappingRule {
+                source: (*source).into(),
+                destination: (*destination).into(),
+            };
+            let options = Options {
+                extended,
+                mappings: mappings.iter().map(rule).collect(),
+                ..Options::default()
+            };
+            Transform::new(options).unwrap()
+        };
+        assert!(of(true, &[]).is_of(own.as_bytes(), &ada));
+        // Nothing is made of it then.
+        assert!(!of(false, &[]).is_of(own.as_bytes(), &ada));
+        let each = of(false, &[("properties.guests.*.mail", "user_data.em")]);
+        let guests = r#"{"properties":{"guests":[{"mail":"eve@x"},{"mail":"ada@example.com"}]}}"#;
+        assert!(each.is_of(guests.as_bytes(), &ada));
+        let id = of(
+            false,
+            &[("properties.customer_id", "user_data.external_id")],
+        );
+        let customer = r#"{"userId":"u-1","properties":{"customer_id":7}}"#;
+        for name in ["u-1", "7"] {
+            let person = Person::of_user_id(name).unwrap();
+            assert!(id.is_of(customer.as_bytes(), &person), "{name}");
+        }
+    }
+
+    #[test]
     fn a_user_id_is_met_as_it_is() {
         let ada = Person::of_user_id(" u-7 ").unwrap();
         assert!(is_of(r#"{"userId":"u-7"}"#, &ada));

@@ -1,13 +1,15 @@
 //! How a source is read, and in words why it gives nothing.
 
+use super::address::address_of;
 use super::custom_data::{self, currency};
 use super::envelope;
+use super::epik::{epik_of_url, search};
 use super::extended;
 use super::items::{Catalog, Items, item_id, products_of};
 use super::money::{amount, integer};
 use super::notes::{Notes, Place, Read};
 use super::scalar::{id_text, scalar_text, text_list};
-use super::user_data::{LISTS, address_of, customer_type, epik_of_url, external_id, search};
+use super::user_data::{LISTS, customer_type, external_id};
 use crate::event::Node;
 use crate::note::Word;
 

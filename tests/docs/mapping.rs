@@ -159,7 +159,7 @@ fn destinations_fill_what_the_page_says() {
         let is_custom = field.starts_with("custom_data.");
         assert!(!is_custom || fills.contains(field), "{field}");
     }
-    let source = read("src/transform/mappings.rs");
+    let source = read("src/transform/destinations.rs");
     let list = source.split("const REFUSED").nth(1).expect("the list");
     let list = list.split("];").next().unwrap_or_default();
     let names = list.split('(').skip(1).filter_map(|t| t.split('"').nth(1));
