@@ -15,9 +15,7 @@ use crate::admin::{NameQuality, QualityReport};
 use crate::coverage::FIELDS;
 use crate::moment;
 
-/// Names beside one another in a table.
-const COLUMNS: usize = 4;
-/// Columns of the first, and of each name.
+/// Columns of a table's first, and of each name beside it.
 const FIRST: usize = 24;
 const EACH: usize = 13;
 
@@ -85,7 +83,9 @@ fn shown(report: &QualityReport, zone: &TimeZone, screen: Screen) -> String {
         return format!("nothing was delivered since {since}");
     }
     let mut text = format!("delivered since {since}, in per cent\n");
-    for names in report.names.chunks(COLUMNS) {
+    let (columns, _) = screen.size_or_usual();
+    let beside = (columns.saturating_sub(FIRST) / EACH).clamp(1, 8);
+    for names in report.names.chunks(beside) {
         text.push('\n');
         table(&mut text, names);
     }

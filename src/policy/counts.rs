@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::judge::{Policy, Reason, Refusal};
+use super::options::Filter;
 use crate::clock::Millis;
 use crate::event::Kind;
 
@@ -23,11 +24,11 @@ pub struct Kept {
     pub rule: Arc<str>,
     /// Events that it kept back.
     pub kept_back: u64,
-    /// Events that it meant, kept back or not.
+    /// Events that it meant, kept back or not, since it says what it says.
     pub matched: u64,
-    /// Events that were judged since it is in effect.
+    /// Events that were judged since then.
     pub judged: u64,
-    /// Since when it is in effect, wall clock.
+    /// Since when that is, wall clock.
     pub since: Millis,
     /// Whether it is in effect.
     pub in_effect: bool,
@@ -43,8 +44,11 @@ struct Count {
 struct Row {
     reason: Option<Reason>,
     count: Arc<Count>,
-    /// What had been judged when it came.
+    /// What it says, if it is a filter.
+    filter: Option<Filter>,
+    /// What had been judged when it came, and what others of its name had meant.
     judged_before: u64,
+    matched_before: u64,
     since: Millis,
     in_effect: bool,
 }
@@ -99,8 +103,15 @@ impl SharedPolicy {
             row.in_effect = false;
         }
         let judged = self.0.judged.load(Ordering::Relaxed);
-        for (reason, name) in policy.rules() {
-            state.row(name, reason, judged, now).in_effect = true;
+        for (reason, name, filter) in policy.rules() {
+            let row = state.row(name, reason, judged, now);
+            row.in_effect = true;
+            if row.filter.as_ref() != filter {
+                // Another filter under the same name: whether it means anything is yet to be seen.
+                row.matched_before = row.count.matched.load(Ordering::Relaxed);
+                (row.judged_before, row.since) = (judged, now);
+                row.filter = filter.cloned();
+            }
         }
         state.policy = (!policy.is_empty()).then(|| Arc::new(policy));
     }
@@ -123,7 +134,7 @@ impl SharedPolicy {
             reason: row.reason,
             rule: rule.clone(),
             kept_back: row.count.kept_back.load(Ordering::Relaxed),
-            matched: row.count.matched.load(Ordering::Relaxed),
+            matched: row.count.matched.load(Ordering::Relaxed) - row.matched_before,
             judged: judged - row.judged_before.min(judged),
             since: row.since,
             in_effect: row.in_effect,
@@ -160,7 +171,9 @@ impl State {
         let row = self.rows.entry(rule).or_insert_with(|| Row {
             reason,
             count: Arc::default(),
+            filter: None,
             judged_before: judged,
+            matched_before: 0,
             since: now,
             in_effect: false,
         });
@@ -221,8 +234,11 @@ mod tests {
         };
         shared.set(dropping(&["A", "B"]), 5);
         assert_eq!([judge("A", 6), judge("C", 7)], [false, true]);
+        // The same name, and another filter.
         shared.set(dropping(&["C"]), 8);
+        assert_eq!((shared.kept()[0].matched, shared.kept()[0].since), (0, 8));
         assert_eq!([judge("A", 9), judge("C", 10)], [true, false]);
+        shared.set(dropping(&["C"]), 10);
         let kept = shared.kept();
         let told = kept
             .iter()
@@ -230,11 +246,11 @@ mod tests {
         assert_eq!(
             told.collect::<Vec<_>>(),
             [
-                ("filters[1]", 2, 2, 4, true),
+                ("filters[1]", 2, 1, 2, true),
                 ("filters[2]", 0, 0, 4, false)
             ]
         );
-        assert_eq!(kept[0].since, 5);
+        assert_eq!(kept[0].since, 8);
         let many: Vec<String> = (0..100).map(|n| format!("E{n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         shared.set(dropping(&many), 11);

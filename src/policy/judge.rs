@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::consent::{Choice, PATH, SALE_OF_DATA, choice};
 use super::filters::Rule;
-use super::options::{Action, Missing, Options, PolicyError};
+use super::options::{Action, Filter, Missing, Options, PolicyError};
 use crate::event::{Arena, Kind, Node, Wanted, parse_wanted};
 
 /// Why an event is kept back.
@@ -48,6 +48,8 @@ pub struct Policy {
     no_choices: Arc<str>,
     unreadable: Arc<str>,
     filters: Vec<(Rule, Arc<str>)>,
+    /// As they are configured, in the same order.
+    configured: Vec<Filter>,
     wanted: Wanted,
 }
 
@@ -84,6 +86,7 @@ impl Policy {
             no_choices: "consent[missing]".into(),
             unreadable: "consent[unreadable]".into(),
             filters,
+            configured: options.filters.clone(),
             wanted,
         })
     }
@@ -93,17 +96,21 @@ impl Policy {
         self.require.is_empty() && self.filters.is_empty()
     }
 
-    /// Every rule that there may be a count of; a filter that lets events go has no reason.
-    pub(super) fn rules(&self) -> impl Iterator<Item = (Option<Reason>, &Arc<str>)> {
+    /// Every rule that there may be a count of; a filter that lets events go has no reason. A filter
+    /// with what it says, for one of the same name may be another.
+    pub(super) fn rules(
+        &self,
+    ) -> impl Iterator<Item = (Option<Reason>, &Arc<str>, Option<&Filter>)> {
         let others = [&self.no_choices, &self.unreadable].into_iter();
         let required = self.require.iter().map(|(_, rule)| rule).chain(others);
         let required = required.filter(|_| !self.require.is_empty());
-        let filters = self.filters.iter().map(|(rule, name)| match rule.action {
-            Action::Drop => (Some(Reason::Filtered), name),
-            Action::Keep => (None, name),
+        let filters = self.filters.iter().zip(&self.configured);
+        let filters = filters.map(|((rule, name), filter)| match rule.action {
+            Action::Drop => (Some(Reason::Filtered), name, Some(filter)),
+            Action::Keep => (None, name, Some(filter)),
         });
         required
-            .map(|rule| (Some(Reason::Consent), rule))
+            .map(|rule| (Some(Reason::Consent), rule, None))
             .chain(filters)
     }
 
@@ -169,7 +176,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Consent, Filter, Scalar, Test, Where};
+    use crate::policy::{Consent, Scalar, Test, Where};
 
     fn judged(policy: &Policy, line: &str, is_limited: bool) -> String {
         let kind = crate::event::check(line.as_bytes()).ok().unwrap().kind;

@@ -22,6 +22,8 @@ const ANSWERS: &[&str] = &[
     "status --check",
     "trace streams-000000",
     "trace nobody-knows",
+    "quality",
+    "quality --json --window start",
     "reload",
     "pause --for 1ms",
     "resume",

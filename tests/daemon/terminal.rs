@@ -39,13 +39,16 @@ fn every_screen_fits_its_terminal_and_is_coloured_where_that_is_wanted() {
     let daemon = site.start();
     Client::queue(&daemon.socket(), &samples("order", 0..2));
     daemon.shows(s(20), "refused", |status| status["dead_total"] == 2);
+    Client::queue(&daemon.socket(), &samples("view", 0..6));
+    daemon.shows(s(20), "delivered", |status| status["delivered"] == 6);
     stand_in.mode(json!({"token": "another"}));
     Client::queue(&daemon.socket(), &samples("sale", 0..1));
     daemon.shows(s(20), "parked", |status| status["state"] == "parked");
 
     let trace = ["trace", "order-000000"];
-    let screens: [(&[&str], &[&str]); 8] = [
+    let screens: [(&[&str], &[&str]); 9] = [
         (&["status"], &["parked", "next:"]),
+        (&["quality"], &[]),
         (&["dead", "list"], &["refused"]),
         (&["dead", "list", "--each"], &["refused"]),
         (&["queue", "list"], &["parked"]),

@@ -295,3 +295,160 @@ fn of_notes(report: &QualityReport) -> Vec<Advice> {
     });
     told.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::report::{NoteCount, RuleCount};
+    use crate::admin::state::UnlikeTag;
+    use crate::coverage::{Coverage, Look};
+    use crate::observe::{Quality, Span};
+
+    const NOW: i64 = 1_800_000_000_000;
+
+    /// So many checkouts with nothing but their ids, each looked at with this result.
+    fn counted(events: u64, look: &Look) -> (QualityReport, BTreeMap<Arc<str>, Looked>) {
+        let quality = Quality::default();
+        quality.begin(None, NOW);
+        let mut tally = crate::observe::Tally::default();
+        for _ in 0..events {
+            tally.count(Coverage::default(), false, false);
+            quality.looked(NOW, "checkout", look.clone());
+        }
+        quality.delivered(NOW, [("checkout", tally)].into_iter());
+        let report = QualityReport::new(Span::Hour, &quality.window(Span::Hour, NOW), NOW);
+        (report, quality.looks(NOW))
+    }
+
+    fn texts(advice: &[Advice]) -> Vec<&str> {
+        advice.iter().map(|of| of.text.as_str()).collect()
+    }
+
+    #[test]
+    fn a_filter_that_means_nothing_for_a_day_and_consent_of_another_shape_are_told() {
+        let (report, looks) = counted(0, &Look::default());
+        let rule = |rule: &str, since, kept_back, matched| RuleCount {
+            rule: rule.to_owned(),
+            reason: Some("filtered".to_owned()),
+            kept_back,
+            matched,
+            judged: 1_204,
+            since,
+            in_effect: true,
+        };
+        let old = NOW - IDLE;
+        let gone = RuleCount {
+            in_effect: false,
+            ..rule("gone", old, 0, 0)
+        };
+        let status = Report {
+            now: NOW,
+            rules: vec![
+                rule("staff", old, 0, 0),
+                rule("young", old + 1, 0, 0),
+                rule("used", old, 0, 3),
+                rule("consent[unreadable]", old, 7, 0),
+                rule("consent[marketing]", old, 0, 0),
+                gone,
+            ],
+            ..Report::default()
+        };
+        let advice = advice(&report, &looks, &Settings::default(), &status);
+        let told = texts(&advice);
+        assert_eq!(told.len(), 2, "{told:#?}");
+        assert!(
+            told[0].starts_with("7 events were kept back because their consent cannot be read")
+        );
+        assert!(told[1].starts_with("the filter staff has meant none of 1,204 events in a day"));
+    }
+
+    #[test]
+    fn a_key_that_no_product_has_is_told_unless_it_is_the_defaults() {
+        let look = Look {
+            ids: Some(vec![false, true, false]),
+            ..Look::default()
+        };
+        let (report, looks) = counted(ENOUGH, &look);
+        let settings = Settings {
+            content_ids: vec!["varient_id".into(), "product_id".into(), "sku".into()],
+            ..Settings::default()
+        };
+        let told = advice(&report, &looks, &settings, &Report::default());
+        let told = texts(&told);
+        let unused: Vec<_> = told
+            .iter()
+            .filter(|text| text.contains("content_id names"))
+            .collect();
+        assert_eq!(unused.len(), 1, "{told:#?}");
+        assert!(unused[0].contains("\"varient_id\""));
+    }
+
+    #[test]
+    fn what_is_found_stands_with_its_line_and_is_not_asked_of_the_producer_as_well() {
+        let look = Look {
+            prospects: vec![Prospect {
+                field: "em",
+                source: "properties.customer.mail".to_owned(),
+                cure: Cure::Mapping("user_data.em"),
+            }],
+            ids: None,
+        };
+        let (report, looks) = counted(40, &look);
+        let told = advice(&report, &looks, &Settings::default(), &Report::default());
+        let em: Vec<_> = told
+            .iter()
+            .filter(|of| of.field.as_deref() == Some("em"))
+            .collect();
+        assert_eq!(em.len(), 1, "{told:#?}");
+        assert_eq!(
+            em[0].text,
+            "em (hashed_email): 0 of 40 checkout; of 40 looked at 40 carry properties.customer.mail"
+        );
+        assert_eq!(
+            em[0].line.as_deref(),
+            Some(
+                "[[mappings]] source = \"properties.customer.mail\" destination = \"user_data.em\""
+            )
+        );
+        let value = told.iter().find(|of| of.field.as_deref() == Some("value"));
+        assert!(value.is_some_and(|of| of.line.is_none()), "{told:#?}");
+    }
+
+    #[test]
+    fn the_tags_other_name_and_notes_of_money_are_told() {
+        let (mut report, looks) = counted(3, &Look::default());
+        report.notes = vec![NoteCount {
+            field: "currency".into(),
+            word: "unreadable".into(),
+            count: 12,
+        }];
+        let settings = Settings {
+            unlike_tag: vec![UnlikeTag {
+                event: "Order Completed".into(),
+                here: "checkout".into(),
+                tag: "Sale".into(),
+                cure: "\"Order Completed\" = \"Sale\"".into(),
+                is_costly: true,
+            }],
+            ..Settings::default()
+        };
+        let told = advice(&report, &looks, &settings, &Report::default());
+        let tag = told
+            .iter()
+            .find(|of| of.text.contains("in the Tag"))
+            .expect("the Tag");
+        assert!(
+            tag.text.starts_with("3 checkout are \"Sale\" in the Tag"),
+            "{}",
+            tag.text
+        );
+        assert_eq!(
+            tag.line.as_deref(),
+            Some("[event_names] \"Order Completed\" = \"Sale\"")
+        );
+        let notes = told
+            .iter()
+            .find(|of| of.text.starts_with("currency: 12 notes unreadable"));
+        assert!(notes.is_some(), "{told:#?}");
+    }
+}

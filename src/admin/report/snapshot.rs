@@ -135,11 +135,11 @@ pub struct RuleCount {
     pub reason: Option<String>,
     /// Events that it kept back, which were answered `ignored`.
     pub kept_back: u64,
-    /// Of a filter: the events that it meant.
+    /// Of a filter: the events that it meant since it says what it says.
     pub matched: u64,
-    /// Events that were judged while it was in effect.
+    /// Events that were judged since then.
     pub judged: u64,
-    /// Since when it is in effect, Unix milliseconds.
+    /// Since when that is, Unix milliseconds.
     pub since: Millis,
     /// Whether it still is: a reload may have taken it away.
     pub in_effect: bool,
