@@ -106,6 +106,8 @@ pub enum Cure {
 /// What was found in one event that was looked at closely.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
+    /// What it had when it was made.
+    pub coverage: Coverage,
     /// What would bring over what is missing.
     pub prospects: Vec<Prospect>,
     /// Of an event about products: which keys of `catalog.content_id` any of them has, by their

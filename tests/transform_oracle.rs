@@ -490,7 +490,7 @@ impl Oracle<'_> {
                 }
             }
             let first = land.iter().flatten().next().cloned();
-            let first = first.filter(|code| code.len() == 2);
+            // Neither of a country that is none of these, nor of one that nobody knows.
             let elsewhere = first
                 .as_deref()
                 .is_some_and(|code| !["us", "ca", "au"].contains(&code));

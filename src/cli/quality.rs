@@ -96,7 +96,9 @@ fn shown(report: &QualityReport, zone: &TimeZone, screen: Screen) -> String {
         let said = format!("  - {}", printable(&advice.text));
         let _ = writeln!(text, "{}", screen.wrapped(&said, 4));
         if let Some(line) = &advice.line {
-            let _ = writeln!(text, "      {}", printable(line));
+            for line in line.lines() {
+                let _ = writeln!(text, "      {}", printable(line));
+            }
         }
     }
     let looked: u64 = report.looked_at.values().sum();

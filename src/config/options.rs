@@ -34,6 +34,8 @@ impl Config {
             extended: self.user_data.sources == Sources::Extended,
             codes: self.user_data.codes,
             limited_states: self.consent.ldp_states.clone(),
+            requires_sale: (self.consent.require.iter())
+                .any(|category| category.trim().eq_ignore_ascii_case(policy::SALE_OF_DATA)),
             content_ids: self.catalog.content_id.clone(),
             unreadable_time: self.event_time.unreadable,
             event_names: names(&self.event_names),

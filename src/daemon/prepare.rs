@@ -48,7 +48,7 @@ impl InEffect {
         Arc::new(move |body| {
             let transform = in_effect.0.lock();
             let transform = transform.unwrap_or_else(PoisonError::into_inner).clone();
-            transform.is_limited(body)
+            transform.is_from_limited_state(body)
         })
     }
 

@@ -12,6 +12,7 @@
 
 mod check;
 mod decimal;
+mod members;
 mod node;
 mod number;
 mod repair;
@@ -20,6 +21,7 @@ mod wanted;
 
 pub use check::{Call, Invalid, Kind, MAX_MESSAGE_ID_BYTES, check};
 pub use decimal::Decimal;
+pub use members::is_member;
 pub use node::{Arena, Node, parse, parse_wanted};
 pub use number::Number;
 pub use repair::{readable, repair, sound};

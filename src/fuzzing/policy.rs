@@ -36,7 +36,7 @@ pub fn consent(data: &[u8]) {
         return;
     };
     let Some(event) = value(line) else { return };
-    let said = [
+    let levels = [
         &["context"][..],
         &["context", "consent"],
         &["context", "consent", "categoryPreferences"],
@@ -46,19 +46,13 @@ pub fn consent(data: &[u8]) {
             .try_fold(&event, |at, key| at.get(*key))
             .unwrap_or(&Value::Null)
     });
-    let is_missing = |value: &Value| match value {
-        Value::Null => true,
-        Value::String(text) => text.trim().is_empty(),
-        Value::Array(list) => list.is_empty(),
-        Value::Object(members) => members.is_empty(),
-        _ => false,
-    };
-    let broken = said
-        .iter()
-        .any(|value| !is_missing(value) && !value.is_object());
-    let silent = said.iter().any(|value| is_missing(value));
+    let said = levels.map(|value| (value.is_null(), value.is_object()));
+    // The outermost that is no object decides.
+    let first = said.iter().find(|(_, is_object)| !is_object);
+    let broken = first.is_some_and(|(is_null, _)| !is_null);
+    let silent = first.is_some_and(|(is_null, _)| *is_null);
     let granted = |category: &str| {
-        let members = said[2].as_object().into_iter().flatten();
+        let members = levels[2].as_object().into_iter().flatten();
         let named =
             members.filter(|(name, _)| name.trim().to_lowercase() == category.to_lowercase());
         let named: Vec<_> = named.map(|(_, value)| value).collect();

@@ -17,7 +17,7 @@ pub enum Choice {
     Refused,
     /// The choices are there and do not name it.
     Unnamed,
-    /// The event carries no choices.
+    /// The event carries no choices: they are not there, or null.
     Missing,
     /// What stands there is no choice that can be read.
     Unreadable,
@@ -28,17 +28,13 @@ pub enum Choice {
 pub fn choice(root: &Node<'_>, category: &str) -> Choice {
     let mut at = root;
     for key in PATH {
+        at = at.at(key);
         match at {
-            Node::Object(_) => at = at.at(key),
-            node if node.is_missing() => return Choice::Missing,
+            Node::Object(_) => {}
+            Node::Null => return Choice::Missing,
+            // What stands there says something, and nobody knows what.
             _ => return Choice::Unreadable,
         }
-    }
-    if at.is_missing() {
-        return Choice::Missing;
-    }
-    if !at.is_object() {
-        return Choice::Unreadable;
     }
     let wanted = category.trim().to_lowercase();
     let named = at
@@ -105,7 +101,10 @@ mod tests {
             (r#"{"categoryPreferences":"marketing"}"#, Choice::Unreadable),
             (r#""granted""#, Choice::Unreadable),
             ("true", Choice::Unreadable),
-            (r#"{"categoryPreferences":{}}"#, Choice::Missing),
+            (r#"{"categoryPreferences":{}}"#, Choice::Unnamed),
+            (r#"{"categoryPreferences":[]}"#, Choice::Unreadable),
+            (r#"{"categoryPreferences":" "}"#, Choice::Unreadable),
+            ("[]", Choice::Unreadable),
             (r#"{"categoryPreferences":null}"#, Choice::Missing),
             ("{}", Choice::Missing),
             ("null", Choice::Missing),

@@ -106,11 +106,23 @@ impl SharedPolicy {
         for (reason, name, filter) in policy.rules() {
             let row = state.row(name, reason, judged, now);
             row.in_effect = true;
-            if row.filter.as_ref() != filter {
-                // Another filter under the same name: whether it means anything is yet to be seen.
-                row.matched_before = row.count.matched.load(Ordering::Relaxed);
-                (row.judged_before, row.since) = (judged, now);
-                row.filter = filter.cloned();
+            if row.filter.as_ref() == filter {
+                continue;
+            }
+            // Another filter under the same name: whether it means anything is yet to be seen.
+            let is_another = row.filter.is_some();
+            row.matched_before = row.count.matched.load(Ordering::Relaxed);
+            (row.judged_before, row.since) = (judged, now);
+            (row.filter, row.reason) = (filter.cloned(), reason);
+            let is_named = filter.is_some_and(|filter| filter.name.is_some());
+            if is_another && !is_named {
+                // By its place alone: what stood there before is another rule.
+                let kept_back = row.count.kept_back.swap(0, Ordering::Relaxed);
+                let others = state.row(&OTHERS.into(), Some(Reason::Filtered), judged, now);
+                others
+                    .count
+                    .kept_back
+                    .fetch_add(kept_back, Ordering::Relaxed);
             }
         }
         state.policy = (!policy.is_empty()).then(|| Arc::new(policy));
@@ -236,7 +248,8 @@ mod tests {
         assert_eq!([judge("A", 6), judge("C", 7)], [false, true]);
         // The same name, and another filter.
         shared.set(dropping(&["C"]), 8);
-        assert_eq!((shared.kept()[0].matched, shared.kept()[0].since), (0, 8));
+        let first = shared.kept()[0].clone();
+        assert_eq!((first.kept_back, first.matched, first.since), (0, 0, 8));
         assert_eq!([judge("A", 9), judge("C", 10)], [true, false]);
         shared.set(dropping(&["C"]), 10);
         let kept = shared.kept();
@@ -246,8 +259,9 @@ mod tests {
         assert_eq!(
             told.collect::<Vec<_>>(),
             [
-                ("filters[1]", 2, 1, 2, true),
-                ("filters[2]", 0, 0, 4, false)
+                ("filters[1]", 1, 1, 2, true),
+                ("filters[2]", 0, 0, 4, false),
+                ("others", 1, 0, 2, false)
             ]
         );
         assert_eq!(kept[0].since, 8);
@@ -257,8 +271,9 @@ mod tests {
         assert!(!judge("E99", 12));
         let kept = shared.kept();
         assert!(kept.len() <= MOST + 1, "{}", kept.len());
+        // Those of the first place, and that of the last.
         let others = kept.iter().find(|k| &*k.rule == OTHERS).unwrap();
-        assert_eq!(others.kept_back, 1);
+        assert_eq!(others.kept_back, 3);
         shared.set(dropping(&[]), 13);
         assert!(shared.get().is_none());
     }

@@ -41,7 +41,11 @@ impl Rule {
         {
             return Err(PolicyError::NoTrack { number });
         }
-        let condition = |of: &super::options::Where| match of.path.split('.').any(str::is_empty) {
+        let condition = |of: &super::options::Where| match of
+            .path
+            .split('.')
+            .any(|step| step.is_empty() || step == "*")
+        {
             true => Err(PolicyError::Path {
                 number,
                 path: of.path.clone(),
@@ -66,6 +70,12 @@ impl Rule {
             bots: filter.bots,
             action: filter.action,
         })
+    }
+
+    /// The first step of each path.
+    pub fn heads(&self) -> impl Iterator<Item = &str> {
+        let first = self.conditions.iter().filter_map(|of| of.path.first());
+        first.map(|step| step.key.as_str())
     }
 
     /// Adds what it looks at.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::consent::{Choice, PATH, SALE_OF_DATA, choice};
 use super::filters::Rule;
 use super::options::{Action, Filter, Missing, Options, PolicyError};
-use crate::event::{Arena, Kind, Node, Wanted, parse_wanted};
+use crate::event::{Arena, Kind, Node, Wanted, is_member, parse_wanted};
 
 /// Why an event is kept back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +94,20 @@ impl Policy {
     /// Whether every event goes, unasked.
     pub fn is_empty(&self) -> bool {
         self.require.is_empty() && self.filters.is_empty()
+    }
+
+    /// What `check` warns of: filters that no event can be meant by.
+    pub fn warnings(&self) -> Vec<String> {
+        let odd = self.filters.iter().flat_map(|(rule, name)| {
+            let heads = rule.heads().filter(|head| !is_member(head));
+            heads.map(move |head| {
+                format!(
+                    "the filter {name}: a path of its where begins with \"{head}\", which is no part of a \
+                     Segment call: what an event says is in properties, context and traits"
+                )
+            })
+        });
+        odd.collect()
     }
 
     /// Every rule that there may be a count of; a filter that lets events go has no reason. A filter

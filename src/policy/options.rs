@@ -91,7 +91,7 @@ pub enum PolicyError {
     /// A path with nothing in a part of it.
     #[error(
         "filters[{number}].where: path = \"{path}\" is no path into an event: use keys with dots \
-         between them, such as context.page.url or properties.products.0.sku"
+         between them and no *, such as context.page.url or properties.products.0.sku"
     )]
     Path {
         /// Which of the filters, from 1.

@@ -15,6 +15,7 @@ use super::outcome::{Dead, Payload, UnreadableTime, Unsendable};
 use super::payload::Event;
 use super::rows::EXTENDED_URL;
 use super::tag::Unlike;
+use super::user_data::Limits;
 use super::{custom_data, extended, rows, scalar, user_data};
 use crate::event::time::{self, Choice};
 use crate::event::{self, Arena, Invalid, Kind, Node, Wanted};
@@ -39,7 +40,7 @@ pub struct Transform {
     extended: bool,
     codes: bool,
     pub(super) catalog: Catalog,
-    limited_states: Vec<String>,
+    limits: Limits,
     unreadable_time: UnreadableTime,
     pub(super) names: Names,
     tag: Tag,
@@ -72,7 +73,7 @@ impl Transform {
         {
             wanted.add(path.split('.'));
         }
-        if !options.limited_states.is_empty() {
+        if !options.limited_states.is_empty() || options.requires_sale {
             wanted.add(["context", "consent"].into_iter());
         }
         if options.extended {
@@ -89,12 +90,15 @@ impl Transform {
             hashing: options.hashing,
             extended: options.extended,
             codes: options.codes,
-            limited_states: (options.limited_states.iter())
-                .zip(1..)
-                .map(|(state, number)| {
-                    limited_state(state).ok_or(OptionsError::LimitedState { number })
-                })
-                .collect::<Result<_, _>>()?,
+            limits: Limits {
+                states: (options.limited_states.iter())
+                    .zip(1..)
+                    .map(|(state, number)| {
+                        limited_state(state).ok_or(OptionsError::LimitedState { number })
+                    })
+                    .collect::<Result<_, _>>()?,
+                everywhere: options.requires_sale,
+            },
             catalog: Catalog::new(content_ids(&options.content_ids)?, options.extended),
             unreadable_time: options.unreadable_time,
             names: Names::new(&options.event_names)?,
@@ -124,8 +128,8 @@ impl Transform {
         self.default_user_agent.as_deref()
     }
 
-    /// Whether limited data processing is due for a line, as what is sent for it would say.
-    pub fn is_limited(&self, body: &[u8]) -> bool {
+    /// Whether a line is from one of `consent.ldp_states`, as what is sent for it would say.
+    pub fn is_from_limited_state(&self, body: &[u8]) -> bool {
         let arena = Arena::default();
         let Ok(root) = event::parse_wanted(&arena, body, &self.wanted) else {
             return false;
@@ -135,7 +139,7 @@ impl Transform {
             event_time: 0,
         };
         let made = |of| self.event(&root, &arena, of, "", fixed, &|_| true);
-        identity(&root).is_ok_and(|of| made(of).event.user_data.is_limited)
+        identity(&root).is_ok_and(|of| made(of).event.user_data.from_limited_state)
     }
 
     /// The object that is sent for a stored line: one that [`event::check`] took.
@@ -252,7 +256,7 @@ impl Transform {
             hashing: self.hashing,
             extended: self.extended,
             codes: self.codes,
-            limited_states: &self.limited_states,
+            limits: &self.limits,
             notes: &notes,
         }
         .read();

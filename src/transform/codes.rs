@@ -130,6 +130,18 @@ pub(super) enum State {
 /// The ISO 3166-1 alpha-2 code of a country, in lower case: of an English name, or an alpha-2 or
 /// alpha-3 code in any case.
 pub(super) fn country_code(text: &str) -> Option<String> {
+    let without = |text: &str| text.split_once('(').map(|(before, _)| before.to_owned());
+    let turned = |text: &str| {
+        text.split_once(',')
+            .map(|(name, of)| format!("{of} {name}"))
+    };
+    // As lists have them: `United States (US)`, `Korea, Republic of`.
+    code_of(text)
+        .or_else(|| code_of(&without(text)?))
+        .or_else(|| code_of(&turned(text)?))
+}
+
+fn code_of(text: &str) -> Option<String> {
     let plain = plain(text);
     // Three digits are a code as well, which no customer writes: a number there is something else.
     if plain.is_empty() || plain.bytes().any(|b| b.is_ascii_digit()) {
@@ -240,6 +252,9 @@ mod tests {
             ("Turkey", "tr"),
             ("Hong Kong", "hk"),
             ("Trinidad & Tobago", "tt"),
+            ("United States (US)", "us"),
+            ("Korea, Republic of", "kr"),
+            ("Gambia, The", "gm"),
             ("Samoa", "ws"),
             ("American Samoa", "as"),
             ("Georgia", "ge"),

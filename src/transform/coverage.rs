@@ -23,6 +23,23 @@ const OTHER_IDS: [&str; 6] = [
 ];
 /// What a shop may call an order's total.
 const TOTALS: [&str; 4] = ["total", "subtotal", "amount", "order_total"];
+/// Whose address it is that stands under such a key, if not the customer's.
+const OTHERS: [&str; 14] = [
+    "support",
+    "shop",
+    "store",
+    "seller",
+    "vendor",
+    "merchant",
+    "refer",
+    "recipient",
+    "friend",
+    "sender",
+    "from",
+    "reply",
+    "admin",
+    "gift",
+];
 /// How deep an address is looked for, and in how long a key.
 const DEEPEST: usize = 4;
 const LONGEST_KEY: usize = 40;
@@ -103,7 +120,11 @@ impl Transform {
             self.code_prospects(&root, &mut prospects);
         }
         let ids = self.ids(&root, lacks("content_ids"), &mut prospects);
-        Look { prospects, ids }
+        Look {
+            coverage,
+            prospects,
+            ids,
+        }
     }
 
     fn extended_prospects(
@@ -206,9 +227,14 @@ impl Transform {
 
 /// Where an address stands that is somebody's, by the keys that lead to it.
 fn address_in(node: &Node<'_>, path: &str, depth: usize) -> Option<String> {
+    // The key may be anything, also somebody's; and the address may be the shop's own.
     let is_plain = |key: &str| {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-        key.len() <= LONGEST_KEY && !key.is_empty() && key.bytes().all(plain)
+        let plain = |b: u8| b.is_ascii_alphabetic() || b == b'_';
+        let lower = key.to_lowercase();
+        key.len() <= LONGEST_KEY
+            && !key.is_empty()
+            && key.bytes().all(plain)
+            && !OTHERS.iter().any(|other| lower.contains(other))
     };
     if depth == DEEPEST {
         return None;

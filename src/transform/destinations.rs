@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::options::{MappingRule, OptionsError};
 use super::user_data::LISTS;
+use crate::event::is_member;
 
 /// Destinations that feed user_data, and which of [`LISTS`].
 const PII_FIELDS: [(&str, usize); 10] = [
@@ -26,34 +27,6 @@ pub(super) const PERSON_FIELDS: [(&str, Destination); 4] = [
     ("click_id", Destination::ClickId),
     ("partner_id", Destination::PartnerId),
     ("customer_type", Destination::CustomerType),
-];
-
-/// What stands at the top of an event: Segment's common fields, and what clients add.
-const HEADS: [&str; 24] = [
-    "_metadata",
-    "anonymousId",
-    "category",
-    "channel",
-    "context",
-    "event",
-    "groupId",
-    "integrations",
-    "messageId",
-    "name",
-    "options",
-    "originalTimestamp",
-    "previousId",
-    "projectId",
-    "properties",
-    "receivedAt",
-    "sentAt",
-    "src",
-    "timestamp",
-    "traits",
-    "type",
-    "userId",
-    "version",
-    "writeKey",
 ];
 
 /// Each entry of a list.
@@ -173,7 +146,7 @@ pub(super) fn matches_nothing(
 ) -> Option<String> {
     let source = &rule.source;
     let head = source.split('.').next().unwrap_or_default();
-    if !HEADS.contains(&head) {
+    if !is_member(head) {
         return Some(format!(
             "mappings[{number}]: source \"{source}\" begins with \"{head}\", which is no part of a \
              Segment call: what an event says is in properties, context and traits"

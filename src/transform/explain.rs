@@ -158,7 +158,10 @@ impl Transform {
         if made.event.user_data.is_limited {
             let field = format!("custom_data.{OPT_OUT_TYPE}");
             fields.retain(|known| known.field != field);
-            fields.push(explained.plain(&field, "consent.ldp_states of the config"));
+            fields.push(explained.plain(
+                &field,
+                "the customer's refusal of sale_of_data, under [consent] of the config",
+            ));
         }
         Ok(Explanation {
             message_id: message_id.to_owned(),

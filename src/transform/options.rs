@@ -24,6 +24,8 @@ pub struct Options {
     pub content_ids: Vec<String>,
     /// `consent.ldp_states`: codes of states of the US.
     pub limited_states: Vec<String>,
+    /// Whether `consent.require` names sale_of_data.
+    pub requires_sale: bool,
     /// `[event_time] unreadable`.
     pub unreadable_time: UnreadableTime,
     /// `[event_names]`: a track's name (matched trimmed, without regard to case) → the name
@@ -46,6 +48,7 @@ impl Default for Options {
             extended: false,
             codes: false,
             limited_states: Vec::new(),
+            requires_sale: false,
             content_ids: vec!["product_id".to_owned(), "sku".to_owned()],
             unreadable_time: UnreadableTime::DeadLetter,
             event_names: Vec::new(),

@@ -67,6 +67,9 @@ pub(super) struct UserData<'t> {
     pub partner_id: Option<Text<'t>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer_type: Option<&'static str>,
+    /// Whether its people may refuse the sale of their data.
+    #[serde(skip)]
+    pub from_limited_state: bool,
     /// Whether custom_data has to say that processing is limited.
     #[serde(skip)]
     pub is_limited: bool,

@@ -130,7 +130,7 @@ pub(super) static LISTS: [List; LIST_COUNT] = [
     list("db", Normal::AsIs, birthday, &[], &[]),
     list("ge", Normal::Lower, gender, &[], &[]),
     // Hashed whatever `user_data.hashing` says: Pinterest takes no others.
-    list("hashed_maids", Normal::Lower, real, &[], &[]),
+    list("hashed_maids", Normal::Lower, advertising_id, &[], &[]),
 ];
 
 /// Behind the document's sources of click_id, where they are extended.
@@ -150,6 +150,16 @@ pub(super) struct MappedPerson<'t> {
     pub customer_type: Option<&'static str>,
 }
 
+/// Whose data is to be processed within limits, where they refuse its sale.
+#[derive(Default)]
+pub(super) struct Limits {
+    /// Those of these states, by their codes in lower case.
+    pub states: Vec<String>,
+    /// Everybody: an event of somebody who refuses comes in for such a state alone, and whatever the
+    /// config has become since, it does not go without.
+    pub everywhere: bool,
+}
+
 /// What the rows of user_data read, and what the config adds.
 pub(super) struct Sources<'t, 'n> {
     pub root: &'t Node<'t>,
@@ -162,8 +172,8 @@ pub(super) struct Sources<'t, 'n> {
     pub extended: bool,
     /// Whether countries and states become codes.
     pub codes: bool,
-    /// States whose people may refuse the sale of their data, by their codes in lower case.
-    pub limited_states: &'t [String],
+    /// Whose data is to be processed within limits.
+    pub limits: &'t Limits,
     pub notes: &'n Notes,
 }
 
@@ -203,7 +213,8 @@ impl<'t> Sources<'t, '_> {
         let (mut st, zp, mut country) =
             (found(STATE, &st), found(6, &zp), found(COUNTRY, &country));
         let [db, ge, maids] = [found(8, &[]), found(9, &[]), found(MAIDS, &[])];
-        let is_limited = self.is_limited(st.as_ref(), country.as_ref());
+        let from_limited_state = self.is_from_limited_state(st.as_ref(), country.as_ref());
+        let is_limited = self.is_limited(from_limited_state);
         if self.codes {
             country = country.map(|country| self.country_codes(country));
             let of = country.as_ref().and_then(|(texts, _)| texts.first());
@@ -262,28 +273,40 @@ impl<'t> Sources<'t, '_> {
             click_id,
             partner_id,
             customer_type,
+            from_limited_state,
             is_limited,
         }
     }
 
-    /// Whether an event from this state, of a customer who refuses the sale of data, is to be
-    /// processed within limits.
-    fn is_limited(
+    /// Whether an event is from a state whose people may refuse the sale of their data.
+    fn is_from_limited_state(
         &self,
         state: Option<&From<'t, Texts<'t>>>,
         country: Option<&From<'t, Texts<'t>>>,
     ) -> bool {
-        if self.limited_states.is_empty() || choice(self.root, SALE_OF_DATA) != Choice::Refused {
+        if self.limits.states.is_empty() {
             return false;
         }
         let country = country.and_then(|(texts, _)| country_code(texts.first()?));
         // The states are those of one country; of another, a state may have the same code.
         let elsewhere = country.is_some_and(|country| country != "us");
         let is_listed = |text: &Text<'t>| match state_code(text, Some("us")) {
-            State::Code(code) => self.limited_states.iter().any(|state| state == code),
+            State::Code(code) => self.limits.states.iter().any(|state| state == code),
             _ => false,
         };
         !elsewhere && state.is_some_and(|(texts, _)| texts.iter().any(is_listed))
+    }
+
+    /// Whether what is sent has to say that processing is limited. A refusal is not lost to a type:
+    /// whatever stands there and is not true is one.
+    fn is_limited(&self, from_limited_state: bool) -> bool {
+        if !from_limited_state && !self.limits.everywhere {
+            return false;
+        }
+        matches!(
+            choice(self.root, SALE_OF_DATA),
+            Choice::Refused | Choice::Unreadable
+        )
     }
 
     /// The first source of one of [`LISTS`] that gives anything: of `nodes`, which are its sources',
@@ -329,9 +352,10 @@ impl<'t> Sources<'t, '_> {
         (texts, source): From<'t, Texts<'t>>,
         country: Option<&str>,
     ) -> From<'t, Texts<'t>> {
-        // One that has no code says nothing of where the state is.
-        let country = country.and_then(country_code);
-        let code = |text: Text<'t>| match state_code(&text, country.as_deref()) {
+        let known = country.and_then(country_code);
+        let code = |text: Text<'t>| match state_code(&text, known.as_deref()) {
+            // Of a country that nobody knows, nor is the state.
+            _ if country.is_some() && known.is_none() => text,
             State::Code(code) => Cow::Borrowed(code),
             State::Elsewhere => text,
             State::Unknown => {
@@ -404,6 +428,18 @@ fn email(text: Text<'_>) -> Result<Text<'_>, Fault> {
         true => Ok(text),
         false => Err(Fault::unreadable(
             "is neither an address with an @ nor a SHA-256",
+        )),
+    }
+}
+
+/// An id of a phone. Zeros alone are what phones say whose owners allow none.
+fn advertising_id(text: Text<'_>) -> Result<Text<'_>, Fault> {
+    let text = real(text)?;
+    match text.bytes().any(|b| b != b'0' && b != b'-') {
+        true => Ok(text),
+        false => Err(Fault::new(
+            Word::Placeholder,
+            "is zeros alone, which phones say for none",
         )),
     }
 }

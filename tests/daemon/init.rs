@@ -171,6 +171,8 @@ fn what_has_a_default_can_be_given_by_flags() {
     for (flag, why) in [
         ("--tag=chrod", "has to be one of"),
         ("--content-id=a.b", "content_id"),
+        ("--content-id=none", "a name is needed"),
+        ("--consent=none,marketing", "a name is needed"),
     ] {
         let out = folder.init(&stand_in, &[flag]);
         let said = String::from_utf8_lossy(&out.stderr).into_owned();

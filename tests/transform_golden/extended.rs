@@ -81,10 +81,7 @@ fn codes_are_hashed_as_codes_and_what_has_none_is_told() {
     };
     assert_eq!(
         told(r#"{"state":"Atlantis","country":"Oz"}"#),
-        [
-            "st context.traits.address.state no_code",
-            "country context.traits.address.country no_code",
-        ]
+        ["country context.traits.address.country no_code"]
     );
     assert_eq!(told(r#"{"state":"Bayern","country":"Germany"}"#), [""; 0]);
     assert_eq!(
@@ -151,6 +148,9 @@ fn mappings_fill_user_data_before_every_other_source() {
             "{field} {json}"
         );
     }
+    let none = "00000000-0000-0000-0000-000000000000";
+    let zeros = format!(r#"{{"ids":["{none}"]}}"#);
+    assert_eq!(mapped("hashed_maids", "properties.ids", &zeros), "null");
     // Hashed always, and a match key of its own.
     let maid = "38400000-8cf0-11bd-b23e-10b96e40000d";
     let hash = "[\"\"]".len() + 64;
@@ -267,4 +267,62 @@ fn the_fields_of_user_data_that_a_mapping_fills() {
         said.contains("mappings[1]") && said.contains("hashed_maids"),
         "{said}"
     );
+}
+
+#[test]
+fn a_refused_sale_of_data_goes_with_its_limits() {
+    let limited = |states: &[&str], requires_sale, consent: &str, state: &str| {
+        let options = Options {
+            limited_states: states.iter().map(|state| (*state).to_owned()).collect(),
+            requires_sale,
+            ..Options::default()
+        };
+        let line = format!(
+            r#"{{"type":"page","messageId":"m","properties":{{"address":{{"state":"{state}"}}}},"context":{{"ip":"203.0.113.7","consent":{consent}}}}}"#
+        );
+        sent(options, &line)["custom_data"]["opt_out_type"] == "LDP"
+    };
+    let says = |value: &str| format!(r#"{{"categoryPreferences":{{"Sale_Of_Data":{value}}}}}"#);
+    for (value, is_limited) in [
+        ("false", true),
+        (r#""false""#, true),
+        ("0", true),
+        ("null", true),
+        ("true", false),
+    ] {
+        assert_eq!(
+            limited(&["CA"], false, &says(value), "California"),
+            is_limited,
+            "{value}"
+        );
+    }
+    assert!(limited(
+        &["ca"],
+        false,
+        r#"{"categoryPreferences":"none"}"#,
+        "CA"
+    ));
+    for (consent, state) in [
+        (says("false"), "Oregon"),
+        (says("false"), ""),
+        ("{}".into(), "CA"),
+    ] {
+        assert!(
+            !limited(&["CA"], false, &consent, state),
+            "{consent} {state}"
+        );
+    }
+    // Required, it came in for its limits alone: whatever became of the states since.
+    assert!(limited(&[], true, &says("false"), "Oregon"));
+    assert!(!limited(&[], true, &says("true"), "Oregon"));
+    for states in [&["California"][..], &[""], &["QC"]] {
+        let error = Transform::new(Options {
+            limited_states: states.iter().map(|state| (*state).to_owned()).collect(),
+            ..Options::default()
+        });
+        assert!(
+            matches!(error.err(), Some(OptionsError::LimitedState { number: 1 })),
+            "{states:?}"
+        );
+    }
 }

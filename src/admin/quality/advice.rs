@@ -8,7 +8,7 @@ use super::data::{Advice, NameQuality, QualityReport};
 use crate::admin::report::Report;
 use crate::admin::report::human::count;
 use crate::admin::state::Settings;
-use crate::coverage::{Cure, FIELDS, Prospect};
+use crate::coverage::{Cure, FIELDS, Prospect, place};
 use crate::observe::Looked;
 
 /// Fewer events than this share are worth no word, per cent.
@@ -58,36 +58,12 @@ pub(super) fn advice(
             .cloned()
             .unwrap_or_default();
         advice.extend(
-            looked.prospects.iter().map(|(prospect, found)| {
-                of_prospect(name, prospect, *found, looked.events, settings)
-            }),
+            looked
+                .prospects
+                .iter()
+                .map(|(prospect, found)| of_prospect(name, prospect, *found, &looked, settings)),
         );
-        let has = |field: &str| looked.prospects.keys().any(|of| of.field == field);
-        advice.extend(SENDERS.iter().filter(|(field, _)| !has(field)).filter_map(
-            |(field, what)| {
-                let missing = name.events - name.with(field);
-                worth(missing, name).then(|| Advice {
-                    event_name: Some(name.event_name.clone()),
-                    field: Some((*field).to_owned()),
-                    text: format!("{}; {what}", lacking(name, field)),
-                    line: None,
-                    weight: missing,
-                })
-            },
-        ));
-        if WITH_MONEY.contains(&name.event_name.as_str()) && !has("value") {
-            let missing = name.events - name.with("value");
-            advice.extend(worth(missing, name).then(|| Advice {
-                event_name: Some(name.event_name.clone()),
-                field: Some("value".into()),
-                text: format!(
-                    "{}; send it as properties.value, or map the property that holds it",
-                    lacking(name, "value")
-                ),
-                line: None,
-                weight: missing,
-            }));
-        }
+        advice.extend(of_producer(name, &looked));
         advice.extend(late(name));
         advice.extend(worth(name.zero_value, name).then(|| Advice {
             event_name: Some(name.event_name.clone()),
@@ -110,6 +86,39 @@ pub(super) fn advice(
     advice
 }
 
+/// What no setting brings, by what the last events lack: the counts may be of a config before.
+fn of_producer(name: &NameQuality, looked: &Looked) -> Vec<Advice> {
+    let missing = |field: &str| {
+        let place = place(field)?;
+        let missing = looked.events - looked.fields[place].min(looked.events);
+        let is_found = looked.prospects.keys().any(|of| of.field == field);
+        let is_much = super::data::percent(missing, looked.events) >= FEW;
+        (is_much && !is_found).then_some(missing)
+    };
+    let is_of_money = WITH_MONEY.contains(&name.event_name.as_str());
+    let value = (
+        "value",
+        "send it as properties.value, or map the property that holds it",
+    );
+    let asked = SENDERS.into_iter().chain(is_of_money.then_some(value));
+    let told = asked.filter_map(|(field, what)| {
+        let missing = missing(field)?;
+        Some(Advice {
+            event_name: Some(name.event_name.clone()),
+            field: Some(field.to_owned()),
+            text: format!(
+                "{}; of {} looked at {} have none: {what}",
+                lacking(name, field),
+                count(looked.events),
+                count(missing)
+            ),
+            line: None,
+            weight: name.events * missing / looked.events.max(1),
+        })
+    });
+    told.collect()
+}
+
 fn worth(missing: u64, name: &NameQuality) -> bool {
     missing > 0 && super::data::percent(missing, name.events) >= FEW
 }
@@ -128,23 +137,16 @@ fn of_prospect(
     name: &NameQuality,
     prospect: &Prospect,
     found: u64,
-    looked_at: u64,
+    looked: &Looked,
     settings: &Settings,
 ) -> Advice {
+    let looked_at = looked.events;
     let line = match &prospect.cure {
-        Cure::Sources => "[user_data] sources = \"extended\"".to_owned(),
-        Cure::Codes => "[user_data] codes = true".to_owned(),
-        Cure::ContentId(key) => {
-            let own = settings.content_ids.iter().filter(|own| *own != key);
-            let keys: Vec<_> = [key]
-                .into_iter()
-                .chain(own)
-                .map(|key| format!("{key:?}"))
-                .collect();
-            format!("[catalog] content_id = [{}]", keys.join(", "))
-        }
+        Cure::Sources => "[user_data]\nsources = \"extended\"".to_owned(),
+        Cure::Codes => "[user_data]\ncodes = true".to_owned(),
+        Cure::ContentId(key) => content_id_line(key, looked, settings),
         Cure::Mapping(destination) => format!(
-            "[[mappings]] source = {:?} destination = {destination:?}",
+            "[[mappings]]\nsource = {:?}\ndestination = {destination:?}",
             prospect.source
         ),
     };
@@ -156,7 +158,16 @@ fn of_prospect(
              codes",
             name.event_name
         ),
-        _ => format!(
+        Cure::Mapping("user_data.em") => format!(
+            "{}; of {of} looked at {found_in} carry {source}: if that is the customer's address",
+            lacking(name, field)
+        ),
+        Cure::Mapping(_) => format!(
+            "{}; of {of} looked at {found_in} carry {source}: if it means the same in every event that \
+             has it, for a mapping stands over their own",
+            lacking(name, field)
+        ),
+        Cure::Sources | Cure::ContentId(_) => format!(
             "{}; of {of} looked at {found_in} carry {source}",
             lacking(name, field)
         ),
@@ -169,6 +180,25 @@ fn of_prospect(
         line: Some(line),
         weight: (name.events as f64 * share) as u64,
     }
+}
+
+/// The ids with one more key: behind those that products have, so that no id changes.
+fn content_id_line(key: &str, looked: &Looked, settings: &Settings) -> String {
+    let own = settings
+        .content_ids
+        .iter()
+        .map(String::as_str)
+        .filter(|own| *own != key);
+    let keys: Vec<&str> = match looked.ids.iter().any(|found| *found > 0) {
+        true => own.chain([key]).collect(),
+        false => [key].into_iter().chain(own).collect(),
+    };
+    content_ids(&keys)
+}
+
+fn content_ids(keys: &[&str]) -> String {
+    let keys: Vec<_> = keys.iter().map(|key| format!("{key:?}")).collect();
+    format!("[catalog]\ncontent_id = [{}]", keys.join(", "))
 }
 
 /// Keys of the catalogue's ids that no product of any event has. The default's are there for those who
@@ -189,6 +219,12 @@ fn unused_ids(looks: &BTreeMap<Arc<str>, Looked>, settings: &Settings) -> Vec<Ad
              has a product with it: mend the key, or take it out",
             count(with_products)
         ),
+        line: Some(content_ids(
+            &(settings.content_ids.iter())
+                .map(String::as_str)
+                .filter(|own| *own != key.as_str())
+                .collect::<Vec<_>>(),
+        )),
         weight: with_products,
         ..Advice::default()
     });
@@ -234,7 +270,7 @@ fn of_tag(report: &QualityReport, settings: &Settings) -> Vec<Advice> {
                 unlike.here,
                 unlike.tag
             ),
-            line: Some(format!("[event_names] {}", unlike.cure)),
+            line: Some(format!("[event_names]\n{}", unlike.cure)),
             weight: name.events,
         })
     });
@@ -392,6 +428,7 @@ mod tests {
                 cure: Cure::Mapping("user_data.em"),
             }],
             ids: None,
+            ..Look::default()
         };
         let (report, looks) = counted(40, &look);
         let told = advice(&report, &looks, &Settings::default(), &Report::default());
@@ -402,12 +439,13 @@ mod tests {
         assert_eq!(em.len(), 1, "{told:#?}");
         assert_eq!(
             em[0].text,
-            "em (hashed_email): 0 of 40 checkout; of 40 looked at 40 carry properties.customer.mail"
+            "em (hashed_email): 0 of 40 checkout; of 40 looked at 40 carry properties.customer.mail: if \
+             that is the customer's address"
         );
         assert_eq!(
             em[0].line.as_deref(),
             Some(
-                "[[mappings]] source = \"properties.customer.mail\" destination = \"user_data.em\""
+                "[[mappings]]\nsource = \"properties.customer.mail\"\ndestination = \"user_data.em\""
             )
         );
         let value = told.iter().find(|of| of.field.as_deref() == Some("value"));
@@ -444,7 +482,7 @@ mod tests {
         );
         assert_eq!(
             tag.line.as_deref(),
-            Some("[event_names] \"Order Completed\" = \"Sale\"")
+            Some("[event_names]\n\"Order Completed\" = \"Sale\"")
         );
         let notes = told
             .iter()

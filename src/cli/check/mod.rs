@@ -110,8 +110,9 @@ fn examine(config: &Config) -> Vec<Finding> {
         }
         Err(error) => found.append(&mut problems(&error)),
     }
-    if let Err(error) = config.policy() {
-        found.append(&mut problems(&error));
+    match config.policy() {
+        Ok(policy) => found.extend(policy.warnings().into_iter().map(Advice)),
+        Err(error) => found.append(&mut problems(&error)),
     }
     if let Err(error) = config.machine_id() {
         found.append(&mut problems(&error));

@@ -36,9 +36,12 @@ pub(super) struct Choice {
     flag: &'static str,
     question: &'static str,
     is_list: bool,
-    /// The word for the default, beside an empty answer.
-    none: Option<&'static str>,
+    /// Words for the default, beside an empty answer.
+    none: &'static [&'static str],
 }
+
+/// Answers to another question, which would be names here.
+const WORDS: [&str; 6] = ["no", "none", "off", "false", "yes", "true"];
 
 pub(super) const CHOICES: [Choice; 3] = [
     Choice {
@@ -48,7 +51,7 @@ pub(super) const CHOICES: [Choice; 3] = [
         question: "\nPinterest counts an event of the shop and of the Tag on its pages once only if both give \
                it the same name.\nDoes the Tag run: none, chord (Chord's own), or custom? [none] ",
         is_list: false,
-        none: Some("none"),
+        none: &["none", "no"],
     },
     Choice {
         section: "consent",
@@ -57,7 +60,7 @@ pub(super) const CHOICES: [Choice; 3] = [
         question: "\nAn event can be kept back unless its customer has granted certain categories of consent, \
                like marketing.\nWhich are needed, with commas between them? [none] ",
         is_list: true,
-        none: Some("none"),
+        none: &["none", "no"],
     },
     Choice {
         section: "catalog",
@@ -67,7 +70,7 @@ pub(super) const CHOICES: [Choice; 3] = [
                of a product holds it, like variant_id; of several the first that is there? \
                [product_id, sku] ",
         is_list: true,
-        none: None,
+        none: &[],
     },
 ];
 
@@ -80,7 +83,13 @@ impl Choice {
         let parts: Vec<_> = entries(answer).collect();
         let value = match (self.is_list, parts.as_slice()) {
             (_, []) => return Ok(None),
-            (_, [word]) if Some(*word) == self.none => return Ok(None),
+            (_, [word]) if self.none.contains(word) => return Ok(None),
+            (true, parts) if parts.iter().any(|part| WORDS.contains(part)) => {
+                return Err(format!(
+                    "a name is needed: {} are answers",
+                    WORDS.join(", ")
+                ));
+            }
             (true, parts) => toml::Value::from(parts.to_vec()),
             (false, _) => toml::Value::from(answer.trim()),
         };

@@ -86,12 +86,12 @@ pub(super) struct Aged {
 impl Trial<'_> {
     /// What would keep it back at the socket. What the daemon holds has passed that.
     pub fn refusal(&self, when: When, kind: Kind, line: &[u8]) -> Option<Refusal> {
-        let is_limited = || self.transform.is_limited(line);
-        let judged = |()| self.policy.judge(kind, line, &is_limited, &mut |_| ());
-        matches!(when, When::Now(_))
-            .then_some(())
-            .map(judged)?
-            .err()
+        if self.policy.is_empty() || !matches!(when, When::Now(_)) {
+            return None;
+        }
+        let is_limited = || self.transform.is_from_limited_state(line);
+        let judged = self.policy.judge(kind, line, &is_limited, &mut |_| ());
+        judged.err()
     }
 
     /// What its age would do to it if it left now; `None`: nothing.

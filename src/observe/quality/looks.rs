@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::coverage::{Look, Prospect};
+use crate::coverage::{FIELDS, Look, Prospect};
 
 /// Kinds of prospects of one name that are counted.
 const MOST: usize = 32;
 /// What was found in the events of one name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Looked {
     /// Events that were looked at.
     pub events: u64,
+    /// Of these: with each of [`FIELDS`], in that order.
+    pub fields: [u64; FIELDS.len()],
     /// Of these: about products.
     pub with_products: u64,
     /// Of these: those in which any product has this key of `catalog.content_id`, by its place.
@@ -20,9 +22,24 @@ pub struct Looked {
     pub prospects: BTreeMap<Prospect, u64>,
 }
 
+impl Default for Looked {
+    fn default() -> Self {
+        Self {
+            events: 0,
+            fields: [0; FIELDS.len()],
+            with_products: 0,
+            ids: Vec::new(),
+            prospects: BTreeMap::new(),
+        }
+    }
+}
+
 impl Looked {
     fn count(&mut self, look: Look) {
         self.events += 1;
+        look.coverage
+            .fields()
+            .for_each(|place| self.fields[place] += 1);
         if let Some(ids) = look.ids {
             self.with_products += 1;
             self.ids.resize(ids.len().max(self.ids.len()), 0);
@@ -39,6 +56,9 @@ impl Looked {
 
     fn add(&mut self, other: &Self) {
         self.events += other.events;
+        for (own, more) in self.fields.iter_mut().zip(other.fields) {
+            *own += more;
+        }
         self.with_products += other.with_products;
         self.ids.resize(other.ids.len().max(self.ids.len()), 0);
         for (count, more) in self.ids.iter_mut().zip(&other.ids) {

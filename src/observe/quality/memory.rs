@@ -1,7 +1,7 @@
 //! Hours of the last two days, five minutes of the last hour, and all since the start.
 //!
-//! Invariant: what is delivered is counted once in each; a piece of time is never counted down, also
-//! where the clock is set back: then the newest goes on.
+//! Invariant: what is delivered is counted once in each, and never counted down; where the clock is set
+//! back, what was counted ahead of it becomes the newest piece's.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -213,16 +213,28 @@ impl Quality {
     }
 }
 
-/// The newest piece: this one, or the last that there is if the clock was set back.
+/// The piece of this number, as the newest. What a clock that was ahead has counted later is this
+/// one's: a moment of a wrong clock takes no true hour away.
 fn newest(pieces: &mut VecDeque<(i64, ByName)>, number: i64, most: usize) -> &mut ByName {
+    let mut ahead = ByName::new();
+    while pieces.back().is_some_and(|(last, _)| *last > number) {
+        for (name, tally) in pieces.pop_back().into_iter().flat_map(|(_, names)| names) {
+            ahead.entry(name).or_default().add(&tally);
+        }
+    }
     if pieces.back().is_none_or(|(last, _)| *last < number) {
         pieces.push_back((number, ByName::new()));
     }
-    let newest = pieces.back().map_or(number, |(last, _)| *last);
-    // By their numbers: those between may be missing.
-    pieces.retain(|(number, _)| newest - number < most as i64);
+    // By how many there are: what is older than a window is not asked for.
+    while pieces.len() > most {
+        pieces.pop_front();
+    }
     let end = pieces.len() - 1;
-    &mut pieces[end].1
+    let names = &mut pieces[end].1;
+    for (name, tally) in ahead {
+        names.entry(name).or_default().add(&tally);
+    }
+    names
 }
 
 #[cfg(test)]
@@ -281,13 +293,30 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_counts_in_the_newest_and_never_down() {
+    fn a_moment_of_a_clock_that_is_ahead_takes_no_true_hour_away() {
+        let quality = Quality::default();
+        quality.begin(None, NOW);
+        let add = |at| quality.delivered(at, [("lead", some(1))].into_iter());
+        for hours in [0, 1, 240, 2, 2] {
+            add(NOW + hours * HOUR);
+        }
+        let at = NOW + 2 * HOUR;
+        assert_eq!(counted(&quality, Span::Day, at), [("lead".to_owned(), 5)]);
+        assert_eq!(counted(&quality, Span::Hour, at), [("lead".to_owned(), 3)]);
+        assert_eq!(counted(&quality, Span::Hour, NOW + 5 * HOUR), []);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_counts_everything_once() {
         let quality = Quality::default();
         quality.begin(None, NOW);
         for at in [NOW, NOW - 10 * HOUR, NOW - HOUR, NOW] {
             quality.delivered(at, [("lead", some(1))].into_iter());
         }
-        assert_eq!(counted(&quality, Span::Hour, NOW), [("lead".to_owned(), 4)]);
+        assert_eq!(
+            counted(&quality, Span::Start, NOW),
+            [("lead".to_owned(), 4)]
+        );
         assert_eq!(counted(&quality, Span::Day, NOW), [("lead".to_owned(), 4)]);
     }
 
@@ -295,18 +324,24 @@ mod tests {
     fn names_are_bounded_and_the_standard_ones_have_a_place() {
         let quality = Quality::default();
         let name = |n: i32| format!("Custom {n}");
-        for n in 0..33 {
+        for n in 0..40 {
             quality.delivered(NOW, [(name(n).as_str(), some(1))].into_iter());
         }
         let long = "x".repeat(41);
-        for odd in [long.as_str(), "a\nb", ""] {
+        for odd in [
+            long.as_str(),
+            "a\nb",
+            "",
+            "Hello jane@x.example",
+            "Order 12345",
+        ] {
             quality.delivered(NOW, [(odd, some(1))].into_iter());
         }
         quality.delivered(NOW, [("watch_video", some(5))].into_iter());
         let counted = counted(&quality, Span::Hour, NOW);
-        assert_eq!(counted.len(), 10 + 2, "{counted:?}");
+        assert_eq!(counted.len(), 32 + 2, "{counted:?}");
         assert!(counted.contains(&("watch_video".to_owned(), 5)));
-        assert!(counted.contains(&("other".to_owned(), 33 - 10 + 3)));
+        assert!(counted.contains(&("other".to_owned(), 40 - 32 + 5)));
     }
 
     #[test]

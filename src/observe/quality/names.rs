@@ -1,7 +1,7 @@
 //! Which names are counted apart.
 //!
-//! Invariant: at most `MOST`, those that Pinterest knows of its own always among them, and none that is
-//! long or odd: a producer may write anything for a name.
+//! Invariant: beside those that Pinterest knows of its own at most `MOST`, and none that is long, or may
+//! be somebody's: a producer may write anything for a name.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use crate::event_name;
 /// The rest.
 pub const OTHER: &str = "other";
 
-/// Names that are counted apart.
+/// Names of the shop's own that are counted apart.
 const MOST: usize = 32;
-/// Bytes of one.
+/// Bytes of one, and digits: more are an address's, a number of a phone or an order.
 const LONGEST: usize = 40;
+const MOST_DIGITS: usize = 4;
 
 /// Names that are no standard ones and have a place, in the order in which they came.
 #[derive(Debug, Default)]
@@ -29,9 +30,12 @@ impl Names {
         if let Some(known) = self.0.get(name) {
             return known.clone();
         }
-        let is_plain =
-            name.len() <= LONGEST && !name.is_empty() && !name.chars().any(char::is_control);
-        let has_room = self.0.len() < MOST - event_name::STANDARD.len();
+        let digits = name.bytes().filter(u8::is_ascii_digit).count();
+        let is_plain = !name.is_empty()
+            && name.len() <= LONGEST
+            && digits <= MOST_DIGITS
+            && !name.contains(|c: char| c.is_control() || c == '@');
+        let has_room = self.0.len() < MOST;
         if !is_plain || !has_room || name == OTHER {
             return OTHER.into();
         }
