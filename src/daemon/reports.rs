@@ -179,6 +179,7 @@ fn rule(kept: Kept) -> admin::RuleCount {
         reason: kept.reason.map(|reason| reason.name().to_owned()),
         kept_back: kept.kept_back,
         matched: kept.matched,
+        last_matched: kept.last_matched,
         judged: kept.judged,
         since: kept.since,
         in_effect: kept.in_effect,

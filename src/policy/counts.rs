@@ -3,7 +3,7 @@
 //! Invariant: a rule's counts outlive a reload, and there are never more of them than `MOST`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::judge::{Policy, Reason, Refusal};
@@ -26,6 +26,8 @@ pub struct Kept {
     pub kept_back: u64,
     /// Events that it meant, kept back or not, since it says what it says.
     pub matched: u64,
+    /// When it meant one last since the start, wall clock.
+    pub last_matched: Option<Millis>,
     /// Events that were judged since then.
     pub judged: u64,
     /// Since when that is, wall clock.
@@ -38,6 +40,8 @@ pub struct Kept {
 struct Count {
     kept_back: AtomicU64,
     matched: AtomicU64,
+    /// Wall clock; 0: never.
+    last_matched: AtomicI64,
 }
 
 /// A rule that is or was in effect.
@@ -112,6 +116,7 @@ impl SharedPolicy {
             // Another filter under the same name: whether it means anything is yet to be seen.
             let is_another = row.filter.is_some();
             row.matched_before = row.count.matched.load(Ordering::Relaxed);
+            row.count.last_matched.store(0, Ordering::Relaxed);
             (row.judged_before, row.since) = (judged, now);
             (row.filter, row.reason) = (filter.cloned(), reason);
             let is_named = filter.is_some_and(|filter| filter.name.is_some());
@@ -147,6 +152,7 @@ impl SharedPolicy {
             rule: rule.clone(),
             kept_back: row.count.kept_back.load(Ordering::Relaxed),
             matched: row.count.matched.load(Ordering::Relaxed) - row.matched_before,
+            last_matched: Some(row.count.last_matched.load(Ordering::Relaxed)).filter(|at| *at > 0),
             judged: judged - row.judged_before.min(judged),
             since: row.since,
             in_effect: row.in_effect,
@@ -205,6 +211,7 @@ impl InEffect {
         let judged = self.policy.judge(kind, line, &is_limited, &mut |rule| {
             let count = self.shared.count(rule, None, now);
             count.matched.fetch_add(1, Ordering::Relaxed);
+            count.last_matched.store(now, Ordering::Relaxed);
         });
         if let Err(refusal) = &judged {
             let count = self.shared.count(&refusal.rule, Some(refusal.reason), now);
@@ -250,6 +257,7 @@ mod tests {
         shared.set(dropping(&["C"]), 8);
         let first = shared.kept()[0].clone();
         assert_eq!((first.kept_back, first.matched, first.since), (0, 0, 8));
+        assert_eq!(first.last_matched, None);
         assert_eq!([judge("A", 9), judge("C", 10)], [true, false]);
         shared.set(dropping(&["C"]), 10);
         let kept = shared.kept();
@@ -264,7 +272,7 @@ mod tests {
                 ("others", 1, 0, 2, false)
             ]
         );
-        assert_eq!(kept[0].since, 8);
+        assert_eq!((kept[0].since, kept[0].last_matched), (8, Some(10)));
         let many: Vec<String> = (0..100).map(|n| format!("E{n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         shared.set(dropping(&many), 11);

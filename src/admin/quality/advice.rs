@@ -282,16 +282,15 @@ fn of_rules(status: &Report) -> Vec<Advice> {
     let in_effect = status.rules.iter().filter(|rule| rule.in_effect);
     let told = in_effect.filter_map(|rule| {
         let is_filter = !rule.rule.starts_with("consent[");
-        let is_idle = is_filter
-            && rule.matched == 0
-            && rule.judged > 0
-            && status.now - rule.since >= IDLE;
+        let last = rule.last_matched.unwrap_or(rule.since).max(rule.since);
+        let is_idle = is_filter && rule.judged > 0 && status.now - last >= IDLE;
         let is_odd = rule.rule == "consent[unreadable]" && rule.kept_back > 0;
         let text = match (is_idle, is_odd) {
             (true, _) => format!(
-                "the filter {} has meant none of {} events in a day: look at its event, its type and the \
-                 path of its where",
+                "the filter {} has meant no event for a day or longer ({} of {} judged before that): look at \
+                 its event, its type and the path of its where",
                 rule.rule,
+                count(rule.matched),
                 count(rule.judged)
             ),
             (_, true) => format!(
@@ -368,6 +367,7 @@ mod tests {
             reason: Some("filtered".to_owned()),
             kept_back,
             matched,
+            last_matched: (matched > 0).then_some(since + matched as i64),
             judged: 1_204,
             since,
             in_effect: true,
@@ -395,7 +395,10 @@ mod tests {
         assert!(
             told[0].starts_with("7 events were kept back because their consent cannot be read")
         );
-        assert!(told[1].starts_with("the filter staff has meant none of 1,204 events in a day"));
+        assert!(
+            told[1]
+                .starts_with("the filter staff has meant no event for a day or longer (0 of 1,204")
+        );
     }
 
     #[test]

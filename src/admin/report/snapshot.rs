@@ -137,6 +137,8 @@ pub struct RuleCount {
     pub kept_back: u64,
     /// Of a filter: the events that it meant since it says what it says.
     pub matched: u64,
+    /// When it meant one last since the start, Unix milliseconds; `null`: never.
+    pub last_matched: Option<Millis>,
     /// Events that were judged since then.
     pub judged: u64,
     /// Since when that is, Unix milliseconds.
