@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use pinrelay::event::{Arena, check, parse};
-use pinrelay::fuzzing::schema;
+use pinrelay::fuzzing::{destinations, schema};
 use pinrelay::transform::{Fixed, Hashing, MappingRule, Options, Transform};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -170,46 +170,6 @@ fn settings() -> impl Strategy<Value = Options> {
 
 /// Every destination that has a type, each fed by values of any kind, and one custom key.
 fn mapped(settings: Options) -> Transform {
-    let destinations = [
-        "value",
-        "currency",
-        "order_id",
-        "content_ids",
-        "contents",
-        "num_items",
-        "search_string",
-        "content_name",
-        "content_category",
-        "content_brand",
-        "opt_out_type",
-        "predicted_ltv",
-        "email",
-        "phone",
-        "first_name",
-        "last_name",
-        "city",
-        "state",
-        "zip",
-        "country",
-        "custom",
-    ];
-    let of_person = [
-        "em",
-        "ph",
-        "fn",
-        "ln",
-        "ct",
-        "st",
-        "zp",
-        "country",
-        "external_id",
-        "click_id",
-        "partner_id",
-        "db",
-        "ge",
-        "hashed_maids",
-        "customer_type",
-    ];
     let sources = [
         "a",
         "b",
@@ -220,8 +180,7 @@ fn mapped(settings: Options) -> Transform {
         "products.*.id",
         "a.*",
     ];
-    let destinations = (destinations.iter().map(|key| format!("properties.{key}")))
-        .chain(of_person.iter().map(|field| format!("user_data.{field}")));
+    let destinations = destinations::typed().chain(["properties.custom".to_owned()]);
     let rule = |(i, destination): (usize, String)| MappingRule {
         source: format!("properties.{}", sources[i % sources.len()]),
         destination,

@@ -27,6 +27,11 @@ impl InEffect {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = transform;
     }
 
+    /// It, for as long as the caller is at it: a reload in between does not change it.
+    fn transform(&self) -> Arc<Transform> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Whose an event is, as the transform reads it.
     pub fn persons(&self) -> Persons {
         let in_effect = self.clone();
@@ -35,8 +40,7 @@ impl InEffect {
                 admin::Person::Email(address) => Person::of_email(&address),
                 admin::Person::UserId(user_id) => Person::of_user_id(&user_id),
             }?;
-            let transform = in_effect.0.lock();
-            let transform = transform.unwrap_or_else(PoisonError::into_inner).clone();
+            let transform = in_effect.transform();
             let whose: Whose = Arc::new(move |_, body| transform.is_of(body, &person));
             Some(whose)
         })
@@ -45,19 +49,14 @@ impl InEffect {
     /// Whether limited data processing is due for a line.
     pub fn limited(&self) -> Limited {
         let in_effect = self.clone();
-        Arc::new(move |body| {
-            let transform = in_effect.0.lock();
-            let transform = transform.unwrap_or_else(PoisonError::into_inner).clone();
-            transform.is_from_limited_state(body)
-        })
+        Arc::new(move |body| in_effect.transform().is_from_limited_state(body))
     }
 
     /// The settings that advice is about, as they are.
     pub fn advised(&self) -> Advised {
         let in_effect = self.clone();
         Arc::new(move || {
-            let transform = in_effect.0.lock();
-            let transform = transform.unwrap_or_else(PoisonError::into_inner).clone();
+            let transform = in_effect.transform();
             admin::Settings {
                 content_ids: transform.content_ids().to_vec(),
                 default_user_agent: transform.default_user_agent().map(str::to_owned),
@@ -78,8 +77,7 @@ impl InEffect {
     pub fn noting(&self) -> Noting {
         let in_effect = self.clone();
         Arc::new(move |body, accepted_at, event_time| {
-            let transform = in_effect.0.lock();
-            let transform = transform.unwrap_or_else(PoisonError::into_inner).clone();
+            let transform = in_effect.transform();
             let fixed = fixed(accepted_at, event_time);
             some_of_each(match transform.payload(body, fixed, None, &|_| false) {
                 Ok(payload) => payload.notes,

@@ -6,6 +6,7 @@
 //! What is private to a part is held to its properties there (`ingest`, `deliver`, `queue`).
 
 mod config;
+pub mod destinations;
 mod event;
 mod http;
 mod policy;

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use super::schema;
+use super::{destinations, schema};
 use crate::event;
 use crate::note::{KINDS, Note, rank};
 use crate::transform::{
@@ -156,48 +156,7 @@ fn transforms() -> &'static [Transform; 8] {
 }
 
 fn mappings() -> Vec<MappingRule> {
-    const DESTINATIONS: [&str; 23] = [
-        "value",
-        "currency",
-        "order_id",
-        "content_ids",
-        "contents",
-        "num_items",
-        "search_string",
-        "content_name",
-        "content_category",
-        "content_brand",
-        "opt_out_type",
-        "predicted_ltv",
-        "email",
-        "phone",
-        "first_name",
-        "last_name",
-        "city",
-        "state",
-        "zip",
-        "country",
-        "loyalty_tier",
-        "ünï \"code\"",
-        "tier",
-    ];
-    const OF_PERSON: [&str; 15] = [
-        "em",
-        "ph",
-        "fn",
-        "ln",
-        "ct",
-        "st",
-        "zp",
-        "country",
-        "external_id",
-        "click_id",
-        "partner_id",
-        "db",
-        "ge",
-        "hashed_maids",
-        "customer_type",
-    ];
+    const CUSTOM_KEYS: [&str; 3] = ["loyalty_tier", "ünï \"code\"", "tier"];
     const SOURCES: [&str; 9] = [
         "properties.products.*.sku",
         "properties.a.*",
@@ -213,16 +172,8 @@ fn mappings() -> Vec<MappingRule> {
         source: SOURCES[i % SOURCES.len()].to_owned(),
         destination,
     };
-    let destinations = || {
-        let properties = DESTINATIONS
-            .into_iter()
-            .map(|key| format!("properties.{key}"));
-        properties.chain(
-            OF_PERSON
-                .into_iter()
-                .map(|field| format!("user_data.{field}")),
-        )
-    };
+    let destinations =
+        || destinations::typed().chain(CUSTOM_KEYS.map(|key| format!("properties.{key}")));
     // The last usable one wins, so that each has two tries.
     let twice = destinations().chain(destinations());
     twice.enumerate().map(rule).collect()

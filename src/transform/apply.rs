@@ -297,7 +297,7 @@ impl Transform {
                 event_source_url: url,
                 partner_name: self.partner_name.as_deref(),
                 opt_out: notes.take("opt_out", opt_out_at, opt_out).unwrap_or(false),
-                extended: self.extended.then(extended).flatten(),
+                extended: self.extended.then(extended),
                 user_data,
                 custom_data,
             },

@@ -128,7 +128,7 @@ pub(super) fn read<'t>(
     kind: Kind,
     action_source: &str,
     notes: &Notes,
-) -> Option<Box<Extended<'t>>> {
+) -> Box<Extended<'t>> {
     let [
         app_id,
         app_name,
@@ -196,7 +196,7 @@ pub(super) fn read<'t>(
     let device_info = in_app
         .then(device_info)
         .filter(|info| *info != DeviceInfo::default());
-    Some(Box::new(Extended {
+    Box::new(Extended {
         language,
         app_id,
         app_name,
@@ -209,7 +209,7 @@ pub(super) fn read<'t>(
         wifi,
         app_info,
         device_info,
-    }))
+    })
 }
 
 fn is_short(text: &str, most: usize) -> bool {
