@@ -289,8 +289,8 @@ impl WallTrust {
         };
         match start_anchor(last, last_wall, now) {
             None => tracing::info!(
-                "the queue is new, so nothing vouches for this machine's clock yet: nothing \
-                 expires, is purged or is forgotten by it until {WAITS}"
+                "nothing vouches for this machine's clock yet, for the queue is new or in a database: \
+                 nothing expires, is purged or is forgotten by it until {WAITS}"
             ),
             Some(anchor) if anchor.is_off(now) => {
                 judgement.anchor = anchor;

@@ -11,6 +11,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+/// What OpenSSL and everything after it calls the file of certificate authorities.
+const ROOTS_FILE: &str = "SSL_CERT_FILE";
+
 /// The bytes of a plain file, at most `limit` of them, and what the system says of the file that
 /// they are from.
 ///
@@ -53,6 +56,24 @@ pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
 /// The system's; [`io::ErrorKind::InvalidInput`] for what is no plain file.
 pub fn check_plain(path: &Path) -> io::Result<()> {
     is_plain(&looked_at(path)?)
+}
+
+/// That the file of certificate authorities that the environment names, if any, holds up nobody:
+/// whoever reads it opens what stands there, and a FIFO would hold a start for ever.
+///
+/// # Errors
+/// Says what stands there.
+pub fn check_roots() -> Result<(), String> {
+    let Some(named) = std::env::var_os(ROOTS_FILE) else {
+        return Ok(());
+    };
+    match check_plain(Path::new(&named)) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            Err(format!("{ROOTS_FILE} names {}: {error}", named.display()))
+        }
+        // One that is not there adds nothing, and there may be a folder of them.
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// What to do about a file that cannot be read, for the end of a message.

@@ -14,9 +14,9 @@
 //!
 //! | to find | see |
 //! |---|---|
-//! | where an event is acknowledged | `queue/sled/threads/committer/accept.rs` |
+//! | where an event is acknowledged | `queue/sled/threads/committer/accept.rs`, `queue/postgres/session.rs` |
 //! | what an answer of Pinterest does to an event | `deliver/pinterest/classify.rs`, then `deliver/courier/answer.rs` |
-//! | what happens to a dead letter | `queue/sled/threads/committer/letters.rs` |
+//! | what happens to a dead letter | `queue/sled/threads/committer/letters.rs`, `queue/postgres/letters.rs` |
 //! | how an event becomes a payload | `transform/` |
 //! | what a key of the config does | `config/keys.rs` |
 

@@ -1,10 +1,10 @@
-//! What no log shows: the access token, readable by the client that sends it, and the write keys of
-//! those who send over HTTP.
+//! What no log shows: the access token, readable by the client that sends it, the URL of the database
+//! with its password, and the write keys of those who send over HTTP.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// A conversion access token. Its `Debug` shows nothing of it, and it has no `Display`.
+/// A conversion access token, or another text of one word that is as secret. Its `Debug` shows nothing of it, and it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Arc<str>);
 
@@ -40,7 +40,7 @@ impl Token {
         Ok(Self(text.into()))
     }
 
-    /// The token itself, for the `Authorization` header alone.
+    /// The token itself, for those alone whom it was given for.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -29,6 +29,8 @@ const OWNERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sled", &["queue/sled/"]),
+    ("tokio_postgres", &["queue/postgres/"]),
+    ("tokio_postgres_rustls", &["queue/postgres/"]),
     ("signal_hook", &["lifecycle/"]),
     ("sd_notify", &["lifecycle/"]),
     ("tracing_journald", &["lifecycle/"]),

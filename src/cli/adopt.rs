@@ -31,7 +31,7 @@ pub struct Args {
     /// Which config file; it says where the queue is.
     #[command(flatten)]
     config: ConfigArg,
-    /// The queue's folder, instead of the config's.
+    /// The queue's folder, instead of the config's; not where the queue is in a database.
     #[arg(long, value_name = "DIR")]
     queue: Option<PathBuf>,
     /// As JSON, for programs.
@@ -42,12 +42,18 @@ pub struct Args {
 /// Opens the queue once as this machine's.
 pub fn run(args: Args) -> Outcome {
     let config = args.config.load(process_env()).or_exit(Exit::Config)?;
-    let root = args.queue.unwrap_or_else(|| config.queue_folder());
-    offline::become_owner_of(&root)?;
+    let root = offline::folder(&config, args.queue)?;
+    if let Some(root) = &root {
+        offline::become_owner_of(root)?;
+    }
     offline::log_to_stderr();
     let failed = Arc::new(|why: &str| say(&format!("pinrelay: storage failed: {why}\n")));
     let machine_id = config.machine_id().or_exit(Exit::Config)?;
-    let options = config.queue_options(machine_id, failed).in_folder(root);
+    let options = (config.queue_options(machine_id, failed)).or_exit(Exit::Config)?;
+    let options = match root {
+        Some(root) => options.in_folder(root),
+        None => options,
+    };
     let queue = queue::adopt(&options, Clock::system())
         .map_err(verify::failure)?
         .queue;

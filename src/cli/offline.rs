@@ -16,6 +16,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, User, geteuid, initgroups, setgid, setgroups, setuid};
 
 use super::exit::{Exit, Failure, OrExit};
+use crate::config::{Config, Engine};
 use crate::files::dangling_link;
 use crate::lifecycle::{self, LogFormat};
 
@@ -52,6 +53,26 @@ pub(super) fn become_owner_of(folder: &Path) -> Result<Option<String>, Failure> 
         .with_context(|| format!("taking on the owner of {}", folder.display()))
         .or_exit(Exit::Io)
         .map(Some)
+}
+
+/// The folder of the queue, the operator's before the config's; `None`: it is in a database, where
+/// nobody owns a file.
+///
+/// # Errors
+/// With exit 64: a folder is named, and the queue is in a database.
+pub(super) fn folder(config: &Config, named: Option<PathBuf>) -> Result<Option<PathBuf>, Failure> {
+    match (config.queue.engine, named) {
+        (Engine::Sled, named) => Ok(Some(named.unwrap_or_else(|| config.queue_folder()))),
+        (Engine::Postgres, None) => Ok(None),
+        (Engine::Postgres, Some(_)) => Err(Failure {
+            exit: Exit::Usage,
+            error: anyhow!(
+                "--queue names a folder, and this config has the queue in a database ([queue] \
+                 engine = \"postgres\"): leave it out, or name with --config the config of a queue in \
+                 a folder"
+            ),
+        }),
+    }
 }
 
 /// What opening a queue has to say goes to stderr: stdout is the command's own.

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use super::args::RunArgs;
 use super::exit::{Exit, Failure, Outcome};
 use super::{offline, text};
-use crate::config::process_env;
+use crate::config::{Engine, process_env};
 use crate::daemon::{self, DaemonError};
 
 /// The variable of the key that the flag stands before.
@@ -26,6 +26,7 @@ fn environment(args: &RunArgs) -> impl Iterator<Item = (String, String)> {
 pub fn run(args: &RunArgs) -> Outcome {
     // A config that cannot be read is told below.
     if let Ok(config) = args.config.load(environment(args))
+        && config.queue.engine == Engine::Sled
         && let Some(owner) = offline::become_owner_of(&config.queue_folder())?
     {
         text::say(&format!(
@@ -37,11 +38,16 @@ pub fn run(args: &RunArgs) -> Outcome {
     let load = Arc::new(move || own.config.load(environment(&own)));
     match daemon::run(load) {
         Ok(()) => Ok(Exit::Ok),
+        Err(stopped @ DaemonError::Stopped(_)) => {
+            tracing::info!("{stopped}");
+            Ok(Exit::Ok)
+        }
         Err(error) => Err(Failure {
             exit: match error {
                 DaemonError::Config(_) => Exit::Config,
                 DaemonError::InUse(_) => Exit::Unavailable,
                 DaemonError::Io(_) => Exit::Io,
+                DaemonError::Stopped(_) => Exit::Ok,
             },
             error: anyhow!(error),
         }),

@@ -14,7 +14,7 @@ use super::stdout::Stdout;
 use super::text::{out, say};
 use super::{daemon, offline};
 use crate::clock::Clock;
-use crate::config::{ConfigError, process_env};
+use crate::config::{Config, ConfigError, process_env};
 use crate::queue::{self, OpenError, Verdict};
 
 /// How long a running daemon may take to read its whole queue.
@@ -33,7 +33,7 @@ pub struct Args {
     /// Which config file; it says where the queue and the admin socket are.
     #[command(flatten)]
     config: ConfigArg,
-    /// The queue's folder, instead of the config's.
+    /// The queue's folder, instead of the config's; not where the queue is in a database.
     #[arg(long, value_name = "DIR")]
     queue: Option<PathBuf>,
     /// Move what is damaged to the queue's quarantine/ folder, settle its events as set aside,
@@ -60,13 +60,19 @@ pub fn run(args: Args) -> Outcome {
         }
         (Err(error), _) => return Err(error).or_exit(Exit::Config),
     };
-    let root = args.queue.unwrap_or_else(|| config.queue_folder());
+    let root = offline::folder(&config, args.queue)?;
     if args.place {
-        let line = [root.as_os_str().as_encoded_bytes(), b"\n"].concat();
+        let shown = match &root {
+            Some(root) => root.as_os_str().as_encoded_bytes().to_vec(),
+            None => in_a_database(&config)?.into_bytes(),
+        };
+        let line = [&shown[..], b"\n"].concat();
         Stdout::of_an_answer().write_all(&line).or_exit(Exit::Io)?;
         return Ok(Exit::Ok);
     }
-    offline::become_owner_of(&root)?;
+    if let Some(root) = &root {
+        offline::become_owner_of(root)?;
+    }
     let shows = io::stderr().is_terminal();
     let mut tell = |what: &str| {
         if shows {
@@ -76,7 +82,11 @@ pub fn run(args: Args) -> Outcome {
     offline::log_to_stderr();
     let failed = Arc::new(|why: &str| say(&format!("pinrelay: storage failed: {why}\n")));
     let machine_id = config.machine_id().or_exit(Exit::Config)?;
-    let options = config.queue_options(machine_id, failed).in_folder(root);
+    let options = (config.queue_options(machine_id, failed)).or_exit(Exit::Config)?;
+    let options = match root {
+        Some(root) => options.in_folder(root),
+        None => options,
+    };
     let clock = Clock::system();
     if args.repair {
         let (before, after) = queue::repair(&options, clock, &mut tell).map_err(failure)?;
@@ -97,12 +107,20 @@ pub fn run(args: Args) -> Outcome {
     }
 }
 
+/// Where that is. The URL is read, and nothing is connected to.
+fn in_a_database(config: &Config) -> Result<String, Failure> {
+    let options = config.queue_options(None, Arc::new(|_| {}));
+    let storage = options.or_exit(Exit::Config)?.storage;
+    let shown = storage.shown().map_err(|why| anyhow!(why));
+    shown.or_exit(Exit::Config)
+}
+
 /// The exit code of a queue that cannot be opened.
 pub(super) fn failure(error: OpenError) -> Failure {
     let exit = match error {
         OpenError::InUse(_) => Exit::Unavailable,
         OpenError::Newer(_) | OpenError::Foreign(_) => Exit::Config,
-        OpenError::Damaged(_) | OpenError::Io(_) => Exit::Io,
+        OpenError::Damaged(_) | OpenError::Io(_) | OpenError::GivenUp(_) => Exit::Io,
     };
     Failure {
         exit,

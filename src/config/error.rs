@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::database_url::UrlError;
 use super::raw::Problem;
 
 /// Why there is no config. Its text has a line per problem, with file and line.
@@ -28,6 +29,9 @@ pub enum ConfigError {
         /// Why.
         error: io::Error,
     },
+    /// There is no URL of the database that holds the queue.
+    #[error(transparent)]
+    DatabaseUrl(#[from] UrlError),
     /// All that is wrong in it.
     #[error("{}", Lines(.0))]
     Invalid(Vec<Problem>),

@@ -9,7 +9,7 @@ use super::key::Key;
 use super::raw::Raw;
 use super::values::{
     BaseUrl, Kind, ad_account_id, address, app_name, base_url, calls, currency, duration, flag,
-    list, loopback, number, one_of, optional, path, product_keys, size, states, text,
+    list, loopback, number, one_of, optional, path, product_keys, schema, size, states, text,
 };
 use crate::deliver::{CallLimit, OnLate, OnRefused};
 use crate::lifecycle::LogFormat;
@@ -34,6 +34,15 @@ pub enum TagKind {
     Chord,
     /// Another, whose names are `[tag_names]`.
     Custom,
+}
+
+/// Which engine carries the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// A folder of this machine.
+    Sled,
+    /// A schema of a PostgreSQL database.
+    Postgres,
 }
 
 const KIB: u64 = 1 << 10;
@@ -77,6 +86,12 @@ const ON_REFUSED: &[(&str, OnRefused)] = &[
 const ON_LATE: &[(&str, OnLate)] = &[
     ("deliver", OnLate::Deliver),
     ("dead_letter", OnLate::DeadLetter),
+];
+const ENGINES: &[(&str, Engine)] = &[("sled", Engine::Sled), ("postgres", Engine::Postgres)];
+const DURABILITIES: &[(&str, &str)] = &[
+    ("replicated", "replicated"),
+    ("managed", "managed"),
+    ("single", "single"),
 ];
 const LEVELS: &[(&str, &str)] = &[
     ("error", "error"),
@@ -209,6 +224,9 @@ settings! {
     }
     /// `[queue]`: where events wait.
     queue: Queue {
+        /// "sled" keeps it in a folder of this machine, "postgres" in a database, as [postgres] says;
+        /// then path, min_free, machine_id_file and generation_events do not count.
+        engine: Engine = Text, "sled", one_of(ENGINES), restart;
         /// The folder of the queue.
         path: PathBuf = Text, "/var/lib/pinrelay/queue", path, restart;
         /// How long an accepted messageId is remembered. From 1s to 30d.
@@ -224,6 +242,24 @@ settings! {
         /// Events in one store of the queue. Fewer give disk back sooner, more make fewer stores.
         /// From 100 to 1000000.
         generation_events: u32 = Number, "200000", number(100..=1_000_000), restart;
+    }
+    /// `[postgres]`: where the queue is with engine = "postgres".
+    postgres: Postgres {
+        /// The file with the database's URL, postgres://USER:PASSWORD@HOST/DATABASE. If set, it is
+        /// the only source; otherwise the first that exists of
+        /// $CREDENTIALS_DIRECTORY/pinrelay-db-url and $PINRELAY_DB_URL.
+        url_file: Option<PathBuf> = Text, "", optional(path), restart;
+        /// The file with the certificates of the authorities that vouch for the server (PEM); empty:
+        /// the system's.
+        ca_file: Option<PathBuf> = Text, "", optional(path), restart;
+        /// The schema of the database, one for each ad account. In test mode one of its own, with
+        /// _test behind its name.
+        schema: String = Text, "pinrelay", schema, restart;
+        /// What has an event before it is answered: "replicated", a synchronous standby too;
+        /// "managed", whatever the provider answers for; "single", the one server.
+        durability: &'static str = Text, "replicated", one_of(DURABILITIES), restart;
+        /// How long the right to deliver outlives a daemon that is gone. From 2s to 5m.
+        lease: Duration = Duration, "10s", duration("2s", "5m"), restart;
     }
     /// `[delivery]`: how events go out.
     delivery: Delivery {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::error::ConfigError;
-use super::keys::{Ingest, Sources, TagKind};
+use super::keys::{Engine, Ingest, Sources, TagKind};
 use super::raw::{Pair, Place, Problem};
 use super::settings::Config;
 use super::write_keys::{self, WriteKey, WriteKeyError};
@@ -173,11 +173,15 @@ impl Config {
         write_keys::refused(address, opened, keys).map_or(Ok(()), Err)
     }
 
-    /// The id of this machine; none where it has none, as in containers.
+    /// The id of this machine; none where it has none, as in containers, and where the queue is on
+    /// no machine of its own.
     ///
     /// # Errors
     /// [`ConfigError::MachineId`], if there is one that cannot be read.
     pub fn machine_id(&self) -> Result<Option<String>, ConfigError> {
+        if self.queue.engine == Engine::Postgres {
+            return Ok(None);
+        }
         let file = &self.queue.machine_id_file;
         match files::read_text(file, LARGEST_ID) {
             // "uninitialized": not yet made, as systemd writes on a first boot.
@@ -193,27 +197,65 @@ impl Config {
     }
 
     /// For the durable queue on the machine with this id; `on_failure` is told once when storage
-    /// has failed.
+    /// has failed. Reads the database's URL where the queue is in one.
+    ///
+    /// # Errors
+    /// Of a queue in a database: its URL is missing, or the ad account.
     pub fn queue_options(
         &self,
         machine_id: Option<String>,
         on_failure: Arc<dyn Fn(&str) + Send + Sync>,
-    ) -> queue::Options {
-        let folder = queue::Folder {
-            path: self.queue_folder(),
-            min_free: self.queue.min_free,
-            roll_events: self.queue.generation_events.into(),
-            machine_id,
+    ) -> Result<queue::Options, ConfigError> {
+        let storage = match self.queue.engine {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres => queue::Storage::Postgres(Box::new(self.queue_in_postgres()?)),
+            // Refused when it was read, where there is no such engine.
+            #[cfg(not(feature = "postgres"))]
+            Engine::Postgres => return Err(ConfigError::Invalid(Vec::new())),
+            Engine::Sled => queue::Storage::Folder(queue::Folder {
+                path: self.queue_folder(),
+                min_free: self.queue.min_free,
+                roll_events: self.queue.generation_events.into(),
+                machine_id,
+            }),
         };
-        queue::Options {
+        Ok(queue::Options {
             dedup_window: self.queue.dedup_window,
             max_bytes: self.queue.max_bytes,
             dead_retention: self.dead_letters.retention,
             dead_max_bytes: self.dead_letters.max_bytes,
             destination_remembers: deliver::REMEMBERS,
             on_failure,
-            ..queue::Options::new(queue::Storage::Folder(folder))
-        }
+            ..queue::Options::new(storage)
+        })
+    }
+
+    /// The database that the queue is in. Reads its URL.
+    ///
+    /// # Errors
+    /// It is missing, or the ad account.
+    #[cfg(feature = "postgres")]
+    pub fn queue_in_postgres(&self) -> Result<queue::Postgres, ConfigError> {
+        let Some(account) = &self.pinterest.ad_account_id else {
+            return Err(ConfigError::Invalid(vec![self.missing("ad_account_id")]));
+        };
+        self.queue_in_postgres_of(account.clone())
+    }
+
+    /// The same of this ad account.
+    ///
+    /// # Errors
+    /// The URL is missing.
+    #[cfg(feature = "postgres")]
+    pub fn queue_in_postgres_of(&self, account: String) -> Result<queue::Postgres, ConfigError> {
+        let (keys, url) = (&self.postgres, self.database.read()?.url);
+        Ok(queue::Postgres {
+            ca_file: keys.ca_file.clone(),
+            durability: queue::Durability::named(keys.durability),
+            lease: keys.lease,
+            is_test: self.pinterest.test,
+            ..queue::Postgres::new(url, self.queue_schema(), account)
+        })
     }
 
     /// Where events go, and by whose word.

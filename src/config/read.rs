@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::database_url::{URL_CREDENTIAL, URL_VARIABLE, UrlSources};
 use super::error::ConfigError;
 use super::instance::Instance;
-use super::keys::{KEYS, Sections, TagKind};
+use super::keys::{Engine, KEYS, Sections, TagKind};
 use super::raw::{Pair, Place, Problem, Raw};
 use super::settings::Config;
 use super::token::{CREDENTIAL, DEFAULT_TOKEN_FILE, TOKEN_VARIABLE, TokenSources};
@@ -21,8 +22,8 @@ const LARGEST: u64 = 16 << 20;
 const HTTP_SOCKET: &str = "http.sock";
 
 /// Reads the file, if one is named, and lays `env` over it: `PINRELAY_<SECTION>__<KEY>` for
-/// every scalar key. `CREDENTIALS_DIRECTORY` and `PINRELAY_TOKEN` are remembered as sources of
-/// the token; every other variable is none of ours.
+/// every scalar key. `CREDENTIALS_DIRECTORY`, `PINRELAY_TOKEN` and `PINRELAY_DB_URL` are remembered
+/// as sources of the token and of the database's URL; every other variable is none of ours.
 ///
 /// # Errors
 /// Every problem at once, each with its place.
@@ -118,15 +119,16 @@ fn salvage(
     if let Some((path, text)) = file {
         raw.file(path, text);
     }
-    let (mut credential, mut variable) = (None, None);
+    let (mut credentials, mut variable, mut database) = (None, None, None);
     for (name, value) in env {
         match name.as_str() {
             _ if is_no_text(&name, &value) => {
                 let what = "its value is not UTF-8, and would name something else: set it anew";
                 raw.problem(Place::Variable(name), what.into());
             }
-            "CREDENTIALS_DIRECTORY" => credential = Some(Path::new(&value).join(CREDENTIAL)),
+            "CREDENTIALS_DIRECTORY" => credentials = Some(Path::new(&value).to_owned()),
             TOKEN_VARIABLE => variable = Some(Token::new(value)),
+            URL_VARIABLE => database = Some(Token::new(value)),
             _ => raw.variable(&name, value),
         }
     }
@@ -155,8 +157,13 @@ fn salvage(
                 Some(instance) => instance.token_file(),
                 None => DEFAULT_TOKEN_FILE.into(),
             },
-            credential,
+            credential: credentials.as_ref().map(|folder| folder.join(CREDENTIAL)),
             variable,
+        },
+        database: UrlSources {
+            explicit: sections.postgres.url_file.clone(),
+            credential: credentials.map(|folder| folder.join(URL_CREDENTIAL)),
+            variable: database,
         },
         file: file.map(|(path, _)| path.to_owned()),
         base_url_from: raw.place_of("pinterest", "base_url"),
@@ -171,6 +178,7 @@ fn salvage(
         pinterest: sections.pinterest,
         ingest: sections.ingest,
         queue: sections.queue,
+        postgres: sections.postgres,
         delivery: sections.delivery,
         dead_letters: sections.dead_letters,
         user_data: sections.user_data,
@@ -249,6 +257,14 @@ fn check_together(raw: &mut Raw, sections: &Sections) {
         raw.problem(
             raw.place_of("delivery", "backoff_initial"),
             "`backoff_initial` is longer than `backoff_max`".into(),
+        );
+    }
+    if sections.queue.engine == Engine::Postgres && !cfg!(feature = "postgres") {
+        raw.problem(
+            raw.place_of("queue", "engine"),
+            "`engine` is \"postgres\", and this pinrelay was built without it (cargo feature \
+             `postgres`): take another build, or set \"sled\""
+                .into(),
         );
     }
     check_socket_paths(raw, sections);

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{self, PathBuf};
 
+use super::database_url::UrlSources;
 use super::error::ConfigError;
 use super::keys::{
-    Admin, Catalog, Consent, CustomProperties, DeadLetters, Delivery, EventTime, Ingest, Log,
-    Metrics, Notify, Pinterest, Queue, UserData,
+    Admin, Catalog, Consent, CustomProperties, DeadLetters, Delivery, Engine, EventTime, Ingest,
+    Log, Metrics, Notify, Pinterest, Postgres, Queue, UserData,
 };
 use super::raw::{FilterEntry, Pair, Place, Problem, Texts};
 use super::token::TokenSources;
@@ -18,6 +19,12 @@ const TEST_BATCH: u32 = 20;
 /// Behind `queue.path` in test mode.
 const TEST_FOLDER: &str = "-test";
 
+/// Behind `postgres.schema` in test mode.
+const TEST_SCHEMA: &str = "_test";
+
+/// What is of no meaning while the queue is in a database.
+const OF_A_FOLDER: [&str; 4] = ["path", "min_free", "machine_id_file", "generation_events"];
+
 /// Everything the file and the environment say, in range and typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -27,6 +34,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// `[queue]`
     pub queue: Queue,
+    /// `[postgres]`
+    pub postgres: Postgres,
     /// `[delivery]`
     pub delivery: Delivery,
     /// `[dead_letters]`
@@ -61,6 +70,8 @@ pub struct Config {
     pub filters: Vec<FilterEntry>,
     /// Where the access token may be.
     pub token: TokenSources,
+    /// Where the database's URL may be.
+    pub database: UrlSources,
     /// The file that was read.
     pub file: Option<PathBuf>,
     /// Where `pinterest.base_url` stands.
@@ -107,7 +118,7 @@ impl Config {
         }
     }
 
-    fn missing(&self, name: &str) -> Problem {
+    pub(super) fn missing(&self, name: &str) -> Problem {
         let file = match &self.file {
             Some(file) => format!("[pinterest] of {}", file.display()),
             None => "[pinterest] of the configuration file".to_owned(),
@@ -121,7 +132,42 @@ impl Config {
         }
     }
 
-    /// The queue's folder, from `/` on. Test mode has one of its own beside it, so that going live starts
+    /// The schema of the database that the queue is in with engine = "postgres". Test mode has one of
+    /// its own.
+    pub fn queue_schema(&self) -> String {
+        let schema = &self.postgres.schema;
+        match self.pinterest.test {
+            true => format!("{schema}{TEST_SCHEMA}"),
+            false => schema.clone(),
+        }
+    }
+
+    /// The keys that somebody set and that mean nothing under the engine that is set, as
+    /// `section.name`.
+    pub fn unused_queue_keys(&self) -> Vec<String> {
+        let is_idle = |section: &str, name: &str| match self.queue.engine {
+            Engine::Sled => section == "postgres",
+            Engine::Postgres => section == "queue" && OF_A_FOLDER.contains(&name),
+        };
+        let set = self.texts.iter();
+        let set = set.filter(|(_, (_, place))| *place != Place::Nowhere);
+        set.filter(|((section, name), _)| is_idle(section, name))
+            .map(|((section, name), _)| format!("{section}.{name}"))
+            .collect()
+    }
+
+    /// Whether both keep their events in the same place.
+    pub fn has_queue_of(&self, other: &Self) -> bool {
+        match (self.queue.engine, other.queue.engine) {
+            (Engine::Sled, Engine::Sled) => self.queue_folder() == other.queue_folder(),
+            (Engine::Postgres, Engine::Postgres) => {
+                self.database == other.database && self.queue_schema() == other.queue_schema()
+            }
+            _ => false,
+        }
+    }
+
+    /// The queue's folder with engine = "sled", from `/` on. Test mode has one of its own beside it, so that going live starts
     /// with no event and no messageId of the test.
     pub fn queue_folder(&self) -> PathBuf {
         // A name alone has no folder that it could be looked for in.
@@ -140,14 +186,20 @@ impl Config {
     /// The keys whose paths do not begin at `/`, as `section.name`.
     pub fn relative_paths(&self) -> Vec<&'static str> {
         let (ingest, pinterest) = (&self.ingest, &self.pinterest);
+        let in_a_folder = self.queue.engine == Engine::Sled;
         let paths = [
             ("pinterest.token_file", pinterest.token_file.as_ref()),
             ("ingest.socket", Some(&ingest.socket)),
             ("ingest.http_socket", ingest.http_socket.as_ref()),
             ("ingest.http_tls_cert", ingest.http_tls_cert.as_ref()),
             ("ingest.http_tls_key", ingest.http_tls_key.as_ref()),
-            ("queue.path", Some(&self.queue.path)),
-            ("queue.machine_id_file", Some(&self.queue.machine_id_file)),
+            ("queue.path", in_a_folder.then_some(&self.queue.path)),
+            (
+                "queue.machine_id_file",
+                in_a_folder.then_some(&self.queue.machine_id_file),
+            ),
+            ("postgres.url_file", self.postgres.url_file.as_ref()),
+            ("postgres.ca_file", self.postgres.ca_file.as_ref()),
             ("admin.socket", Some(&self.admin.socket)),
             (
                 "notify.webhook_url_file",

@@ -53,6 +53,7 @@ impl Config {
             let (section, name) = (setting.key.section, setting.key.name);
             let by_test_mode = match (section, name) {
                 ("queue", "path") => Some(self.queue_folder().display().to_string()),
+                ("postgres", "schema") => Some(self.queue_schema()),
                 ("delivery", "max_batch_events") => Some(self.max_batch_events().to_string()),
                 _ => None,
             };

@@ -72,12 +72,19 @@ http_behind_proxy = false
 http_trust_forwarded = false
 http_max_body = "4MiB"
 [queue]
+engine = "sled"
 path = "/var/lib/pinrelay/queue"
 dedup_window = "7d"
 max_bytes = "8GiB"
 min_free = "256MiB"
 machine_id_file = "/etc/machine-id"
 generation_events = 200000
+[postgres]
+url_file = ""
+ca_file = ""
+schema = "pinrelay"
+durability = "replicated"
+lease = "10s"
 [delivery]
 max_batch_events = 1000
 max_batch_bytes = "2MiB"
@@ -137,6 +144,7 @@ fn the_full_file_says_what_the_defaults_say() {
     let bare = load(None, env(&[])).expect("no file");
     assert_eq!(full.ingest, bare.ingest);
     assert_eq!(full.queue, bare.queue);
+    assert_eq!(full.postgres, bare.postgres);
     assert_eq!(full.delivery, bare.delivery);
     assert_eq!(full.dead_letters, bare.dead_letters);
     assert_eq!(full.user_data, bare.user_data);
@@ -383,6 +391,9 @@ fn a_file_that_is_not_there_is_named() {
 #[test]
 fn every_scalar_key_has_a_variable() {
     for key in KEYS {
+        if key.name == "engine" && !cfg!(feature = "postgres") {
+            continue;
+        }
         let other = match (key.name, key.kind) {
             ("ad_account_id", _) => "7",
             ("base_url", _) => "http://127.0.0.1:1",
@@ -400,6 +411,9 @@ fn every_scalar_key_has_a_variable() {
             ("backoff_initial" | "backoff_max", _) => "2s",
             ("max_age" | "retention", _) => "1h",
             ("generation_events", _) => "300",
+            ("engine", _) => "postgres",
+            ("schema", _) => "other",
+            ("durability", _) => "single",
             (_, Kind::Text) => "/other",
             ("ldp_states", _) => "CA, va",
             (_, Kind::List) => "one, two",
@@ -424,7 +438,7 @@ fn every_scalar_key_has_a_variable() {
                 (
                     &c.pinterest,
                     &c.ingest,
-                    &c.queue,
+                    (&c.queue, &c.postgres),
                     &c.delivery,
                     &c.dead_letters,
                     &c.user_data,

@@ -122,6 +122,22 @@ pub(super) fn path(value: &str) -> Parsed<PathBuf> {
     }
 }
 
+/// A name that needs no quotes, with room for what test mode puts behind it.
+pub(super) fn schema(value: &str) -> Parsed<String> {
+    const LONGEST: usize = 51;
+    let plain = |b: u8| b.is_ascii_lowercase() || b == b'_';
+    let first = value.bytes().next().is_some_and(plain);
+    let rest = value.bytes().all(|b| plain(b) || b.is_ascii_digit());
+    // PostgreSQL keeps these for itself.
+    let reserved = value.starts_with("pg_") || value == "information_schema";
+    match first && rest && value.len() <= LONGEST && !reserved {
+        true => Ok(value.to_owned()),
+        false => Err(format!(
+            "a name of at most {LONGEST} of a-z, 0-9 and _ that begins with no digit and not with pg_"
+        )),
+    }
+}
+
 /// Empty is the same as unset.
 pub(super) fn optional<T>(parse: impl Fn(&str) -> Parsed<T>) -> impl Fn(&str) -> Parsed<Option<T>> {
     move |value| match value {
@@ -358,6 +374,23 @@ mod tests {
         assert_eq!(currency("eur"), Ok("EUR".into()));
         assert!(currency("€€").is_err() && currency("EURO").is_err());
         assert!(app_name("ss-my store").is_ok() && app_name(" ss").is_err());
+        for good in ["pinrelay", "_", "a1_b", &"a".repeat(51)] {
+            assert_eq!(schema(good), Ok(good.into()));
+        }
+        for bad in [
+            "",
+            "1a",
+            "A",
+            "a-b",
+            "a\"b",
+            "a b",
+            "é",
+            "pg_a",
+            "information_schema",
+        ] {
+            assert!(schema(bad).is_err(), "{bad}");
+        }
+        assert!(schema(&"a".repeat(52)).is_err());
         let small = number(1..=1000);
         assert_eq!((small("1"), small("1000")), (Ok(1), Ok(1000)));
         assert!(small("0").is_err() && small("1001").is_err() && small("1.0").is_err());

@@ -14,6 +14,9 @@ pub enum DaemonError {
     /// Another process has the folder or the socket (exit code 69).
     #[error("{0}")]
     InUse(String),
+    /// It was told to stop before it was ready (exit code 0).
+    #[error("stopped before it was ready: {0}")]
+    Stopped(String),
     /// The system refused (exit code 74).
     #[error("{0}")]
     Io(String),
@@ -46,6 +49,7 @@ impl From<TlsError> for DaemonError {
 impl From<OpenError> for DaemonError {
     fn from(error: OpenError) -> Self {
         match error {
+            OpenError::GivenUp(why) => Self::Stopped(why),
             OpenError::InUse(why) => Self::InUse(why),
             OpenError::Newer(why) | OpenError::Foreign(why) => Self::Config(why),
             OpenError::Damaged(why) | OpenError::Io(why) => Self::Io(why),

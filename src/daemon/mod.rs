@@ -8,7 +8,7 @@
 
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
@@ -101,8 +101,28 @@ async fn serve(config: Config, load: Load) -> Result<(), DaemonError> {
     let signals = lifecycle::signals_with(stop_limit.last_resort())
         .map_err(|e| DaemonError::Io(format!("signals cannot be taken: {e}")))?;
     let clock = Clock::system();
-    let daemon = Daemon::open(config, load, clock, stop_limit).await?;
+    let (signals, stopping) = watched(signals);
+    let daemon = Daemon::open(config, load, clock, stop_limit, stopping).await?;
     daemon.run(signals).await
+}
+
+/// The same signals, and whether one to stop was among them: an opening may wait for long, and
+/// nobody takes signals meanwhile.
+fn watched(mut signals: UnboundedReceiver<Signal>) -> (UnboundedReceiver<Signal>, Arc<AtomicBool>) {
+    let (passed, taken) = mpsc::unbounded_channel();
+    let stopping = Arc::new(AtomicBool::new(false));
+    let seen = stopping.clone();
+    tokio::spawn(async move {
+        while let Some(signal) = signals.recv().await {
+            if signal == Signal::Stop {
+                seen.store(true, Ordering::SeqCst);
+            }
+            if passed.send(signal).is_err() {
+                return;
+            }
+        }
+    });
+    (taken, stopping)
 }
 
 /// Puts these keys in effect.
@@ -157,6 +177,7 @@ impl Daemon {
         load: Load,
         clock: Clock,
         stop_limit: StopLimit,
+        stopping: Arc<AtomicBool>,
     ) -> Result<Self, DaemonError> {
         let began = clock.now();
         // Everything that can be wrong with the config comes before the folder is touched.
@@ -192,8 +213,9 @@ impl Daemon {
         let observer = Observer::default();
         let options = queue::Options {
             on_progress: Arc::new(|what| notify::extend(what, OPENING)),
+            is_given_up: Arc::new(move || stopping.load(Ordering::SeqCst)),
             observer: observer.clone(),
-            ..config.queue_options(machine_id, Arc::new(end::storage_failed))
+            ..config.queue_options(machine_id, Arc::new(end::storage_failed))?
         };
         let queue::Opened {
             queue,
@@ -206,7 +228,8 @@ impl Daemon {
                  the watchdog): what it had accepted is there; `journalctl -b` and `dmesg` say more"
             );
         }
-        let quality = QualityFile::open(&config.queue_folder(), observer.clone(), clock.clone());
+        let beside = quality_file::beside(&config);
+        let quality = QualityFile::open(beside.as_deref(), observer.clone(), clock.clone());
         let (pauses, paused) = Pauses::open(queue.clone(), clock.clone(), trust.believed()).await;
         delivery_options.paused = paused;
 

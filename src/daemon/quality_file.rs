@@ -1,8 +1,11 @@
-//! The counts of match quality beside the queue, so that they outlive a restart.
+//! The counts of match quality beside the queue, so that they outlive a restart. They are this
+//! daemon's own: where the queue is in a database, they are in the folder that systemd gives the
+//! service (`$STATE_DIRECTORY`), and without that they begin anew with each start.
 //!
 //! Invariant: the file is whole or the one before; what cannot be read is moved aside and told, and
 //! counting begins anew from that moment.
 
+use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,10 +15,13 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
+use crate::config::{Config, Engine};
 use crate::files;
 use crate::observe::{Kept, Observer};
 
-/// Behind the name of the queue's folder.
+/// The folder of the service's state; the first, if there are several.
+const STATE: &str = "STATE_DIRECTORY";
+/// Behind the name of the queue's folder, or of its schema.
 const SUFFIX: &str = ".quality";
 /// No such file is larger, in bytes.
 const LARGEST: u64 = 16 << 20;
@@ -25,36 +31,37 @@ const EVERY: Duration = Duration::from_secs(60);
 /// How long a stop waits for the file.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The file, read.
+/// The file, read; `None`: there is no place for one.
 pub(super) struct QualityFile {
-    path: PathBuf,
+    path: Option<PathBuf>,
     observer: Observer,
 }
 
 /// The file, kept up to date until this is stopped.
 pub(super) struct Keeping {
-    path: PathBuf,
+    kept: Option<(PathBuf, JoinHandle<()>)>,
     observer: Observer,
-    task: JoinHandle<()>,
+}
+
+/// What the file stands beside.
+pub(super) fn beside(config: &Config) -> Option<PathBuf> {
+    match config.queue.engine {
+        Engine::Sled => Some(config.queue_folder()),
+        Engine::Postgres => {
+            let folders = env::var_os(STATE)?;
+            let folder = env::split_paths(&folders).next()?;
+            folder
+                .is_absolute()
+                .then(|| folder.join(config.queue_schema()))
+        }
+    }
 }
 
 impl QualityFile {
     /// Reads what was counted before.
-    pub fn open(queue: &Path, observer: Observer, clock: Clock) -> Self {
-        let path = behind(queue, SUFFIX);
-        let kept = match read(&path) {
-            Ok(kept) => kept,
-            Err(why) => {
-                let aside = behind(&path, ".unreadable");
-                let moved = fs::rename(&path, &aside).is_ok();
-                tracing::warn!(
-                    file = %path.display(),
-                    "the counts of match quality cannot be read ({why}); they begin anew{}",
-                    if moved { ", and the file is kept as .unreadable" } else { "" }
-                );
-                None
-            }
-        };
+    pub fn open(beside: Option<&Path>, observer: Observer, clock: Clock) -> Self {
+        let path = beside.map(|queue| behind(queue, SUFFIX));
+        let kept = path.as_deref().and_then(read_or_move);
         observer.quality().begin(kept, clock.now());
         Self { path, observer }
     }
@@ -62,6 +69,10 @@ impl QualityFile {
     /// Keeps it from here on. Must be called within a runtime.
     pub fn keep(self) -> Keeping {
         let Self { path, observer } = self;
+        let Some(path) = path else {
+            let kept = None;
+            return Keeping { kept, observer };
+        };
         let (file, counts) = (path.clone(), observer.clone());
         let task = tokio::spawn(async move {
             let mut is_told = false;
@@ -79,9 +90,8 @@ impl QualityFile {
             }
         });
         Keeping {
-            path,
+            kept: Some((path, task)),
             observer,
-            task,
         }
     }
 }
@@ -89,8 +99,11 @@ impl QualityFile {
 impl Keeping {
     /// Writes what has changed, for the last time. A disk that hangs is not waited for.
     pub async fn stop(self) {
-        self.task.abort();
-        let Self { path, observer, .. } = self;
+        let Self { kept, observer } = self;
+        let Some((path, task)) = kept else {
+            return;
+        };
+        task.abort();
         let kept = tokio::task::spawn_blocking(move || keep(&path, &observer));
         let why = match tokio::time::timeout(PATIENCE, kept).await {
             Ok(Ok(Ok(()))) => return,
@@ -106,6 +119,22 @@ fn behind(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(suffix);
     path.with_file_name(name)
+}
+
+/// What cannot be read is moved aside.
+fn read_or_move(path: &Path) -> Option<Kept> {
+    match read(path) {
+        Ok(kept) => kept,
+        Err(why) => {
+            let moved = fs::rename(path, behind(path, ".unreadable")).is_ok();
+            tracing::warn!(
+                file = %path.display(),
+                "the counts of match quality cannot be read ({why}); they begin anew{}",
+                if moved { ", and the file is kept as .unreadable" } else { "" }
+            );
+            None
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<Option<Kept>, String> {

@@ -70,7 +70,7 @@ pub use normalise::normalise;
 pub use options::{CallLimit, Environment, Limits, OnLate, OnRefused, Options, Pause};
 #[doc(hidden)]
 pub use pinterest::properties;
-pub use pinterest::{ClientError, Online, REMEMBERS, check_roots, spawn, try_online};
+pub use pinterest::{ClientError, Online, REMEMBERS, spawn, try_online};
 pub use status::{
     DrainEnd, DrainReport, GateState, GateStatus, LastError, Reason, Requests, Status,
 };

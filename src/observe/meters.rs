@@ -41,6 +41,7 @@ pub struct Meters {
     deaths: IntCounterVec,
     by_key: IntCounterVec,
     made_ids: IntCounter,
+    went_back: IntCounter,
 }
 
 impl Default for Meters {
@@ -64,6 +65,11 @@ impl Default for Meters {
             "Events that came without a messageId and were given one, since the start of the \
              process: a client that repeats such a request sends its events twice.",
         );
+        let went_back = Opts::new(
+            "pinrelay_database_went_back_total",
+            "Times that the queue's database was found put back to an earlier state, since the start \
+             of the process: nothing is accepted or delivered until it is adopted.",
+        );
         // Unwrap safety: names, labels and buckets are the constants above.
         Self {
             acknowledgement: histogram(
@@ -86,6 +92,7 @@ impl Default for Meters {
             deaths: IntCounterVec::new(deaths, &["reason"]).expect("a fixed counter"),
             by_key: IntCounterVec::new(by_key, &["key"]).expect("a fixed counter"),
             made_ids: IntCounter::with_opts(made_ids).expect("a fixed counter"),
+            went_back: IntCounter::with_opts(went_back).expect("a fixed counter"),
         }
     }
 }
@@ -100,6 +107,11 @@ impl Meters {
     /// A block has its receipts, so long after its lines were read.
     pub fn acknowledged(&self, took: Duration) {
         self.acknowledgement.observe(took.as_secs_f64());
+    }
+
+    /// The queue's database does not know what it acknowledged.
+    pub fn database_went_back(&self) {
+        self.went_back.inc();
     }
 
     /// A group is on disk, after so long.
@@ -175,6 +187,7 @@ impl Meters {
             Box::new(self.deaths.clone()),
             Box::new(self.by_key.clone()),
             Box::new(self.made_ids.clone()),
+            Box::new(self.went_back.clone()),
         ]
     }
 }

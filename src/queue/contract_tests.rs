@@ -12,6 +12,8 @@ use super::bench_tests::{
     Bench, Memory, Pairs, Rules, START, Sled, Subject, block_on, claimable, crash_image, seen,
     shown, whereabouts,
 };
+#[cfg(feature = "postgres")]
+use super::postgres_bench_tests::{Postgres, block_on_postgres};
 use super::sled::{Options, SledEngine};
 use super::*;
 use crate::clock::Clock;
@@ -275,6 +277,19 @@ proptest! {
     }
 }
 
+#[cfg(feature = "postgres")]
+proptest! {
+    // Each step asks the server dozens of times, and each case makes tables.
+    #![proptest_config(ProptestConfig {
+        max_shrink_iters: 200,
+        ..ProptestConfig::with_cases(ProptestConfig::default().cases / 20)
+    })]
+    #[test]
+    fn the_engine_on_postgres_does_what_the_reference_does(ops in ops()) {
+        block_on_postgres(lockstep::<Postgres>(ops));
+    }
+}
+
 /// Enqueues `n` fresh events, `per_block` in each.
 async fn fill(queue: &Queue, from: u64, n: u64, per_block: u64) {
     let mut pending = Vec::new();
@@ -482,4 +497,6 @@ async fn window<B: Bench>() {
 fn so_many_events_may_be_in_hand_and_no_more() {
     block_on(window::<Memory>());
     block_on(window::<Sled>());
+    #[cfg(feature = "postgres")]
+    block_on_postgres(window::<Postgres>());
 }

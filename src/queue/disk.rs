@@ -84,6 +84,10 @@ pub enum Closed {
     Reserve,
     /// The file system is nearly out of inodes: clients are answered `unavailable`.
     Inodes,
+    /// The database is away: clients are answered `unavailable`.
+    Away,
+    /// The database does not know what it acknowledged: it waits for the operator.
+    WentBack,
     /// Storage failed, or the queue is closed.
     Stopped,
 }
@@ -95,6 +99,10 @@ impl Closed {
             Self::Quota => "the queue is at queue.max_bytes",
             Self::Reserve => "the disk is below queue.min_free",
             Self::Inodes => "the file system of queue.path is nearly out of inodes",
+            Self::Away => "the database is away",
+            Self::WentBack => {
+                "the database was put back to an earlier state, and waits for `pinrelay adopt`"
+            }
             Self::Stopped => "the queue has stopped",
         }
     }

@@ -6,6 +6,8 @@ macro_rules! each {
         match $on {
             $kind::Memory($engine) => $call,
             $kind::Sled($engine) => $call,
+            #[cfg(feature = "postgres")]
+            $kind::Postgres($engine) => $call,
         }
     };
 }

@@ -20,6 +20,9 @@ pub enum QueueError {
 /// Why a queue could not be opened; each names its object and the next step.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OpenError {
+    /// Whoever asked for it has given it up meanwhile. Nothing was changed.
+    #[error("{0}")]
+    GivenUp(String),
     /// Another process has it (exit code 69).
     #[error("{0}")]
     InUse(String),

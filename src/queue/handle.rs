@@ -16,6 +16,8 @@ use super::loss::Loss;
 use super::memory::MemoryEngine;
 use super::pause::PauseRecord;
 use super::pending::Pending;
+#[cfg(feature = "postgres")]
+use super::postgres::PostgresEngine;
 use super::sled::SledEngine;
 use super::turn::Turn;
 use super::verdict::Verdict;
@@ -32,6 +34,8 @@ pub struct Queue {
 enum Engine {
     Memory(MemoryEngine),
     Sled(SledEngine),
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresEngine),
 }
 
 impl Queue {
@@ -46,6 +50,14 @@ impl Queue {
     pub(super) fn sled(engine: SledEngine) -> Self {
         Self {
             engine: Engine::Sled(engine),
+        }
+    }
+
+    /// A queue in a PostgreSQL database.
+    #[cfg(feature = "postgres")]
+    pub(super) fn postgres(engine: PostgresEngine) -> Self {
+        Self {
+            engine: Engine::Postgres(engine),
         }
     }
 
@@ -313,6 +325,8 @@ impl Queue {
         match &self.engine {
             Engine::Memory(engine) => engine.heartbeat().await,
             Engine::Sled(engine) => engine.settle(Vec::new()).await,
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(engine) => engine.barrier().await,
         }
     }
 

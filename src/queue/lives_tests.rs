@@ -1,8 +1,8 @@
 //! No messageId has two lives at once: random orders of everything that begins, ends or forgets
-//! one, on the durable engine in lockstep with the reference, over stops, kills, kills between the
+//! one, on each durable engine in lockstep with the reference, over stops, kills, kills between the
 //! two writes of an acceptance, the passing of the window and of the letters' retention.
 //!
-//! `PINRELAY_LIVES` sets how many orders are tried (12).
+//! `PINRELAY_LIVES` sets how many orders are tried (12, and a third of it on PostgreSQL).
 
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use proptest::prelude::*;
 use super::bench_tests::{
     Bench, Memory, Pairs, Rules, START, Sled, Subject, block_on, claimable, seen, whereabouts,
 };
+#[cfg(feature = "postgres")]
+use super::postgres_bench_tests::{Postgres, block_on_postgres};
 use super::*;
 use crate::clock::{Clock, Millis};
 
@@ -105,14 +107,29 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 500, ..ProptestConfig::with_cases(runs()) })]
     #[test]
     fn no_id_has_two_lives(ops in ops()) {
-        block_on(async {
-            let mut world = World::<Sled>::new().await;
-            for op in ops {
-                world.step(&op).await;
-            }
-            world.real.queue.close().await.unwrap();
-        });
+        block_on(lives::<Sled>(ops));
     }
+}
+
+#[cfg(feature = "postgres")]
+proptest! {
+    // Each passing of time makes and drops tables of the server's.
+    #![proptest_config(ProptestConfig {
+        max_shrink_iters: 100,
+        ..ProptestConfig::with_cases(runs().div_ceil(3))
+    })]
+    #[test]
+    fn no_id_has_two_lives_on_postgres(ops in ops()) {
+        block_on_postgres(lives::<Postgres>(ops));
+    }
+}
+
+async fn lives<B: Bench>(ops: Vec<Op>) {
+    let mut world = World::<B>::new().await;
+    for op in ops {
+        world.step(&op).await;
+    }
+    world.real.queue.close().await.unwrap();
 }
 
 fn name(id: u8) -> String {

@@ -4,7 +4,8 @@
 //! folder names an engine, or knows how one stores.
 //!
 //! * [`open`](open()) is where a queue comes from, whichever engine its [`Options`] ask for.
-//! * [`Queue::enqueue`] resolves to receipts only after the block is on disk and synced.
+//! * [`Queue::enqueue`] resolves to receipts only after the block is on disk and synced; in a
+//!   database, committed there as far as its `durability` asks.
 //! * One at a time delivers: whoever holds the [`Turn`] that [`Queue::turn`] gives.
 //! * [`Turn::claim`] hands out events first in, first out; a claim ends by [`Turn::settle`].
 //! * [`Turn::mark`] is durable before a request leaves, so that after a crash it is known by
@@ -14,6 +15,12 @@
 //! * [`Queue::oldest`] tells which events wait; [`Queue::drop_queued`] gives one of them up.
 //! * [`Queue::forget`] gives up whatever is of one person, queued or dead; what is in somebody's
 //!   hands then is told them when they [mark](Turn::mark) it.
+//!
+//! Behind the contract stand three engines, which the same tests hold to the same answers:
+//!
+//! * `memory`, the reference: what each call means, in the fewest lines.
+//! * `sled`, durable in a folder of one machine; the default.
+//! * `postgres`, durable in a schema of a PostgreSQL database, with its standbys.
 //!
 //! # The life of an event
 //!
@@ -72,12 +79,15 @@
 //! | turn | the right to deliver, which one holder has at a time and may lose | `turn` |
 //! | receipt | what one event is answered after the commitment, and only then | `entry` ([`Receipt`]) |
 //! | window | how far claims run ahead of the low-water mark; also, how long ids are remembered | `window`, `open` |
-//! | account, ledger | where every accepted event is: stored, and its copy in memory | `sled/account/` |
+//! | account, ledger | where every accepted event is: stored, and its copy in memory | `sled/account/`, `postgres/account` |
 //! | census | the ledger's counts, for those who watch | `census` |
-//! | generation | a store of consecutive events, deleted as a whole when all are settled | `sled/line/` |
+//! | generation | a store of consecutive events, deleted as a whole when all are settled | `sled/line/`, `postgres/upkeep` |
 //! | period | a store of dead letters, likewise | `sled/dead/` |
+//! | writer, group | one life of one daemon; what one of its transactions accepts | `postgres/writer` |
+//! | lease | the turn as a row, which ends unless it is renewed | `postgres/journal` |
+//! | wave, journal | what one transaction of a turn changes; all of them | `postgres/wave` |
 //! | loss | what damage cost, shown until the operator acknowledges it | `loss` |
-//! | quarantine | the folder of damaged pieces, as they were | `sled/disk/quarantine` |
+//! | quarantine | the folder, or the table, of damaged pieces, as they were | `sled/disk/quarantine`, `postgres/deliverer` |
 
 mod block;
 mod census;
@@ -98,6 +108,8 @@ mod numbers;
 mod open;
 mod pause;
 mod pending;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod ranges;
 mod record;
 mod sled;
@@ -121,6 +133,8 @@ pub use numbers::{LetterNumber, Seq};
 pub use open::{Folder, Opened, Options, Storage, adopt, open, repair, verify};
 pub use pause::PauseRecord;
 pub use pending::{Pending, Reply};
+#[cfg(feature = "postgres")]
+pub use postgres::{Durability, Postgres, Probed, probe};
 #[doc(hidden)]
 pub use sled::properties;
 pub use turn::Turn;
@@ -133,5 +147,9 @@ mod bench_tests;
 mod contract_tests;
 #[cfg(test)]
 mod lives_tests;
+#[cfg(all(test, feature = "postgres"))]
+mod postgres_bench_tests;
+#[cfg(all(test, feature = "postgres"))]
+mod postgres_tests;
 #[cfg(test)]
 mod turn_tests;

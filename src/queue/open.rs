@@ -9,6 +9,8 @@ use super::handle::Queue;
 use super::verdict::Verdict;
 use crate::clock::{Clock, WallTrust};
 use crate::observe::Observer;
+#[cfg(feature = "postgres")]
+use crate::queue::postgres::{self, Postgres, PostgresEngine};
 use crate::queue::sled::{self, SledEngine};
 
 /// What a queue is opened with, wherever it is stored.
@@ -34,6 +36,8 @@ pub struct Options {
     /// Told how far the opening has come, in words for people. An opening that stays silent
     /// hangs.
     pub on_progress: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Whether an opening that waits for something outside is to be given up.
+    pub is_given_up: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// Where a queue is stored: each kind has an engine of its own.
@@ -41,6 +45,23 @@ pub struct Options {
 pub enum Storage {
     /// In a folder of this machine.
     Folder(Folder),
+    /// In a schema of a PostgreSQL database.
+    #[cfg(feature = "postgres")]
+    Postgres(Box<Postgres>),
+}
+
+impl Storage {
+    /// Where it is, for people. Nothing is opened.
+    ///
+    /// # Errors
+    /// What is wrong with a database's URL, without the URL.
+    pub fn shown(&self) -> Result<String, String> {
+        match self {
+            Self::Folder(folder) => Ok(folder.path.display().to_string()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(place) => place.shown().map_err(|error| error.to_string()),
+        }
+    }
 }
 
 /// A folder, and the settings of a queue in one.
@@ -100,6 +121,7 @@ impl Options {
             on_failure,
             observer,
             on_progress,
+            is_given_up: Arc::new(|| false),
         }
     }
 
@@ -122,10 +144,31 @@ impl Options {
         }
     }
 
-    /// The same queue in another folder, as the operator names it.
+    #[cfg(feature = "postgres")]
+    fn with_postgres(&self, place: &Postgres) -> postgres::Options {
+        let options = self.clone();
+        postgres::Options {
+            place: place.clone(),
+            dedup_window: options.dedup_window,
+            max_bytes: options.max_bytes,
+            dead_retention: options.dead_retention,
+            dead_max_bytes: options.dead_max_bytes,
+            destination_remembers: options.destination_remembers,
+            observer: options.observer,
+            on_progress: options.on_progress,
+            is_given_up: options.is_given_up,
+            adopt: false,
+        }
+    }
+
+    /// The same queue in another folder, as the operator names it. One that is in none stays where it
+    /// is.
     pub fn in_folder(mut self, path: impl Into<PathBuf>) -> Self {
-        let Storage::Folder(folder) = &mut self.storage;
-        folder.path = path.into();
+        match &mut self.storage {
+            Storage::Folder(folder) => folder.path = path.into(),
+            #[cfg(feature = "postgres")]
+            Storage::Postgres(_) => {}
+        }
         self
     }
 }
@@ -147,6 +190,8 @@ pub struct Opened {
 pub fn open(options: &Options, clock: Clock) -> Result<Opened, OpenError> {
     match &options.storage {
         Storage::Folder(folder) => open_folder(options.with(folder), clock),
+        #[cfg(feature = "postgres")]
+        Storage::Postgres(place) => open_postgres(options.with_postgres(place), clock),
     }
 }
 
@@ -169,6 +214,15 @@ pub fn adopt(options: &Options, clock: Clock) -> Result<Opened, OpenError> {
             };
             open_folder(options, clock)
         }
+        #[cfg(feature = "postgres")]
+        Storage::Postgres(place) => {
+            let adopt = true;
+            let options = postgres::Options {
+                adopt,
+                ..options.with_postgres(place)
+            };
+            open_postgres(options, clock)
+        }
     }
 }
 
@@ -184,6 +238,8 @@ pub fn verify(
 ) -> Result<Verdict, OpenError> {
     match &options.storage {
         Storage::Folder(folder) => sled::verify(&options.with(folder), clock, tell),
+        #[cfg(feature = "postgres")]
+        Storage::Postgres(place) => postgres::verify(&options.with_postgres(place), tell),
     }
 }
 
@@ -199,7 +255,23 @@ pub fn repair(
 ) -> Result<(Verdict, Verdict), OpenError> {
     match &options.storage {
         Storage::Folder(folder) => sled::repair(options.with(folder), clock, tell),
+        #[cfg(feature = "postgres")]
+        Storage::Postgres(place) => {
+            // What is damaged there is the server's to repair; the findings say so.
+            let found = postgres::verify(&options.with_postgres(place), tell)?;
+            Ok((found.clone(), found))
+        }
     }
+}
+
+#[cfg(feature = "postgres")]
+fn open_postgres(options: postgres::Options, clock: Clock) -> Result<Opened, OpenError> {
+    let engine = PostgresEngine::open(options, clock)?;
+    Ok(Opened {
+        trust: engine.trust(),
+        unclean_start: engine.is_unclean_start(),
+        queue: Queue::postgres(engine),
+    })
 }
 
 fn open_folder(options: sled::Options, clock: Clock) -> Result<Opened, OpenError> {

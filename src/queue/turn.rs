@@ -4,6 +4,8 @@ use super::engines::each;
 use super::entry::{Entry, EntryId, Mark, Settlement};
 use super::error::QueueError;
 use super::memory::MemoryTurn;
+#[cfg(feature = "postgres")]
+use super::postgres::PostgresTurn;
 use super::sled::SledTurn;
 
 /// The right to deliver from a queue, which one holder has at a time; got by `Queue::turn`.
@@ -22,6 +24,17 @@ pub struct Turn {
 enum Held {
     Memory(MemoryTurn),
     Sled(SledTurn),
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresTurn),
+}
+
+#[cfg(feature = "postgres")]
+impl From<PostgresTurn> for Turn {
+    fn from(turn: PostgresTurn) -> Self {
+        Self {
+            held: Held::Postgres(turn),
+        }
+    }
 }
 
 impl From<MemoryTurn> for Turn {

@@ -1,7 +1,8 @@
 //! Who may deliver: one at a time, on every engine; and what becomes of events whose deliverers
 //! lose the right at any instant.
 //!
-//! `PINRELAY_TURNS` sets how many such runs there are (30 in memory, and a tenth on disk).
+//! `PINRELAY_TURNS` sets how many such runs there are (30 in memory, and a tenth each on disk
+//! and in a database).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -12,6 +13,8 @@ use rand::{RngExt, SeedableRng};
 use tokio::task::yield_now;
 
 use super::bench_tests::{Bench, Memory, Rules, START, Sled, Subject, block_on};
+#[cfg(feature = "postgres")]
+use super::postgres_bench_tests::{Postgres, block_on_postgres};
 use super::*;
 use crate::clock::Clock;
 
@@ -92,6 +95,8 @@ async fn one_at_a_time<B: Bench>() {
 fn one_at_a_time_may_deliver() {
     block_on(one_at_a_time::<Memory>());
     block_on(one_at_a_time::<Sled>());
+    #[cfg(feature = "postgres")]
+    block_on_postgres(one_at_a_time::<Postgres>());
 }
 
 /// What was claimed comes again in its order, in doubt by its first name if it had left.
@@ -165,6 +170,8 @@ async fn comes_again<B: Bench>() {
 fn what_was_in_hand_comes_again_in_its_order() {
     block_on(comes_again::<Memory>());
     block_on(comes_again::<Sled>());
+    #[cfg(feature = "postgres")]
+    block_on_postgres(comes_again::<Postgres>());
 }
 
 /// What is being written when the turn is given back is written, and the next one finds it so.
@@ -212,6 +219,8 @@ async fn is_written_first<B: Bench>() {
 fn what_is_being_written_at_the_end_of_a_turn_is_there_in_the_next() {
     block_on(is_written_first::<Memory>());
     block_on(is_written_first::<Sled>());
+    #[cfg(feature = "postgres")]
+    block_on_postgres(is_written_first::<Postgres>());
 }
 
 /// What is known of one event from outside.
@@ -436,8 +445,9 @@ async fn lost_at_any_instant<B: Bench>(seed: u64, events: u64) {
     scene.queue.barrier().await.unwrap();
     let census = scene.queue.census();
     assert_eq!(census.imbalance(), 0, "seed {seed}: {census:?}");
-    assert_eq!(census.accepted, events);
-    assert_eq!(census.delivered + census.dead_total(), events);
+    assert_eq!(census.accepted, events, "seed {seed}: {census:?}");
+    let ended = census.delivered + census.dead_total();
+    assert_eq!(ended, events, "seed {seed}: {census:?}");
     assert_eq!((census.sending, census.in_doubt), (0, 0));
     scene.queue.close().await.unwrap();
     for deliverer in deliverers {
@@ -457,5 +467,9 @@ fn turns_lost_at_any_instant_cost_no_event_and_no_promise() {
     }
     for seed in 0..runs / 10 {
         block_on(lost_at_any_instant::<Sled>(seed, 300));
+    }
+    #[cfg(feature = "postgres")]
+    for seed in 0..runs / 10 {
+        block_on_postgres(lost_at_any_instant::<Postgres>(seed, 300));
     }
 }

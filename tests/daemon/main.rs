@@ -22,6 +22,8 @@ mod commit;
 mod config_show;
 mod consent;
 mod crash;
+#[cfg(feature = "postgres")]
+mod database;
 mod dead;
 mod demo;
 mod events_of_their_own;

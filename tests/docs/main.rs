@@ -8,6 +8,8 @@ mod help;
 mod http;
 mod mapping;
 mod operations;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod protocol;
 mod readme;
 mod soaks;

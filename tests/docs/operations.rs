@@ -1,5 +1,5 @@
-//! docs/operations.md and docs/privacy.md: what they quote is what the program says, and what they name is there.
-//! Screens are compared where their commands are tested.
+//! docs/operations.md, docs/privacy.md and docs/postgres.md: what they quote is what the program says,
+//! and what they name is there. Screens are compared where their commands are tested.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,7 +14,7 @@ use super::blocks::blocks;
 use super::support::{PINRELAY, bare};
 use super::{code, read, rows, section};
 
-const PAGES: [&str; 2] = ["docs/operations.md", "docs/privacy.md"];
+const PAGES: [&str; 3] = ["docs/operations.md", "docs/privacy.md", "docs/postgres.md"];
 
 /// The pages, one behind the other.
 fn pages() -> String {

@@ -185,6 +185,10 @@ fn accepting_next(why: &str) -> Option<&'static str> {
         Some("`df -i`; delete the many small files of whoever made them there, not the queue's")
     } else if why.contains("queue.min_free") {
         Some("free space on its file system; do not touch the queue's folder")
+    } else if why.contains("put back") {
+        Some("see that the database shall stay as it is; then `pinrelay adopt` makes it so")
+    } else if why.contains("database") {
+        Some("see the database; the log says why, and it goes on by itself")
     } else if why.contains("socket") {
         Some("see who removes it; it is bound anew by itself once nothing is in its way")
     } else {
@@ -229,6 +233,8 @@ mod tests {
             Closed::Quota,
             Closed::Reserve,
             Closed::Inodes,
+            Closed::Away,
+            Closed::WentBack,
             Closed::Stopped,
         ] {
             let why = closed.message();

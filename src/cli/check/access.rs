@@ -19,7 +19,7 @@ use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 use super::finding::Finding::{self, Advice, Wrong};
 use super::http::secret_files;
 use super::places::nearest;
-use crate::config::Config;
+use crate::config::{Config, Engine};
 
 const READ: u32 = 4;
 const WRITE: u32 = 2;
@@ -85,10 +85,11 @@ impl Who {
     }
 }
 
-/// One wrong for each file and each who should not reach it; nothing where all is well.
-pub(super) fn findings(config: &Config, token: Option<&Path>) -> Vec<Finding> {
-    let daemon = daemon_user(&config.queue_folder());
-    let mut secrets: Vec<PathBuf> = token.map(Path::to_owned).into_iter().collect();
+/// One wrong for each file and each who should not reach it; nothing where all is well. `secrets`:
+/// files that were found elsewhere.
+pub(super) fn findings(config: &Config, mut secrets: Vec<PathBuf>) -> Vec<Finding> {
+    let queue = (config.queue.engine == Engine::Sled).then(|| config.queue_folder());
+    let daemon = daemon_user(queue.as_deref());
     secrets.extend(config.notify.webhook_url_file.clone());
     secrets.extend(secret_files(config).into_iter().map(Path::to_owned));
     let groups = socket_groups(config, daemon.as_ref());
@@ -107,11 +108,12 @@ pub(super) fn findings(config: &Config, token: Option<&Path>) -> Vec<Finding> {
         };
         found.extend(readers(file, &groups, &senders, &parting));
     }
-    let queue = config.queue_folder();
-    let enters =
-        |who: &&Who| who.reach(READ, &queue).is_some() || who.reach(SEARCH, &queue).is_some();
+    let enters = |who: &&Who| {
+        let reaches = |right| queue.as_deref().and_then(|queue| who.reach(right, queue));
+        reaches(READ).is_some() || reaches(SEARCH).is_some()
+    };
     let anyone: Vec<Who> = groups.iter().filter_map(|gid| anyone_in(*gid)).collect();
-    if let Some(who) = anyone.iter().chain(&senders).find(enters) {
+    if let Some((queue, who)) = (queue.as_deref()).zip(anyone.iter().chain(&senders).find(enters)) {
         found.push(Wrong(format!(
             "the queue folder {0} can be entered by {1}, who may send events, and holds personal \
              data: chmod 0700 {0}, and see whose it is",
@@ -274,11 +276,11 @@ fn senders(groups: &BTreeSet<u32>, daemon: Option<&User>) -> io::Result<Vec<Who>
 
 /// Whom the daemon runs as: the owner of its queue or of the folder that this is to be made in,
 /// else the package's user, else whoever looks.
-fn daemon_user(queue: &Path) -> Option<User> {
-    let folder = match queue.exists() {
+fn daemon_user(queue: Option<&Path>) -> Option<User> {
+    let folder = queue.and_then(|queue| match queue.exists() {
         true => Some(queue),
         false => nearest(queue),
-    };
+    });
     let owner = folder.and_then(|folder| fs::metadata(folder).ok());
     let owner = owner.filter(|about| about.uid() != 0);
     let of = |uid: Uid| User::from_uid(uid).ok().flatten();

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::finding::Finding::{self, Advice, Fine, Wrong};
-use crate::config::{Config, Instance, Place, load_other};
+use crate::config::{Config, Engine, Instance, Place, load_other};
 
 const HTTP_SOCKET: &str = "[ingest] http_socket";
 
@@ -64,7 +64,7 @@ fn differ(one: &Config, other: &Config) -> bool {
     }
     let (a, b) = (&one.pinterest, &other.pinterest);
     // A token's file alone may be a mistake in one of two copies.
-    let queues = one.queue_folder() != other.queue_folder();
+    let queues = !one.has_queue_of(other);
     two(a.ad_account_id.as_ref(), b.ad_account_id.as_ref())
         || queues && two(a.token_file.as_ref(), b.token_file.as_ref())
 }
@@ -118,7 +118,8 @@ fn files(own: &Path) -> Vec<PathBuf> {
 fn against(config: &Config, file: &Path, other: &Config) -> Vec<Finding> {
     let file = file.display();
     let mut found = Vec::new();
-    if config.queue_folder() == other.queue_folder() {
+    // Of a database several may share a queue.
+    if config.queue.engine == Engine::Sled && config.has_queue_of(other) {
         found.push(Wrong(format!(
             "the queue {} is that of {file} as well, and only one daemon can have it: set [queue] \
              path, or run each with --instance",

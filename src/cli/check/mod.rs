@@ -1,5 +1,5 @@
 //! `pinrelay check`: what is wrong with a configuration, and what to do about it, before a
-//! daemon meets it. `queue_folder` looks at the queue's, `places` at sockets, groups and files,
+//! daemon meets it. `queue_folder` looks at the queue's, or `database` at its schema, `places` at sockets, groups and files,
 //! `ports` at TCP, `access` at who could read what is the daemon's alone, `http` at keys and certificate, `instances` at the other daemons of this machine, `tag` at the Pinterest Tag beside us.
 
 use std::path::PathBuf;
@@ -10,12 +10,13 @@ use nix::unistd::geteuid;
 use super::config_arg::ConfigArg;
 use super::exit::{Exit, OrExit, Outcome};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, TokenSource, process_env, show_duration};
-use crate::deliver::check_roots;
+use crate::config::{Config, ConfigError, Engine, TokenSource, process_env, show_duration};
+use crate::files::check_roots;
 use crate::lifecycle::check_log_filter;
 use crate::transform::Hashing;
 
 mod access;
+mod database;
 mod finding;
 mod http;
 mod instances;
@@ -87,9 +88,9 @@ pub(super) fn findings(config: &ConfigArg, online: bool) -> Vec<Finding> {
 fn problems(error: &ConfigError) -> Vec<Finding> {
     match error {
         ConfigError::Invalid(problems) => problems.iter().map(|p| Wrong(p.to_string())).collect(),
-        ConfigError::Unreadable { .. } | ConfigError::MachineId { .. } => {
-            vec![Wrong(error.to_string())]
-        }
+        ConfigError::Unreadable { .. }
+        | ConfigError::MachineId { .. }
+        | ConfigError::DatabaseUrl(_) => vec![Wrong(error.to_string())],
     }
 }
 
@@ -120,10 +121,16 @@ fn examine(config: &Config) -> Vec<Finding> {
     let token = token(config, &mut found);
     found.extend(group(&config.ingest));
     found.extend(admin_group(config));
-    found.extend(access::findings(config, token.as_deref()));
+    let url = database::url(config, &mut found);
+    let secrets = token.into_iter().chain(url).collect();
+    found.extend(access::findings(config, secrets));
     let now = u64::try_from(Clock::system().now()).unwrap_or(0);
     found.extend(http::findings(config, Duration::from_millis(now)));
-    found.extend(queue_folder::findings(config));
+    match config.queue.engine {
+        Engine::Sled => found.extend(queue_folder::findings(config)),
+        Engine::Postgres => found.extend(database::findings(config)),
+    }
+    found.extend(database::unused(config));
     found.extend(sockets(config));
     found.extend(ports::findings(config));
     found.extend(log(config));
@@ -370,6 +377,49 @@ mod tests {
         missing.only("wrong: the token file");
         let broken = Setting::good().with("hashing =", "hasing =");
         assert!(broken.remarks()[0].contains("did you mean `hashing`?"));
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_database_is_looked_at_in_place_of_a_folder() {
+        let port = {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            listener.local_addr().expect("an address").port()
+        };
+        let with_url = |url: &str, mode: u32| {
+            let setting = Setting::good();
+            let file = setting.folder.path().join("url");
+            fs::write(&file, url).expect("a file");
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a mode");
+            let keys = format!(
+                "[postgres]\nurl_file = \"{}\"\n[queue]\nengine = \"postgres\"\n#",
+                file.display()
+            );
+            setting.with("[queue]\n", &keys)
+        };
+        let url = format!("postgres://SECRET:SECRET@127.0.0.1:{port}/shop");
+        // Nobody is there: a daemon would wait.
+        let away = with_url(&url, 0o600);
+        away.only("advice: the database is away");
+        let fine = Fine(format!(
+            "queue in schema pinrelay at 127.0.0.1:{port}, database shop"
+        ));
+        assert!(away.findings().contains(&fine));
+        let exposed = with_url(&url, 0o604).remarks();
+        assert!(
+            exposed[0].contains("holds a password: chmod 0640"),
+            "{exposed:?}"
+        );
+        with_url("postgres://SECRET@127.0.0.1/", 0o600).only("wrong: the database's URL names no");
+        with_url("", 0o600).only("wrong: ");
+        let both = with_url(&url, 0o600).with("#path", "path").remarks();
+        assert_eq!(both.len(), 2, "{both:?}");
+        assert!(
+            both[1].starts_with("advice: queue.path does not count"),
+            "{both:?}"
+        );
+        let idle = Setting::good().with("[queue]", "[postgres]\nlease = \"5s\"\n[queue]");
+        idle.only("advice: postgres.lease does not count with [queue] engine = \"sled\"");
     }
 
     #[test]

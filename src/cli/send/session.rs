@@ -52,9 +52,9 @@ pub enum SessionError {
         /// How long an answer was waited for.
         seconds: u64,
     },
-    /// The daemon answers, and has no room.
+    /// The daemon answers, and cannot store.
     #[error(
-        "the daemon on {socket} took no more events for {seconds} s for want of disk: make room on its file system"
+        "the daemon on {socket} answered `unavailable` for {seconds} s: its disk is full, or its database is away; `pinrelay status` says which and what to do"
     )]
     NoRoom {
         /// The socket.

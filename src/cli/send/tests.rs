@@ -313,7 +313,7 @@ fn a_daemon_without_room_is_told_apart() {
     let (_, end) = sending.join().expect("no panic");
     let failure = end.expect_err("no room");
     assert_eq!(failure.exit, Exit::Unavailable);
-    assert!(failure.to_string().contains("want of disk"), "{failure}");
+    assert!(failure.to_string().contains("disk is full"), "{failure}");
 }
 
 #[test]

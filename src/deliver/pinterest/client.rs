@@ -1,9 +1,7 @@
 //! The connection to Pinterest: the only file that names reqwest.
 
 use std::error::Error as _;
-use std::io;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -33,9 +31,6 @@ const IDLE: Duration = Duration::from_secs(50);
 const LAST_LOOK: Duration = Duration::from_millis(500);
 /// How long a client may take to be made anew: it reads the certificate authorities.
 const MAKING: Duration = Duration::from_secs(2);
-
-/// What OpenSSL and everything after it calls the file of certificate authorities.
-const ROOTS_FILE: &str = "SSL_CERT_FILE";
 
 /// Why there can be no client.
 #[derive(Debug, thiserror::Error)]
@@ -107,28 +102,10 @@ impl Make {
             // Plain HTTP needs no CA store, so a missing one is no error.
             builder = builder.tls_certs_only([]);
         } else {
-            check_roots().map_err(ClientError::Roots)?;
+            files::check_roots().map_err(ClientError::Roots)?;
             builder = builder.https_only(true);
         }
         (builder.build()).map_err(|error| ClientError::Tls(root_cause(&error)))
-    }
-}
-
-/// That the file of certificate authorities that the environment names, if any, holds up nobody:
-/// whoever reads it opens what stands there, and a FIFO would hold a start for ever.
-///
-/// # Errors
-/// Says what stands there.
-pub fn check_roots() -> Result<(), String> {
-    let Some(named) = std::env::var_os(ROOTS_FILE) else {
-        return Ok(());
-    };
-    match files::check_plain(Path::new(&named)) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            Err(format!("{ROOTS_FILE} names {}: {error}", named.display()))
-        }
-        // One that is not there adds nothing, and there may be a folder of them.
-        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ pub mod properties;
 mod spawn;
 mod wording;
 
-pub use client::{ClientError, check_roots};
+pub use client::ClientError;
 pub use online::{Online, try_online};
 pub use profile::REMEMBERS;
 pub use spawn::spawn;
