@@ -116,6 +116,40 @@ pub fn flood(socket: &Path, load: &Load, s: u8, numbers: Range<u64>, connections
     pipelined(socket, load, s, numbers, connections, &|_| true)
 }
 
+/// Sends without a limit, whatever the answers are.
+#[cfg(feature = "postgres")]
+pub fn answered(
+    socket: &Path,
+    load: &Load,
+    s: u8,
+    numbers: Range<u64>,
+    connections: u64,
+) -> Duration {
+    let begun = Instant::now();
+    let per = (numbers.end - numbers.start) / connections;
+    std::thread::scope(|scope| {
+        for c in 0..connections {
+            let from = numbers.start + c * per;
+            scope.spawn(move || {
+                let mut stream = UnixStream::connect(socket).expect("a connection");
+                let write = stream.try_clone().expect("its other half");
+                scope.spawn(move || {
+                    for first in (from..from + per).step_by(256) {
+                        let out = load.bytes(s, first..(first + 256).min(from + per));
+                        (&write).write_all(&out).expect("events are taken");
+                    }
+                    write.shutdown(Shutdown::Write).expect("a half-close");
+                });
+                let mut answers = Vec::new();
+                stream.read_to_end(&mut answers).expect("answers");
+                let lines = memchr::memchr_iter(b'\n', &answers).count();
+                assert_eq!(lines as u64, per, "every event is answered");
+            });
+        }
+    });
+    begun.elapsed()
+}
+
 /// How many answers say `queued`, up to the end of the stream.
 pub fn queued(mut stream: UnixStream) -> u64 {
     let finder = memchr::memmem::Finder::new(b"{\"status\":\"queued\"");

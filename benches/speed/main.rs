@@ -16,6 +16,8 @@ mod growth;
 mod http;
 mod idle;
 mod load;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod process;
 mod send;
 mod table;
@@ -27,7 +29,8 @@ use table::Row;
 #[derive(Parser)]
 #[command(name = "cargo bench --bench speed --")]
 struct Args {
-    /// Only these parts: accept, http, deliver, both, growth, transform, send, idle
+    /// Only these parts: accept, http, deliver, both, growth, transform, send, idle; and, where they
+    /// are named, postgres and postgres-ids
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Compare this build of pinrelay with the one just built, in alternating runs
@@ -80,6 +83,9 @@ const PARTS: [&str; 8] = [
     "idle",
 ];
 
+/// Parts that need servers of others.
+const NAMED: [&str; 2] = ["postgres", "postgres-ids"];
+
 /// The rows of one part; with `floor`, what they are held against too.
 fn part(bench: &Bench, args: &Args, name: &str, binary: &Path, floor: bool) -> Vec<Row> {
     bench.say(name);
@@ -121,6 +127,10 @@ fn part(bench: &Bench, args: &Args, name: &str, binary: &Path, floor: bool) -> V
         "transform" if floor => transform::alone(bench, 50),
         "transform" => transform::of_a_file(bench, binary, 300_000),
         "send" => send::files(bench, binary, 800_000),
+        #[cfg(feature = "postgres")]
+        "postgres" => postgres::all(bench, binary),
+        #[cfg(feature = "postgres")]
+        "postgres-ids" => postgres::ids(bench, binary, args.ids),
         _ => idle::idle(
             bench,
             binary,
@@ -134,8 +144,8 @@ fn main() {
     let args = Args::parse();
     for only in &args.only {
         assert!(
-            PARTS.contains(&only.as_str()),
-            "no part is called {only}; there are {PARTS:?}"
+            PARTS.contains(&only.as_str()) || NAMED.contains(&only.as_str()),
+            "no part is called {only}; there are {PARTS:?}, and by name {NAMED:?}"
         );
     }
     let bench = Bench {
@@ -146,7 +156,10 @@ fn main() {
     let wanted = |name: &&str| args.only.is_empty() || args.only.iter().any(|only| only == name);
     println!("events of {} bytes on average", bench.load.mean);
     let Some(other) = &args.compare else {
-        for name in PARTS.into_iter().filter(wanted) {
+        let named = NAMED
+            .into_iter()
+            .filter(|name| args.only.iter().any(|only| only == name));
+        for name in PARTS.into_iter().filter(wanted).chain(named) {
             for row in part(&bench, &args, name, this, true) {
                 println!("{}", row.line());
             }

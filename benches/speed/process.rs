@@ -100,13 +100,19 @@ pub struct Usage {
 impl Daemon {
     /// Starts it and waits until it takes events.
     pub fn start(binary: &Path, folder: &Path, pinterest: &str) -> Self {
+        let queue = format!("path = \"{}/queue\"\n", folder.display());
+        Self::start_on(binary, folder, pinterest, &queue)
+    }
+
+    /// The same on another queue: the first lines of `[queue]`, and what follows on it.
+    pub fn start_on(binary: &Path, folder: &Path, pinterest: &str, queue: &str) -> Self {
         std::fs::create_dir_all(folder).expect("a folder");
         std::fs::write(folder.join("token"), "a_token_for_benches").expect("a token file");
         let config = format!(
             "[pinterest]\nad_account_id = \"1\"\napp_name = \"ss-bench\"\n\
              token_file = \"{0}/token\"\nbase_url = \"http://{pinterest}/v5\"\n\
-             [ingest]\nsocket = \"{0}/ingest.sock\"\ngroup = \"\"\n[queue]\npath = \"{0}/queue\"\n\
-             max_bytes = \"64GiB\"\n[delivery]\nmax_calls_per_minute = 0\ndrain_deadline = \"0s\"\n\
+             [ingest]\nsocket = \"{0}/ingest.sock\"\ngroup = \"\"\n[queue]\n\
+             max_bytes = \"64GiB\"\n{queue}[delivery]\nmax_calls_per_minute = 0\ndrain_deadline = \"0s\"\n\
              [admin]\nsocket = \"{0}/admin.sock\"\n[log]\nlevel = \"error\"\n",
             folder.display()
         );
