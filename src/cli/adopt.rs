@@ -20,7 +20,8 @@ use crate::queue;
 #[command(after_help = "\
 What the copy does not know was delivered is in doubt from then on: it is sent again under its \
 first event_id, which Pinterest recognises for 48 hours, and counted. The machine that the queue \
-comes from must not send any more. The daemon has to be stopped.
+comes from must not send any more. The daemon has to be stopped; with the queue in a database it
+is enough that none delivers from it.
 
 Exit codes: 0 adopted · 69 a daemon runs on it · 74 it holds no queue, or cannot be opened · \
 78 a newer pinrelay wrote it

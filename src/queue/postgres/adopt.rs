@@ -7,13 +7,14 @@ use super::catalog::Catalog;
 use super::counts::others;
 use super::journal::{journal_row, read_journal};
 use super::letters;
+use super::numbers::BLOCK;
 use super::options::Options;
 use super::schema::Unfit;
 use super::session::Session;
 use super::trouble::Trouble;
 use super::wave::Doubt;
 use crate::clock::Millis;
-use crate::queue::contract::{EntryId, LetterNumber, OpenError, Seq};
+use crate::queue::contract::{LetterNumber, OpenError, Seq};
 
 /// Gives how often the queue has been adopted now.
 ///
@@ -55,9 +56,8 @@ pub async fn adopt(session: &mut Session, options: &Options, now: Millis) -> Res
     let rows = session.query(sql, &[]).await?;
     let last = |at: usize| rows.get(at).map_or(0, |row| row.get::<_, i64>(0)) as u64;
     // The block of that number is the last that was given.
-    let lines = EntryId::line(Seq(last(0) + super::numbers::BLOCK)).to_raw();
     account.doubt = Some(Doubt {
-        lines: Seq(lines),
+        lines: Seq(last(0) + BLOCK),
         letters: LetterNumber(last(1) + 1),
         since: now,
         left: u64::try_from(open - marked).unwrap_or(0),

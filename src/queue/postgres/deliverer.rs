@@ -146,10 +146,6 @@ impl Deliverer {
             Ok(true) => {
                 self.tries = Tries::default();
                 let number = self.number;
-                self.shared.held.send_modify(|held| {
-                    held.last = number;
-                    held.is_held = true;
-                });
                 if self.wanted.remove(0).send(Ok(number)).is_err() {
                     self.end(number).await;
                 }
@@ -306,6 +302,11 @@ impl Deliverer {
             return Err(trouble);
         }
         self.upkeep.begin();
+        let number = self.number;
+        self.shared.held.send_modify(|held| {
+            held.last = number;
+            held.is_held = true;
+        });
         Ok(true)
     }
 
@@ -372,14 +373,9 @@ impl Deliverer {
         if let (Some(lease), Some(session)) = (lease, self.session.as_mut()) {
             let sql = "UPDATE @.lease SET token = NULL, ends = '-infinity' WHERE token = $1";
             // Lost with a failover the lease ends by itself, so this need not wait for a standby.
-            let given_back = async {
-                let begin = "BEGIN; SET LOCAL synchronous_commit = local";
-                session.batch(begin).await?;
-                session.execute(sql, &[&lease.token]).await?;
-                session.batch("COMMIT").await
-            };
-            let given_back = timeout(GIVEN_BACK_WITHIN, given_back).await;
-            if !matches!(given_back, Ok(Ok(()))) {
+            let params: [Param<'_>; 1] = [&lease.token];
+            let given_back = timeout(GIVEN_BACK_WITHIN, session.execute(sql, &params)).await;
+            if !matches!(given_back, Ok(Ok(_))) {
                 // It ends by itself; nobody else may have it before.
                 self.session = None;
             }
@@ -405,18 +401,11 @@ impl Deliverer {
         };
         // A renewal that a failover loses ends the turn early, which costs nothing: it need not wait
         // for a standby.
-        let renewed = async {
-            session
-                .batch("BEGIN; SET LOCAL synchronous_commit = local")
-                .await?;
-            let sql = "UPDATE @.lease SET ends = clock_timestamp() + make_interval(secs => $2) \
-                       WHERE token = $1";
-            let found = session.execute(sql, &[&lease.token, &seconds]).await?;
-            session.batch("COMMIT").await?;
-            Ok::<_, Trouble>(found)
-        };
+        let sql = "UPDATE @.lease SET ends = clock_timestamp() + make_interval(secs => $2) \
+                   WHERE token = $1";
+        let params: [Param<'_>; 2] = [&lease.token, &seconds];
         // One of ours that is not done yet may hold the row: then it is renewed later, or lost.
-        let renewed = timeout(GIVEN_BACK_WITHIN, renewed).await;
+        let renewed = timeout(GIVEN_BACK_WITHIN, session.execute(sql, &params)).await;
         let hangs = || Err(Trouble::Broken("the renewal hangs".into()));
         match renewed.unwrap_or_else(|_| hangs()) {
             Ok(0) => self.lose(),
@@ -430,13 +419,7 @@ impl Deliverer {
         let is_held = self.shared.held.borrow().is_held;
         if !is_held {
             match self.take().await {
-                Ok(true) => {
-                    let number = self.number;
-                    self.shared.held.send_modify(|held| {
-                        held.last = number;
-                        held.is_held = true;
-                    });
-                }
+                Ok(true) => {}
                 Ok(false) => {
                     return refuse(op, "another daemon delivers for this account: ask there");
                 }

@@ -580,7 +580,6 @@ async fn start(
     if has_waited {
         tracing::info!("the database is back");
     }
-    let options_kept = options.clone();
     let shared = Arc::new(Shared {
         place,
         newest,
@@ -598,7 +597,6 @@ async fn start(
             ..Disk::unknown()
         }),
         away: Mutex::new(None),
-        back: Notify::new(),
         went_back: watch::channel(false).0,
         adoptions: AtomicI64::new(identity.adoptions),
         room: Arc::new(Semaphore::new(ROOM)),
@@ -607,7 +605,7 @@ async fn start(
         claimable: Notify::new(),
         closing: watch::channel(false).0,
         stopped: OnceLock::new(),
-        options: options_kept,
+        options,
     });
     let replies = Arc::new(Replies::default());
     let (writer_ops, ops) = mpsc::unbounded_channel();

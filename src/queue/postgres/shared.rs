@@ -63,7 +63,6 @@ pub struct Shared {
     pub disk: Mutex<Disk>,
     /// Why nothing can be written now, if so.
     pub away: Mutex<Option<String>>,
-    pub back: Notify,
     /// The database does not know what it acknowledged: until the operator adopts it, nothing is
     /// accepted or delivered.
     pub went_back: watch::Sender<bool>,
@@ -164,7 +163,6 @@ impl Shared {
         if lock(&self.away).take().is_some() {
             lock(&self.disk).closed = None;
             tracing::info!("the database is back");
-            self.back.notify_waiters();
         }
     }
 

@@ -24,7 +24,7 @@ use super::journal::{between_turns, read_journal};
 use super::letters::{self, Queued};
 use super::numbers::BLOCK;
 use super::replies::{Replies, Ticket};
-use super::session::Session;
+use super::session::{Param, Session};
 use super::shared::{Counted, Shared, Tries};
 use super::tail::Tail;
 use super::totals::Totals;
@@ -304,7 +304,6 @@ impl Writer {
         self.group = 0;
         self.acknowledged = None;
         self.totals = Totals::default();
-        self.numbers.clear();
         let others = counts::others(session, catalog, number).await?;
         let turns = between_turns(session, catalog.line_now()).await?;
         *lock(&self.shared.tail) = Tail::of(number);
@@ -644,7 +643,7 @@ impl Writer {
             outcome.generation
         );
         let (writer, group) = (self.number as i32, group as i64);
-        let params: [super::session::Param<'_>; 7] = [
+        let params: [Param<'_>; 7] = [
             &writer,
             &group,
             &totals,
@@ -831,13 +830,9 @@ impl Writer {
                        WHERE writer = $1";
             let (number, group) = (self.number as i32, self.group as i64);
             let totals = self.totals.encode();
-            // Lost with a failover it is found in the tables, so it need not wait for a standby.
-            let ended = async {
-                session.batch("SET synchronous_commit = local").await?;
-                session.execute(sql, &[&number, &group, &totals]).await
-            };
-            // Without it the next life looks for them in the tables.
-            let _ = timeout(CLOSING, ended).await;
+            // Lost with a failover, or not written at all, they are found in the tables.
+            let params: [Param<'_>; 3] = [&number, &group, &totals];
+            let _ = timeout(CLOSING, session.execute(sql, &params)).await;
         }
     }
 }
